@@ -1,0 +1,287 @@
+//! The one seam that all traffic passes: progenitor's [`ClientHooks`].
+//!
+//! The generated code knows nothing of credentials, reads bodies without bound and keeps no
+//! bytes of an answer that it cannot decode. All three are settled here, in `pre` and `exec`.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::AUTHORIZATION};
+use progenitor_client::{ClientHooks, Error, OperationInfo};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::Client;
+
+/// The largest body that is read, unless [`Transport::body_limit`] says otherwise: 1 MiB. The
+/// documented answers are about 1 KiB.
+const BODY_LIMIT: usize = 1024 * 1024;
+
+/// What accompanies every request of a [`Client`]: the credential, and the bounds of an answer.
+#[derive(Clone, Debug)]
+pub struct Transport {
+    credential: Option<Credential>,
+    body_limit: usize,
+    recording: Option<Recording>,
+}
+
+impl Transport {
+    /// A transport with this credential, or with none for a stand-in that asks for none.
+    pub fn new(credential: Option<Credential>) -> Self {
+        Self { credential, body_limit: BODY_LIMIT, recording: None }
+    }
+
+    /// Sets the largest body that is read, in bytes (1 MiB unless set). A larger one ends in
+    /// [`Ending::TooLarge`] and an error whose source is [`BodyTooLarge`].
+    #[must_use]
+    pub fn body_limit(mut self, bytes: usize) -> Self {
+        self.body_limit = bytes;
+        self
+    }
+}
+
+/// A key or a token, sent in one header. Its value shows nowhere: not in `Debug`, and the header
+/// is marked sensitive. The copy held here is wiped when it is dropped; those in HTTP buffers are
+/// not.
+#[derive(Clone)]
+pub struct Credential {
+    header: HeaderName,
+    /// The whole value of the header.
+    value: SecretString,
+}
+
+impl Credential {
+    /// An API key, sent as `x-api-key`.
+    ///
+    /// # Errors
+    /// When `key` is empty or holds what a header cannot carry.
+    pub fn api_key(key: impl Into<SecretString>) -> Result<Self, InvalidCredential> {
+        Self::new(HeaderName::from_static("x-api-key"), key.into())
+    }
+
+    /// A bearer token, sent as `Authorization: Bearer TOKEN`.
+    ///
+    /// # Errors
+    /// When `token` is empty or holds what a header cannot carry.
+    pub fn bearer(token: impl Into<SecretString>) -> Result<Self, InvalidCredential> {
+        let token = token.into();
+        check(&token)?;
+        let value = SecretString::from(format!("Bearer {}", token.expose_secret()));
+        Self::new(AUTHORIZATION, value)
+    }
+
+    fn new(header: HeaderName, value: SecretString) -> Result<Self, InvalidCredential> {
+        check(&value)?;
+        Ok(Self { header, value })
+    }
+
+    fn header_value(&self) -> Option<HeaderValue> {
+        // `check` has seen to it that this is `Some`.
+        let mut value = HeaderValue::from_str(self.value.expose_secret()).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+}
+
+fn check(value: &SecretString) -> Result<(), InvalidCredential> {
+    let value = value.expose_secret();
+    if value.is_empty() {
+        return Err(InvalidCredential("is empty"));
+    }
+    if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) || value.trim() != value {
+        return Err(InvalidCredential(
+            "holds a line break, surrounding blanks or another character that a header cannot carry",
+        ));
+    }
+    Ok(())
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credential({}: [redacted])", self.header)
+    }
+}
+
+/// A key or token that cannot be sent. Says why, and never shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidCredential(&'static str);
+
+impl fmt::Display for InvalidCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the credential {}", self.0)
+    }
+}
+
+impl std::error::Error for InvalidCredential {}
+
+/// The answer to one request, as it came.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Exchange {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// All headers of the answer.
+    pub headers: HeaderMap,
+    /// The body's bytes, as far as they were read.
+    pub body: Bytes,
+    /// Whether that is all of it.
+    pub ending: Ending,
+}
+
+impl fmt::Debug for Exchange {
+    /// Without headers and bytes: they may hold signed links.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange")
+            .field("status", &self.status)
+            .field("bytes", &self.body.len())
+            .field("ending", &self.ending)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a body ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// It was read to its end.
+    Complete,
+    /// The connection broke, or the timeout passed, before its end.
+    Broken,
+    /// It was larger than the limit, in bytes, and was not read on.
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+}
+
+/// Where a [`Client`] made by [`Client::recording`] leaves its latest exchange.
+#[derive(Clone, Debug, Default)]
+pub struct Recording(Arc<Mutex<Option<Exchange>>>);
+
+impl Recording {
+    /// Takes the latest exchange; `None` when no answer's headers came since the last call.
+    pub fn take(&self) -> Option<Exchange> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn put(&self, exchange: Exchange) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(exchange);
+    }
+}
+
+/// The body was larger than [`Transport::body_limit`]; it is the source of the HTTP client's
+/// error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BodyTooLarge {
+    /// The limit, in bytes.
+    pub limit: usize,
+}
+
+impl fmt::Display for BodyTooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the body is larger than {} bytes", self.limit)
+    }
+}
+
+impl std::error::Error for BodyTooLarge {}
+
+impl Client {
+    /// The same client, and a place where it leaves the answer to its latest request: status,
+    /// headers and bytes, also of an answer that the generated types refuse. Cheap: the
+    /// connections are shared.
+    pub fn recording(&self) -> (Self, Recording) {
+        let recording = Recording::default();
+        let mut client = self.clone();
+        client.inner.recording = Some(recording.clone());
+        (client, recording)
+    }
+}
+
+impl ClientHooks<Transport> for Client {
+    /// Adds the credential, and removes what the generator adds on its own.
+    async fn pre<E>(&self, request: &mut reqwest::Request, _: &OperationInfo) -> Result<(), Error<E>> {
+        let headers = request.headers_mut();
+        headers.remove("api-version");
+        if let Some(credential) = &self.inner.credential
+            && let Some(value) = credential.header_value()
+        {
+            headers.insert(credential.header.clone(), value);
+        }
+        Ok(())
+    }
+
+    /// Sends the request and reads the whole answer, within the bound.
+    async fn exec(&self, request: reqwest::Request, _: &OperationInfo) -> reqwest::Result<reqwest::Response> {
+        let limit = self.inner.body_limit;
+        let mut response = self.client.execute(request).await?;
+        let status = response.status();
+        let headers = std::mem::take(response.headers_mut());
+
+        let mut body = Vec::new();
+        let announced = response.content_length().unwrap_or(0);
+        let mut ending = if announced > limit as u64 { Ending::TooLarge { limit } } else { Ending::Complete };
+        let mut broken = None;
+        while ending == Ending::Complete {
+            match response.chunk().await {
+                Ok(Some(chunk)) if chunk.len() > limit - body.len() => {
+                    body.extend_from_slice(&chunk[..limit - body.len()]);
+                    ending = Ending::TooLarge { limit };
+                }
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => break,
+                Err(error) => {
+                    ending = Ending::Broken;
+                    broken = Some(error);
+                }
+            }
+        }
+        let body = Bytes::from(body);
+        if let Some(recording) = &self.inner.recording {
+            recording.put(Exchange { status, headers: headers.clone(), body: body.clone(), ending });
+        }
+        if let Some(error) = broken {
+            return Err(error);
+        }
+
+        let body = match ending {
+            Ending::TooLarge { limit } => {
+                reqwest::Body::wrap_stream(futures_util::stream::iter([Err::<Bytes, _>(BodyTooLarge {
+                    limit,
+                })]))
+            }
+            Ending::Complete | Ending::Broken => reqwest::Body::from(body),
+        };
+        let mut answer = http::Response::new(body);
+        *answer.status_mut() = status;
+        *answer.headers_mut() = headers;
+        Ok(answer.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_shows_nowhere() {
+        let key = Credential::api_key("MARKER").unwrap();
+        let token = Credential::bearer("MARKER").unwrap();
+        let shown = format!("{key:?} {token:?} {:?}", Transport::new(Some(key.clone())));
+        assert!(!shown.contains("MARKER"), "{shown}");
+        let value = token.header_value().unwrap();
+        assert_eq!(value, "Bearer MARKER");
+        assert!(value.is_sensitive() && key.header_value().unwrap().is_sensitive());
+    }
+
+    #[test]
+    fn what_a_header_cannot_carry_is_refused_without_showing_it() {
+        for bad in ["", "MARKER\n", " MARKER", "MARKER\r\nx: y", "MARKÉR"] {
+            let error = Credential::api_key(bad).unwrap_err().to_string();
+            assert!(!error.contains("MARK"), "{error}");
+        }
+        assert!(Credential::bearer("").is_err());
+    }
+}

@@ -1,0 +1,158 @@
+//! OpenAPI Overlay 1.0, applied strictly: an action that matches nothing is an error here.
+//!
+//! `roas-overlay` does the work. Added around it: every action says why it exists, unknown keys
+//! are refused (a misspelt `remove` would otherwise do nothing), and removals keep the key order
+//! of the document, which the library's underlying map does not.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use enumset::EnumSet;
+use roas_overlay::{
+    apply::{Apply, ApplyOptions},
+    v1_0::Overlay,
+    validation::Validate,
+};
+use serde_json::{Map, Value};
+
+use crate::description;
+
+/// The overlays of a folder, in the order of their names.
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).context("cannot read openapi/overlays")? {
+        let path = entry?.path();
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("yaml" | "yml" | "json") => files.push(path),
+            _ => bail!("{} is no overlay; openapi/overlays holds .yaml files only", path.display()),
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Applies the overlay in `bytes`, which messages call `shown`, to `document`. On an error the
+/// document is as before.
+pub(crate) fn apply(document: &mut Value, bytes: &[u8], shown: &str) -> Result<()> {
+    let raw = description::parse(bytes, shown)?;
+    check_keys(&raw, shown)?;
+    let overlay: Overlay = serde_json::from_value(raw)
+        .with_context(|| format!("{shown} is not an OpenAPI Overlay 1.0 document"))?;
+    overlay
+        .validate(EnumSet::empty())
+        .map_err(|error| anyhow!("{shown} is not a valid OpenAPI Overlay 1.0 document: {error}"))?;
+
+    let before = document.clone();
+    overlay.apply(document, ApplyOptions::ErrorOnZeroMatch.into()).map_err(|error| {
+        anyhow!(
+            "{shown}: action {} (`{}`) cannot be applied: {}\n\
+                 Look the target up in the description; an action that the vendor's page no longer \
+                 needs is deleted.",
+            error.action_index + 1,
+            error.target,
+            error.kind
+        )
+    })?;
+    keep_order(&before, document);
+    Ok(())
+}
+
+/// Every action has a description, and nothing but what the standard knows.
+fn check_keys(overlay: &Value, shown: &str) -> Result<()> {
+    const TOP: [&str; 4] = ["overlay", "info", "extends", "actions"];
+    const ACTION: [&str; 4] = ["target", "description", "update", "remove"];
+
+    unknown_key(overlay, &TOP).map_or(Ok(()), |key| Err(anyhow!("{shown}: unknown key `{key}`")))?;
+    let actions = overlay.get("actions").and_then(Value::as_array);
+    for (index, action) in actions.into_iter().flatten().enumerate() {
+        let number = index + 1;
+        if let Some(key) = unknown_key(action, &ACTION) {
+            bail!("{shown}: action {number} has the unknown key `{key}`");
+        }
+        let says = action.get("description").and_then(Value::as_str);
+        if says.is_none_or(|text| text.trim().is_empty()) {
+            bail!("{shown}: action {number} has no `description`; say why it exists and on what evidence");
+        }
+    }
+    Ok(())
+}
+
+fn unknown_key<'a>(object: &'a Value, known: &[&str]) -> Option<&'a str> {
+    object.as_object()?.keys().map(String::as_str).find(|key| !known.contains(key) && !key.starts_with("x-"))
+}
+
+/// Puts the keys that `after` shares with `before` back into their old order, new keys last.
+fn keep_order(before: &Value, after: &mut Value) {
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => {
+            let mut sorted = Map::with_capacity(after.len());
+            for (key, old) in before {
+                if let Some(mut new) = after.shift_remove(key) {
+                    keep_order(old, &mut new);
+                    sorted.insert(key.clone(), new);
+                }
+            }
+            sorted.append(after);
+            *after = sorted;
+        }
+        (Value::Array(before), Value::Array(after)) => {
+            for (old, new) in before.iter().zip(after) {
+                keep_order(old, new);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn overlay(actions: &str) -> String {
+        format!("overlay: 1.0.0\ninfo: {{title: t, version: '1'}}\nactions:\n{actions}")
+    }
+
+    #[test]
+    fn removals_and_additions_keep_the_order_of_the_rest() {
+        let mut document = json!({"a": 1, "b": {"x": 1}, "c": 3, "d": {"k": 1, "l": 2, "m": 3}});
+        let text = overlay(
+            "- {target: $.b, description: d, remove: true}\n\
+             - {target: $, description: d, update: {n1: 1, n2: 2, n3: 3}}\n",
+        );
+        apply(&mut document, text.as_bytes(), "o.yaml").unwrap();
+        assert_eq!(document.to_string(), r#"{"a":1,"c":3,"d":{"k":1,"l":2,"m":3},"n1":1,"n2":2,"n3":3}"#);
+    }
+
+    #[test]
+    fn an_action_that_matches_nothing_names_file_and_action() {
+        let mut document = json!({"a": {}});
+        let before = document.clone();
+        let text = overlay(
+            "- {target: $.a, description: d, update: {b: 1}}\n\
+             - {target: $.nowhere, description: d, update: {b: 1}}\n",
+        );
+        let error = apply(&mut document, text.as_bytes(), "o.yaml").unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.contains("o.yaml: action 2 (`$.nowhere`)"), "{error}");
+        assert_eq!(document, before, "nothing is half applied");
+    }
+
+    #[test]
+    fn an_overlay_that_would_do_nothing_is_refused() {
+        let mut document = json!({"a": {}});
+        for (actions, says) in [
+            ("- {target: $.a, remove: true}\n", "action 1 has no `description`"),
+            ("- {target: $.a, description: d, remov: true}\n", "unknown key `remov`"),
+            ("- {target: 'a[', description: d, remove: true}\n", "o.yaml"),
+        ] {
+            let error = apply(&mut document, overlay(actions).as_bytes(), "o.yaml").unwrap_err();
+            let error = format!("{error:#}");
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

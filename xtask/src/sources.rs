@@ -1,0 +1,59 @@
+//! `openapi/sources.toml`: where each vendored description came from, and the SHA-256 that
+//! proves that nobody edited it since.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sources {
+    source: Vec<Source>,
+}
+
+/// One vendored file and its provenance.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Source {
+    /// The file's name below `openapi/`.
+    file: String,
+    /// Where the vendor publishes it: for the reader, never fetched.
+    #[serde(rename = "origin")]
+    _origin: String,
+    /// The day on which it was taken.
+    #[serde(rename = "retrieved")]
+    _retrieved: toml::value::Date,
+    /// SHA-256 of the file's bytes, in hexadecimal.
+    sha256: String,
+}
+
+/// Reads `openapi/FILE` and compares its SHA-256 with the recorded one.
+pub(crate) fn read_verified(openapi: &Path, file: &str) -> Result<Vec<u8>> {
+    let list = openapi.join("sources.toml");
+    let text = std::fs::read_to_string(&list).context("cannot read openapi/sources.toml")?;
+    let sources: Sources = toml::from_str(&text).context("openapi/sources.toml is not as expected")?;
+    let Some(source) = sources.source.iter().find(|source| source.file == file) else {
+        bail!(
+            "openapi/sources.toml has no [[source]] with file = \"{file}\"; add its origin, date and SHA-256"
+        );
+    };
+    let bytes = std::fs::read(openapi.join(file)).with_context(|| format!("cannot read openapi/{file}"))?;
+    let actual = sha256(&bytes);
+    if actual != source.sha256 {
+        bail!(
+            "openapi/{file} is not the file that openapi/sources.toml records\n  \
+             recorded  {}\n  found     {actual}\n\
+             The vendored bytes are never edited: put corrections into openapi/overlays/. \
+             If the vendor's page changed, replace the file and record origin, date and SHA-256 anew.",
+            source.sha256
+        );
+    }
+    Ok(bytes)
+}
+
+/// SHA-256 in hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
