@@ -1,0 +1,313 @@
+//! The way to the service: [`Client`], made from a [`Credential`].
+
+use std::{fmt, time::Duration};
+
+use akool_client::{Credential, Transport};
+use reqwest::redirect;
+use url::{Host, Url};
+
+use crate::{Job, JobId};
+
+/// The service's own address.
+const PRODUCTION: &str = "https://openapi.akool.com";
+const USER_AGENT: &str = concat!("akool-rust/", env!("CARGO_PKG_VERSION"));
+/// The environment variables that [`Client::from_env`] reads.
+pub(crate) const KEY_VARIABLE: &str = "AKOOL_API_KEY";
+pub(crate) const TOKEN_VARIABLE: &str = "AKOOL_TOKEN";
+pub(crate) const HOST_VARIABLE: &str = "AKOOL_API_HOST";
+
+/// A client of the service. Cheap to clone; clones share their connections.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use akool::Client;
+///
+/// let client = Client::from_env()?;
+/// let translation = client.job("64dd92c1f0b6684651e90e09").wait().await?;
+/// println!("{}", translation.video());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub(crate) api: akool_client::Client,
+}
+
+impl Client {
+    /// A client for the service with this credential and the default settings.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be built, for example without TLS.
+    pub fn new(credential: Credential) -> Result<Self, ConfigError> {
+        Self::builder().credential(credential).build()
+    }
+
+    /// A client from the environment: the key in `AKOOL_API_KEY` or the token in `AKOOL_TOKEN`,
+    /// and, where it is set, the service's address in `AKOOL_API_HOST`.
+    ///
+    /// # Errors
+    /// When neither or both of key and token are set, or one of them cannot be sent.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        ClientBuilder::from_env()?.build()
+    }
+
+    /// Starts a client with other settings than the default ones.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// A job by its id: the `_id` that its creation answered. Asks nothing yet.
+    pub fn job(&self, id: impl Into<JobId>) -> Job {
+        Job::new(self.clone(), id.into())
+    }
+}
+
+/// Settings of a [`Client`].
+///
+/// ```
+/// use std::time::Duration;
+/// use akool::{Client, Credential};
+///
+/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::builder()
+///     .credential(Credential::api_key("the key")?)
+///     .look_timeout(Duration::from_secs(10))
+///     .http(reqwest::Client::builder().no_proxy())
+///     .build()?;
+/// # Ok(())
+/// # }
+/// # example().unwrap();
+/// ```
+#[must_use]
+pub struct ClientBuilder {
+    credential: Option<Credential>,
+    base_url: String,
+    http: reqwest::ClientBuilder,
+    connect_timeout: Duration,
+    look_timeout: Duration,
+    allow_plain_http: bool,
+}
+
+impl Default for ClientBuilder {
+    fn default() -> Self {
+        Self {
+            credential: None,
+            base_url: PRODUCTION.to_owned(),
+            http: reqwest::ClientBuilder::new(),
+            connect_timeout: Duration::from_secs(10),
+            look_timeout: Duration::from_secs(30),
+            allow_plain_http: false,
+        }
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("credential", &self.credential)
+            .field("look_timeout", &self.look_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientBuilder {
+    /// Settings from the environment; see [`Client::from_env`]. An empty variable counts as unset.
+    ///
+    /// # Errors
+    /// When neither or both of key and token are set, or one of them cannot be sent.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let credential = match (variable(KEY_VARIABLE)?, variable(TOKEN_VARIABLE)?) {
+            (Some(key), None) => Credential::api_key(key)
+                .map_err(|source| ConfigError::Credential { from: KEY_VARIABLE, source })?,
+            (None, Some(token)) => Credential::bearer(token)
+                .map_err(|source| ConfigError::Credential { from: TOKEN_VARIABLE, source })?,
+            (Some(_), Some(_)) => return Err(ConfigError::TwoCredentials),
+            (None, None) => return Err(ConfigError::NoCredential),
+        };
+        let base_url = variable(HOST_VARIABLE)?.unwrap_or_else(|| PRODUCTION.to_owned());
+        Ok(Self::default().credential(credential).base_url(base_url))
+    }
+
+    /// Sets the key or token. There is one: the service ignores a key beside a token, so sending
+    /// both would hide which of them is at work.
+    pub fn credential(mut self, credential: Credential) -> Self {
+        self.credential = Some(credential);
+        self
+    }
+
+    /// Sets the service's address (`https://openapi.akool.com` unless set), with or without
+    /// `https://` before it.
+    pub fn base_url(mut self, url: impl Into<String>) -> Self {
+        self.base_url = url.into();
+        self
+    }
+
+    /// Sets the HTTP client to start from, for a proxy, roots of trust or a resolver. Redirects,
+    /// timeouts and the user agent are set after it, by this builder.
+    pub fn http(mut self, http: reqwest::ClientBuilder) -> Self {
+        self.http = http;
+        self
+    }
+
+    /// Sets how long a connection may take to be made (10 s unless set).
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets how long one look may take in all, from connecting to the last byte of its answer
+    /// (30 s unless set). Not to be taken for the deadline of a wait.
+    pub fn look_timeout(mut self, timeout: Duration) -> Self {
+        self.look_timeout = timeout;
+        self
+    }
+
+    /// Allows a base URL with `http:` to another host than this one. The credential can then be
+    /// read by whoever is on the way.
+    pub fn allow_plain_http(mut self) -> Self {
+        self.allow_plain_http = true;
+        self
+    }
+
+    /// Makes the client. Connects nowhere yet.
+    ///
+    /// # Errors
+    /// Without a credential, with a base URL that cannot be one, and when the HTTP client cannot
+    /// be built.
+    pub fn build(self) -> Result<Client, ConfigError> {
+        let credential = self.credential.ok_or(ConfigError::NoCredential)?;
+        let base_url = base_url(&self.base_url, self.allow_plain_http)?;
+        let http = self
+            .http
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(self.connect_timeout)
+            .timeout(self.look_timeout)
+            .user_agent(USER_AGENT)
+            .build()
+            .map_err(ConfigError::Http)?;
+        let transport = Transport::new(Some(credential));
+        Ok(Client { api: akool_client::Client::new_with_client(&base_url, http, transport) })
+    }
+}
+
+fn variable(name: &'static str) -> Result<Option<String>, ConfigError> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err(ConfigError::NotUnicode(name)),
+    }
+}
+
+/// The address in the form to which the generated client appends its paths.
+fn base_url(text: &str, allow_plain_http: bool) -> Result<String, ConfigError> {
+    let invalid = |why| ConfigError::BaseUrl { url: crate::redact::excerpt(text), why };
+    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    let url = Url::parse(with_scheme.trim()).map_err(|_| invalid("it is no URL"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(ConfigError::BaseUrl {
+            url: crate::redact::link(&url),
+            why: "it holds a user name or password; credentials are set apart from it",
+        });
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(invalid("it has a query or fragment"));
+    }
+    match url.scheme() {
+        "https" => {}
+        "http" if allow_plain_http || is_loopback(&url) => {}
+        "http" => {
+            return Err(invalid(
+                "it is plain http to another host, where the credential could be read on the way; use https",
+            ));
+        }
+        _ => return Err(invalid("it is neither https nor http")),
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// Whether the link's host is this machine, by its literal name.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+/// Why a [`Client`] cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// There is no key or token.
+    #[error("no credential: set {KEY_VARIABLE} to an API key, or {TOKEN_VARIABLE} to a bearer token")]
+    NoCredential,
+    /// There are both a key and a token.
+    #[error(
+        "two credentials: {KEY_VARIABLE} and {TOKEN_VARIABLE} are both set, and the service would \
+         ignore the key; unset one of them"
+    )]
+    TwoCredentials,
+    /// A variable does not hold text.
+    #[error("the environment variable {0} is not valid Unicode; set it anew")]
+    NotUnicode(&'static str),
+    /// A key or token cannot be sent.
+    #[error("the credential from {from} cannot be used; set it anew")]
+    Credential {
+        /// Where it came from.
+        from: &'static str,
+        /// What is wrong with it.
+        source: akool_client::InvalidCredential,
+    },
+    /// The base URL cannot be used.
+    #[error("the base URL \"{url}\" cannot be used: {why}")]
+    BaseUrl {
+        /// The URL as given, without credentials.
+        url: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The HTTP client cannot be built.
+    #[error("the HTTP client cannot be built; check that a TLS feature (rustls or native-tls) is on")]
+    Http(#[source] reqwest::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base_urls_are_brought_into_one_form() {
+        for (given, wanted) in [
+            ("https://openapi.akool.com", "https://openapi.akool.com"),
+            ("https://openapi.akool.com/", "https://openapi.akool.com"),
+            ("openapi.akool.com", "https://openapi.akool.com"),
+            ("https://proxy.example/akool/", "https://proxy.example/akool"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("http://[::1]:8080", "http://[::1]:8080"),
+            ("http://localhost:1", "http://localhost:1"),
+        ] {
+            assert_eq!(base_url(given, false).unwrap(), wanted, "{given}");
+        }
+        assert!(base_url("http://openapi.akool.com", true).is_ok());
+    }
+
+    #[test]
+    fn base_urls_that_leak_or_mislead_are_refused() {
+        for given in [
+            "",
+            "https://",
+            "http://openapi.akool.com",
+            "http://127.0.0.1.example.com",
+            "ftp://x",
+            "https://a?b=c",
+            "https://a#b",
+            "http://localhost.example",
+        ] {
+            assert!(base_url(given, false).is_err(), "{given}");
+        }
+        let error = base_url("https://user:MARKER@openapi.akool.com", false).unwrap_err().to_string();
+        assert!(!error.contains("MARKER"), "{error}");
+    }
+}

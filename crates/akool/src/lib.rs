@@ -1,0 +1,67 @@
+//! AKOOL video translation from Rust: look at a job, wait for it without losing it, fetch its
+//! files.
+//!
+//! A job takes minutes and costs money. [`Client::job`] takes its id; [`Job::get`] looks once,
+//! [`Job::wait`] waits for its end, [`Job::updates`] streams its changes. A wait forgives trouble
+//! within a budget, ends by its deadline ([`DEFAULT_DEADLINE`] unless set), and whatever ends it
+//! early says so: the job goes on, and its id is all it takes to wait again.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use akool::{Client, WaitError};
+//!
+//! // AKOOL_API_KEY or AKOOL_TOKEN
+//! let client = Client::from_env()?;
+//! match client.job("64dd92c1f0b6684651e90e09").wait().await {
+//!     Ok(translation) => {
+//!         for file in translation.files() {
+//!             println!("{}: {}", file.file_name(), file.url);
+//!         }
+//!     }
+//!     Err(WaitError::Failed(job)) => eprintln!("{job}"),
+//!     Err(early) => eprintln!("{early}"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it promises
+//! - Unknown statuses, extra fields, nulls and numbers in another shape never end a wait whose
+//!   status can still be read.
+//! - HTTP 200 is not success: the envelope's [`BusinessCode`] is.
+//! - The credential goes to the service's own address and nowhere else. No redirect is followed.
+//!   It shows in no `Debug`, log or error; the copy held here is wiped when it is dropped, those
+//!   in HTTP buffers are not.
+//! - Dropping a future or a stream of this crate ends its work at once. Nothing is spawned.
+//!
+//! # Features
+//! - `rustls` (default) or `native-tls`: without either, only `http` to this machine works.
+//! - `http2` (default): HTTP/2 where the service speaks it.
+//! - `download`: saving files to disk, in the module `download`.
+//!
+//! The requests and types underneath are generated from the service's OpenAPI description, in the
+//! crate `akool-client`.
+
+mod client;
+mod code;
+mod decode;
+#[cfg(feature = "download")]
+pub mod download;
+mod error;
+mod job;
+mod policy;
+pub mod poller;
+mod redact;
+mod snapshot;
+mod status;
+mod wait;
+
+pub use akool_client::{Credential, InvalidCredential, types::VideoInfoResult};
+pub use client::{Client, ClientBuilder, ConfigError};
+pub use code::{BusinessCode, Retry};
+pub use error::{Error, ErrorKind};
+pub use job::{Job, JobId};
+pub use policy::PollPolicy;
+pub use snapshot::{FileKind, RemoteFile, Snapshot, Translation};
+pub use status::Status;
+pub use wait::{DEFAULT_DEADLINE, EarlyEnd, Event, Events, FailedJob, Updates, Wait, WaitError};

@@ -1,0 +1,167 @@
+//! How often to look: [`PollPolicy`].
+
+use std::time::Duration;
+
+/// How often to look at a job, and how much trouble in a row to forgive.
+///
+/// The interval between two looks is a tenth of the job's age, at least 3 seconds and at most 60,
+/// give or take a tenth at random. So a job's end is noticed within a twentieth of its duration
+/// on average, short or long, and a job of 15 minutes takes about 45 looks. After a failed look
+/// the pause starts at the shortest interval and doubles with each further failure, up to
+/// a minute; a `Retry-After` of the service is honoured where it asks for more.
+///
+/// ```
+/// use std::time::Duration;
+/// use akool::PollPolicy;
+///
+/// let policy = PollPolicy::default()
+///     .with_max_interval(Duration::from_secs(20))
+///     .with_failure_budget(30);
+/// let every_five_seconds = PollPolicy::fixed(Duration::from_secs(5));
+/// # let _ = (policy, every_five_seconds);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PollPolicy {
+    min_interval: Duration,
+    max_interval: Duration,
+    growth: f64,
+    jitter: f64,
+    failure_budget: u32,
+}
+
+/// Shorter intervals are lengthened to this: a wait never spins.
+const SHORTEST: Duration = Duration::from_millis(10);
+/// The longest pause after failures, where the service asks for none.
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
+/// The longest `Retry-After` that is believed.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
+
+impl Default for PollPolicy {
+    fn default() -> Self {
+        Self {
+            min_interval: Duration::from_secs(3),
+            max_interval: Duration::from_secs(60),
+            growth: 0.1,
+            jitter: 0.1,
+            failure_budget: 10,
+        }
+    }
+}
+
+impl PollPolicy {
+    /// The same interval throughout, without jitter. Shorter than 10 ms counts as 10 ms.
+    pub fn fixed(interval: Duration) -> Self {
+        Self { min_interval: interval, max_interval: interval, growth: 0.0, jitter: 0.0, ..Self::default() }
+    }
+
+    /// Sets the shortest interval (3 s unless set; at least 10 ms).
+    #[must_use]
+    pub fn with_min_interval(mut self, interval: Duration) -> Self {
+        self.min_interval = interval;
+        self
+    }
+
+    /// Sets the longest interval (60 s unless set). Where it is shorter than the shortest, it
+    /// counts as that.
+    #[must_use]
+    pub fn with_max_interval(mut self, interval: Duration) -> Self {
+        self.max_interval = interval;
+        self
+    }
+
+    /// Sets the interval as a fraction of the job's age (0.1 unless set). What is no fraction
+    /// from 0 to 1 is brought into that range.
+    #[must_use]
+    pub fn with_growth(mut self, fraction: f64) -> Self {
+        self.growth = fraction;
+        self
+    }
+
+    /// Sets how far an interval varies at random, as a fraction of itself (0.1 unless set). What
+    /// is no fraction from 0 to 1 is brought into that range.
+    #[must_use]
+    pub fn with_jitter(mut self, fraction: f64) -> Self {
+        self.jitter = fraction;
+        self
+    }
+
+    /// Sets how many looks in a row may fail before the wait ends (10 unless set; at least 1, and
+    /// with 1 the first failure ends it). A look that succeeds starts the count anew.
+    #[must_use]
+    pub fn with_failure_budget(mut self, looks: u32) -> Self {
+        self.failure_budget = looks;
+        self
+    }
+
+    /// How many looks in a row may fail before the wait ends.
+    pub fn failure_budget(&self) -> u32 {
+        self.failure_budget.max(1)
+    }
+
+    /// The pause after a look that told the status of a job of this age. `random` is from 0 to 1.
+    pub(crate) fn interval(&self, age: Duration, random: f64) -> Duration {
+        let floor = self.min_interval.max(SHORTEST);
+        let ceiling = self.max_interval.max(floor);
+        let interval = scaled(age, fraction(self.growth)).clamp(floor, ceiling);
+        self.jittered(interval, random).clamp(SHORTEST, ceiling)
+    }
+
+    /// The pause after the `failures`th failed look in a row (from 1).
+    pub(crate) fn backoff(&self, failures: u32, retry_after: Option<Duration>, random: f64) -> Duration {
+        let base = self.min_interval.max(SHORTEST);
+        let doubled = base.saturating_mul(1 << failures.saturating_sub(1).min(16));
+        let pause = self.jittered(doubled.min(MAX_BACKOFF.max(base)), random);
+        pause.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER))
+    }
+
+    fn jittered(&self, pause: Duration, random: f64) -> Duration {
+        let spread = fraction(self.jitter) * (2.0 * fraction(random) - 1.0);
+        scaled(pause, 1.0 + spread)
+    }
+}
+
+/// A duration times a factor that is not negative; the longest duration where that is too long.
+fn scaled(duration: Duration, factor: f64) -> Duration {
+    Duration::try_from_secs_f64(duration.as_secs_f64() * factor).unwrap_or(Duration::MAX)
+}
+
+fn fraction(value: f64) -> f64 {
+    if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn the_interval_grows_with_age_between_its_bounds() {
+        let policy = PollPolicy::default();
+        assert_eq!(policy.interval(secs(0), 0.5), secs(3));
+        assert_eq!(policy.interval(secs(100), 0.5), secs(10));
+        assert_eq!(policy.interval(secs(100_000), 0.5), secs(60));
+        assert_eq!(policy.interval(Duration::MAX, 1.0), secs(60));
+        assert!(policy.interval(secs(100), 0.0) < secs(10));
+    }
+
+    #[test]
+    fn failures_double_the_pause_and_the_service_may_ask_for_more() {
+        let policy = PollPolicy::default().with_jitter(0.0);
+        let pauses: Vec<_> = (1..=7).map(|n| policy.backoff(n, None, 0.5).as_secs()).collect();
+        assert_eq!(pauses, [3, 6, 12, 24, 48, 60, 60]);
+        assert_eq!(policy.backoff(1, Some(secs(100)), 0.5), secs(100));
+        assert_eq!(policy.backoff(u32::MAX, Some(Duration::MAX), 0.5), MAX_RETRY_AFTER);
+    }
+
+    #[test]
+    fn nonsense_is_brought_into_range() {
+        let policy = PollPolicy::fixed(Duration::ZERO).with_growth(f64::NAN).with_jitter(-3.0);
+        assert_eq!(policy.interval(Duration::MAX, 0.9), SHORTEST);
+        assert_eq!(policy.with_failure_budget(0).failure_budget(), 1);
+        let policy = PollPolicy::fixed(Duration::MAX).with_jitter(f64::INFINITY).with_growth(1e300);
+        let _ = (policy.interval(Duration::MAX, 0.0), policy.backoff(9, None, 0.0));
+    }
+}
