@@ -1,0 +1,54 @@
+//! The bodies of answers, in the documented shape.
+
+use std::{sync::LazyLock, time::SystemTime};
+
+use serde_json::{Value, json};
+
+use crate::{files, timeline::State};
+
+/// The description's own example, written by code generation.
+static EXAMPLE: LazyLock<Value> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("example.json")).unwrap_or_else(|_| json!({"data": {}}))
+});
+
+/// A job in this state. Its files are at `base_url`.
+pub(crate) fn job(id: &str, state: &State, base_url: &str) -> Value {
+    let mut answer = EXAMPLE.clone();
+    let data = &mut answer["data"];
+    data["_id"] = id.into();
+    data["video_status"] = state.status.into();
+    data["progress"] = state.progress.into();
+    data["create_time"] = millis(state.created).into();
+    let link = |name| format!("{base_url}/files/{}/{name}?{}", encode(id), files::SIGNATURE);
+    if state.status == 3 {
+        data["video"] = link(files::VIDEO.name).into();
+        data["audio_splits"] = json!({
+            "original_srt_url": link(files::ORIGINAL.name),
+            "translated_srt_url": link(files::TRANSLATED.name),
+            "no_caption_video_url": link(files::NO_CAPTIONS.name),
+        });
+    } else {
+        data["video"] = "".into();
+        data["audio_splits"] = json!({});
+    }
+    if let Some((code, reason)) = &state.error {
+        data["error_code"] = (*code).into();
+        data["error_reason"] = reason.as_str().into();
+    }
+    answer
+}
+
+/// An error, told by the envelope's code.
+pub(crate) fn error(code: i64, message: &str) -> Value {
+    json!({ "code": code, "msg": message })
+}
+
+/// An id as one step of a link's path.
+fn encode(id: &str) -> String {
+    url::form_urlencoded::byte_serialize(id.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+fn millis(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

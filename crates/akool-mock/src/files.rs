@@ -1,0 +1,76 @@
+//! The result files of a job, served as a CDN would: by signed link, without credentials, in
+//! ranges where asked.
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, RANGE},
+};
+
+/// The query of every link: without it there is no file, as with an expired signature.
+pub(crate) const SIGNATURE: &str = "Signature=sandbox-signature";
+
+/// One of a job's files.
+pub(crate) struct File {
+    pub(crate) name: &'static str,
+    media_type: &'static str,
+    bytes: &'static [u8],
+    etag: &'static str,
+}
+
+pub(crate) const VIDEO: File = File {
+    name: "video.mp4",
+    media_type: "video/mp4",
+    bytes: include_bytes!("../assets/video.mp4"),
+    etag: "\"video-1\"",
+};
+pub(crate) const ORIGINAL: File = File {
+    name: "original.srt",
+    media_type: "application/x-subrip",
+    bytes: include_bytes!("../assets/original.srt"),
+    etag: "\"original-1\"",
+};
+pub(crate) const TRANSLATED: File = File {
+    name: "translated.srt",
+    media_type: "application/x-subrip",
+    bytes: include_bytes!("../assets/translated.srt"),
+    etag: "\"translated-1\"",
+};
+pub(crate) const NO_CAPTIONS: File = File {
+    name: "no-captions.mp4",
+    media_type: "video/mp4",
+    bytes: include_bytes!("../assets/no-captions.mp4"),
+    etag: "\"no-captions-1\"",
+};
+pub(crate) const ALL: [File; 4] = [VIDEO, ORIGINAL, TRANSLATED, NO_CAPTIONS];
+
+impl File {
+    /// The answer to a request with these headers.
+    pub(crate) fn serve(&self, headers: &HeaderMap) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::from_static(self.bytes));
+        let fields = response.headers_mut();
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static(self.media_type));
+        fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        fields.insert(ETAG, HeaderValue::from_static(self.etag));
+
+        let unchanged = headers.get(IF_RANGE).is_none_or(|tag| tag == self.etag);
+        let start = headers.get(RANGE).and_then(|range| {
+            range.to_str().ok()?.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok()
+        });
+        if let Some(start) = start.filter(|_| unchanged) {
+            let total = self.bytes.len();
+            if start >= total {
+                *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+                *response.body_mut() = Bytes::new();
+                return response;
+            }
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            *response.body_mut() = Bytes::from_static(&self.bytes[start..]);
+            let range = format!("bytes {start}-{}/{total}", total - 1);
+            if let Ok(range) = HeaderValue::from_str(&range) {
+                response.headers_mut().insert(CONTENT_RANGE, range);
+            }
+        }
+        response
+    }
+}

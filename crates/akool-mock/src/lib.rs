@@ -1,0 +1,44 @@
+//! A stand-in for AKOOL's open API, for tests and for trying things out.
+//!
+//! Jobs live through a [`Timeline`] of statuses, answers have the documented shape (they start
+//! from the vendor's own example), credentials are checked as documented, and the result files
+//! are served too: a small playable video and real subtitles.
+//!
+//! ```
+//! use akool_mock::{Looks, MockServer, Timeline};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = MockServer::start().await;
+//! server.job("64dd92c1f0b6684651e90e09", Timeline::new().queueing(Looks(1)).completed());
+//!
+//! // Point the code under test at `server.url()`, with the key `server.api_key()`.
+//! let look = async || {
+//!     let url = format!("{}/api/open/v3/content/video/infobymodelid?video_model_id=64dd92c1f0b6684651e90e09", server.url());
+//!     let request = reqwest::Client::new().get(url).header("x-api-key", server.api_key());
+//!     request.send().await?.json::<serde_json::Value>().await
+//! };
+//! assert_eq!(look().await?["data"]["video_status"], 1);
+//! assert_eq!(look().await?["data"]["video_status"], 3);
+//! assert_eq!(server.looks_at("64dd92c1f0b6684651e90e09").len(), 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`MockServer`] listens on a port of its own and is gone when it is dropped, so parallel
+//! tests don't meet. Requests that nothing matches, and credentials sent where they do not
+//! belong, make it panic when it is dropped, with what came and what it knows.
+//!
+//! Underneath is [`Machine`], which has no transport and no clock: a request and a time in, an
+//! answer out.
+
+mod answer;
+mod files;
+mod machine;
+pub mod sandbox;
+mod server;
+mod timeline;
+
+pub use machine::{Exchange, Machine};
+pub use server::{Builder, MockServer};
+pub use timeline::{Looks, Span, Timeline};

@@ -1,0 +1,367 @@
+//! The service without transport and clock: [`Machine`].
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE, DATE, HOST},
+};
+use serde_json::Value;
+
+use crate::{
+    answer, files,
+    timeline::{Journey, Timeline},
+};
+
+/// The one operation that is described so far.
+const GET_VIDEO_INFO: &str = "/api/open/v3/content/video/infobymodelid";
+const KNOWN: &str =
+    "GET /api/open/v3/content/video/infobymodelid?video_model_id=ID and the links in its answers";
+/// How many exchanges are remembered.
+const REMEMBERED: usize = 10_000;
+
+/// The service without transport and clock: a request and a time in, an answer out.
+///
+/// ```
+/// use std::time::SystemTime;
+/// use akool_mock::{Machine, Timeline};
+///
+/// let mut machine = Machine::new("http://127.0.0.1:1");
+/// machine.job("64dd", Timeline::default());
+/// let request = http::Request::get("/api/open/v3/content/video/infobymodelid?video_model_id=64dd")
+///     .header("x-api-key", machine.api_key())
+///     .body(bytes::Bytes::new())
+///     .unwrap();
+/// let answer = machine.respond(&request, SystemTime::UNIX_EPOCH);
+/// assert_eq!(answer.status(), 200);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Machine {
+    base_url: String,
+    api_key: String,
+    token: String,
+    jobs: BTreeMap<String, Journey>,
+    exchanges: VecDeque<Exchange>,
+    complaints: Vec<String>,
+}
+
+/// One request and what was answered, as [`Machine`] remembers it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Exchange {
+    /// When it came.
+    pub at: SystemTime,
+    /// The request's method.
+    pub method: Method,
+    /// The request's path and query, as they came.
+    pub target: String,
+    /// The request's headers, credentials included.
+    pub headers: HeaderMap,
+    /// The answer's HTTP status.
+    pub status: StatusCode,
+    /// The job that it was about.
+    pub job: Option<String>,
+    /// The answer in a few words, for a log.
+    pub summary: String,
+}
+
+/// An answer, and what to remember of it.
+struct Outcome {
+    response: Response<Bytes>,
+    job: Option<String>,
+    summary: String,
+    /// What a test should hear of.
+    complaint: Option<String>,
+}
+
+impl Machine {
+    /// A service without jobs. Links in its answers lead to the request's `Host`, or to `base_url`
+    /// where it has none.
+    pub fn new(base_url: impl Into<String>) -> Self {
+        Self {
+            base_url: base_url.into(),
+            api_key: "sandbox-key".to_owned(),
+            token: "sandbox-token".to_owned(),
+            jobs: BTreeMap::new(),
+            exchanges: VecDeque::new(),
+            complaints: Vec::new(),
+        }
+    }
+
+    /// Sets the API key that is accepted (`sandbox-key` unless set).
+    #[must_use]
+    pub fn with_api_key(mut self, key: impl Into<String>) -> Self {
+        self.api_key = key.into();
+        self
+    }
+
+    /// Sets the bearer token that is accepted (`sandbox-token` unless set).
+    #[must_use]
+    pub fn with_token(mut self, token: impl Into<String>) -> Self {
+        self.token = token.into();
+        self
+    }
+
+    /// The API key that is accepted.
+    pub fn api_key(&self) -> &str {
+        &self.api_key
+    }
+
+    /// The bearer token that is accepted.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Adds a job, or starts the one of this id anew.
+    pub fn job(&mut self, id: impl Into<String>, timeline: Timeline) {
+        self.jobs.insert(id.into(), Journey::new(timeline));
+    }
+
+    /// What came so far, the last 10,000 exchanges.
+    pub fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
+        self.exchanges.iter()
+    }
+
+    /// What came and should not have: requests that nothing matches, and credentials sent where
+    /// they do not belong.
+    pub fn complaints(&self) -> &[String] {
+        &self.complaints
+    }
+
+    /// The answer to a request that comes at this time.
+    pub fn respond(&mut self, request: &Request<Bytes>, now: SystemTime) -> Response<Bytes> {
+        let outcome = self.answer(request, now);
+        if let Some(complaint) = outcome.complaint
+            && self.complaints.len() < REMEMBERED
+        {
+            self.complaints.push(complaint);
+        }
+        if self.exchanges.len() == REMEMBERED {
+            self.exchanges.pop_front();
+        }
+        self.exchanges.push_back(Exchange {
+            at: now,
+            method: request.method().clone(),
+            target: request.uri().path_and_query().map_or_else(String::new, ToString::to_string),
+            headers: request.headers().clone(),
+            status: outcome.response.status(),
+            job: outcome.job,
+            summary: outcome.summary,
+        });
+        let mut response = outcome.response;
+        if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(now)) {
+            response.headers_mut().insert(DATE, date);
+        }
+        response
+    }
+
+    fn answer(&mut self, request: &Request<Bytes>, now: SystemTime) -> Outcome {
+        let path = request.uri().path();
+        match *request.method() {
+            Method::GET if path == GET_VIDEO_INFO => self.get_video_info(request, now),
+            Method::GET if path.starts_with("/files/") => self.file(request, path),
+            _ => unmatched(request),
+        }
+    }
+
+    fn get_video_info(&mut self, request: &Request<Bytes>, now: SystemTime) -> Outcome {
+        if let Err((code, message)) = self.authorize(request.headers()) {
+            return refused(code, message);
+        }
+        let query = request.uri().query().unwrap_or_default();
+        let mut ids = url::form_urlencoded::parse(query.as_bytes())
+            .filter(|(name, _)| name == "video_model_id")
+            .map(|(_, id)| id.into_owned());
+        let (Some(id), None) = (ids.next().filter(|id| !id.is_empty()), ids.next()) else {
+            return refused(1003, "video_model_id is missing, empty or doubled");
+        };
+        let Some(journey) = self.jobs.get_mut(&id) else {
+            return Outcome { job: Some(id), ..refused(1008, "The content does not exist") };
+        };
+        let state = journey.look(now);
+        let summary = match (state.status, &state.error) {
+            (1, _) => "queueing".to_owned(),
+            (2, _) => format!("processing, {} %", state.progress),
+            (3, _) => "completed".to_owned(),
+            (4, Some((code, reason))) => format!("failed, {code} {reason}"),
+            (other, _) => format!("status {other}"),
+        };
+        // Links lead back to where the caller found the service, whatever address it listens on.
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let base_url = host.map_or_else(|| self.base_url.clone(), |host| format!("http://{host}"));
+        Outcome {
+            response: json(&answer::job(&id, &state, &base_url)),
+            job: Some(id),
+            summary,
+            complaint: None,
+        }
+    }
+
+    /// As documented: `Authorization` is used first, and a key beside it is ignored.
+    fn authorize(&self, headers: &HeaderMap) -> Result<(), (i64, &'static str)> {
+        if let Some(value) = headers.get(AUTHORIZATION) {
+            let token = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
+            return match token {
+                Some(token) if token == self.token => Ok(()),
+                _ => Err((1101, "The token is invalid or has expired")),
+            };
+        }
+        match headers.get("x-api-key") {
+            Some(key) if key.as_bytes() == self.api_key.as_bytes() => Ok(()),
+            Some(_) => Err((1101, "The token is invalid or has expired")),
+            None => Err((1102, "The token cannot be empty")),
+        }
+    }
+
+    fn file(&self, request: &Request<Bytes>, path: &str) -> Outcome {
+        let headers = request.headers();
+        if headers.contains_key(AUTHORIZATION) || headers.contains_key("x-api-key") {
+            return Outcome {
+                complaint: Some(format!("a credential was sent to the CDN, with GET {path}")),
+                ..plain(StatusCode::BAD_REQUEST, "credentials do not belong here")
+            };
+        }
+        let mut steps = path.trim_start_matches("/files/").splitn(2, '/');
+        let id = steps.next().and_then(|step| {
+            // A step of a path is decoded like a query's value, but for `+`.
+            let (_, id) = url::form_urlencoded::parse(format!("={}", step.replace('+', "%2B")).as_bytes())
+                .next()
+                .map(|(name, id)| (name.into_owned(), id.into_owned()))?;
+            Some(id)
+        });
+        let name = steps.next().unwrap_or_default();
+        let file = files::ALL.into_iter().find(|file| file.name == name);
+        match (id.filter(|id| self.jobs.contains_key(id)), file) {
+            _ if request.uri().query() != Some(files::SIGNATURE) => {
+                plain(StatusCode::FORBIDDEN, "the link's signature is missing or no longer valid")
+            }
+            (Some(id), Some(file)) => Outcome {
+                response: file.serve(headers),
+                summary: format!("file {name}"),
+                job: Some(id),
+                complaint: None,
+            },
+            _ => plain(StatusCode::NOT_FOUND, "no such file"),
+        }
+    }
+}
+
+fn refused(code: i64, message: &str) -> Outcome {
+    Outcome {
+        response: json(&answer::error(code, message)),
+        job: None,
+        summary: format!("code {code}, {message}"),
+        complaint: None,
+    }
+}
+
+/// Loud on both sides: the caller reads what is known here, the test hears of it.
+fn unmatched(request: &Request<Bytes>) -> Outcome {
+    let what = format!("nothing here answers {} {}; known is {KNOWN}", request.method(), request.uri());
+    Outcome { complaint: Some(what.clone()), ..plain(StatusCode::NOT_IMPLEMENTED, &what) }
+}
+
+fn plain(status: StatusCode, text: &str) -> Outcome {
+    let mut response = Response::new(Bytes::from(format!("akool-mock: {text}\n")));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    Outcome { response, job: None, summary: text.to_owned(), complaint: None }
+}
+
+fn json(value: &Value) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(value.to_string()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Looks;
+
+    fn ask(machine: &mut Machine, target: &str, headers: &[(&str, &str)]) -> (u16, String) {
+        let mut request = Request::get(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = machine.respond(&request.body(Bytes::new()).unwrap(), SystemTime::UNIX_EPOCH);
+        (answer.status().as_u16(), String::from_utf8_lossy(answer.body()).into_owned())
+    }
+
+    fn code(answer: &(u16, String)) -> i64 {
+        assert_eq!(answer.0, 200);
+        serde_json::from_str::<Value>(&answer.1).unwrap()["code"].as_i64().unwrap()
+    }
+
+    const KEY: (&str, &str) = ("x-api-key", "sandbox-key");
+
+    #[test]
+    fn credentials_are_checked_as_documented() {
+        let mut machine = Machine::new("http://x");
+        machine.job("a", Timeline::new());
+        let target = format!("{GET_VIDEO_INFO}?video_model_id=a");
+        let mut code_of = |headers: &[_]| code(&ask(&mut machine, &target, headers));
+        assert_eq!(code_of(&[]), 1102);
+        assert_eq!(code_of(&[("x-api-key", "wrong")]), 1101);
+        assert_eq!(code_of(&[KEY]), 1000);
+        assert_eq!(code_of(&[("authorization", "Bearer sandbox-token")]), 1000);
+        assert_eq!(code_of(&[("authorization", "Bearer wrong"), KEY]), 1101, "the token counts, not the key");
+        assert_eq!(code_of(&[("authorization", "Basic sandbox-token")]), 1101);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_request_is_told_by_the_code() {
+        let mut machine = Machine::new("http://x");
+        machine.job("a", Timeline::new());
+        let mut code_of = |query: &str| code(&ask(&mut machine, &format!("{GET_VIDEO_INFO}{query}"), &[KEY]));
+        assert_eq!(code_of("?video_model_id=b"), 1008);
+        for wrong in ["", "?video_model_id=", "?id=a", "?video_model_id=a&video_model_id=a"] {
+            assert_eq!(code_of(wrong), 1003, "{wrong}");
+        }
+        assert!(machine.complaints().is_empty());
+    }
+
+    #[test]
+    fn what_nothing_matches_is_told_loudly() {
+        let mut machine = Machine::new("http://x");
+        let (status, text) = ask(&mut machine, "/api/open/v3/nowhere", &[KEY]);
+        assert_eq!(status, 501);
+        assert!(text.contains("/nowhere") && text.contains("infobymodelid"), "{text}");
+        assert_eq!(machine.complaints().len(), 1);
+    }
+
+    #[test]
+    fn files_are_served_by_their_links_and_without_credentials() {
+        let mut machine = Machine::new("http://x");
+        machine.job("a b/ü+", Timeline::new().completed());
+        let answer = ask(&mut machine, &format!("{GET_VIDEO_INFO}?video_model_id=a+b%2F%C3%BC%2B"), &[KEY]);
+        let answer: Value = serde_json::from_str(&answer.1).unwrap();
+        let link = answer["data"]["audio_splits"]["translated_srt_url"].as_str().unwrap();
+        let target = link.strip_prefix("http://x").unwrap();
+        let (status, text) = ask(&mut machine, target, &[]);
+        assert_eq!(status, 200);
+        assert!(text.contains("Buenos"), "{text}");
+        assert_eq!(ask(&mut machine, target.split('?').next().unwrap(), &[]).0, 403);
+        assert_eq!(ask(&mut machine, target, &[("range", "bytes=2-")]).0, 206);
+        assert_eq!(ask(&mut machine, target, &[("range", "bytes=2-"), ("if-range", "\"other\"")]).0, 200);
+        assert_eq!(ask(&mut machine, target, &[("range", "bytes=99999-")]).0, 416);
+        assert!(machine.complaints().is_empty());
+        assert_eq!(ask(&mut machine, target, &[KEY]).0, 400);
+        assert_eq!(machine.complaints().len(), 1);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut machine = Machine::new("http://x");
+        machine.job("a", Timeline::new().queueing(Looks(1)));
+        for _ in 0..REMEMBERED + 5 {
+            ask(&mut machine, "/nowhere", &[]);
+        }
+        assert_eq!(machine.exchanges().count(), REMEMBERED);
+        assert_eq!(machine.complaints().len(), REMEMBERED);
+    }
+}

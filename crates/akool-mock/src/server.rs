@@ -1,0 +1,203 @@
+//! The service behind a port: [`MockServer`], with wiremock in front of [`Machine`].
+
+use std::{
+    fmt,
+    net::TcpListener,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+use wiremock::{Mock, Request, Respond, ResponseTemplate, matchers::any};
+
+use crate::{Exchange, Machine, Timeline};
+
+/// What is called after each exchange.
+type Hook = Box<dyn Fn(&Exchange) + Send + Sync>;
+
+/// The service on a port of its own, gone when it is dropped.
+///
+/// Dropping it panics where a request came that nothing matches, or a credential was sent where
+/// it does not belong: the code under test has a fault that its own assertions may not see.
+/// [`Builder::lenient`] turns that off.
+pub struct MockServer {
+    server: wiremock::MockServer,
+    machine: Arc<Mutex<Machine>>,
+    lenient: bool,
+}
+
+/// How to start a [`MockServer`].
+#[derive(Default)]
+#[must_use]
+pub struct Builder {
+    listener: Option<TcpListener>,
+    api_key: Option<String>,
+    token: Option<String>,
+    hook: Option<Hook>,
+    lenient: bool,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("listener", &self.listener).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// Listens here, and not on a port of the system's choice.
+    pub fn listener(mut self, listener: TcpListener) -> Self {
+        self.listener = Some(listener);
+        self
+    }
+
+    /// Sets the API key that is accepted (`sandbox-key` unless set).
+    pub fn api_key(mut self, key: impl Into<String>) -> Self {
+        self.api_key = Some(key.into());
+        self
+    }
+
+    /// Sets the bearer token that is accepted (`sandbox-token` unless set).
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// Calls back after each exchange, for a log. Must not block.
+    pub fn on_exchange(mut self, call: impl Fn(&Exchange) + Send + Sync + 'static) -> Self {
+        self.hook = Some(Box::new(call));
+        self
+    }
+
+    /// Does not panic on what should not have come.
+    pub fn lenient(mut self) -> Self {
+        self.lenient = true;
+        self
+    }
+
+    /// Starts to listen. Needs a tokio runtime.
+    ///
+    /// # Panics
+    /// When the system has no port to give.
+    pub async fn start(self) -> MockServer {
+        let mut builder = wiremock::MockServer::builder().disable_request_recording();
+        if let Some(listener) = self.listener {
+            builder = builder.listener(listener);
+        }
+        let server = builder.start().await;
+        let mut machine = Machine::new(server.uri());
+        if let Some(key) = self.api_key {
+            machine = machine.with_api_key(key);
+        }
+        if let Some(token) = self.token {
+            machine = machine.with_token(token);
+        }
+        let machine = Arc::new(Mutex::new(machine));
+        let front = Front { machine: Arc::clone(&machine), hook: self.hook };
+        server.register(Mock::given(any()).respond_with(front)).await;
+        MockServer { server, machine, lenient: self.lenient }
+    }
+}
+
+impl MockServer {
+    /// Starts on a port of the system's choice, without jobs. Needs a tokio runtime.
+    ///
+    /// # Panics
+    /// When the system has no port to give.
+    pub async fn start() -> Self {
+        Builder::default().start().await
+    }
+
+    /// Starts with other settings than the default ones.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The base URL for the code under test.
+    pub fn url(&self) -> String {
+        self.server.uri()
+    }
+
+    /// The API key that is accepted.
+    pub fn api_key(&self) -> String {
+        self.machine().api_key().to_owned()
+    }
+
+    /// The bearer token that is accepted.
+    pub fn token(&self) -> String {
+        self.machine().token().to_owned()
+    }
+
+    /// Adds a job, or starts the one of this id anew.
+    pub fn job(&self, id: impl Into<String>, timeline: Timeline) {
+        self.machine().job(id, timeline);
+    }
+
+    /// Adds the jobs that a sandbox offers; see [`sandbox`](crate::sandbox).
+    pub fn furnish(&self) {
+        crate::sandbox::furnish(&mut self.machine());
+    }
+
+    /// What came so far, the last 10,000 exchanges.
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        self.machine().exchanges().cloned().collect()
+    }
+
+    /// When this job was looked at.
+    pub fn looks_at(&self, id: &str) -> Vec<SystemTime> {
+        let machine = self.machine();
+        let looks = machine.exchanges().filter(|exchange| {
+            exchange.job.as_deref() == Some(id) && !exchange.target.starts_with("/files/")
+        });
+        looks.map(|exchange| exchange.at).collect()
+    }
+
+    fn machine(&self) -> MutexGuard<'_, Machine> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for MockServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MockServer({})", self.url())
+    }
+}
+
+impl Drop for MockServer {
+    #[expect(clippy::panic, reason = "a test must hear of it, as with wiremock's own expectations")]
+    fn drop(&mut self) {
+        let complaints = self.machine().complaints().to_vec();
+        if !self.lenient && !complaints.is_empty() && !std::thread::panicking() {
+            panic!("akool-mock received what it should not have:\n  {}", complaints.join("\n  "));
+        }
+    }
+}
+
+struct Front {
+    machine: Arc<Mutex<Machine>>,
+    hook: Option<Hook>,
+}
+
+impl Respond for Front {
+    fn respond(&self, request: &Request) -> ResponseTemplate {
+        let mut incoming = http::Request::new(Bytes::from(request.body.clone()));
+        *incoming.method_mut() = request.method.clone();
+        *incoming.headers_mut() = request.headers.clone();
+        let target = &request.url[url::Position::BeforePath..url::Position::AfterQuery];
+        *incoming.uri_mut() = target.parse().unwrap_or_default();
+
+        let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        let response = machine.respond(&incoming, SystemTime::now());
+        if let Some(hook) = &self.hook
+            && let Some(exchange) = machine.exchanges().last()
+        {
+            hook(exchange);
+        }
+        drop(machine);
+
+        let mut template = ResponseTemplate::new(response.status()).set_body_bytes(response.body().to_vec());
+        for (name, value) in response.headers() {
+            template = template.insert_header(name, value);
+        }
+        template
+    }
+}

@@ -1,0 +1,218 @@
+//! What a job lives through: [`Timeline`].
+
+use std::time::{Duration, SystemTime};
+
+/// The statuses of a job, each for a number of looks or for a time, and what it ends in.
+///
+/// The clock of a job starts with the first look at it.
+///
+/// ```
+/// use std::time::Duration;
+/// use akool_mock::{Looks, Timeline};
+///
+/// let fine = Timeline::new().queueing(Looks(2)).processing(Duration::from_millis(300)).completed();
+/// let sad = Timeline::new().processing(Looks(1)).failed(1015, "the speaker cannot be heard");
+/// let stuck = Timeline::new().queueing(Looks(1)).stuck(2);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub struct Timeline {
+    steps: Vec<(i64, Span)>,
+    end: End,
+}
+
+/// For how long a status lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// For this many looks.
+    Looks(u32),
+    /// For this long.
+    Time(Duration),
+}
+
+/// A number of looks, for [`Timeline`]'s methods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Looks(pub u32);
+
+impl From<Looks> for Span {
+    fn from(looks: Looks) -> Self {
+        Self::Looks(looks.0)
+    }
+}
+
+impl From<Duration> for Span {
+    fn from(time: Duration) -> Self {
+        Self::Time(time)
+    }
+}
+
+/// What a timeline ends in, and stays in.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum End {
+    Completed,
+    Failed { code: i64, reason: String },
+    Stuck(i64),
+}
+
+impl Default for Timeline {
+    /// Queueing for one look, processing for two, then completed.
+    fn default() -> Self {
+        Self::new().queueing(Looks(1)).processing(Looks(2)).completed()
+    }
+}
+
+impl Timeline {
+    /// A timeline without steps: completed at once, until it is told otherwise.
+    pub fn new() -> Self {
+        Self { steps: Vec::new(), end: End::Completed }
+    }
+
+    /// Queueing (status 1) for this long.
+    pub fn queueing(self, span: impl Into<Span>) -> Self {
+        self.status(1, span)
+    }
+
+    /// Processing (status 2) for this long.
+    pub fn processing(self, span: impl Into<Span>) -> Self {
+        self.status(2, span)
+    }
+
+    /// Any status for this long, also one that the description does not know.
+    pub fn status(mut self, status: i64, span: impl Into<Span>) -> Self {
+        self.steps.push((status, span.into()));
+        self
+    }
+
+    /// Ends completed (status 3), with links to its files. The end of a new timeline.
+    pub fn completed(mut self) -> Self {
+        self.end = End::Completed;
+        self
+    }
+
+    /// Ends failed (status 4), with this `error_code` and `error_reason`.
+    pub fn failed(mut self, code: i64, reason: impl Into<String>) -> Self {
+        self.end = End::Failed { code, reason: reason.into() };
+        self
+    }
+
+    /// Never ends: stays in this status.
+    pub fn stuck(mut self, status: i64) -> Self {
+        self.end = End::Stuck(status);
+        self
+    }
+}
+
+/// A job on its way through its timeline.
+#[derive(Clone, Debug)]
+pub(crate) struct Journey {
+    timeline: Timeline,
+    step: usize,
+    /// Looks at the present step so far.
+    looks: u32,
+    /// When the first look came, and when the present step began.
+    times: Option<(SystemTime, SystemTime)>,
+}
+
+/// What one look at a job sees.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct State {
+    pub(crate) status: i64,
+    pub(crate) progress: u8,
+    pub(crate) created: SystemTime,
+    /// `error_code` and `error_reason`.
+    pub(crate) error: Option<(i64, String)>,
+}
+
+impl Journey {
+    pub(crate) fn new(timeline: Timeline) -> Self {
+        Self { timeline, step: 0, looks: 0, times: None }
+    }
+
+    /// One look at this time.
+    pub(crate) fn look(&mut self, now: SystemTime) -> State {
+        let (created, mut began) = *self.times.get_or_insert((now, now));
+        let progress = loop {
+            let Some((_, span)) = self.timeline.steps.get(self.step) else {
+                break if matches!(self.timeline.end, End::Stuck(_)) { 42 } else { 100 };
+            };
+            let elapsed = now.duration_since(began).unwrap_or_default();
+            let share = match *span {
+                Span::Looks(looks) if self.looks < looks => f64::from(self.looks) / f64::from(looks),
+                Span::Time(time) if elapsed < time => elapsed.div_duration_f64(time),
+                Span::Looks(_) => {
+                    began = now;
+                    self.step += 1;
+                    self.looks = 0;
+                    continue;
+                }
+                Span::Time(time) => {
+                    began += time;
+                    self.step += 1;
+                    self.looks = 0;
+                    continue;
+                }
+            };
+            break (share * 100.0) as u8;
+        };
+        self.looks += 1;
+        self.times = Some((created, began));
+
+        let (status, error) = match (self.timeline.steps.get(self.step), &self.timeline.end) {
+            (Some((status, _)), _) | (None, End::Stuck(status)) => (*status, None),
+            (None, End::Completed) => (3, None),
+            (None, End::Failed { code, reason }) => (4, Some((*code, reason.clone()))),
+        };
+        let progress = match status {
+            3 => 100,
+            2 => progress.min(99),
+            _ => 0,
+        };
+        State { status, progress, created, error }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_and_times_can_be_mixed() {
+        let second = Duration::from_secs(1);
+        let timeline =
+            Timeline::new().queueing(Looks(2)).processing(second * 4).status(7, Looks(1)).completed();
+        let mut journey = Journey::new(timeline);
+        let start = SystemTime::UNIX_EPOCH + second;
+        let mut seen = |after: u32| {
+            let state = journey.look(start + second * after);
+            assert_eq!(state.created, start);
+            (state.status, state.progress)
+        };
+        assert_eq!(seen(0), (1, 0));
+        assert_eq!(seen(100), (1, 0));
+        assert_eq!(seen(200), (2, 0));
+        assert_eq!(seen(201), (2, 25));
+        assert_eq!(seen(203), (2, 75));
+        assert_eq!(seen(204), (7, 0));
+        assert_eq!(seen(204), (3, 100));
+        assert_eq!(seen(9999), (3, 100));
+    }
+
+    #[test]
+    fn steps_whose_time_has_passed_are_skipped() {
+        let second = Duration::from_secs(1);
+        let timeline = Timeline::new().queueing(second).processing(second).failed(1, "r");
+        let mut journey = Journey::new(timeline);
+        let start = SystemTime::UNIX_EPOCH;
+        assert_eq!(journey.look(start).status, 1);
+        let end = journey.look(start + second * 5);
+        assert_eq!((end.status, end.error), (4, Some((1, "r".to_owned()))));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_does_no_harm() {
+        let second = Duration::from_secs(1);
+        let mut journey = Journey::new(Timeline::new().queueing(second).completed());
+        journey.look(SystemTime::UNIX_EPOCH + second * 10);
+        assert_eq!(journey.look(SystemTime::UNIX_EPOCH).status, 1);
+    }
+}
