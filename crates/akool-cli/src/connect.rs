@@ -1,0 +1,112 @@
+//! From options and environment to a client.
+
+use std::{io::Read, path::Path};
+
+use akool::{Client, ClientBuilder, Credential};
+
+use crate::args::Global;
+
+/// A client, and what must live as long as it is used.
+pub(crate) struct Connection {
+    pub(crate) client: Client,
+    #[cfg(feature = "sandbox")]
+    pub(crate) sandbox: Option<akool_mock::MockServer>,
+}
+
+impl Connection {
+    pub(crate) fn is_sandbox(&self) -> bool {
+        #[cfg(feature = "sandbox")]
+        return self.sandbox.is_some();
+        #[cfg(not(feature = "sandbox"))]
+        return false;
+    }
+}
+
+/// Wrong use or configuration, in words for people.
+pub(crate) type WrongUse = String;
+
+pub(crate) async fn connect(global: &Global) -> Result<Connection, WrongUse> {
+    #[cfg(feature = "sandbox")]
+    if global.sandbox {
+        return sandbox().await;
+    }
+    let client = builder(global)?.build().map_err(explain)?;
+    Ok(Connection {
+        client,
+        #[cfg(feature = "sandbox")]
+        sandbox: None,
+    })
+}
+
+fn builder(global: &Global) -> Result<ClientBuilder, WrongUse> {
+    let mut builder = match &global.api_key_file {
+        None => ClientBuilder::from_env().map_err(explain)?,
+        Some(file) => {
+            for variable in ["AKOOL_API_KEY", "AKOOL_TOKEN"] {
+                if std::env::var_os(variable).is_some_and(|value| !value.is_empty()) {
+                    return Err(format!(
+                        "two credentials: --api-key-file and {variable} are both set; leave one of them out"
+                    ));
+                }
+            }
+            let mut builder = Client::builder().credential(key_from(file)?);
+            if let Some(host) = std::env::var("AKOOL_API_HOST").ok().filter(|host| !host.is_empty()) {
+                builder = builder.base_url(host);
+            }
+            builder
+        }
+    };
+    if let Some(url) = &global.base_url {
+        builder = builder.base_url(url);
+    }
+    Ok(builder)
+}
+
+fn key_from(file: &Path) -> Result<Credential, WrongUse> {
+    /// A key has some tens of characters; a larger file is another one.
+    const LARGEST: u64 = 16 * 1024;
+    let shown = file.display();
+    let mut text = String::new();
+    let read = if file == Path::new("-") {
+        std::io::stdin().take(LARGEST + 1).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text))
+    };
+    match read {
+        Err(error) => return Err(format!("cannot read the API key from {shown}: {error}")),
+        Ok(_) if text.len() as u64 > LARGEST => {
+            return Err(format!(
+                "{shown} is too large to hold an API key; give a file with the key and nothing else"
+            ));
+        }
+        Ok(_) => {}
+    }
+    Credential::api_key(text.trim())
+        .map_err(|error| format!("{shown}: {error}; give a file with the key and nothing else"))
+}
+
+/// An error and its causes on one line.
+fn explain(error: impl std::error::Error) -> WrongUse {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text += &format!(": {source}");
+        cause = source.source();
+    }
+    text
+}
+
+#[cfg(feature = "sandbox")]
+async fn sandbox() -> Result<Connection, WrongUse> {
+    let server = akool_mock::MockServer::builder().lenient().start().await;
+    server.furnish();
+    let credential = Credential::api_key(server.api_key()).map_err(explain)?;
+    let client = Client::builder()
+        .credential(credential)
+        .base_url(server.url())
+        // A proxy of the environment is no way to this machine.
+        .http(reqwest::Client::builder().no_proxy())
+        .build()
+        .map_err(explain)?;
+    Ok(Connection { client, sandbox: Some(server) })
+}

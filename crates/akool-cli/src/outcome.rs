@@ -1,0 +1,85 @@
+//! How a run ended, and the exit code that tells it.
+
+use akool::{Error, ErrorKind, WaitError, download::DownloadError};
+
+/// How a run, or one job of it, ended. The greater one counts where there are several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Outcome {
+    Done,
+    DeadlinePassed,
+    JobFailed,
+    Unexpected,
+    Unreachable,
+    CredentialsRefused,
+    WrongUse,
+    Interrupted,
+}
+
+impl Outcome {
+    /// As documented in `--help` and the README.
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Unexpected => 1,
+            Self::WrongUse => 2,
+            Self::JobFailed => 3,
+            Self::DeadlinePassed => 4,
+            Self::CredentialsRefused => 5,
+            Self::Unreachable => 6,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+impl From<&Error> for Outcome {
+    fn from(error: &Error) -> Self {
+        match error.kind() {
+            ErrorKind::CredentialsRefused => Self::CredentialsRefused,
+            kind if kind.is_transient() => Self::Unreachable,
+            _ => Self::Unexpected,
+        }
+    }
+}
+
+impl From<&WaitError> for Outcome {
+    fn from(error: &WaitError) -> Self {
+        match error {
+            WaitError::Failed(_) => Self::JobFailed,
+            WaitError::DeadlinePassed(_) => Self::DeadlinePassed,
+            WaitError::FailuresExhausted(_) => Self::Unreachable,
+            WaitError::Rejected(end) => end.last_error.as_ref().map_or(Self::Unexpected, Self::from),
+            _ => Self::Unexpected,
+        }
+    }
+}
+
+impl From<&DownloadError> for Outcome {
+    fn from(error: &DownloadError) -> Self {
+        match error {
+            DownloadError::Failed { .. } => Self::Unreachable,
+            _ => Self::Unexpected,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_endings_the_documented_one_counts() {
+        let mut all = [
+            Outcome::JobFailed,
+            Outcome::Done,
+            Outcome::Interrupted,
+            Outcome::Unreachable,
+            Outcome::WrongUse,
+            Outcome::DeadlinePassed,
+            Outcome::Unexpected,
+            Outcome::CredentialsRefused,
+        ];
+        all.sort();
+        all.reverse();
+        assert_eq!(all.map(Outcome::exit_code), [130, 2, 5, 6, 1, 3, 4, 0]);
+    }
+}

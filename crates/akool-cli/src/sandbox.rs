@@ -1,0 +1,67 @@
+//! `akool sandbox`: the stand-in as a server.
+
+use std::net::TcpListener;
+
+use akool_mock::{MockServer, sandbox::scenarios};
+use serde_json::json;
+
+use crate::{args::Sandbox, outcome::Outcome, report::Report};
+
+pub(crate) async fn run(options: &Sandbox, report: &Report, json: bool) -> Outcome {
+    let listener = match TcpListener::bind(options.listen) {
+        Ok(listener) => listener,
+        Err(error) => {
+            let address = options.listen;
+            report.error(
+                None,
+                format_args!("cannot listen on {address}: {error}; choose another with --listen"),
+            );
+            return Outcome::WrongUse;
+        }
+    };
+    let server = MockServer::builder()
+        .listener(listener)
+        .lenient()
+        .on_exchange(move |exchange| {
+            // Not the headers: they may hold a real key that was sent here by mistake.
+            let target = exchange.target.split("&").next().unwrap_or_default();
+            let (method, status, summary) = (&exchange.method, exchange.status.as_u16(), &exchange.summary);
+            let line = if json {
+                json!({
+                    "event": "request", "method": method.as_str(), "target": target,
+                    "http_status": status, "message": summary,
+                })
+                .to_string()
+            } else {
+                format!("{method} {target} -> {status}, {summary}")
+            };
+            // A reader that has seen enough does not end the server.
+            let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
+        })
+        .start()
+        .await;
+    server.furnish();
+
+    let (url, key) = (server.url(), server.api_key());
+    if json {
+        report.object(&json!({ "event": "listening", "url": url }));
+    }
+    report.line(format_args!(
+        "The sandbox listens on {url}; Ctrl-C ends it. Try it from another terminal:\n\n  \
+         AKOOL_API_HOST={url} AKOOL_API_KEY={key} akool wait {}\n",
+        scenarios()[0].id
+    ));
+    list_jobs(report);
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    Outcome::Done
+}
+
+/// What there is to try.
+pub(crate) fn list_jobs(report: &Report) {
+    report.note("The sandbox has these jobs:");
+    for scenario in scenarios() {
+        report.note(format_args!("  {}  {}", scenario.id, scenario.what));
+    }
+}

@@ -1,0 +1,29 @@
+//! `akool status`: look once at each job.
+
+use akool::JobId;
+use futures_util::{StreamExt, stream};
+
+use crate::{args::Ids, connect::Connection, outcome::Outcome, report::Report};
+
+/// How many jobs are looked at at once.
+const AT_ONCE: usize = 8;
+
+pub(crate) async fn run(options: &Ids, connection: &Connection, report: &Report) -> Outcome {
+    let looks = stream::iter(&options.ids).map(async |id| {
+        let id = JobId::from(id.as_str());
+        (connection.client.job(&id).get().await, id)
+    });
+    // In the order of the arguments.
+    let mut looks = std::pin::pin!(looks.buffered(AT_ONCE));
+    let mut outcome = Outcome::Done;
+    while let Some((look, id)) = looks.next().await {
+        match look {
+            Ok(snapshot) => report.status(&snapshot),
+            Err(error) => {
+                report.error(Some(&id), &error);
+                outcome = outcome.max(Outcome::from(&error));
+            }
+        }
+    }
+    outcome
+}
