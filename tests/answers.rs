@@ -1,0 +1,159 @@
+//! What answers decode to: each file of `answers/`, served over HTTP and read by the client.
+//!
+//! Nobody here has recorded a live answer yet: these are the vendor's example and what its
+//! documents and other descriptions promise, and every way to break that.
+
+use std::{fs, path::Path};
+
+use akool::{Client, Credential, Error, Snapshot};
+use akool_tests::{ID, client_at};
+use serde_json::{Value, json};
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
+
+async fn look(answer: ResponseTemplate) -> Result<Snapshot, Error> {
+    let server = MockServer::start().await;
+    Mock::given(any()).respond_with(answer).mount(&server).await;
+    client(&server).job(ID).get().await
+}
+
+fn client(server: &MockServer) -> Client {
+    client_at(server.uri(), Credential::api_key("key").unwrap()).unwrap()
+}
+
+/// A look as a reader sees it.
+fn shown(look: Result<Snapshot, Error>) -> Value {
+    match look {
+        Ok(snapshot) => json!({
+            "status": snapshot.status().to_string(),
+            "progress": snapshot.progress(),
+            "video": snapshot.video().map(String::from),
+            "error_code": snapshot.error_code(),
+            "error_reason": snapshot.error_reason(),
+            "dropped": snapshot.dropped(),
+            "details": snapshot.details(),
+        }),
+        Err(error) => json!({
+            "error": error.to_string(),
+            "kind": format!("{:?}", error.kind()),
+            "transient": error.is_transient(),
+            "code": error.code(),
+            "http_status": error.http_status(),
+        }),
+    }
+}
+
+#[tokio::test]
+async fn each_answer_decodes_to_this() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("answers");
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    for file in files {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let kind = if name.ends_with("html") { "text/html" } else { "application/json" };
+        let answer = ResponseTemplate::new(200).set_body_raw(fs::read(&file).unwrap(), kind);
+        let decoded = shown(look(answer).await);
+        insta::with_settings!({ omit_expression => true, sort_maps => true, prepend_module_to_snapshot => false, snapshot_path => "snapshots/answers" }, {
+            insta::assert_json_snapshot!(name.split('.').next().unwrap(), decoded);
+        });
+    }
+}
+
+#[tokio::test]
+async fn the_pages_own_example_decodes_to_the_same_values() {
+    let page = include_str!("../openapi/akool.yaml");
+    let page: Value = serde_saphyr::from_str(page).unwrap();
+    let example = &page["paths"]["/api/open/v3/content/video/infobymodelid"]["get"]["responses"]["200"]["content"]
+        ["application/json"]["example"];
+    let snapshot = look(ResponseTemplate::new(200).set_body_json(example)).await.unwrap();
+    assert!(snapshot.dropped().is_empty());
+    // Field by field, in both directions: nothing is lost, nothing is made up.
+    assert_eq!(serde_json::to_value(snapshot.details()).unwrap(), example["data"]);
+}
+
+#[tokio::test]
+async fn http_statuses_without_an_envelope_are_told_apart() {
+    let mut lines = vec![];
+    for status in [201, 204, 301, 302, 307, 400, 401, 403, 404, 408, 418, 425, 429, 500, 502, 503, 504, 599] {
+        let answer = ResponseTemplate::new(status).insert_header("location", "https://elsewhere.example/");
+        let answer = if status == 204 { answer } else { answer.set_body_string("<h1>no\x1b[31m</h1>") };
+        let error = look(answer).await.unwrap_err();
+        lines.push(format!("{status} {:?} transient={}", error.kind(), error.is_transient()));
+    }
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    201 Undecodable transient=true
+    204 Undecodable transient=true
+    301 Redirected transient=false
+    302 Redirected transient=false
+    307 Redirected transient=false
+    400 Rejected transient=false
+    401 CredentialsRefused transient=false
+    403 CredentialsRefused transient=false
+    404 Rejected transient=false
+    408 Unavailable transient=true
+    418 Rejected transient=false
+    425 Unavailable transient=true
+    429 RateLimited transient=true
+    500 Unavailable transient=true
+    502 Unavailable transient=true
+    503 Unavailable transient=true
+    504 Unavailable transient=true
+    599 Unavailable transient=true
+    "#);
+}
+
+#[tokio::test]
+async fn the_envelope_counts_whatever_the_http_status_says() {
+    for status in [200, 400, 401, 404, 429, 500, 503] {
+        let answer = ResponseTemplate::new(status).set_body_json(json!({"code": 1006, "msg": "no quota"}));
+        let error = look(answer).await.unwrap_err();
+        assert_eq!(error.code().map(|code| code.0), Some(1006), "HTTP {status}");
+        assert!(!error.is_transient(), "HTTP {status}");
+        assert_eq!(error.http_status(), Some(status));
+    }
+    // Success in the envelope does not make a success of an error.
+    let answer = ResponseTemplate::new(500)
+        .set_body_json(json!({"code": 1000, "msg": "OK", "data": {"video_status": 3}}));
+    assert!(look(answer).await.unwrap_err().is_transient());
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_not_kept() {
+    let huge = format!("{{\"code\":1000,\"msg\":\"{}\"}}", "x".repeat(2 * 1024 * 1024));
+    let error = look(ResponseTemplate::new(200).set_body_raw(huge, "application/json")).await.unwrap_err();
+    assert_eq!(error.kind(), akool::ErrorKind::TooLarge);
+    assert!(error.to_string().len() < 500);
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let elsewhere = MockServer::start().await;
+    let answer = ResponseTemplate::new(307).insert_header("location", elsewhere.uri());
+    let error = look(answer).await.unwrap_err();
+    assert_eq!(error.kind(), akool::ErrorKind::Redirected);
+    assert!(elsewhere.received_requests().await.unwrap().is_empty(), "the key went elsewhere");
+}
+
+#[tokio::test]
+async fn no_type_of_the_generators_library_is_in_the_chain() {
+    use std::error::Error as _;
+
+    let answers = [
+        ResponseTemplate::new(200).set_body_string("{"),
+        ResponseTemplate::new(500).set_body_string("x"),
+        ResponseTemplate::new(200).set_body_json(json!({"code": 1, "msg": ""})),
+    ];
+    for answer in answers {
+        assert!(look(answer).await.unwrap_err().source().is_none());
+    }
+    let closed = client_at("http://127.0.0.1:1", Credential::api_key("key").unwrap()).unwrap();
+    let error = closed.job(ID).get().await.unwrap_err();
+    let mut source = error.source();
+    let mut chain = vec![];
+    while let Some(cause) = source {
+        assert!(!cause.is::<akool_client::Error>());
+        chain.push(cause.to_string());
+        source = cause.source();
+    }
+    assert!(!chain.is_empty() && !chain.concat().contains(ID), "{chain:?}");
+}

@@ -1,0 +1,81 @@
+//! What ties the code written by hand to the vendored description.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use akool::{BusinessCode, Status};
+use serde_json::Value;
+
+fn vendored() -> Value {
+    serde_saphyr::from_str(include_str!("../openapi/akool.yaml")).unwrap()
+}
+
+#[test]
+fn the_known_statuses_are_the_vendored_enum() {
+    let page = vendored();
+    let status = &page["components"]["schemas"]["VideoInfoResult"]["properties"]["video_status"];
+    let described: Vec<i64> =
+        status["enum"].as_array().unwrap().iter().map(|code| code.as_i64().unwrap()).collect();
+    assert_eq!(
+        described,
+        Status::KNOWN.map(i64::from),
+        "the vendor's statuses have changed: revise akool::Status"
+    );
+    // The page names them, in the same words.
+    let words = status["description"].as_str().unwrap();
+    for status in Status::KNOWN {
+        let named = format!("{}={}", i64::from(status), status.name());
+        assert!(words.contains(&named), "{named} is not in \"{words}\"");
+    }
+}
+
+#[test]
+fn the_documented_headers_are_the_ones_that_are_sent() {
+    let page = vendored();
+    let schemes = &page["components"]["securitySchemes"];
+    assert_eq!(schemes["ApiKeyAuth"]["name"], "x-api-key");
+    assert_eq!(schemes["ApiKeyAuth"]["in"], "header");
+    assert_eq!(schemes["BearerAuth"]["scheme"], "bearer");
+    assert_eq!(page["servers"][0]["url"], "https://openapi.akool.com");
+}
+
+#[test]
+fn the_table_of_codes_lists_each_once() {
+    let codes: BTreeSet<_> = BusinessCode::TABLE.iter().map(|(code, _, _)| code).collect();
+    assert_eq!(codes.len(), BusinessCode::TABLE.len());
+    assert!(BusinessCode::TABLE.is_sorted_by_key(|(code, _, _)| code));
+}
+
+/// Who depends on what, by the lock file: all platforms, all features, tests included.
+#[test]
+fn only_xtask_knows_the_generator() {
+    let lock: toml::Table = include_str!("../Cargo.lock").parse().unwrap();
+    let mut needs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut members = BTreeSet::new();
+    for package in lock["package"].as_array().unwrap() {
+        let name = package["name"].as_str().unwrap().to_owned();
+        if package.get("source").is_none() {
+            members.insert(name.clone());
+        }
+        let dependencies = package.get("dependencies").and_then(|list| list.as_array());
+        let names = dependencies.into_iter().flatten().map(|entry| {
+            // "NAME", or "NAME VERSION" where there are several.
+            entry.as_str().unwrap().split(' ').next().unwrap().to_owned()
+        });
+        needs.entry(name).or_default().extend(names);
+    }
+    assert!(members.contains("xtask") && members.contains("akool"), "{members:?}");
+    for member in members {
+        let mut reached = BTreeSet::from([member.clone()]);
+        let mut open = vec![member.clone()];
+        while let Some(name) = open.pop() {
+            open.extend(needs[&name].iter().filter(|name| reached.insert((*name).clone())).cloned());
+        }
+        let generator: Vec<_> = reached
+            .iter()
+            .filter(|name| {
+                name.starts_with("typify") || matches!(name.as_str(), "progenitor" | "progenitor-impl")
+            })
+            .collect();
+        assert_eq!(generator.is_empty(), member != "xtask", "{member} reaches {generator:?}");
+    }
+}

@@ -1,0 +1,325 @@
+//! The program as a process: text, JSON and exit codes.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+use akool_mock::{Looks, MockServer, Timeline};
+
+const ID: &str = "64dd92c1f0b6684651e90e09";
+
+/// The program, without anything that this environment says of AKOOL or proxies.
+fn akool(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_akool"));
+    command.args(args).stdin(Stdio::null());
+    for variable in [
+        "AKOOL_API_KEY",
+        "AKOOL_TOKEN",
+        "AKOOL_API_HOST",
+        "RUST_LOG",
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+    ] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// The program with the key of a server, and pointed at it.
+fn akool_at(server: &MockServer, args: &[&str]) -> Command {
+    let mut command = akool(args);
+    command.env("AKOOL_API_HOST", server.url()).env("AKOOL_API_KEY", server.api_key());
+    command
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap_or(-1)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Everything that a run printed, with what differs from run to run taken out.
+fn shown(output: &Output, folder: Option<&Path>) -> String {
+    let whole = format!(
+        "exit code {}\n--- stdout\n{}--- stderr\n{}",
+        code(output),
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+    match folder {
+        Some(folder) => whole.replace(folder.to_str().unwrap(), "[dir]"),
+        None => whole,
+    }
+}
+
+fn settings() -> insta::Settings {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_omit_expression(true);
+    settings.set_snapshot_path("snapshots/program");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.add_filter(r"127\.0\.0\.1:\d{2,}", "127.0.0.1:[port]");
+    settings.add_filter(r"\d+(\.\d)?s\b", "[time]");
+    settings.add_filter(r"\d+ looks, \d+ answered", "[n] looks, [n] answered");
+    settings
+}
+
+macro_rules! assert_shown {
+    ($name:literal, $output:expr, $folder:expr) => {
+        settings().bind(|| insta::assert_snapshot!($name, shown($output, $folder)));
+    };
+}
+
+#[tokio::test]
+async fn a_wait_shows_changes_and_saves_the_files() {
+    let server = MockServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    for (name, more) in [("wait-text", &[][..]), ("wait-again", &[]), ("wait-json", &["--json"])] {
+        server.job(ID, Timeline::new().queueing(Looks(2)).processing(Looks(2)).completed());
+        let mut args = vec!["wait", ID, "--interval", "10ms", "--download", out.to_str().unwrap()];
+        args.extend(more);
+        let output = akool_at(&server, &args).output().unwrap();
+        settings().bind(|| insta::assert_snapshot!(name, shown(&output, Some(folder.path()))));
+    }
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 4);
+}
+
+#[tokio::test]
+async fn without_a_folder_the_links_are_shown() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().completed());
+    let output = akool_at(&server, &["wait", ID]).output().unwrap();
+    assert_shown!("wait-links", &output, None);
+}
+
+#[tokio::test]
+async fn several_jobs_end_each_on_its_own_and_the_worst_counts() {
+    let server = MockServer::start().await;
+    let restart = || {
+        server.job("good", Timeline::new().completed());
+        server.job("bad", Timeline::new().failed(1015, "no speech\x1b[31m found"));
+        server.job("stuck", Timeline::new().stuck(2));
+    };
+    let run = |ids: &[&str], more: &[&str]| {
+        restart();
+        let mut args = vec!["wait", "--interval", "10ms", "--timeout", "100ms"];
+        args.extend(ids);
+        args.extend(more);
+        akool_at(&server, &args).output().unwrap()
+    };
+    assert_shown!("endings-text", &run(&["bad"], &[]), None);
+    assert_shown!("endings-stuck", &run(&["stuck"], &[]), None);
+    assert_shown!("endings-stuck-json", &run(&["stuck"], &["--json"]), None);
+    assert_shown!("endings-json", &run(&["bad"], &["--json"]), None);
+    assert_shown!("endings-unknown", &run(&["nobody"], &["--json"]), None);
+    assert_eq!(code(&run(&["good"], &[])), 0);
+    assert_eq!(code(&run(&["good", "stuck"], &[])), 4);
+    let all = run(&["stuck", "bad", "good"], &[]);
+    assert_eq!(code(&all), 3);
+    assert!(text(&all.stdout).contains("good  completed"), "{all:?}");
+    assert_eq!(code(&run(&["stuck", "bad", "good", "nobody"], &[])), 1);
+}
+
+#[tokio::test]
+async fn status_reads_each_job_once_in_order() {
+    let server = MockServer::start().await;
+    server.job("b", Timeline::new().failed(1015, "no speech found"));
+    server.job("a", Timeline::new().processing(Looks(9)));
+    server.job("c", Timeline::new().status(7, Looks(9)));
+    let output = akool_at(&server, &["status", "b", "a", "c"]).output().unwrap();
+    assert_shown!("status-text", &output, None);
+    let output = akool_at(&server, &["status", "b", "nobody", "c", "--json"]).output().unwrap();
+    assert_shown!("status-json", &output, None);
+}
+
+#[tokio::test]
+async fn refused_credentials_have_an_exit_code_of_their_own() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new());
+    for command in ["status", "wait"] {
+        let output = akool_at(&server, &[command, ID]).env("AKOOL_API_KEY", "MARKER").output().unwrap();
+        assert_eq!(code(&output), 5);
+        let said = shown(&output, None);
+        assert!(
+            said.contains("1101") && said.contains("check the key") && !said.contains("MARKER"),
+            "{said}"
+        );
+    }
+    // A token, and a key from a file.
+    let mut with_token = akool(&["status", ID, "--base-url", &server.url()]);
+    assert_eq!(code(&with_token.env("AKOOL_TOKEN", server.token()).output().unwrap()), 0);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    fs::write(&file, format!("{}\n", server.api_key())).unwrap();
+    let args = ["status", ID, "--base-url", &server.url(), "--api-key-file", file.to_str().unwrap()];
+    assert_eq!(code(&akool(&args).output().unwrap()), 0);
+}
+
+#[test]
+fn a_service_out_of_reach_is_told_after_the_budget() {
+    let mut command =
+        akool(&["wait", ID, "--interval", "10ms", "--max-failures", "2", "--base-url", "http://127.0.0.1:1"]);
+    let output = command.env("AKOOL_API_KEY", "MARKER").output().unwrap();
+    assert_shown!("unreachable", &output, None);
+    let mut command = akool(&["status", ID, "--base-url", "http://127.0.0.1:1"]);
+    assert_eq!(code(&command.env("AKOOL_API_KEY", "MARKER").output().unwrap()), 6);
+}
+
+#[test]
+fn wrong_use_is_told_before_anything_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "key").unwrap();
+    let file = file.to_str().unwrap();
+    let missing = folder.path().join("missing").display().to_string();
+    let binary = folder.path().join("binary");
+    fs::write(&binary, [0xff, 0xfe, 0]).unwrap();
+    let huge = folder.path().join("huge");
+    fs::write(&huge, "x".repeat(20_000)).unwrap();
+    let key = &[("AKOOL_API_KEY", "MARKER")][..];
+    /// Arguments, variables, and what must be said.
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+    let cases: &[Case<'_>] = &[
+        (&["status", ID], &[], "AKOOL_API_KEY"),
+        (&["status", ID], &[("AKOOL_API_KEY", "MARKER"), ("AKOOL_TOKEN", "MARKER")], "two credentials"),
+        (&["status", ID, "--api-key-file", file], key, "two credentials"),
+        (&["status", ID, "--api-key-file", &missing], &[], "cannot read the API key"),
+        (&["status", ID, "--api-key-file", binary.to_str().unwrap()], &[], "cannot read the API key"),
+        (&["status", ID, "--api-key-file", huge.to_str().unwrap()], &[], "too large"),
+        (&["status", ID], &[("AKOOL_API_KEY", "MARK\nER")], "cannot carry"),
+        (&["status", ID, "--base-url", "http://akool.example"], key, "plain http"),
+        (&["status", ID, "--base-url", "::"], key, "no URL"),
+        (&["status", ID, "--sandbox", "--api-key-file", file], &[], "cannot be used with"),
+        (&["status"], key, "required"),
+        (&["status", ""], key, "an id is not empty"),
+        (&["wait", ID, "--timeout", "soon"], key, "write it as 90s"),
+        (&["wait", ID, "--interval", "1ms"], key, "10ms"),
+        (&["wait", ID, "--max-failures", "0"], key, "0"),
+        (&["wait", ID, "--download", file], key, "cannot write into"),
+        (&["status", ID, "--api-key", "MARKER"], &[], "unexpected argument"),
+        (&["nonsense"], &[], "unrecognized"),
+    ];
+    for (args, variables, says) in cases {
+        let output = akool(args).envs(variables.iter().copied()).output().unwrap();
+        let said = shown(&output, None);
+        assert_eq!(code(&output), 2, "{args:?}: {said}");
+        assert!(said.contains(says), "{args:?}: {said}");
+        if !args.contains(&"MARKER") {
+            assert!(!said.contains("MARK"), "{args:?}: {said}");
+        }
+        assert!(output.stdout.is_empty(), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn the_sandbox_needs_no_key_and_ignores_the_environment() {
+    let mut command = akool(&["--sandbox", "status", ID]);
+    command.env("AKOOL_API_KEY", "a").env("AKOOL_TOKEN", "b").env("AKOOL_API_HOST", "http://nowhere.example");
+    command.env("HTTP_PROXY", "http://127.0.0.1:1");
+    assert_shown!("sandbox-status", &command.output().unwrap(), None);
+    assert_shown!("sandbox-unknown", &akool(&["--sandbox", "status", "nobody"]).output().unwrap(), None);
+}
+
+#[tokio::test]
+async fn nothing_that_is_logged_holds_the_key() {
+    let server = MockServer::builder().api_key("MARKER").start().await;
+    server.job(ID, Timeline::default());
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["wait", ID, "--interval", "10ms", "--download", folder.path().to_str().unwrap()];
+    let output = akool_at(&server, &args).env("RUST_LOG", "trace").output().unwrap();
+    let said = shown(&output, None);
+    assert_eq!(code(&output), 0, "{said}");
+    assert!(
+        said.contains("akool.look") && said.contains("akool.pause"),
+        "looks and pauses are logged: {said}"
+    );
+    assert!(!said.contains("MARKER"), "{said}");
+}
+
+/// Waits until the job was looked at; the server tells.
+fn until_seen(server: &MockServer, id: &str, child: &mut Child) {
+    while server.looks_at(id).is_empty() {
+        assert!(child.try_wait().unwrap().is_none(), "the program ended before it looked");
+        std::thread::yield_now();
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn ctrl_c_says_how_to_go_on() {
+    let server = MockServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    for (name, more) in [("interrupted-text", &[][..]), ("interrupted-json", &["--json"])] {
+        let id = format!("stuck {name}");
+        server.job(&id, Timeline::new().stuck(2));
+        let out = folder.path().display().to_string();
+        let mut args = vec!["wait", &id, "--interval", "10ms", "--download", &out];
+        args.extend(more);
+        let mut child =
+            akool_at(&server, &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut first = String::new();
+        stdout.read_line(&mut first).unwrap();
+        until_seen(&server, &id, &mut child);
+        let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        let mut rest = String::new();
+        stdout.read_to_string(&mut rest).unwrap();
+        let mut output = child.wait_with_output().unwrap();
+        output.stdout = format!("{first}{rest}").into_bytes();
+        settings().bind(|| insta::assert_snapshot!(name, shown(&output, Some(folder.path()))));
+    }
+}
+
+#[test]
+fn the_sandbox_serves_other_programs() {
+    let mut child = akool(&["sandbox", "--listen", "127.0.0.1:0", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let listening: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    let url = listening["url"].as_str().unwrap();
+    let mut command = akool(&["status", ID, "--base-url", url]);
+    assert_eq!(code(&command.env("AKOOL_API_KEY", "sandbox-key").output().unwrap()), 0);
+    let request: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!((&request["event"], &request["message"]), (&"request".into(), &"queueing".into()));
+
+    // The port is taken: a second one says so.
+    let taken = url.trim_start_matches("http://");
+    let output = akool(&["sandbox", "--listen", taken]).output().unwrap();
+    assert_eq!(code(&output), 2);
+    assert!(shown(&output, None).contains("choose another with --listen"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let mut child = akool(&["--sandbox", "status", ID, ID])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((code(&output), text(&output.stderr).as_str()), (0, ""));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_below_stdout_is_told() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = akool(&["--sandbox", "status", ID, "--json"]).stdout(full).output().unwrap();
+    assert_eq!(code(&output), 1);
+    assert!(text(&output.stderr).contains("cannot write to stdout"), "{output:?}");
+}

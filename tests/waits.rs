@@ -1,0 +1,238 @@
+//! Waits over timelines, for each ending.
+
+use std::{
+    future::IntoFuture,
+    time::{Duration, Instant},
+};
+
+use akool::{Credential, ErrorKind, Event, Status, WaitError};
+use akool_mock::{Looks, MockServer, Timeline};
+use akool_tests::{ID, client_at, client_of, eager};
+use futures_util::{StreamExt, TryStreamExt};
+
+#[tokio::test]
+async fn a_wait_ends_with_the_video_and_its_files() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().queueing(Looks(2)).processing(Looks(3)).completed());
+    let translation = client_of(&server).job(ID).wait().policy(eager()).await.unwrap();
+    assert_eq!(server.looks_at(ID).len(), 6);
+    assert!(translation.video().path().ends_with("/video.mp4"));
+    let names: Vec<_> = translation.files().iter().map(|file| file.file_name()).collect();
+    assert_eq!(
+        names,
+        [
+            format!("{ID}.mp4"),
+            format!("{ID}.original.srt"),
+            format!("{ID}.translated.srt"),
+            format!("{ID}.no-captions.mp4")
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_failed_job_is_an_error_value_with_its_reason() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().processing(Looks(1)).failed(1015, "no speech found"));
+    let error = client_of(&server).job(ID).wait().policy(eager()).await.unwrap_err();
+    let WaitError::Failed(job) = &error else { panic!("{error}") };
+    assert_eq!((job.error_code(), job.error_reason()), (Some(1015), Some("no speech found")));
+    assert_eq!(job.snapshot.status(), Status::Failed);
+    assert_eq!(error.to_string(), format!("job {ID} failed: no speech found (error code 1015)"));
+}
+
+#[tokio::test]
+async fn a_look_at_a_failed_job_is_a_snapshot() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().failed(1015, "no speech found"));
+    let snapshot = client_of(&server).job(ID).get().await.unwrap();
+    assert_eq!(snapshot.status(), Status::Failed);
+}
+
+#[tokio::test]
+async fn a_deadline_says_what_was_last_seen_and_that_the_job_goes_on() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().stuck(2));
+    let wait = client_of(&server).job(ID).wait().policy(eager()).deadline(Duration::from_millis(100));
+    let error = wait.await.unwrap_err();
+    let WaitError::DeadlinePassed(end) = &error else { panic!("{error}") };
+    assert_eq!(end.last_snapshot.as_ref().unwrap().status(), Status::Processing);
+    assert_eq!(end.looks, end.answers);
+    assert_eq!(server.looks_at(ID).len(), end.looks as usize);
+    let text = error.to_string();
+    assert!(text.contains("still processing when last seen") && text.contains("the job goes on"), "{text}");
+}
+
+#[tokio::test]
+async fn a_deadline_without_any_answer_says_that_nothing_is_known() {
+    let client = client_at("http://127.0.0.1:1", Credential::api_key("key").unwrap()).unwrap();
+    let wait =
+        client.job(ID).wait().policy(eager().with_failure_budget(1000)).deadline(Duration::from_millis(50));
+    let error = wait.await.unwrap_err();
+    let WaitError::DeadlinePassed(end) = &error else { panic!("{error}") };
+    assert!(end.last_snapshot.is_none() && end.answers == 0 && end.looks > 0);
+    assert!(error.to_string().contains("its state was never established"), "{error}");
+}
+
+#[tokio::test]
+async fn a_deadline_of_zero_still_looks_once() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().completed());
+    client_of(&server).job(ID).wait().deadline(Duration::ZERO).await.unwrap();
+    server.job(ID, Timeline::new().stuck(1));
+    let error = client_of(&server).job(ID).wait().deadline(Duration::ZERO).await.unwrap_err();
+    assert!(matches!(error, WaitError::DeadlinePassed(_)), "{error}");
+}
+
+#[tokio::test]
+async fn too_many_failures_in_a_row_end_the_wait() {
+    let client = client_at("http://127.0.0.1:1", Credential::api_key("key").unwrap()).unwrap();
+    let error = client.job(ID).wait().policy(eager().with_failure_budget(3)).await.unwrap_err();
+    let WaitError::FailuresExhausted(end) = &error else { panic!("{error}") };
+    assert_eq!((end.looks, end.answers, end.failures), (3, 0, 3));
+    assert_eq!(end.last_error.as_ref().unwrap().kind(), ErrorKind::Connect);
+    assert!(error.to_string().contains("refused"), "{error}");
+}
+
+#[tokio::test]
+async fn refused_credentials_and_unknown_jobs_end_the_wait_at_once() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::default());
+    let wrong = client_at(server.url(), Credential::api_key("wrong").unwrap()).unwrap();
+    for (job, kind, code) in [
+        (wrong.job(ID), ErrorKind::CredentialsRefused, 1101),
+        (client_of(&server).job("nobody"), ErrorKind::UnknownJob, 1008),
+    ] {
+        let error = job.wait().await.unwrap_err();
+        let WaitError::Rejected(end) = &error else { panic!("{error}") };
+        let last = end.last_error.as_ref().unwrap();
+        assert_eq!((end.looks, last.kind(), last.code().map(|code| code.0)), (1, kind, Some(code)));
+        assert!(error.to_string().contains(kind.advice()), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_status_of_tomorrow_does_not_end_a_wait() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().status(7, Looks(1)).status(0, Looks(1)).status(-1, Looks(1)).completed());
+    let updates: Vec<_> =
+        client_of(&server).job(ID).wait().policy(eager()).updates().try_collect().await.unwrap();
+    let statuses: Vec<_> = updates.iter().map(|snapshot| snapshot.status()).collect();
+    assert_eq!(statuses, [Status::Unknown(7), Status::Unknown(0), Status::Unknown(-1), Status::Completed]);
+}
+
+#[tokio::test]
+async fn updates_are_the_first_look_and_every_change() {
+    let server = MockServer::start().await;
+    server
+        .job(ID, Timeline::new().queueing(Looks(3)).processing(Looks(1)).status(7, Looks(3)).failed(1, "r"));
+    let updates: Vec<_> =
+        client_of(&server).job(ID).wait().policy(eager()).updates().try_collect().await.unwrap();
+    let statuses: Vec<_> = updates.iter().map(|snapshot| snapshot.status()).collect();
+    assert_eq!(statuses, [Status::Queueing, Status::Processing, Status::Unknown(7), Status::Failed]);
+    assert_eq!(server.looks_at(ID).len(), 8);
+}
+
+#[tokio::test]
+async fn an_early_end_is_the_last_item_of_the_updates() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().stuck(1));
+    let wait = client_of(&server).job(ID).wait().policy(eager()).deadline(Duration::from_millis(50));
+    let items: Vec<_> = wait.updates().collect().await;
+    assert!(matches!(&items[..], [Ok(_), Err(WaitError::DeadlinePassed(_))]), "{items:?}");
+}
+
+#[tokio::test]
+async fn the_end_is_told_exactly_once() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::default());
+    let mut events = client_of(&server).job(ID).wait().policy(eager()).events();
+    let mut ends = 0;
+    while let Some(event) = events.next().await {
+        ends += u32::from(matches!(event, Event::Ended(_)));
+    }
+    assert_eq!(ends, 1);
+    assert!(events.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_completed_job_without_a_link_is_looked_at_again() {
+    use wiremock::{Mock, ResponseTemplate, matchers::any};
+
+    let server = wiremock::MockServer::start().await;
+    let answer = |video: &str| {
+        let data = serde_json::json!({"video_status": 3, "video": video});
+        ResponseTemplate::new(200).set_body_json(serde_json::json!({"code": 1000, "msg": "OK", "data": data}))
+    };
+    Mock::given(any()).respond_with(answer("")).up_to_n_times(2).mount(&server).await;
+    Mock::given(any()).respond_with(answer("https://cdn.example/v.mp4")).mount(&server).await;
+    let client = client_at(server.uri(), Credential::api_key("key").unwrap()).unwrap();
+    let translation = client.job(ID).wait().policy(eager()).await.unwrap();
+    assert_eq!(translation.video().as_str(), "https://cdn.example/v.mp4");
+
+    server.reset().await;
+    Mock::given(any()).respond_with(answer("")).mount(&server).await;
+    let error = client.job(ID).wait().policy(eager().with_failure_budget(3)).await.unwrap_err();
+    let WaitError::FailuresExhausted(end) = &error else { panic!("{error}") };
+    assert_eq!(end.last_error.as_ref().unwrap().kind(), ErrorKind::MissingVideo);
+    assert_eq!(end.answers, 3, "the service did answer");
+}
+
+#[tokio::test]
+async fn a_retry_after_is_waited_for_and_no_longer() {
+    use wiremock::{Mock, ResponseTemplate, matchers::any};
+
+    let server = wiremock::MockServer::start().await;
+    let slow_down = ResponseTemplate::new(429).insert_header("retry-after", "1");
+    Mock::given(any()).respond_with(slow_down).up_to_n_times(1).mount(&server).await;
+    let done = serde_json::json!({"code": 1000, "msg": "OK", "data": {"video_status": 4}});
+    Mock::given(any()).respond_with(ResponseTemplate::new(200).set_body_json(done)).mount(&server).await;
+    let client = client_at(server.uri(), Credential::api_key("key").unwrap()).unwrap();
+    let mut events = client.job(ID).wait().policy(eager()).events();
+    let Some(Event::Trouble { error, next_look_in, .. }) = events.next().await else { panic!() };
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
+    assert_eq!(next_look_in, Duration::from_secs(1));
+    let asked = Instant::now();
+    assert!(matches!(events.next().await, Some(Event::Ended(Err(WaitError::Failed(_))))));
+    assert!(asked.elapsed() >= Duration::from_millis(990), "looked before it was allowed");
+}
+
+#[tokio::test]
+async fn dropping_a_wait_leaves_nothing_running() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().stuck(2));
+    server.job("other", Timeline::new().queueing(Looks(20)).completed());
+    let client = client_of(&server);
+    let mut events = client.job(ID).wait().policy(eager()).events();
+    assert!(matches!(events.next().await, Some(Event::Looked { .. })));
+    drop(events);
+    let looks = server.looks_at(ID).len();
+    // Twenty looks of another wait later, there was none at this one.
+    client.job("other").wait().policy(eager()).await.unwrap();
+    assert_eq!(server.looks_at(ID).len(), looks);
+}
+
+#[tokio::test]
+async fn many_waits_share_a_client() {
+    let server = MockServer::start().await;
+    let client = client_of(&server);
+    let waits = (0..50).map(|number| {
+        let id = format!("job{number}");
+        server.job(&id, Timeline::default());
+        client.job(id).wait().policy(eager()).into_future()
+    });
+    let ends = futures_util::future::join_all(waits).await;
+    assert!(ends.iter().all(Result::is_ok));
+}
+
+#[test]
+fn waits_can_be_sent_between_threads() {
+    fn sendable<T: Send + 'static>(_: T) {}
+    let client = client_at("http://127.0.0.1:1", Credential::api_key("key").unwrap()).unwrap();
+    let job = client.job(ID);
+    sendable(job.wait());
+    sendable(job.wait().into_future());
+    sendable(job.updates());
+    sendable(job.wait().events());
+    let get = job.clone();
+    sendable(async move { get.get().await });
+}

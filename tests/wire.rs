@@ -1,0 +1,101 @@
+//! What goes over the wire: each request as it arrives.
+
+use akool::Credential;
+use akool_mock::{Exchange, MockServer, Timeline};
+use akool_tests::{ID, client_at, client_of};
+
+/// A request as text, with what differs from run to run taken out.
+fn shown(exchange: &Exchange) -> String {
+    let mut lines = vec![format!("{} {}", exchange.method, exchange.target)];
+    let mut headers: Vec<_> = exchange
+        .headers
+        .iter()
+        .map(|(name, value)| match name.as_str() {
+            "host" => "host: [server]".to_owned(),
+            "user-agent" => {
+                let version = format!("akool-rust/{}", env!("CARGO_PKG_VERSION"));
+                assert_eq!(value, version.as_str());
+                "user-agent: akool-rust/[version]".to_owned()
+            }
+            name => {
+                let value = value.to_str().unwrap();
+                format!(
+                    "{name}: {}",
+                    value.replace("sandbox-key", "[key]").replace("sandbox-token", "[token]")
+                )
+            }
+        })
+        .collect();
+    headers.sort();
+    lines.extend(headers);
+    lines.join("\n")
+}
+
+#[tokio::test]
+async fn a_look_with_a_key_sends_this_and_nothing_else() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new());
+    client_of(&server).job(ID).get().await.unwrap();
+    insta::assert_snapshot!(shown(&server.exchanges()[0]), @r"
+    GET /api/open/v3/content/video/infobymodelid?video_model_id=64dd92c1f0b6684651e90e09
+    accept: application/json
+    host: [server]
+    user-agent: akool-rust/[version]
+    x-api-key: [key]
+    ");
+}
+
+#[tokio::test]
+async fn a_look_with_a_token_sends_no_key() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new());
+    let client = client_at(server.url(), Credential::bearer(server.token()).unwrap()).unwrap();
+    client.job(ID).get().await.unwrap();
+    insta::assert_snapshot!(shown(&server.exchanges()[0]), @r"
+    GET /api/open/v3/content/video/infobymodelid?video_model_id=64dd92c1f0b6684651e90e09
+    accept: application/json
+    authorization: Bearer [token]
+    host: [server]
+    user-agent: akool-rust/[version]
+    ");
+}
+
+#[tokio::test]
+async fn ids_are_escaped_and_arrive_as_they_were() {
+    let server = MockServer::start().await;
+    let client = client_of(&server);
+    let ids = ["a b", "a&video_model_id=b", "a/../b", "a#b?c", "100%", "ü", "a+b", "\n"];
+    for id in ids {
+        server.job(id, Timeline::new());
+        let snapshot = client.job(id).get().await.unwrap();
+        assert_eq!(snapshot.details().id.as_deref(), Some(id), "the service saw another id");
+    }
+    let targets: Vec<_> = server.exchanges().into_iter().map(|exchange| exchange.target).collect();
+    insta::assert_snapshot!(targets.join("\n").replace("/api/open/v3/content/video/infobymodelid", "…"), @r#"
+    …?video_model_id=a+b
+    …?video_model_id=a%26video_model_id%3Db
+    …?video_model_id=a%2F..%2Fb
+    …?video_model_id=a%23b%3Fc
+    …?video_model_id=100%25
+    …?video_model_id=%C3%BC
+    …?video_model_id=a%2Bb
+    …?video_model_id=%0A
+    "#);
+}
+
+#[tokio::test]
+async fn a_download_sends_no_credential() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().completed());
+    let translation = client_of(&server).job(ID).wait().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let http = reqwest::Client::builder().no_proxy();
+    let downloader = akool::download::Downloader::with_http(http).unwrap();
+    downloader.save(&translation.files()[0], folder.path()).await.unwrap();
+    insta::assert_snapshot!(shown(server.exchanges().last().unwrap()), @r#"
+    GET /files/64dd92c1f0b6684651e90e09/video.mp4?Signature=sandbox-signature
+    accept: */*
+    host: [server]
+    user-agent: akool-rust/[version]
+    "#);
+}
