@@ -89,7 +89,7 @@ async fn http_statuses_without_an_envelope_are_told_apart() {
     400 Rejected transient=false
     401 CredentialsRefused transient=false
     403 CredentialsRefused transient=false
-    404 Rejected transient=false
+    404 WrongAddress transient=false
     408 Unavailable transient=true
     418 Rejected transient=false
     425 Unavailable transient=true

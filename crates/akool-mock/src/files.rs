@@ -45,9 +45,10 @@ pub(crate) const NO_CAPTIONS: File = File {
 pub(crate) const ALL: [File; 4] = [VIDEO, ORIGINAL, TRANSLATED, NO_CAPTIONS];
 
 impl File {
-    /// The answer to a request with these headers.
-    pub(crate) fn serve(&self, headers: &HeaderMap) -> Response<Bytes> {
-        let mut response = Response::new(Bytes::from_static(self.bytes));
+    /// The answer to a request with these headers; `contents` instead of the file's own.
+    pub(crate) fn serve(&self, headers: &HeaderMap, contents: Option<&Bytes>) -> Response<Bytes> {
+        let bytes = contents.cloned().unwrap_or(Bytes::from_static(self.bytes));
+        let mut response = Response::new(bytes.clone());
         let fields = response.headers_mut();
         fields.insert(CONTENT_TYPE, HeaderValue::from_static(self.media_type));
         fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -58,14 +59,14 @@ impl File {
             range.to_str().ok()?.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok()
         });
         if let Some(start) = start.filter(|_| unchanged) {
-            let total = self.bytes.len();
+            let total = bytes.len();
             if start >= total {
                 *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
                 *response.body_mut() = Bytes::new();
                 return response;
             }
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            *response.body_mut() = Bytes::from_static(&self.bytes[start..]);
+            *response.body_mut() = bytes.slice(start..);
             let range = format!("bytes {start}-{}/{total}", total - 1);
             if let Ok(range) = HeaderValue::from_str(&range) {
                 response.headers_mut().insert(CONTENT_RANGE, range);

@@ -33,12 +33,15 @@
 //! answer out.
 
 mod answer;
+mod fault;
 mod files;
 mod machine;
 pub mod sandbox;
 mod server;
+mod tcp;
 mod timeline;
 
+pub use fault::{Fault, Times};
 pub use machine::{Exchange, Machine};
 pub use server::{Builder, MockServer};
 pub use timeline::{Looks, Span, Timeline};

@@ -13,7 +13,9 @@ use http::{
 use serde_json::Value;
 
 use crate::{
-    answer, files,
+    answer,
+    fault::{Fault, Place, Times},
+    files,
     timeline::{Journey, Timeline},
 };
 
@@ -47,6 +49,10 @@ pub struct Machine {
     jobs: BTreeMap<String, Journey>,
     exchanges: VecDeque<Exchange>,
     complaints: Vec<String>,
+    look_faults: VecDeque<(Fault, Times)>,
+    file_faults: VecDeque<(Fault, Times)>,
+    /// Contents that were set, by the file's name.
+    contents: BTreeMap<String, Bytes>,
 }
 
 /// One request and what was answered, as [`Machine`] remembers it.
@@ -89,6 +95,9 @@ impl Machine {
             jobs: BTreeMap::new(),
             exchanges: VecDeque::new(),
             complaints: Vec::new(),
+            look_faults: VecDeque::new(),
+            file_faults: VecDeque::new(),
+            contents: BTreeMap::new(),
         }
     }
 
@@ -121,6 +130,31 @@ impl Machine {
         self.jobs.insert(id.into(), Journey::new(timeline));
     }
 
+    /// Lays a fault over the answers to looks. Several come one after the other, in the order in
+    /// which they were laid. Those of the connection itself have no answer to be laid over; see
+    /// [`MockServer::url_for`](crate::MockServer::url_for).
+    pub fn inject(&mut self, fault: Fault, times: Times) {
+        self.look_faults.push_back((fault, times));
+    }
+
+    /// Lays a fault over the answers to requests for files, as [`inject`](Self::inject) does for
+    /// looks.
+    pub fn inject_into_files(&mut self, fault: Fault, times: Times) {
+        self.file_faults.push_back((fault, times));
+    }
+
+    /// Takes all faults away.
+    pub fn heal(&mut self) {
+        self.look_faults.clear();
+        self.file_faults.clear();
+    }
+
+    /// Sets what the file of this name holds (`video.mp4`, `original.srt`, `translated.srt` or
+    /// `no-captions.mp4`), for all jobs.
+    pub fn file(&mut self, name: impl Into<String>, contents: impl Into<Bytes>) {
+        self.contents.insert(name.into(), contents.into());
+    }
+
     /// What came so far, the last 10,000 exchanges.
     pub fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
         self.exchanges.iter()
@@ -134,7 +168,18 @@ impl Machine {
 
     /// The answer to a request that comes at this time.
     pub fn respond(&mut self, request: &Request<Bytes>, now: SystemTime) -> Response<Bytes> {
-        let outcome = self.answer(request, now);
+        let mut outcome = self.answer(request, now);
+        let faults = if request.uri().path().starts_with("/files/") {
+            &mut self.file_faults
+        } else {
+            &mut self.look_faults
+        };
+        if outcome.complaint.is_none()
+            && let Some(fault) = next_fault(faults)
+        {
+            outcome.response = fault.spoil(outcome.response, now);
+            outcome.summary = format!("{}; fault: {}", outcome.summary, fault.description());
+        }
         if let Some(complaint) = outcome.complaint
             && self.complaints.len() < REMEMBERED
         {
@@ -163,7 +208,7 @@ impl Machine {
         let path = request.uri().path();
         match *request.method() {
             Method::GET if path == GET_VIDEO_INFO => self.get_video_info(request, now),
-            Method::GET if path.starts_with("/files/") => self.file(request, path),
+            Method::GET if path.starts_with("/files/") => self.serve_file(request, path),
             _ => unmatched(request),
         }
     }
@@ -217,7 +262,7 @@ impl Machine {
         }
     }
 
-    fn file(&self, request: &Request<Bytes>, path: &str) -> Outcome {
+    fn serve_file(&self, request: &Request<Bytes>, path: &str) -> Outcome {
         let headers = request.headers();
         if headers.contains_key(AUTHORIZATION) || headers.contains_key("x-api-key") {
             return Outcome {
@@ -240,7 +285,7 @@ impl Machine {
                 plain(StatusCode::FORBIDDEN, "the link's signature is missing or no longer valid")
             }
             (Some(id), Some(file)) => Outcome {
-                response: file.serve(headers),
+                response: file.serve(headers, self.contents.get(name)),
                 summary: format!("file {name}"),
                 job: Some(id),
                 complaint: None,
@@ -248,6 +293,24 @@ impl Machine {
             _ => plain(StatusCode::NOT_FOUND, "no such file"),
         }
     }
+}
+
+/// The fault for the next answer, counted down.
+fn next_fault(faults: &mut VecDeque<(Fault, Times)>) -> Option<Fault> {
+    let (fault, times) = faults.front_mut()?;
+    let fault = *fault;
+    let spent = match times {
+        Times::Always => false,
+        Times::Once | Times::Times(0 | 1) => true,
+        Times::Times(left) => {
+            *left -= 1;
+            false
+        }
+    };
+    if spent {
+        faults.pop_front();
+    }
+    (fault.place() != Place::Connection).then_some(fault)
 }
 
 fn refused(code: i64, message: &str) -> Outcome {

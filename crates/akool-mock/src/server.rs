@@ -2,15 +2,19 @@
 
 use std::{
     fmt,
-    net::TcpListener,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::SystemTime,
 };
 
 use bytes::Bytes;
 use wiremock::{Mock, Request, Respond, ResponseTemplate, matchers::any};
 
-use crate::{Exchange, Machine, Timeline};
+use crate::{
+    Exchange, Fault, Machine, Timeline, Times,
+    fault::{Delivery, Place},
+    tcp::TcpFront,
+};
 
 /// What is called after each exchange.
 type Hook = Box<dyn Fn(&Exchange) + Send + Sync>;
@@ -24,6 +28,11 @@ pub struct MockServer {
     server: wiremock::MockServer,
     machine: Arc<Mutex<Machine>>,
     lenient: bool,
+    /// Started when it is first asked for.
+    tcp: OnceLock<TcpFront>,
+    /// Sockets that nobody answers on: one that refuses, one that never accepts.
+    refusing: OnceLock<(socket2::Socket, SocketAddr)>,
+    hanging: OnceLock<TcpListener>,
 }
 
 /// How to start a [`MockServer`].
@@ -94,7 +103,14 @@ impl Builder {
         let machine = Arc::new(Mutex::new(machine));
         let front = Front { machine: Arc::clone(&machine), hook: self.hook };
         server.register(Mock::given(any()).respond_with(front)).await;
-        MockServer { server, machine, lenient: self.lenient }
+        MockServer {
+            server,
+            machine,
+            lenient: self.lenient,
+            tcp: OnceLock::new(),
+            refusing: OnceLock::new(),
+            hanging: OnceLock::new(),
+        }
     }
 }
 
@@ -137,6 +153,63 @@ impl MockServer {
         crate::sandbox::furnish(&mut self.machine());
     }
 
+    /// The base URL at which a fault can happen: some take a front that wiremock cannot be, and
+    /// some happen before there is a server. The same jobs are behind it.
+    ///
+    /// # Panics
+    /// When the system has no port to give.
+    #[expect(clippy::expect_used, reason = "as for the server itself: a test without a port has failed")]
+    pub fn url_for(&self, fault: Fault) -> String {
+        match (fault.place(), fault) {
+            (Place::Answer, _) => self.url(),
+            (Place::Delivery, _) => format!("http://{}", self.tcp().address()),
+            (Place::Connection, Fault::NameNotFound) => "http://localhost:1".to_owned(),
+            (Place::Connection, Fault::TlsFails) => format!("https://{}", self.tcp().address()),
+            (Place::Connection, Fault::ConnectHangs) => {
+                let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+                let address = self.hanging.get_or_init(bind).local_addr().expect("a listener has an address");
+                format!("https://{address}")
+            }
+            (Place::Connection, _) => {
+                let (_, address) = self.refusing.get_or_init(|| refusing().expect("a port is free"));
+                format!("http://{address}")
+            }
+        }
+    }
+
+    /// The base URL of the front that can break off, trickle and reset.
+    ///
+    /// # Panics
+    /// When the system has no port to give.
+    pub fn tcp_url(&self) -> String {
+        self.url_for(Fault::Trickle)
+    }
+
+    #[expect(clippy::expect_used, reason = "as for the server itself: a test without a port has failed")]
+    fn tcp(&self) -> &TcpFront {
+        self.tcp.get_or_init(|| TcpFront::start(Arc::clone(&self.machine)).expect("a port is free"))
+    }
+
+    /// Lays a fault over the answers to looks; see [`Machine::inject`].
+    pub fn inject(&self, fault: Fault, times: Times) {
+        self.machine().inject(fault, times);
+    }
+
+    /// Lays a fault over the answers to requests for files; see [`Machine::inject_into_files`].
+    pub fn inject_into_files(&self, fault: Fault, times: Times) {
+        self.machine().inject_into_files(fault, times);
+    }
+
+    /// Takes all faults away.
+    pub fn heal(&self) {
+        self.machine().heal();
+    }
+
+    /// Sets what the file of this name holds; see [`Machine::file`].
+    pub fn file(&self, name: impl Into<String>, contents: impl Into<Bytes>) {
+        self.machine().file(name, contents);
+    }
+
     /// What came so far, the last 10,000 exchanges.
     pub fn exchanges(&self) -> Vec<Exchange> {
         self.machine().exchanges().cloned().collect()
@@ -172,6 +245,14 @@ impl Drop for MockServer {
     }
 }
 
+/// A port that is taken, and on which nobody listens: no other program gets it meanwhile.
+fn refusing() -> std::io::Result<(socket2::Socket, SocketAddr)> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    let address = socket.local_addr()?.as_socket();
+    Ok((socket, address.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)))))
+}
+
 struct Front {
     machine: Arc<Mutex<Machine>>,
     hook: Option<Hook>,
@@ -193,6 +274,10 @@ impl Respond for Front {
             hook(exchange);
         }
         drop(machine);
+        if response.extensions().get::<Delivery>().is_some() {
+            return ResponseTemplate::new(501)
+                .set_body_string("akool-mock: this fault happens at MockServer::url_for(fault) only\n");
+        }
 
         let mut template = ResponseTemplate::new(response.status()).set_body_bytes(response.body().to_vec());
         for (name, value) in response.headers() {

@@ -7,7 +7,7 @@ use akool_client::{
     Ending, Exchange, ResponseValue,
     types::{GetVideoInfoResponse, VideoInfoResult},
 };
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, DATE, HeaderMap, RETRY_AFTER};
 use serde_json::{Map, Value};
 
 use crate::{BusinessCode, Error, ErrorKind, JobId, Snapshot, Status, redact};
@@ -63,10 +63,17 @@ fn read(job: &JobId, exchange: &Exchange) -> Result<Snapshot, Error> {
             quoted(&start())
         ))),
         (_, Err(_)) if exchange.body.is_empty() => Err(undecodable("the answer is empty")),
-        (_, Err(error)) => {
-            Err(undecodable(&format!("the answer is no JSON ({error}); it starts with {}", quoted(&start()))))
-        }
+        (_, Err(error)) => Err(undecodable(&match coding(&exchange.headers) {
+            Some(coding) => format!("the answer is compressed ({coding}), which was not asked for"),
+            None => format!("the answer is no JSON ({error}); it starts with {}", quoted(&start())),
+        })),
     }
+}
+
+/// How the body is encoded, where it is.
+fn coding(headers: &HeaderMap) -> Option<String> {
+    let coding = headers.get(CONTENT_ENCODING)?.to_str().ok()?;
+    (coding != "identity").then(|| redact::excerpt(coding))
 }
 
 /// JSON, also behind a byte-order mark, and with bytes that are no UTF-8 in its texts.

@@ -62,6 +62,8 @@ pub enum ErrorKind {
     UnknownJob,
     /// The service answered with a redirect. None is followed: it would carry the credential along.
     Redirected,
+    /// Nothing is there (HTTP 404, 405 or 410 without an envelope): the base URL is not the service's.
+    WrongAddress,
     /// The service refused the call for good.
     Rejected,
 }
@@ -80,7 +82,11 @@ impl ErrorKind {
             | Self::Undecodable
             | Self::TooLarge
             | Self::MissingVideo => true,
-            Self::CredentialsRefused | Self::UnknownJob | Self::Redirected | Self::Rejected => false,
+            Self::CredentialsRefused
+            | Self::UnknownJob
+            | Self::Redirected
+            | Self::WrongAddress
+            | Self::Rejected => false,
         }
     }
 
@@ -106,6 +112,7 @@ impl ErrorKind {
             Self::UnknownJob => {
                 "check the id (the `_id` that the creation answered) and that the key belongs to the same account"
             }
+            Self::WrongAddress => "check the base URL: the service's API is not there",
             Self::Redirected => "set the base URL to where the service really is",
             Self::Rejected => {
                 "change the call or the account as the message says; trying again does not help"
@@ -151,6 +158,7 @@ impl Error {
         let kind = match status {
             300..=399 => ErrorKind::Redirected,
             401 | 403 => ErrorKind::CredentialsRefused,
+            404 | 405 | 410 => ErrorKind::WrongAddress,
             429 => ErrorKind::RateLimited,
             408 | 425 | 500..=599 => ErrorKind::Unavailable,
             _ => ErrorKind::Rejected,

@@ -1,0 +1,186 @@
+//! A second front for [`Machine`]: plain TCP, for what wiremock cannot do — answers that trickle,
+//! break off, are reset or never come.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+use crate::{Machine, fault::Delivery};
+
+/// The largest request head that is read.
+const HEAD: usize = 64 * 1024;
+/// Between two bytes of an answer that trickles.
+const TRICKLE: Duration = Duration::from_millis(20);
+
+/// A listener and its threads, gone when it is dropped.
+pub(crate) struct TcpFront {
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+}
+
+impl TcpFront {
+    pub(crate) fn start(machine: Arc<Mutex<Machine>>) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stopped.load(Ordering::Relaxed) {
+                    break;
+                }
+                let Ok(stream) = stream else { continue };
+                let (machine, stopped) = (Arc::clone(&machine), Arc::clone(&stopped));
+                // A peer that goes away in the middle is what this front is there for.
+                thread::spawn(move || drop(serve(stream, &machine, &stopped)));
+            }
+        });
+        Ok(Self { address, stop })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for TcpFront {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // Wakes the listener, so that it sees the flag.
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+/// One request, one answer, and the end of the connection.
+fn serve(mut stream: TcpStream, machine: &Mutex<Machine>, stop: &AtomicBool) -> io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.set_write_timeout(Some(Duration::from_secs(30)))?;
+    stream.set_nodelay(true)?;
+    let Some(request) = read_request(&mut stream)? else {
+        return Ok(());
+    };
+    let response =
+        machine.lock().unwrap_or_else(PoisonError::into_inner).respond(&request, SystemTime::now());
+    let delivery = response.extensions().get::<Delivery>().copied();
+    let head = head(&response);
+    let body = response.into_body();
+    let half = body.len() / 2;
+    match delivery {
+        None => {
+            stream.write_all(&head)?;
+            stream.write_all(&body)?;
+            stream.shutdown(Shutdown::Write)?;
+            until_closed(&mut stream, stop)
+        }
+        Some(Delivery::CloseBeforeHeaders) => Ok(()),
+        Some(Delivery::ResetBeforeHeaders) => reset(stream),
+        Some(Delivery::ResetInHeaders) => {
+            stream.write_all(&head[..head.len() / 2])?;
+            arrived(&stream);
+            reset(stream)
+        }
+        Some(Delivery::ResetInBody) => {
+            stream.write_all(&head)?;
+            stream.write_all(&body[..half])?;
+            arrived(&stream);
+            reset(stream)
+        }
+        Some(Delivery::Truncate) => {
+            stream.write_all(&head)?;
+            stream.write_all(&body[..half])?;
+            stream.shutdown(Shutdown::Write)?;
+            until_closed(&mut stream, stop)
+        }
+        Some(Delivery::Never) => until_closed(&mut stream, stop),
+        Some(Delivery::Trickle) => {
+            stream.write_all(&head)?;
+            for byte in body {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                stream.write_all(&[byte])?;
+                thread::sleep(TRICKLE);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// `None` where what comes is no HTTP, such as the beginning of TLS.
+fn read_request(stream: &mut TcpStream) -> io::Result<Option<Request<Bytes>>> {
+    let mut head = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let count = stream.read(&mut buffer)?;
+        if count == 0 || head.len() > HEAD {
+            return Ok(None);
+        }
+        head.extend_from_slice(&buffer[..count]);
+        let mut headers = [httparse::EMPTY_HEADER; 64];
+        let mut parsed = httparse::Request::new(&mut headers);
+        match parsed.parse(&head) {
+            Ok(httparse::Status::Partial) => {}
+            Err(_) => return Ok(None),
+            Ok(httparse::Status::Complete(_)) => {
+                let mut request = Request::builder()
+                    .method(parsed.method.unwrap_or_default())
+                    .uri(parsed.path.unwrap_or_default());
+                for header in parsed.headers.iter() {
+                    request = request.header(header.name, header.value);
+                }
+                return Ok(request.body(Bytes::new()).ok());
+            }
+        }
+    }
+}
+
+fn head(response: &Response<Bytes>) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
+    for (name, value) in response.headers() {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    let length = response.body().len();
+    head.extend_from_slice(format!("content-length: {length}\r\nconnection: close\r\n\r\n").as_bytes());
+    head
+}
+
+/// Closes so that the other side sees a reset and not an end.
+fn reset(stream: TcpStream) -> io::Result<()> {
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+    drop(stream);
+    Ok(())
+}
+
+/// Gives what was written time to reach the other side's program: a reset discards what it has
+/// not read yet.
+fn arrived(_: &TcpStream) {
+    thread::sleep(Duration::from_millis(20));
+}
+
+/// Reads on until the other side has closed, or the server ends.
+fn until_closed(stream: &mut TcpStream, stop: &AtomicBool) -> io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_millis(50)))?;
+    let mut buffer = [0; 1024];
+    while !stop.load(Ordering::Relaxed) {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
