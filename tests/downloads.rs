@@ -156,3 +156,184 @@ async fn two_downloads_of_one_file_do_not_mix() {
     }
     assert_eq!(names(folder.path()), [file.file_name()]);
 }
+
+/// Something that compresses badly and differs from place to place.
+fn large() -> Vec<u8> {
+    let mut state = 1_u32;
+    let next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    std::iter::repeat_with(next).take(3_000_000).collect()
+}
+
+/// A job's video, behind the front that can break off.
+async fn large_file(server: &MockServer) -> (RemoteFile, Vec<u8>) {
+    let contents = large();
+    server.file("video.mp4", contents.clone());
+    let mut file = files(server).await.remove(0);
+    let (_, path) = file.url.as_str().split_once("/files").unwrap();
+    file.url = format!("{}/files{path}", server.tcp_url()).parse().unwrap();
+    (file, contents)
+}
+
+#[tokio::test]
+async fn what_breaks_off_is_resumed_where_it_stopped() {
+    use akool_mock::{Fault, Times};
+
+    let server = MockServer::start().await;
+    let (file, contents) = large_file(&server).await;
+    let folder = tempfile::tempdir().unwrap();
+    for (fault, resumes) in [
+        (Fault::TruncatedBody, true),
+        (Fault::ResetInBody, false),
+        (Fault::ResetInHeaders, false),
+        (Fault::Http(503), false),
+    ] {
+        let before = server.exchanges().len();
+        server.inject_into_files(fault, Times::Times(2));
+        let saved = downloader().save(&file, folder.path()).overwrite().await.unwrap();
+        assert!(fs::read(&saved.path).unwrap() == contents, "{fault:?}: not the same bytes");
+        let requests = server.exchanges().split_off(before);
+        assert_eq!(requests.len(), 3, "{fault:?}");
+        if resumes {
+            let ranges: Vec<_> =
+                requests.iter().map(|request| request.headers.get("range").cloned()).collect();
+            assert_eq!(ranges[0], None);
+            assert_eq!(ranges[1].as_ref().unwrap(), "bytes=1500000-");
+            assert_eq!(ranges[2].as_ref().unwrap(), "bytes=2250000-");
+            assert!(requests[1].headers.contains_key("if-range"));
+            assert_eq!(requests[2].status, 206);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_knows_no_ranges_starts_anew() {
+    use akool_mock::{Fault, Times};
+
+    let server = MockServer::start().await;
+    let (file, contents) = large_file(&server).await;
+    let folder = tempfile::tempdir().unwrap();
+    // Another version of the file on the way: what has arrived is thrown away.
+    server.inject_into_files(Fault::TruncatedBody, Times::Once);
+    let downloader = downloader();
+    let progress = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = progress.clone();
+    let saved = downloader.save(&file, folder.path()).on_progress(move |now| seen.lock().unwrap().push(now));
+    let saved = saved.await.unwrap();
+    assert!(fs::read(saved.path).unwrap() == contents);
+    let progress = progress.lock().unwrap();
+    assert!(progress.iter().all(|now| now.total == Some(3_000_000)), "{:?}", progress.last());
+    assert_eq!(progress.last().unwrap().bytes, 3_000_000);
+}
+
+#[tokio::test]
+async fn a_range_that_was_not_asked_for_is_not_mixed_in() {
+    use wiremock::matchers::header_exists;
+
+    let server = wiremock::MockServer::start().await;
+    let wrong =
+        ResponseTemplate::new(206).insert_header("content-range", "bytes 0-4/10").set_body_string("XXXXX");
+    Mock::given(header_exists("range")).respond_with(wrong).mount(&server).await;
+    // Too short by its own account, and resumable.
+    let short =
+        ResponseTemplate::new(206).insert_header("content-range", "bytes 7-9/10").set_body_string("abc");
+    Mock::given(any()).respond_with(short).up_to_n_times(1).mount(&server).await;
+    let whole = ResponseTemplate::new(200).set_body_string("0123456789");
+    Mock::given(any()).respond_with(whole).mount(&server).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = file_at(&server.uri()).await;
+    let saved = downloader().save(&file, folder.path()).await.unwrap();
+    assert_eq!(fs::read(saved.path).unwrap(), b"0123456789");
+}
+
+#[tokio::test]
+async fn a_checksum_that_does_not_match_is_not_believed() {
+    let server = wiremock::MockServer::start().await;
+    let answer = |sum: &str| {
+        ResponseTemplate::new(200)
+            .insert_header("repr-digest", format!("sha-256=:{sum}:"))
+            .set_body_string("abc")
+    };
+    let (right, wrong) = ("ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=", "AAAA");
+    Mock::given(any()).respond_with(answer(wrong)).up_to_n_times(1).mount(&server).await;
+    Mock::given(any()).respond_with(answer(right)).mount(&server).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = file_at(&server.uri()).await;
+    downloader().save(&file, folder.path()).await.unwrap();
+    assert_eq!(server.received_requests().await.unwrap().len(), 2);
+
+    server.reset().await;
+    Mock::given(any()).respond_with(answer(wrong)).mount(&server).await;
+    let error = downloader().save(&file, folder.path()).overwrite().await.unwrap_err();
+    assert!(error.to_string().contains("checksum"), "{error}");
+}
+
+#[tokio::test]
+async fn an_expired_link_is_renewed_where_another_look_gives_one() {
+    let server = MockServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = files(&server).await.remove(0);
+    file.url.set_query(Some("Signature=expired"));
+    let job = client_of(&server).job(ID);
+    let saved = downloader().save(&file, folder.path()).renew_link_from(&job).await.unwrap();
+    assert_eq!(fs::metadata(saved.path).unwrap().len(), saved.bytes);
+
+    // A fresh link that is refused as well is the end.
+    server.inject_into_files(akool_mock::Fault::Http(403), akool_mock::Times::Always);
+    let error = downloader().save(&file, folder.path()).overwrite().renew_link_from(&job).await.unwrap_err();
+    assert!(matches!(error, DownloadError::Expired { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_download_that_is_dropped_leaves_nothing() {
+    use akool_mock::{Fault, Times};
+
+    let server = MockServer::start().await;
+    let (file, _) = large_file(&server).await;
+    let folder = tempfile::tempdir().unwrap();
+    server.inject_into_files(Fault::Trickle, Times::Always);
+    let (sender, mut arrived) = tokio::sync::mpsc::unbounded_channel();
+    let save = downloader().save(&file, folder.path()).on_progress(move |now| {
+        let _ = sender.send(now);
+    });
+    let mut save = save.into_future();
+    tokio::select! {
+        end = &mut save => panic!("{end:?}"),
+        first = arrived.recv() => assert!(first.unwrap().bytes > 0),
+    }
+    assert_eq!(names(folder.path()), [format!("{}.part", file.file_name())]);
+    drop(save);
+    assert!(names(folder.path()).is_empty());
+}
+
+#[tokio::test]
+async fn no_more_than_four_files_are_fetched_at_once() {
+    use akool_mock::{Fault, Times};
+
+    let server = MockServer::start().await;
+    let (file, _) = large_file(&server).await;
+    let folder = tempfile::tempdir().unwrap();
+    server.inject_into_files(Fault::NeverAnswers, Times::Always);
+    let downloader = downloader();
+    let saves = (0..20).map(|n| downloader.save(&file, folder.path().join(n.to_string())).into_future());
+    let all = futures_util::future::join_all(saves);
+    let requests =
+        || server.exchanges().iter().filter(|exchange| exchange.target.starts_with("/files/")).count();
+    let job = client_of(&server).job(ID);
+    let meanwhile = async {
+        while requests() < 4 {
+            job.get().await.unwrap();
+        }
+        // Twenty looks later, there are no more.
+        for _ in 0..20 {
+            job.get().await.unwrap();
+        }
+        requests()
+    };
+    tokio::select! {
+        ends = all => panic!("{ends:?}"),
+        count = meanwhile => assert_eq!(count, 4),
+    }
+}

@@ -25,6 +25,7 @@ fn akool(args: &[&str]) -> Command {
         "HTTP_PROXY",
         "http_proxy",
         "ALL_PROXY",
+        "all_proxy",
     ] {
         command.env_remove(variable);
     }
@@ -48,10 +49,16 @@ fn text(bytes: &[u8]) -> String {
 
 /// Everything that a run printed, with what differs from run to run taken out.
 fn shown(output: &Output, folder: Option<&Path>) -> String {
+    // Files are fetched at the same time, and told in the order in which they arrive.
+    let stdout = text(&output.stdout);
+    let (mut saved, others): (Vec<_>, Vec<_>) =
+        stdout.split_inclusive('\n').partition(|line| line.contains(r#""event":"downloaded""#));
+    saved.sort_unstable();
     let whole = format!(
-        "exit code {}\n--- stdout\n{}--- stderr\n{}",
+        "exit code {}\n--- stdout\n{}{}--- stderr\n{}",
         code(output),
-        text(&output.stdout),
+        others.concat(),
+        saved.concat(),
         text(&output.stderr)
     );
     match folder {
@@ -66,7 +73,7 @@ fn settings() -> insta::Settings {
     settings.set_snapshot_path("snapshots/program");
     settings.set_prepend_module_to_snapshot(false);
     settings.add_filter(r"127\.0\.0\.1:\d{2,}", "127.0.0.1:[port]");
-    settings.add_filter(r"\d+(\.\d)?s\b", "[time]");
+    settings.add_filter(r"\d+(\.\d)? ?s\b", "[time]");
     settings.add_filter(r"\d+ looks, \d+ answered", "[n] looks, [n] answered");
     settings
 }
@@ -110,7 +117,7 @@ async fn several_jobs_end_each_on_its_own_and_the_worst_counts() {
     };
     let run = |ids: &[&str], more: &[&str]| {
         restart();
-        let mut args = vec!["wait", "--interval", "10ms", "--timeout", "100ms"];
+        let mut args = vec!["wait", "--interval", "10ms", "--timeout", "300ms"];
         args.extend(ids);
         args.extend(more);
         akool_at(&server, &args).output().unwrap()
@@ -173,8 +180,9 @@ fn a_service_out_of_reach_is_told_after_the_budget() {
     assert_eq!(code(&command.env("AKOOL_API_KEY", "MARKER").output().unwrap()), 6);
 }
 
-#[test]
-fn wrong_use_is_told_before_anything_is_asked() {
+#[tokio::test]
+async fn wrong_use_is_told_before_anything_is_asked() {
+    let server = MockServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "key").unwrap();
@@ -208,7 +216,9 @@ fn wrong_use_is_told_before_anything_is_asked() {
         (&["nonsense"], &[], "unrecognized"),
     ];
     for (args, variables, says) in cases {
-        let output = akool(args).envs(variables.iter().copied()).output().unwrap();
+        let mut command = akool(args);
+        let output =
+            command.env("AKOOL_API_HOST", server.url()).envs(variables.iter().copied()).output().unwrap();
         let said = shown(&output, None);
         assert_eq!(code(&output), 2, "{args:?}: {said}");
         assert!(said.contains(says), "{args:?}: {said}");
@@ -217,6 +227,37 @@ fn wrong_use_is_told_before_anything_is_asked() {
         }
         assert!(output.stdout.is_empty(), "{args:?}: {said}");
     }
+    assert!(server.exchanges().is_empty(), "something was asked");
+}
+
+#[tokio::test]
+async fn what_is_not_as_described_is_told_once() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().status(7, Looks(3)).status(8, Looks(3)).completed());
+    server.inject(akool_mock::Fault::OtherTypes, akool_mock::Times::Times(5));
+    let output = akool_at(&server, &["wait", ID, "--interval", "10ms"]).output().unwrap();
+    assert_shown!("oddities", &output, None);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn looking_whether_a_folder_can_be_written_harms_nothing() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().completed());
+    let folder = tempfile::tempdir().unwrap();
+    // A folder, a link to nowhere and a file of somebody else where ours would go.
+    fs::create_dir(folder.path().join(format!("{ID}.mp4"))).unwrap();
+    std::os::unix::fs::symlink("/nonexistent/x", folder.path().join(format!("{ID}.original.srt"))).unwrap();
+    let mine = folder.path().join("mine");
+    fs::write(&mine, "precious").unwrap();
+    fs::hard_link(&mine, folder.path().join(format!("{ID}.translated.srt.part"))).unwrap();
+    let args = ["wait", ID, "--download", folder.path().to_str().unwrap()];
+    let output = akool_at(&server, &args).output().unwrap();
+    let said = shown(&output, None);
+    assert_eq!(code(&output), 1, "{said}");
+    assert_eq!(said.matches("something else than a file of our own").count(), 3, "{said}");
+    assert!(said.contains("no-captions.mp4 ("), "one file's trouble does not stop the others: {said}");
+    assert_eq!(fs::read(&mine).unwrap(), b"precious");
 }
 
 #[test]
@@ -242,6 +283,7 @@ async fn nothing_that_is_logged_holds_the_key() {
         "looks and pauses are logged: {said}"
     );
     assert!(!said.contains("MARKER"), "{said}");
+    assert!(!said.contains("Signature="), "a signed link was logged: {said}");
 }
 
 /// Waits until the job was looked at; the server tells.

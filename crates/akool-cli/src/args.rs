@@ -99,7 +99,7 @@ pub(crate) struct Wait {
     #[arg(long, value_name = "DURATION", value_parser = interval)]
     pub(crate) interval: Option<Duration>,
 
-    /// How many looks in a row may fail
+    /// Give up after this many failed looks in a row
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_failures: u32,
 

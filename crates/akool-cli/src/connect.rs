@@ -49,11 +49,8 @@ fn builder(global: &Global) -> Result<ClientBuilder, WrongUse> {
                     ));
                 }
             }
-            let mut builder = Client::builder().credential(key_from(file)?);
-            if let Some(host) = std::env::var("AKOOL_API_HOST").ok().filter(|host| !host.is_empty()) {
-                builder = builder.base_url(host);
-            }
-            builder
+            let builder = Client::builder().credential(key_from(file)?);
+            builder.base_url_from_env().map_err(explain)?
         }
     };
     if let Some(url) = &global.base_url {
@@ -101,12 +98,6 @@ async fn sandbox() -> Result<Connection, WrongUse> {
     let server = akool_mock::MockServer::builder().lenient().start().await;
     server.furnish();
     let credential = Credential::api_key(server.api_key()).map_err(explain)?;
-    let client = Client::builder()
-        .credential(credential)
-        .base_url(server.url())
-        // A proxy of the environment is no way to this machine.
-        .http(reqwest::Client::builder().no_proxy())
-        .build()
-        .map_err(explain)?;
+    let client = Client::builder().credential(credential).base_url(server.url()).build().map_err(explain)?;
     Ok(Connection { client, sandbox: Some(server) })
 }

@@ -4,6 +4,7 @@ mod args;
 mod connect;
 mod outcome;
 mod report;
+mod resume;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod status;
@@ -23,7 +24,8 @@ use crate::{
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log(cli.global.verbose);
-    let report = Report::new(cli.global.json, matches!(cli.command, Command::Wait(_)));
+    let moving = matches!(cli.command, Command::Wait(_));
+    let report = Report::new(cli.global.json, moving, resume::Resume::new(&cli));
     let mut outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             let outcome = runtime.block_on(run(&cli, &report));
@@ -68,10 +70,10 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
     outcome
 }
 
-/// To stderr: warnings always, looks with `-v`, everything with `-vv`, or what `RUST_LOG` says.
+/// To stderr: nothing unless asked for (what matters is reported), looks with `-v`, everything with `-vv`, or what `RUST_LOG` says.
 fn log(verbose: u8) {
     let default = match verbose {
-        0 => "error",
+        0 => "off",
         1 => "akool=debug",
         _ => "debug",
     };

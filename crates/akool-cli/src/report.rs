@@ -12,9 +12,13 @@ use akool::{Error, JobId, Snapshot, Status, Translation, WaitError, download};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use crate::resume::Resume;
+
 /// Where everything that a run has to say goes through.
 pub(crate) struct Report {
     json: bool,
+    /// How an unfinished wait is picked up again.
+    resume: Option<Resume>,
     /// On a terminal: a line that moves for each job.
     screen: Option<Screen>,
     started: Instant,
@@ -85,10 +89,11 @@ impl<'a> Object<'a> {
 
 impl Report {
     /// Lines that move where `moving` is wanted and stderr is a terminal.
-    pub(crate) fn new(json: bool, moving: bool) -> Self {
+    pub(crate) fn new(json: bool, moving: bool, resume: Option<Resume>) -> Self {
         let on_terminal = moving && !json && io::stderr().is_terminal() && io::stdout().is_terminal();
         Self {
             json,
+            resume,
             screen: on_terminal.then(|| Screen { lines: MultiProgress::new(), jobs: RefCell::default() }),
             started: Instant::now(),
             broken: Cell::new(None),
@@ -127,6 +132,18 @@ impl Report {
             _ => {}
         }
         self.line(text);
+    }
+
+    /// A job that is about to be looked at: on a terminal, something is there at once.
+    pub(crate) fn start(&self, id: &JobId) {
+        if let Some(bar) = self.bar(id) {
+            bar.set_message("asking");
+        }
+    }
+
+    /// What in an answer is not as described, once for each job.
+    pub(crate) fn oddity(&self, id: &JobId, oddity: impl Display) {
+        self.note(format_args!("{id}  {oddity} is not as described; the wait goes on"));
     }
 
     /// A look that told something new.
@@ -176,17 +193,17 @@ impl Report {
         }
     }
 
+    /// A file that was saved, told at once to programs.
+    pub(crate) fn saved(&self, id: &JobId, file: &download::Saved) {
+        if self.json {
+            let path = Some(file.path.display().to_string());
+            self.object(&Object { event: "downloaded", id: Some(id), path, ..Object::default() });
+        }
+    }
+
     /// All files of a job that were saved, in one piece for people.
     pub(crate) fn downloaded(&self, id: &JobId, saved: &[(akool::FileKind, download::Saved)]) {
         if self.json {
-            for (_, file) in saved {
-                self.object(&Object {
-                    event: "downloaded",
-                    id: Some(id),
-                    path: Some(file.path.display().to_string()),
-                    ..Object::default()
-                });
-            }
             return;
         }
         let moving = self.screen.is_some();
@@ -209,7 +226,7 @@ impl Report {
                 WaitError::Failed(job) => {
                     self.line(format!("{}  failed: {}", error.job(), reason(&job.snapshot)));
                 }
-                _ => self.note(early(error)),
+                _ => self.note(self.early(error)),
             };
         }
         let event = match error {
@@ -222,15 +239,73 @@ impl Report {
             None => Object { event, id: Some(error.job()), ..Object::default() },
         };
         self.object(&object.message(error));
-        self.note(early(error));
+        self.note(self.early(error));
     }
 
-    /// A job whose wait was interrupted.
-    pub(crate) fn interrupted(&self, id: &JobId) {
-        self.close(id);
-        if self.json {
-            let object = Object { event: "gave_up", id: Some(id), ..Object::default() };
-            self.object(&object.message("interrupted; the job goes on"));
+    /// Jobs whose wait was interrupted, as last seen.
+    pub(crate) fn interrupted(&self, open: &BTreeMap<JobId, Option<Snapshot>>) {
+        let mut fetching = false;
+        for (id, snapshot) in open {
+            self.close(id);
+            let completed = snapshot.as_ref().is_some_and(|seen| seen.status() == Status::Completed);
+            fetching |= completed;
+            if self.json {
+                let object = match snapshot {
+                    Some(snapshot) => Object::of("gave_up", snapshot),
+                    None => Object { event: "gave_up", id: Some(id), ..Object::default() },
+                };
+                self.object(&object.message(if completed {
+                    "interrupted while its files were fetched; the job is completed"
+                } else {
+                    "interrupted; the job goes on"
+                }));
+            }
+        }
+        let mut text = if fetching {
+            "interrupted; jobs go on, and files that are not whole were removed".to_owned()
+        } else {
+            "interrupted; the jobs go on".to_owned()
+        };
+        if let Some(resume) = &self.resume {
+            text += &format!(". Pick them up again with:\n  {}", resume.command(open.keys()));
+        }
+        self.note(text);
+    }
+
+    /// The early end of a wait, with the command that picks it up again.
+    fn early(&self, error: &WaitError) -> String {
+        let (why, end) = match error {
+            WaitError::DeadlinePassed(end) => {
+                (format!("the deadline passed after {}", short(end.waited)), end)
+            }
+            WaitError::FailuresExhausted(end) => (format!("{} looks in a row failed", end.failures), end),
+            WaitError::Rejected(end) => match &end.last_error {
+                Some(trouble) if trouble.kind() != akool::ErrorKind::UnknownJob => {
+                    let text =
+                        format!("error: {}  {}; {}", end.job, trouble.cause(), trouble.kind().advice());
+                    return text + &self.goes_on(&end.job, "the job goes on");
+                }
+                _ => return format!("error: {error}"),
+            },
+            _ => return format!("error: {error}"),
+        };
+        let status = end.last_snapshot.as_ref().map(Snapshot::status);
+        let (seen, then) = match status {
+            Some(Status::Completed) => ("completed when last seen, without a link".to_owned(), "it is there"),
+            Some(status) => (format!("still {status} when last seen"), "the job goes on"),
+            None => ("its state was never established".to_owned(), "the job goes on"),
+        };
+        let mut text = format!("{}  {why}, {seen} ({} looks, {} answered)", end.job, end.looks, end.answers);
+        if let Some(trouble) = end.last_error.as_ref().filter(|_| end.failures > 0) {
+            text += &format!("\n  last trouble: {}; {}", trouble.cause(), trouble.kind().advice());
+        }
+        text + &self.goes_on(&end.job, then)
+    }
+
+    fn goes_on(&self, id: &JobId, then: &str) -> String {
+        match &self.resume {
+            Some(resume) => format!("\n  {then}; pick it up again with: {}", resume.command([id])),
+            None => format!("\n  {then}"),
         }
     }
 
@@ -295,37 +370,6 @@ impl Report {
         {
             bar.finish_and_clear();
         }
-    }
-}
-
-/// The early end of a wait, with the command that picks it up again.
-fn early(error: &WaitError) -> String {
-    let (WaitError::DeadlinePassed(end) | WaitError::FailuresExhausted(end)) = error else {
-        return format!("error: {error}");
-    };
-    let id = end.job.as_str();
-    let why = match error {
-        WaitError::DeadlinePassed(_) => format!("the deadline passed after {}", short(end.waited)),
-        _ => format!("{} looks in a row failed", end.failures),
-    };
-    let seen = end.last_snapshot.as_ref().map_or_else(
-        || "its state was never established".to_owned(),
-        |snapshot| format!("still {} when last seen", snapshot.status()),
-    );
-    let mut text = format!("{}  {why}, {seen} ({} looks, {} answered)", end.job, end.looks, end.answers);
-    if let Some(trouble) = end.last_error.as_ref().filter(|_| end.failures > 0) {
-        text += &format!("\n  last trouble: {}; {}", trouble.cause(), trouble.kind().advice());
-    }
-    text + &format!("\n  the job goes on; pick it up again with: akool wait {}", quoted(id))
-}
-
-/// An argument as a shell takes it.
-pub(crate) fn quoted(text: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@%+=,".contains(letter);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }
 

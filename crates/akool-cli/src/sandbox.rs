@@ -42,15 +42,26 @@ pub(crate) async fn run(options: &Sandbox, report: &Report, json: bool) -> Outco
         .await;
     server.furnish();
 
-    let (url, key) = (server.url(), server.api_key());
+    // A server that listens everywhere is reached from here by this machine's own address.
+    let mut address = server.address();
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let (url, key) = (format!("http://{address}"), server.api_key());
     if json {
         report.object(&json!({ "event": "listening", "url": url }));
     }
-    report.line(format_args!(
-        "The sandbox listens on {url}; Ctrl-C ends it. Try it from another terminal:\n\n  \
-         AKOOL_API_HOST={url} AKOOL_API_KEY={key} akool wait {}\n",
-        scenarios()[0].id
-    ));
+    report.line(format_args!("The sandbox listens on {url}; Ctrl-C ends it."));
+    if address.ip().is_loopback() {
+        report.line(format_args!(
+            "Try it from another terminal:\n\n  AKOOL_API_HOST={url} AKOOL_API_KEY={key} akool wait {}\n",
+            scenarios()[0].id
+        ));
+    } else {
+        report.line(format_args!(
+            "The key is {key}. This program itself refuses plain http to another host; other programs may not."
+        ));
+    }
     list_jobs(report);
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;

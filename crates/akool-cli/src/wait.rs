@@ -1,20 +1,18 @@
 //! `akool wait`: follow jobs to their end, each on its own, and fetch their files.
 
-use std::{cell::RefCell, collections::BTreeSet, path::Path, time::Duration};
-
-use akool::{Event, Job, JobId, PollPolicy, Translation, download::Downloader};
-use futures_util::{StreamExt, future::join_all};
-use tokio::sync::Semaphore;
-
-use crate::{
-    args::Wait,
-    connect::Connection,
-    outcome::Outcome,
-    report::{Report, quoted},
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    future::IntoFuture,
+    path::Path,
+    time::{Duration, SystemTime},
 };
 
-/// How many files are fetched at once.
-const DOWNLOADS: usize = 4;
+use akool::{Event, Job, JobId, PollPolicy, Snapshot, Status, Translation, download::Downloader};
+use futures_util::{StreamExt, future::join_all};
+
+use crate::{args::Wait, connect::Connection, outcome::Outcome, report::Report};
+
 /// How often a sandbox is looked at unless told otherwise: its jobs take seconds.
 const SANDBOX_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -24,9 +22,8 @@ struct Run<'a> {
     report: &'a Report,
     policy: PollPolicy,
     downloads: Option<(Downloader, &'a Path)>,
-    slots: Semaphore,
-    /// The jobs whose end was not told yet.
-    open: RefCell<BTreeSet<JobId>>,
+    /// The jobs whose end was not told yet, as last seen.
+    open: RefCell<BTreeMap<JobId, Option<Snapshot>>>,
 }
 
 pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report) -> Outcome {
@@ -36,7 +33,7 @@ pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report
         .with_failure_budget(options.max_failures);
     let downloads = match &options.download {
         None => None,
-        Some(folder) => match prepare(folder, connection) {
+        Some(folder) => match prepare(folder) {
             Ok(downloader) => Some((downloader, folder.as_path())),
             Err(wrong) => {
                 report.error(None, wrong);
@@ -46,40 +43,32 @@ pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report
     };
 
     let ids: BTreeSet<_> = options.jobs.ids.iter().map(|id| JobId::from(id.as_str())).collect();
-    let run = Run {
-        options,
-        report,
-        policy,
-        downloads,
-        slots: Semaphore::new(DOWNLOADS),
-        open: RefCell::new(ids.clone()),
-    };
+    let open = ids.iter().map(|id| (id.clone(), None)).collect();
+    let run = Run { options, report, policy, downloads, open: RefCell::new(open) };
     let follow_all = join_all(ids.iter().map(|id| run.follow(connection.client.job(id))));
     tokio::select! {
         outcomes = follow_all => outcomes.into_iter().max().unwrap_or(Outcome::Done),
         () = interruption() => {
-            run.interrupted();
+            report.interrupted(&run.open.borrow());
             Outcome::Interrupted
         }
     }
 }
 
 /// Finds out before the wait, and not after it, that nothing can be saved there.
-fn prepare(folder: &Path, connection: &Connection) -> Result<Downloader, String> {
+fn prepare(folder: &Path) -> Result<Downloader, String> {
     let shown = folder.display();
     // Written to and not only looked at: permissions alone do not tell.
-    let probe = folder.join(format!(".akool-{}.part", std::process::id()));
+    // Under a name that nothing has yet: what is there is neither followed nor changed.
+    let unique = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let probe = folder.join(format!(".akool-{}-{unique}", std::process::id()));
     let made = std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(&probe, b""))
-        .and_then(|()| std::fs::remove_file(&probe));
+        .and_then(|()| std::fs::File::create_new(&probe))
+        .and_then(|_| std::fs::remove_file(&probe));
     made.map_err(|error| {
         format!("cannot write into {shown}: {error}; choose another folder for --download")
     })?;
-    let mut http = reqwest::Client::builder();
-    if connection.is_sandbox() {
-        http = http.no_proxy();
-    }
-    Downloader::with_http(http).map_err(|error| error.to_string())
+    Downloader::new().map_err(|error| error.to_string())
 }
 
 impl Run<'_> {
@@ -90,15 +79,26 @@ impl Run<'_> {
             Some(deadline) => wait.deadline(deadline),
             None => wait.without_deadline(),
         };
+        self.report.start(job.id());
         let mut events = wait.events();
         let mut outcome = Outcome::Unexpected;
+        let mut odd = BTreeSet::new();
         while let Some(event) = events.next().await {
             match event {
-                Event::Looked { snapshot, changed: true, .. } => self.report.update(&snapshot),
+                Event::Looked { snapshot, changed, .. } => {
+                    if changed {
+                        self.report.update(&snapshot);
+                    }
+                    self.tell_oddities(&snapshot, &mut odd);
+                    self.open.borrow_mut().insert(job.id().clone(), Some(snapshot));
+                }
                 Event::Trouble { error, failures, budget, next_look_in } => {
                     self.report.trouble(&error, failures, budget, next_look_in);
                 }
-                Event::Ended(Ok(translation)) => outcome = self.completed(&translation).await,
+                Event::Ended(Ok(translation)) => {
+                    self.tell_oddities(translation.snapshot(), &mut odd);
+                    outcome = self.completed(&job, &translation).await;
+                }
                 Event::Ended(Err(error)) => {
                     self.report.ended(&error);
                     outcome = Outcome::from(&error);
@@ -110,23 +110,41 @@ impl Run<'_> {
         outcome
     }
 
-    async fn completed(&self, translation: &Translation) -> Outcome {
+    /// Says once for each job what in its answers is not as described.
+    fn tell_oddities(&self, snapshot: &Snapshot, told: &mut BTreeSet<String>) {
+        let unknown = matches!(snapshot.status(), Status::Unknown(_));
+        let status = unknown.then(|| format!("the status {}", i64::from(snapshot.status())));
+        let fields = snapshot.dropped().iter().map(|pointer| format!("the field {pointer}"));
+        for oddity in status.into_iter().chain(fields) {
+            if told.insert(oddity.clone()) {
+                self.report.oddity(snapshot.id(), oddity);
+            }
+        }
+    }
+
+    async fn completed(&self, job: &Job, translation: &Translation) -> Outcome {
         self.report.completed(translation, self.downloads.is_some());
+        let seen = Some(translation.snapshot().clone());
+        self.open.borrow_mut().insert(translation.id().clone(), seen);
         let Some((downloader, folder)) = &self.downloads else {
             return Outcome::Done;
         };
         let id = translation.id();
         let saves = translation.files().into_iter().map(async |file| {
-            let _slot = self.slots.acquire().await;
             let kind = file.kind;
             let (sender, mut progress) = tokio::sync::watch::channel(None);
-            let save = downloader.save(&file, *folder).on_progress(move |now| {
+            let save = downloader.save(&file, *folder).renew_link_from(job).on_progress(move |now| {
                 let _ = sender.send(Some(now));
             });
             let mut save = save.into_future();
             loop {
                 tokio::select! {
-                    saved = &mut save => return (kind, saved),
+                    saved = &mut save => {
+                        if let Ok(file) = &saved {
+                            self.report.saved(id, file);
+                        }
+                        return (kind, saved);
+                    }
                     Ok(()) = progress.changed() => {
                         if let Some(now) = *progress.borrow_and_update() {
                             self.report.progress(id, kind, now);
@@ -148,22 +166,6 @@ impl Run<'_> {
         }
         self.report.downloaded(id, &saved);
         outcome
-    }
-
-    fn interrupted(&self) {
-        let open = self.open.borrow();
-        for id in open.iter() {
-            self.report.interrupted(id);
-        }
-        let ids: Vec<_> = open.iter().map(|id| quoted(id.as_str())).collect();
-        let download = self.options.download.as_ref();
-        let download = download.map_or_else(String::new, |folder| {
-            format!(" --download {}", quoted(&folder.display().to_string()))
-        });
-        self.report.note(format_args!(
-            "interrupted; what was created goes on. Pick it up again with:\n  akool wait {}{download}",
-            ids.join(" ")
-        ));
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use bytes::Bytes;
@@ -22,7 +22,8 @@ const BODY_LIMIT: usize = 1024 * 1024;
 /// What accompanies every request of a [`Client`]: the credential, and the bounds of an answer.
 #[derive(Clone, Debug)]
 pub struct Transport {
-    credential: Option<Credential>,
+    /// Shared by clones, so that a renewed credential reaches all of them.
+    credential: Arc<RwLock<Option<Credential>>>,
     body_limit: usize,
     recording: Option<Recording>,
 }
@@ -30,7 +31,21 @@ pub struct Transport {
 impl Transport {
     /// A transport with this credential, or with none for a stand-in that asks for none.
     pub fn new(credential: Option<Credential>) -> Self {
-        Self { credential, body_limit: BODY_LIMIT, recording: None }
+        Self { credential: Arc::new(RwLock::new(credential)), body_limit: BODY_LIMIT, recording: None }
+    }
+
+    /// Replaces the credential, for all clones of this transport and their clients.
+    pub fn set_credential(&self, credential: Credential) {
+        *self.credential.write().unwrap_or_else(PoisonError::into_inner) = Some(credential);
+    }
+
+    /// A text without the credential in it, for what a server sent back.
+    pub fn scrub(&self, text: &str) -> String {
+        let credential = self.credential.read().unwrap_or_else(PoisonError::into_inner);
+        match &*credential {
+            Some(credential) => credential.scrub(text),
+            None => text.to_owned(),
+        }
     }
 
     /// Sets the largest body that is read, in bytes (1 MiB unless set). A larger one ends in
@@ -75,6 +90,14 @@ impl Credential {
     fn new(header: HeaderName, value: SecretString) -> Result<Self, InvalidCredential> {
         check(&value)?;
         Ok(Self { header, value })
+    }
+
+    /// The text with `[credential]` where the key or token stood. One of less than 4 characters
+    /// cannot be told from other text and is left.
+    fn scrub(&self, text: &str) -> String {
+        let value = self.value.expose_secret();
+        let secret = value.strip_prefix("Bearer ").unwrap_or(value);
+        if secret.len() < 4 { text.to_owned() } else { text.replace(secret, "[credential]") }
     }
 
     fn header_value(&self) -> Option<HeaderValue> {
@@ -205,7 +228,8 @@ impl ClientHooks<Transport> for Client {
     async fn pre<E>(&self, request: &mut reqwest::Request, _: &OperationInfo) -> Result<(), Error<E>> {
         let headers = request.headers_mut();
         headers.remove("api-version");
-        if let Some(credential) = &self.inner.credential
+        let credential = self.inner.credential.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(credential) = &*credential
             && let Some(value) = credential.header_value()
         {
             headers.insert(credential.header.clone(), value);
@@ -274,6 +298,15 @@ mod tests {
         let value = token.header_value().unwrap();
         assert_eq!(value, "Bearer MARKER");
         assert!(value.is_sensitive() && key.header_value().unwrap().is_sensitive());
+    }
+
+    #[test]
+    fn what_a_server_sends_back_is_scrubbed() {
+        let transport = Transport::new(Some(Credential::bearer("MARKER").unwrap()));
+        assert_eq!(transport.scrub("got MARKER!"), "got [credential]!");
+        transport.clone().set_credential(Credential::api_key("OTHER").unwrap());
+        assert_eq!(transport.scrub("got OTHER"), "got [credential]");
+        assert_eq!(Transport::new(None).scrub("a"), "a");
     }
 
     #[test]

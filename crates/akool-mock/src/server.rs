@@ -133,6 +133,11 @@ impl MockServer {
         self.server.uri()
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        *self.server.address()
+    }
+
     /// The API key that is accepted.
     pub fn api_key(&self) -> String {
         self.machine().api_key().to_owned()

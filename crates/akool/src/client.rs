@@ -1,12 +1,16 @@
 //! The way to the service: [`Client`], made from a [`Credential`].
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use akool_client::{Credential, Transport};
 use reqwest::redirect;
 use url::{Host, Url};
 
-use crate::{Job, JobId};
+use crate::{
+    Job, JobId,
+    pace::Pace,
+    renewal::{CredentialSource, Renewal},
+};
 
 /// The service's own address.
 const PRODUCTION: &str = "https://openapi.akool.com";
@@ -31,6 +35,10 @@ pub(crate) const HOST_VARIABLE: &str = "AKOOL_API_HOST";
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(crate) api: akool_client::Client,
+    /// What `api` sends along, kept to be renewed and scrubbed.
+    pub(crate) transport: Transport,
+    pub(crate) renewal: Option<Arc<Renewal>>,
+    pub(crate) pace: Arc<Pace>,
 }
 
 impl Client {
@@ -81,6 +89,7 @@ impl Client {
 #[must_use]
 pub struct ClientBuilder {
     credential: Option<Credential>,
+    source: Option<Arc<Renewal>>,
     base_url: String,
     http: reqwest::ClientBuilder,
     connect_timeout: Duration,
@@ -92,6 +101,7 @@ impl Default for ClientBuilder {
     fn default() -> Self {
         Self {
             credential: None,
+            source: None,
             base_url: PRODUCTION.to_owned(),
             http: reqwest::ClientBuilder::new(),
             connect_timeout: Duration::from_secs(10),
@@ -124,14 +134,33 @@ impl ClientBuilder {
             (Some(_), Some(_)) => return Err(ConfigError::TwoCredentials),
             (None, None) => return Err(ConfigError::NoCredential),
         };
-        let base_url = variable(HOST_VARIABLE)?.unwrap_or_else(|| PRODUCTION.to_owned());
-        Ok(Self::default().credential(credential).base_url(base_url))
+        Self::default().credential(credential).base_url_from_env()
+    }
+
+    /// Sets the service's address to what `AKOOL_API_HOST` says, where it is set and not empty.
+    ///
+    /// # Errors
+    /// When it is not valid Unicode.
+    pub fn base_url_from_env(self) -> Result<Self, ConfigError> {
+        Ok(match variable(HOST_VARIABLE)? {
+            Some(host) => self.base_url(host),
+            None => self,
+        })
     }
 
     /// Sets the key or token. There is one: the service ignores a key beside a token, so sending
     /// both would hide which of them is at work.
     pub fn credential(mut self, credential: Credential) -> Self {
         self.credential = Some(credential);
+        self
+    }
+
+    /// Sets where a new credential comes from when the service refuses the present one. One
+    /// renewal is tried for a refused look, shared by all that are refused at the same time; where
+    /// the new one is refused too, the wait ends. Without [`credential`](Self::credential), the
+    /// first look asks the source.
+    pub fn credential_source(mut self, source: impl CredentialSource + 'static) -> Self {
+        self.source = Some(Arc::new(Renewal::new(Box::new(source))));
         self
     }
 
@@ -143,7 +172,9 @@ impl ClientBuilder {
     }
 
     /// Sets the HTTP client to start from, for a proxy, roots of trust or a resolver. Redirects,
-    /// timeouts and the user agent are set after it, by this builder.
+    /// timeouts, decompression and the user agent are set after it, by this builder. Default headers
+    /// of that client are sent along: put no credentials there, for two would hide which of them is
+    /// at work. A base URL with `http:` to this machine is reached without a proxy.
     pub fn http(mut self, http: reqwest::ClientBuilder) -> Self {
         self.http = http;
         self
@@ -175,10 +206,16 @@ impl ClientBuilder {
     /// Without a credential, with a base URL that cannot be one, and when the HTTP client cannot
     /// be built.
     pub fn build(self) -> Result<Client, ConfigError> {
-        let credential = self.credential.ok_or(ConfigError::NoCredential)?;
+        if self.credential.is_none() && self.source.is_none() {
+            return Err(ConfigError::NoCredential);
+        }
         let base_url = base_url(&self.base_url, self.allow_plain_http)?;
-        let http = self
-            .http
+        let mut http = self.http;
+        if base_url.starts_with("http:") && Url::parse(&base_url).is_ok_and(|url| is_loopback(&url)) {
+            // A proxy would be told the credential in clear, and cannot reach this machine.
+            http = http.no_proxy();
+        }
+        let http = plain(http)
             .redirect(redirect::Policy::none())
             .referer(false)
             .connect_timeout(self.connect_timeout)
@@ -186,9 +223,20 @@ impl ClientBuilder {
             .user_agent(USER_AGENT)
             .build()
             .map_err(ConfigError::Http)?;
-        let transport = Transport::new(Some(credential));
-        Ok(Client { api: akool_client::Client::new_with_client(&base_url, http, transport) })
+        let transport = Transport::new(self.credential);
+        Ok(Client {
+            api: akool_client::Client::new_with_client(&base_url, http, transport.clone()),
+            transport,
+            renewal: self.source,
+            pace: Arc::default(),
+        })
     }
+}
+
+/// Asks for no compression, whatever features the build has: what comes is what is described, and
+/// a range of a file counts its bytes.
+pub(crate) fn plain(http: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
+    http.no_gzip().no_brotli().no_zstd().no_deflate()
 }
 
 fn variable(name: &'static str) -> Result<Option<String>, ConfigError> {
@@ -201,8 +249,8 @@ fn variable(name: &'static str) -> Result<Option<String>, ConfigError> {
 
 /// The address in the form to which the generated client appends its paths.
 fn base_url(text: &str, allow_plain_http: bool) -> Result<String, ConfigError> {
-    let invalid = |why| ConfigError::BaseUrl { url: crate::redact::excerpt(text), why };
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    let invalid = |why| ConfigError::BaseUrl { url: crate::redact::excerpt(&with_scheme), why };
     let url = Url::parse(with_scheme.trim()).map_err(|_| invalid("it is no URL"))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(ConfigError::BaseUrl {
@@ -307,7 +355,13 @@ mod tests {
         ] {
             assert!(base_url(given, false).is_err(), "{given}");
         }
-        let error = base_url("https://user:MARKER@openapi.akool.com", false).unwrap_err().to_string();
-        assert!(!error.contains("MARKER"), "{error}");
+        for given in [
+            "https://user:MARKER@openapi.akool.com",
+            "https://user:MARKER@openapi.akool.com:99999",
+            "a.example?token=MARKER",
+        ] {
+            let error = base_url(given, false).unwrap_err().to_string();
+            assert!(!error.contains("MARKER"), "{error}");
+        }
     }
 }

@@ -41,7 +41,9 @@ pub(crate) fn lenient(job: &JobId, exchange: &Exchange) -> Result<Snapshot, Erro
 }
 
 fn read(job: &JobId, exchange: &Exchange) -> Result<Snapshot, Error> {
-    if let Ending::TooLarge { limit } = exchange.ending {
+    if let Ending::TooLarge { limit } = exchange.ending
+        && exchange.status.is_success()
+    {
         return Err(Error::new(ErrorKind::TooLarge, format!("the answer is larger than {limit} bytes")));
     }
     let start = || String::from_utf8_lossy(&exchange.body[..exchange.body.len().min(1024)]);

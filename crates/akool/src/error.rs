@@ -2,6 +2,8 @@
 
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
+use akool_client::Transport;
+
 use crate::{BusinessCode, JobId, Retry, redact};
 
 /// Why one call failed: what was being done, on which job, what came, and what to do next.
@@ -38,7 +40,7 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// No connection: refused, no such host, or TLS failed.
+    /// No connection: refused, no such host, TLS failed, or not made in time.
     Connect,
     /// No complete answer within the time that a look may take.
     Timeout,
@@ -108,7 +110,9 @@ impl ErrorKind {
                 "check that the base URL is the service's and that no proxy answers in its place"
             }
             Self::MissingVideo => "look again a little later",
-            Self::CredentialsRefused => "check the key or token, or make a new one in the service's console",
+            Self::CredentialsRefused => {
+                "check the key or token and the account behind it, or make a new one in the service's console"
+            }
             Self::UnknownJob => {
                 "check the id (the `_id` that the creation answered) and that the key belongs to the same account"
             }
@@ -138,9 +142,9 @@ impl Error {
     pub(crate) fn business(code: BusinessCode, message: &str) -> Self {
         let kind = match (code.0, code.retry()) {
             (1008 | 1014, _) => ErrorKind::UnknownJob,
+            (1101 | 1102 | 1109 | 1200, _) | (_, Retry::WithNewCredential) => ErrorKind::CredentialsRefused,
             (_, Retry::Never) => ErrorKind::Rejected,
             (_, Retry::Later) => ErrorKind::RateLimited,
-            (_, Retry::WithNewCredential) => ErrorKind::CredentialsRefused,
             (_, Retry::Unknown) => ErrorKind::UnknownCode,
         };
         let mut what = format!("the service answered with code {code}");
@@ -175,10 +179,10 @@ impl Error {
     }
 
     pub(crate) fn transport(error: reqwest::Error) -> Self {
-        let kind = if error.is_timeout() {
-            ErrorKind::Timeout
-        } else if error.is_connect() {
+        let kind = if error.is_connect() {
             ErrorKind::Connect
+        } else if error.is_timeout() {
+            ErrorKind::Timeout
         } else if error.is_builder() || error.is_redirect() {
             ErrorKind::Rejected
         } else {
@@ -212,6 +216,18 @@ impl Error {
 
     pub(crate) fn about(mut self, job: &JobId) -> Self {
         self.edit(|inner| inner.job = Some(job.clone()));
+        self
+    }
+
+    /// Adds to what came.
+    pub(crate) fn and(mut self, more: &str) -> Self {
+        self.edit(|inner| inner.what.push_str(&redact::excerpt(more)));
+        self
+    }
+
+    /// Takes the credential out of what came, where the service sent it back.
+    pub(crate) fn scrubbed(mut self, transport: &Transport) -> Self {
+        self.edit(|inner| inner.what = transport.scrub(&inner.what));
         self
     }
 

@@ -49,12 +49,19 @@ mod decode;
 pub mod download;
 mod error;
 mod job;
+mod pace;
 mod policy;
 pub mod poller;
 mod redact;
+mod renewal;
 mod snapshot;
 mod status;
 mod wait;
+
+/// The example of the README, compiled as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use akool_client::{Credential, InvalidCredential, types::VideoInfoResult};
 pub use client::{Client, ClientBuilder, ConfigError};
@@ -62,6 +69,7 @@ pub use code::{BusinessCode, Retry};
 pub use error::{Error, ErrorKind};
 pub use job::{Job, JobId};
 pub use policy::PollPolicy;
+pub use renewal::{CredentialSource, Renewed};
 pub use snapshot::{FileKind, RemoteFile, Snapshot, Translation};
 pub use status::Status;
 pub use wait::{DEFAULT_DEADLINE, EarlyEnd, Event, Events, FailedJob, Updates, Wait, WaitError};

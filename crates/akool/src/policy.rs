@@ -5,8 +5,8 @@ use std::time::Duration;
 /// How often to look at a job, and how much trouble in a row to forgive.
 ///
 /// The interval between two looks is a tenth of the job's age, at least 3 seconds and at most 60,
-/// give or take a tenth at random. So a job's end is noticed within a twentieth of its duration
-/// on average, short or long, and a job of 15 minutes takes about 45 looks. After a failed look
+/// give or take a tenth at random. So the end of a job of more than half a minute is noticed within
+/// a twentieth of its duration on average, and a job of 15 minutes takes about 45 looks. After a failed look
 /// the pause starts at the shortest interval and doubles with each further failure, up to
 /// a minute; a `Retry-After` of the service is honoured where it asks for more.
 ///
@@ -103,20 +103,24 @@ impl PollPolicy {
         let floor = self.min_interval.max(SHORTEST);
         let ceiling = self.max_interval.max(floor);
         let interval = scaled(age, fraction(self.growth)).clamp(floor, ceiling);
-        self.jittered(interval, random).clamp(SHORTEST, ceiling)
+        self.jittered(interval, random, floor, ceiling)
     }
 
     /// The pause after the `failures`th failed look in a row (from 1).
     pub(crate) fn backoff(&self, failures: u32, retry_after: Option<Duration>, random: f64) -> Duration {
         let base = self.min_interval.max(SHORTEST);
         let doubled = base.saturating_mul(1 << failures.saturating_sub(1).min(16));
-        let pause = self.jittered(doubled.min(MAX_BACKOFF.max(base)), random);
+        let ceiling = MAX_BACKOFF.max(base);
+        let pause = self.jittered(doubled.min(ceiling), random, base, ceiling);
         pause.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER))
     }
 
-    fn jittered(&self, pause: Duration, random: f64) -> Duration {
-        let spread = fraction(self.jitter) * (2.0 * fraction(random) - 1.0);
-        scaled(pause, 1.0 + spread)
+    /// A pause near this one, within the bounds: at a bound, the spread goes inward.
+    fn jittered(&self, pause: Duration, random: f64, floor: Duration, ceiling: Duration) -> Duration {
+        let spread = fraction(self.jitter);
+        let low = scaled(pause, 1.0 - spread).max(floor);
+        let high = scaled(pause, 1.0 + spread).min(ceiling);
+        low + scaled(high.saturating_sub(low), fraction(random))
     }
 }
 
@@ -140,11 +144,22 @@ mod tests {
     #[test]
     fn the_interval_grows_with_age_between_its_bounds() {
         let policy = PollPolicy::default();
-        assert_eq!(policy.interval(secs(0), 0.5), secs(3));
+        assert_eq!(policy.interval(secs(0), 0.0), secs(3));
         assert_eq!(policy.interval(secs(100), 0.5), secs(10));
-        assert_eq!(policy.interval(secs(100_000), 0.5), secs(60));
+        assert_eq!(policy.interval(secs(100_000), 1.0), secs(60));
         assert_eq!(policy.interval(Duration::MAX, 1.0), secs(60));
         assert!(policy.interval(secs(100), 0.0) < secs(10));
+        for random in [0.0, 0.3, 1.0] {
+            for wild in [policy, policy.with_jitter(1.0)] {
+                for age in [secs(0), secs(100), secs(100_000)] {
+                    let interval = wild.interval(age, random);
+                    assert!((secs(3)..=secs(60)).contains(&interval), "{interval:?}");
+                    assert!((secs(3)..=secs(60)).contains(&wild.backoff(1, None, random)));
+                }
+            }
+        }
+        // Waiters at a bound do not look all at once.
+        assert_ne!(policy.interval(secs(100_000), 0.1), policy.interval(secs(100_000), 0.9));
     }
 
     #[test]

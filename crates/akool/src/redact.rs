@@ -16,43 +16,51 @@ pub(crate) fn link(url: &Url) -> String {
     if hidden { format!("{shown}?[redacted]") } else { shown.into() }
 }
 
-/// The start of a text, on one line, with the query of every link in it cut out.
+/// The start of a text, on one line: every query (`?name=` or `#name=` up to the next blank,
+/// quotation mark or angle bracket) and every user name in a link is cut out, whatever the link
+/// around it looks like.
 pub(crate) fn excerpt(text: &str) -> String {
+    let ends = |letter: char| letter.is_whitespace() || letter.is_control() || "\"<>".contains(letter);
     let mut shown = String::new();
-    let mut count = 0;
-    let mut in_link = false;
-    let mut letters = text.char_indices();
-    while let Some((at, letter)) = letters.next() {
-        if count == SHOWN {
-            shown.push('…');
-            break;
-        }
-        if text[at..].starts_with("://") {
-            in_link = true;
-        } else if letter.is_whitespace() || matches!(letter, '"' | '\'' | '<' | '>' | '`' | '}') {
-            in_link = false;
-        }
-        if in_link && matches!(letter, '?' | '#') {
+    let mut rest = text;
+    for _ in 0..SHOWN {
+        let Some(letter) = rest.chars().next() else {
+            return shown;
+        };
+        let word = &rest[..rest.find(ends).unwrap_or(rest.len())];
+        if is_query(word) {
             shown.push_str("?[redacted]");
-            in_link = false;
-            for (_, letter) in letters.by_ref() {
-                if letter.is_whitespace() || matches!(letter, '"' | '\'' | '<' | '>' | '`') {
-                    shown.push(letter);
-                    break;
-                }
-            }
-            count += 1;
-            continue;
-        }
-        if letter.is_control() {
-            // Escape sequences of a terminal among them.
-            shown.push(' ');
+            rest = &rest[word.len()..];
+        } else if let Some(user) = user(word) {
+            shown.push_str("//[redacted]@");
+            rest = &rest[user..];
         } else {
-            shown.push(letter);
+            // No control character reaches a terminal, and no line break a log.
+            shown.push(if letter.is_control() || letter.is_whitespace() { ' ' } else { letter });
+            rest = &rest[letter.len_utf8()..];
         }
-        count += 1;
+    }
+    if !rest.is_empty() {
+        shown.push('…');
     }
     shown
+}
+
+/// Whether a word starts with `?name=` or `#name=`.
+fn is_query(word: &str) -> bool {
+    let Some(query) = word.strip_prefix(['?', '#']) else {
+        return false;
+    };
+    query.split_once('=').is_some_and(|(name, _)| {
+        !name.is_empty() && name.chars().all(|letter| letter.is_alphanumeric() || "-_.~%[]+".contains(letter))
+    })
+}
+
+/// Where the user name of a word that starts with `//user:password@` ends.
+fn user(word: &str) -> Option<usize> {
+    let authority = word.strip_prefix("//")?;
+    let authority = &authority[..authority.find(['/', '\\']).unwrap_or(authority.len())];
+    Some(2 + authority.rfind('@')? + 1)
 }
 
 #[cfg(test)]
@@ -63,12 +71,25 @@ mod tests {
     fn signatures_are_cut_out() {
         let url = Url::parse("https://user:pw@cdn.example/a.mp4?Signature=MARKER#MARKER").unwrap();
         assert_eq!(link(&url), "https://cdn.example/a.mp4?[redacted]");
-        let body = r#"{"video":"https://cdn.example/a?Sig=MARKER","x":"why?","y":"http://b#MARKER"#;
-        let shown = excerpt(body);
-        assert_eq!(
-            shown,
-            r#"{"video":"https://cdn.example/a?[redacted]","x":"why?","y":"http://b?[redacted]"#
-        );
+        for (body, wanted) in [
+            (
+                r#"{"video":"https://cdn.example/a?Sig=MARKER","x":"why? = c"}"#,
+                r#"{"video":"https://cdn.example/a?[redacted]","x":"why? = c"}"#,
+            ),
+            (
+                r#""https:\/\/cdn.example\/a.mp4?Signature=MARKER&x=MARKER","#,
+                r#""https:\/\/cdn.example\/a.mp4?[redacted]","#,
+            ),
+            (
+                "https://cdn.example/it's.mp4?Signature=MARKER'`}MARKER end",
+                "https://cdn.example/it's.mp4?[redacted] end",
+            ),
+            ("see https://x.example/#a=MARKER\nFAKE LINE", "see https://x.example/?[redacted] FAKE LINE"),
+            ("https://user:MARKER@x.example:99999", "https://[redacted]@x.example:99999"),
+            ("https://x.example?token=MARKER", "https://x.example?[redacted]"),
+        ] {
+            assert_eq!(excerpt(body), wanted);
+        }
     }
 
     #[test]

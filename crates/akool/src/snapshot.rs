@@ -138,7 +138,7 @@ impl fmt::Debug for Snapshot {
             .field("progress", &self.progress())
             .field("video", &self.video().as_ref().map(redact::link))
             .field("error_code", &self.error_code())
-            .field("error_reason", &self.error_reason())
+            .field("error_reason", &self.error_reason().map(redact::excerpt))
             .field("dropped", &self.dropped)
             .finish_non_exhaustive()
     }

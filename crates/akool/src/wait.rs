@@ -8,7 +8,7 @@ use std::{
     future::{Future, IntoFuture},
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use futures_core::Stream;
@@ -116,7 +116,7 @@ impl IntoFuture for Wait {
         let mut watch = Watch::new(self);
         Box::pin(async move {
             loop {
-                if let Event::Ended(end) = watch.step().await {
+                if let (_, Some(end)) = watch.step().await {
                     return end;
                 }
             }
@@ -208,6 +208,8 @@ struct Watch {
     trouble: Option<Error>,
     /// What was already reported once.
     reported: Vec<String>,
+    /// The end, once it is known, until it is told.
+    end: Option<Result<Translation, WaitError>>,
     ended: bool,
 }
 
@@ -225,6 +227,7 @@ impl Watch {
             last: None,
             trouble: None,
             reported: Vec::new(),
+            end: None,
             ended: false,
         }
     }
@@ -234,20 +237,27 @@ impl Watch {
         if self.ended {
             return None;
         }
-        let event = self.step().await;
-        self.ended = matches!(event, Event::Ended(_));
-        Some(event)
+        if self.end.is_none() {
+            let (event, end) = self.step().await;
+            self.end = end;
+            if event.is_some() {
+                return event;
+            }
+        }
+        self.ended = true;
+        self.end.take().map(Event::Ended)
     }
 
-    /// Pauses until the next look is due, looks, and says what came of it.
-    async fn step(&mut self) -> Event {
+    /// Pauses until the next look is due, looks, and says what came of it: an event, the end, or,
+    /// where the last look told something new without being the job's end, both.
+    async fn step(&mut self) -> (Option<Event>, Option<Result<Translation, WaitError>>) {
         let started = *self.started.get_or_insert_with(Instant::now);
-        let pause = self.due.saturating_sub(started.elapsed());
+        let pause = self.pause(started.elapsed());
         if !pause.is_zero() {
             let span = debug_span!("akool.pause", job = %self.job.id(), after = self.looks);
             async {
                 tracing::debug!(seconds = pause.as_secs_f64(), "pausing");
-                tokio::time::sleep(pause).await;
+                sleep(pause).await;
             }
             .instrument(span)
             .await;
@@ -255,43 +265,68 @@ impl Watch {
 
         let began = started.elapsed();
         self.looks = self.looks.saturating_add(1);
-        let seen = self.job.look(self.looks).await.and_then(complete_with_video);
+        let seen = self.job.look(self.looks).await;
         let now = started.elapsed();
+        let changed = self.take_in(&seen);
 
+        let seen = seen.and_then(complete_with_video);
         let observation = match &seen {
             Ok(snapshot) => Observation::Status { status: snapshot.status(), age: snapshot.age() },
             Err(error) if error.is_transient() => Observation::Trouble { retry_after: error.retry_after() },
             Err(_) => Observation::Rejected,
         };
-        // An answer that reports completion without a link is an answer all the same.
-        self.answers += u32::from(match &seen {
-            Ok(_) => true,
-            Err(error) => error.kind() == ErrorKind::MissingVideo,
-        });
-        let decision = self.poller.observe(began, now, observation);
-        if let Decision::LookAt(at) = decision {
-            self.due = at;
+        let (next_look_in, end) = match self.poller.observe(began, now, observation) {
+            Decision::LookAt(at) => {
+                self.due = at;
+                (at.saturating_sub(now), None)
+            }
+            Decision::Finished(end) => (Duration::ZERO, Some(end)),
+        };
+        if seen.as_ref().is_err_and(|error| error.kind() == ErrorKind::RateLimited) {
+            self.job.client().pace.slow_down(next_look_in);
         }
-        let next_look_in = self.due.saturating_sub(now);
 
-        match (decision, seen) {
-            (Decision::LookAt(_), Ok(snapshot)) => {
-                self.report(&snapshot);
-                let changed = self.last.as_ref().is_none_or(|last| snapshot.differs_from(last));
-                self.last = Some(snapshot.clone());
-                Event::Looked { snapshot, changed, next_look_in }
-            }
-            (Decision::LookAt(_), Err(error)) => {
-                self.trouble = Some(error.clone());
-                Event::Trouble {
-                    error,
-                    failures: self.poller.failures(),
-                    budget: self.policy.failure_budget(),
-                    next_look_in,
-                }
-            }
-            (Decision::Finished(end), seen) => Event::Ended(self.finish(end, seen, now)),
+        if let Err(error) = &seen {
+            self.trouble = Some(error.clone());
         }
+        let event = match &seen {
+            Ok(snapshot) if !snapshot.status().is_terminal() && (changed || end.is_none()) => {
+                Some(Event::Looked { snapshot: snapshot.clone(), changed, next_look_in })
+            }
+            Err(error) if end.is_none() => Some(Event::Trouble {
+                error: error.clone(),
+                failures: self.poller.failures(),
+                budget: self.policy.failure_budget(),
+                next_look_in,
+            }),
+            _ => None,
+        };
+        (event, end.map(|end| self.finish(end, seen, now)))
+    }
+
+    /// Keeps what a look told. Says whether it is something new.
+    fn take_in(&mut self, seen: &Result<Snapshot, Error>) -> bool {
+        let Ok(snapshot) = seen else {
+            return false;
+        };
+        self.answers = self.answers.saturating_add(1);
+        self.report(snapshot);
+        let changed = self.last.as_ref().is_none_or(|last| snapshot.differs_from(last));
+        self.last = Some(snapshot.clone());
+        changed
+    }
+
+    /// How long until the next look: until it is due, or until the service lets this client look
+    /// again, within the deadline.
+    fn pause(&self, elapsed: Duration) -> Duration {
+        let mut pause = self.due.saturating_sub(elapsed);
+        let told_to_wait = self.job.client().pace.remaining();
+        if told_to_wait > pause {
+            // Not all at once when the time has come.
+            pause = told_to_wait + told_to_wait.mul_f64(0.1 * fastrand::f64());
+        }
+        let left = self.deadline.map(|deadline| deadline.saturating_sub(elapsed));
+        left.map_or(pause, |left| pause.min(left))
     }
 
     fn finish(
@@ -300,19 +335,16 @@ impl Watch {
         seen: Result<Snapshot, Error>,
         waited: Duration,
     ) -> Result<Translation, WaitError> {
-        match seen {
-            Ok(snapshot) => {
-                self.report(&snapshot);
-                if snapshot.status() == Status::Failed {
-                    return Err(WaitError::Failed(Box::new(FailedJob { snapshot })));
-                }
-                match Translation::from_snapshot(snapshot.clone()) {
-                    Some(translation) => return Ok(translation),
-                    None => self.last = Some(snapshot),
-                }
+        let trouble = match seen {
+            Ok(snapshot) if snapshot.status() == Status::Failed => {
+                return Err(WaitError::Failed(Box::new(FailedJob { snapshot })));
             }
-            Err(error) => self.trouble = Some(error),
-        }
+            Ok(snapshot) => match Translation::from_snapshot(snapshot) {
+                Some(translation) => return Ok(translation),
+                None => self.trouble.take(),
+            },
+            Err(error) => Some(error),
+        };
         let early = Box::new(EarlyEnd {
             job: self.job.id().clone(),
             waited,
@@ -321,7 +353,7 @@ impl Watch {
             answers: self.answers,
             failures: self.poller.failures(),
             last_snapshot: self.last.take(),
-            last_error: self.trouble.take(),
+            last_error: trouble,
         });
         Err(match end {
             End::DeadlinePassed => WaitError::DeadlinePassed(early),
@@ -341,6 +373,28 @@ impl Watch {
             }
         }
     }
+}
+
+/// Sleeps, but not on through a suspension of the machine: tokio's clock stands still in it, and
+/// a look that fell due meanwhile is made at once.
+async fn sleep(pause: Duration) {
+    /// How late a suspension is noticed at most.
+    const SLICE: Duration = Duration::from_secs(10);
+    let (started, wall) = (Instant::now(), SystemTime::now());
+    loop {
+        let slept = started.elapsed();
+        if slept >= pause || was_suspended(pause, slept, wall.elapsed().unwrap_or_default()) {
+            return;
+        }
+        tokio::time::sleep((pause - slept).min(SLICE)).await;
+    }
+}
+
+/// Whether the pause is over by the clock on the wall, which is ahead of ours. A clock that was
+/// set forward looks the same and costs one look before its time; one that was set back is ignored.
+fn was_suspended(pause: Duration, slept: Duration, wall: Duration) -> bool {
+    const DRIFT: Duration = Duration::from_secs(5);
+    wall >= pause && wall.saturating_sub(slept) > DRIFT
 }
 
 /// A completed job without a link is trouble that may pass.
@@ -403,8 +457,9 @@ impl fmt::Display for WaitError {
                 write!(f, "job {}: {} looks in a row failed: {end}", end.job, end.failures)
             }
             Self::Rejected(end) => match &end.last_error {
-                Some(error) => write!(f, "{error}"),
-                None => write!(f, "job {}: the wait cannot go on", end.job),
+                Some(error) if error.kind() == ErrorKind::UnknownJob => write!(f, "{error}"),
+                Some(error) => write!(f, "{error}; the job goes on: wait for it again with its id"),
+                None => write!(f, "job {}: {end}", end.job),
             },
         }
     }
@@ -478,15 +533,29 @@ pub struct EarlyEnd {
 impl fmt::Display for EarlyEnd {
     /// What was last known of the job, and that it goes on.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.last_snapshot {
-            Some(snapshot) => write!(f, "still {} when last seen", snapshot.status())?,
-            None => f.write_str("its state was never established")?,
-        }
+        let completed = match &self.last_snapshot {
+            Some(snapshot) if snapshot.status() == Status::Completed => {
+                f.write_str("completed when last seen, without a usable link to its video")?;
+                true
+            }
+            Some(snapshot) => {
+                write!(f, "still {} when last seen", snapshot.status())?;
+                false
+            }
+            None => {
+                f.write_str("its state was never established")?;
+                false
+            }
+        };
         write!(f, " ({} looks, {} answered)", self.looks, self.answers)?;
         if let Some(error) = self.last_error.as_ref().filter(|_| self.failures > 0) {
             write!(f, "; last trouble: {}; {}", error.cause(), error.kind().advice())?;
         }
-        f.write_str("; the job goes on: wait for it again with its id")
+        f.write_str(if completed {
+            "; wait for it again with its id"
+        } else {
+            "; the job goes on: wait for it again with its id"
+        })
     }
 }
 
@@ -501,5 +570,32 @@ fn whole(duration: Duration) -> String {
             (0, m, s) => format!("{m} min {s} s"),
             (h, m, _) => format!("{h} h {m} min"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn a_suspension_ends_a_pause_and_drift_does_not() {
+        // Wanted 60 s, slept 10, and the wall says 2 hours.
+        assert!(was_suspended(secs(60), secs(10), secs(7200)));
+        // Suspended for less than the pause: the rest is slept.
+        assert!(!was_suspended(secs(60), secs(10), secs(40)));
+        // Clocks that drift, a clock that was set back.
+        assert!(!was_suspended(secs(10), secs(9), secs(11)));
+        assert!(!was_suspended(secs(60), secs(10), secs(0)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_pause_takes_its_time_in_slices() {
+        let began = Instant::now();
+        sleep(secs(61)).await;
+        assert_eq!(began.elapsed().as_secs(), 61);
     }
 }

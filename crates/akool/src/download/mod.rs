@@ -18,11 +18,13 @@
 //! # }
 //! ```
 
+mod link;
+mod part;
+
 use std::{
     fmt,
     future::{Future, IntoFuture},
     io,
-    net::IpAddr,
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
@@ -34,26 +36,26 @@ use reqwest::{
     header::{ACCEPT_RANGES, CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE},
     redirect,
 };
-use tokio::io::AsyncWriteExt;
-use url::{Host, Url};
+use tokio::sync::Semaphore;
 
-use crate::{PollPolicy, RemoteFile, client::is_loopback, error::root_cause, redact};
+use self::part::Part;
+use crate::{Job, PollPolicy, RemoteFile, Translation, client::plain, error::root_cause, redact};
 
-/// How many redirects of a link are followed.
-const REDIRECTS: usize = 5;
-/// How much is gathered in memory before it is written.
-const BUFFER: usize = 256 * 1024;
+/// How many files of a downloader are fetched at once.
+const AT_ONCE: usize = 4;
 
 /// Fetches files without credentials. Cheap to clone; clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Downloader {
     http: reqwest::Client,
     policy: PollPolicy,
+    slots: Arc<Semaphore>,
 }
 
 impl Downloader {
     /// A downloader with the default settings: 10 s to connect, 30 s without a byte before the
-    /// connection counts as broken, no limit on the whole, 5 failures in a row forgiven.
+    /// connection counts as broken, no limit on the whole, ended by the fifth failure in a row, 4 files at
+    /// once (of this downloader and its clones; others wait their turn).
     ///
     /// # Errors
     /// When the HTTP client cannot be built, for example without TLS.
@@ -68,16 +70,9 @@ impl Downloader {
     /// # Errors
     /// When the HTTP client cannot be built, for example without TLS.
     pub fn with_http(http: reqwest::ClientBuilder) -> Result<Self, crate::ConfigError> {
-        let http = http
-            .redirect(redirect::Policy::custom(follow))
-            .referer(false)
-            .connect_timeout(Duration::from_secs(10))
-            .read_timeout(Duration::from_secs(30))
-            .user_agent(concat!("akool-rust/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(crate::ConfigError::Http)?;
+        let http = settings(http).build().map_err(crate::ConfigError::Http)?;
         let policy = PollPolicy::default().with_min_interval(Duration::from_secs(1)).with_failure_budget(5);
-        Ok(Self { http, policy })
+        Ok(Self { http, policy, slots: Arc::new(Semaphore::new(AT_ONCE)) })
     }
 
     /// Sets how much trouble to forgive, and how long to pause after it. Progress starts the count
@@ -99,8 +94,19 @@ impl Downloader {
             folder: folder.into(),
             overwrite: false,
             progress: None,
+            job: None,
         }
     }
+}
+
+/// What a client for files has, whatever it was made from.
+fn settings(http: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
+    plain(http)
+        .redirect(redirect::Policy::custom(link::follow))
+        .referer(false)
+        .connect_timeout(Duration::from_secs(10))
+        .read_timeout(Duration::from_secs(30))
+        .user_agent(concat!("akool-rust/", env!("CARGO_PKG_VERSION")))
 }
 
 /// A download to be made, by [`Downloader::save`]. Dropping it removes what has arrived so far.
@@ -111,12 +117,20 @@ pub struct Save {
     folder: PathBuf,
     overwrite: bool,
     progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
+    job: Option<Job>,
 }
 
 impl Save {
     /// Fetches the file also where one of its name is there already, and replaces it.
     pub fn overwrite(mut self) -> Self {
         self.overwrite = true;
+        self
+    }
+
+    /// Looks at the job again where the link has expired, and goes on with the fresh link where
+    /// there is one.
+    pub fn renew_link_from(mut self, job: &Job) -> Self {
+        self.job = Some(job.clone());
         self
     }
 
@@ -232,8 +246,13 @@ enum Trouble {
 }
 
 impl Save {
-    async fn run(self) -> Result<Saved, DownloadError> {
-        check(&self.file.url).map_err(|why| self.unsafe_link(why))?;
+    async fn run(mut self) -> Result<Saved, DownloadError> {
+        link::check(&self.file.url).map_err(|why| self.unsafe_link(why))?;
+        if self.file.url.scheme() == "http" {
+            // A proxy cannot reach this machine, and would be told the link.
+            let local = settings(reqwest::ClientBuilder::new().no_proxy());
+            self.downloader.http = local.build().map_err(|error| self.failed(root_cause(&error)))?;
+        }
         let name = self.file.file_name();
         let path = self.folder.join(&name);
         let at = |path: &Path| {
@@ -241,22 +260,29 @@ impl Save {
             move |source| DownloadError::Io { path, source }
         };
         tokio::fs::create_dir_all(&self.folder).await.map_err(at(&self.folder))?;
-        // Not following a link: one that is there is kept like a file.
         match tokio::fs::symlink_metadata(&path).await {
-            Ok(there) if !self.overwrite => {
+            Ok(there) if there.is_file() && !self.overwrite => {
                 return Ok(Saved { path, bytes: there.len(), kept: true });
             }
-            Ok(_) => {}
+            Ok(there) if there.is_file() => {}
+            Ok(_) => return Err(at(&path)(part::not_a_file())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(at(&path)(error)),
         }
 
+        let slots = Arc::clone(&self.downloader.slots);
+        // The semaphore is never closed; without it, everything is fetched at once.
+        let _slot = slots.acquire().await.ok();
         let mut part = Part::open(self.folder.join(format!("{name}.part")))?;
         let mut failures = 0;
         loop {
             let before = part.bytes;
             match self.fetch(&mut part).await {
                 Ok(()) => break,
+                Err(Trouble::Final(error @ DownloadError::Expired { .. })) => match self.fresh_link().await {
+                    Some(url) => self.file.url = url,
+                    None => return Err(error),
+                },
                 Err(Trouble::Final(error)) => return Err(error),
                 Err(Trouble::Passing { why, retry_after }) => {
                     failures = if part.bytes > before { 1 } else { failures + 1 };
@@ -274,6 +300,14 @@ impl Save {
         Ok(Saved { path, bytes, kept: false })
     }
 
+    /// Another link to the same file, by another look at the job; asked for once.
+    async fn fresh_link(&mut self) -> Option<url::Url> {
+        let snapshot = self.job.take()?.get().await.ok()?;
+        let files = Translation::from_snapshot(snapshot)?.files();
+        let file = files.into_iter().find(|file| file.kind == self.file.kind)?;
+        (file.url != self.file.url && link::check(&file.url).is_ok()).then_some(file.url)
+    }
+
     /// One request for what is still missing.
     async fn fetch(&self, part: &mut Part) -> Result<(), Trouble> {
         let mut request = self.downloader.http.get(self.file.url.clone());
@@ -287,6 +321,7 @@ impl Save {
         }
         let mut response = request.send().await.map_err(|error| self.passing(error))?;
         let total = self.accept(&response, part).await?;
+        let checksum = sha256(response.headers());
 
         loop {
             let chunk = match response.chunk().await {
@@ -303,14 +338,16 @@ impl Save {
             }
         }
         part.flush().await.map_err(Trouble::Final)?;
-        match total {
-            Some(total) if total != part.bytes => {
-                let why = format!("{} of {total} bytes came", part.bytes);
-                part.validator = None;
-                Err(Trouble::Passing { why, retry_after: None })
+        let why = match (total, checksum) {
+            (Some(total), _) if total != part.bytes => format!("{} of {total} bytes came", part.bytes),
+            (_, Some(checksum)) if checksum != part.sha256() => {
+                "what came does not match the server's checksum".to_owned()
             }
-            _ => Ok(()),
-        }
+            _ => return Ok(()),
+        };
+        // What is there is not to be trusted: the next attempt starts anew.
+        part.validator = None;
+        Err(Trouble::Passing { why, retry_after: None })
     }
 
     /// Looks at status and headers: does this answer bring the rest, the whole, or nothing?
@@ -387,172 +424,6 @@ impl Save {
     }
 }
 
-/// The file while it is not whole. Dropped before [`Part::finish`], it is removed.
-struct Part {
-    path: PathBuf,
-    file: tokio::io::BufWriter<tokio::fs::File>,
-    bytes: u64,
-    /// What the server calls this version of the file, for `If-Range`.
-    validator: Option<String>,
-    finished: bool,
-}
-
-impl Part {
-    fn open(path: PathBuf) -> Result<Self, DownloadError> {
-        match lock(&path) {
-            Ok(Some(file)) => Ok(Self {
-                path,
-                file: tokio::io::BufWriter::with_capacity(BUFFER, tokio::fs::File::from_std(file)),
-                bytes: 0,
-                validator: None,
-                finished: false,
-            }),
-            Ok(None) => Err(DownloadError::InUse { path }),
-            Err(source) => Err(DownloadError::Io { path, source }),
-        }
-    }
-
-    async fn restart(&mut self) -> Result<(), DownloadError> {
-        use tokio::io::AsyncSeekExt;
-
-        let restart = async {
-            self.file.flush().await?;
-            self.file.get_mut().set_len(0).await?;
-            self.file.rewind().await
-        };
-        restart.await.map_err(|source| DownloadError::Io { path: self.path.clone(), source })?;
-        self.bytes = 0;
-        self.validator = None;
-        Ok(())
-    }
-
-    async fn write(&mut self, chunk: &[u8]) -> Result<(), DownloadError> {
-        let written = self.file.write_all(chunk).await;
-        written.map_err(|source| DownloadError::Io { path: self.path.clone(), source })?;
-        self.bytes += chunk.len() as u64;
-        Ok(())
-    }
-
-    async fn flush(&mut self) -> Result<(), DownloadError> {
-        let flushed = self.file.flush().await;
-        flushed.map_err(|source| DownloadError::Io { path: self.path.clone(), source })
-    }
-
-    /// On disk first, then under its name.
-    async fn finish(mut self, path: &Path) -> Result<(), DownloadError> {
-        let io = |path: &Path| {
-            let path = path.to_owned();
-            move |source| DownloadError::Io { path, source }
-        };
-        self.flush().await?;
-        self.file.get_ref().sync_all().await.map_err(io(&self.path))?;
-        tokio::fs::rename(&self.path, path).await.map_err(io(path))?;
-        self.finished = true;
-        // So that the name survives a crash as well. Not every system can sync a folder.
-        if let Some(folder) = path.parent()
-            && let Ok(folder) = tokio::fs::File::open(folder).await
-        {
-            let _ = folder.sync_all().await;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        if !self.finished {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// Opens and locks the temporary file, never through a symbolic link; `None` where another
-/// process has it.
-fn lock(path: &Path) -> io::Result<Option<std::fs::File>> {
-    loop {
-        if path.symlink_metadata().is_ok_and(|there| !there.is_file()) {
-            return Err(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                "something else than a file has this name",
-            ));
-        }
-        let mut options = std::fs::OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
-            Err(std::fs::TryLockError::Error(error)) => return Err(error),
-        }
-        // Between opening and locking, its last owner may have given it its final name.
-        if same_file(&file, path)? {
-            return Ok(Some(file));
-        }
-    }
-}
-
-#[cfg(unix)]
-fn same_file(file: &std::fs::File, path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-
-    let open = file.metadata()?;
-    match path.symlink_metadata() {
-        Ok(named) => Ok(open.dev() == named.dev() && open.ino() == named.ino()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Where an open file cannot be renamed by another process, there is nothing to compare.
-#[cfg(not(unix))]
-fn same_file(_: &std::fs::File, _: &Path) -> io::Result<bool> {
-    Ok(true)
-}
-
-/// Whether files are fetched from there: `https` anywhere, `http` from this machine.
-fn check(url: &Url) -> Result<(), &'static str> {
-    match url.scheme() {
-        "https" => Ok(()),
-        "http" if is_loopback(url) => Ok(()),
-        _ => Err("only https links are followed"),
-    }
-}
-
-/// A redirect of a link: a few, never to another scheme, never to a literal private address.
-fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    let first = attempt.previous().first();
-    let to = attempt.url();
-    let stays_local = first.is_some_and(is_loopback) && is_loopback(to);
-    let same_scheme = first.is_some_and(|first| first.scheme() == to.scheme());
-    if attempt.previous().len() > REDIRECTS {
-        attempt.error("too many redirects")
-    } else if !stays_local && (!same_scheme || check(to).is_err() || is_private(to)) {
-        attempt.error("redirect to where files are not fetched from")
-    } else {
-        attempt.follow()
-    }
-}
-
-fn is_private(url: &Url) -> bool {
-    let address = match url.host() {
-        Some(Host::Ipv4(address)) => IpAddr::V4(address),
-        Some(Host::Ipv6(address)) => address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4),
-        Some(Host::Domain(name)) => return name == "localhost",
-        None => return true,
-    };
-    match address {
-        IpAddr::V4(v4) => {
-            v4.is_private()
-                || v4.is_loopback()
-                || v4.is_link_local()
-                || v4.is_unspecified()
-                || v4.is_broadcast()
-        }
-        IpAddr::V6(v6) => {
-            v6.is_loopback() || v6.is_unspecified() || v6.is_unique_local() || v6.is_unicast_link_local()
-        }
-    }
-}
-
 /// A strong `ETag`, or else the date: what `If-Range` takes. None where the server knows no ranges.
 fn validator(headers: &HeaderMap) -> Option<String> {
     if headers.get(ACCEPT_RANGES).is_some_and(|ranges| ranges == "none") {
@@ -560,6 +431,28 @@ fn validator(headers: &HeaderMap) -> Option<String> {
     }
     let text = |name| headers.get(name)?.to_str().ok().map(str::to_owned);
     text(ETAG).filter(|tag| tag.starts_with('"')).or_else(|| text(LAST_MODIFIED))
+}
+
+/// SHA-256 of the whole file in base64, where the server says it: `Repr-Digest`, its forerunner
+/// `Digest`, or Amazon's own header.
+fn sha256(headers: &HeaderMap) -> Option<String> {
+    let text = |name| headers.get(name)?.to_str().ok();
+    if let Some(digest) = text("repr-digest").and_then(|value| member(value, "sha-256")) {
+        return Some(digest.trim_matches(':').to_owned());
+    }
+    if let Some(digest) = text("digest").and_then(|value| member(value, "sha-256")) {
+        return Some(digest.to_owned());
+    }
+    // That of a file uploaded in parts has a `-` and counts them: no checksum of the whole.
+    text("x-amz-checksum-sha256").filter(|value| !value.contains('-')).map(str::to_owned)
+}
+
+/// One member of a list `a=1, b=2`.
+fn member<'a>(list: &'a str, name: &str) -> Option<&'a str> {
+    list.split(',').find_map(|entry| {
+        let (key, value) = entry.trim().split_once('=')?;
+        key.eq_ignore_ascii_case(name).then_some(value)
+    })
 }
 
 /// Start and total of `Content-Range: bytes 10-19/20`.
@@ -575,25 +468,18 @@ fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
 mod tests {
     use super::*;
 
-    fn url(text: &str) -> Url {
-        Url::parse(text).unwrap()
-    }
-
     #[test]
-    fn only_https_and_this_machine_are_fetched_from() {
-        assert!(check(&url("https://cdn.example/a")).is_ok());
-        assert!(check(&url("http://127.0.0.1:1/a")).is_ok());
-        assert!(check(&url("http://cdn.example/a")).is_err());
-        for private in [
-            "https://10.0.0.1",
-            "https://[::1]",
-            "https://169.254.1.1",
-            "https://[::ffff:10.0.0.1]",
-            "https://localhost",
-        ] {
-            assert!(is_private(&url(private)), "{private}");
-        }
-        assert!(!is_private(&url("https://cdn.example")));
+    fn checksums_are_read_where_they_are_of_the_whole_file() {
+        let read = |name: &'static str, value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().unwrap());
+            sha256(&headers)
+        };
+        assert_eq!(read("repr-digest", "sha-512=:x:, sha-256=:YWJj:").as_deref(), Some("YWJj"));
+        assert_eq!(read("digest", "SHA-256=YWI=").as_deref(), Some("YWI="));
+        assert_eq!(read("x-amz-checksum-sha256", "YWJj").as_deref(), Some("YWJj"));
+        assert_eq!(read("x-amz-checksum-sha256", "YWJj-3"), None);
+        assert_eq!(read("repr-digest", "nonsense"), None);
     }
 
     #[test]

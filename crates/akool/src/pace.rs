@@ -1,0 +1,27 @@
+//! One pace for all waits of a client: told to slow down, they do as a whole.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// Until when the service asked not to be looked at. Shared by the clones of a client.
+#[derive(Debug, Default)]
+pub(crate) struct Pace(Mutex<Option<Instant>>);
+
+impl Pace {
+    /// The service asks all looks of this client to wait this long.
+    pub(crate) fn slow_down(&self, pause: Duration) {
+        let until = Instant::now().checked_add(pause);
+        let mut pace = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *pace = (*pace).max(until);
+    }
+
+    /// How long a look has to wait still.
+    pub(crate) fn remaining(&self) -> Duration {
+        let pace = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pace.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+    }
+}
