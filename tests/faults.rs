@@ -304,7 +304,7 @@ fn printed() -> String {
         "# What a wait makes of trouble\n\n\
          <!-- Printed by tests/faults.rs from its table; run it with UPDATE_DOCS=1 to accept a change. -->\n\n\
          Each row is a fault that the stand-in can make, and has a test over a real socket. *Forgiven* counts\n\
-         against the failure budget (10 looks in a row unless set); a look that succeeds refills it. *Ends* ends\n\
+         against the failure budget (20 looks in a row unless set); a look that succeeds refills it. *Ends* ends\n\
          the wait at once; the job itself goes on.\n\n\
          | trouble | what the wait does | what it is (`ErrorKind`) | what to do |\n|---|---|---|---|\n",
     );

@@ -365,3 +365,107 @@ fn a_full_disk_below_stdout_is_told() {
     assert_eq!(code(&output), 1);
     assert!(text(&output.stderr).contains("cannot write to stdout"), "{output:?}");
 }
+
+/// Everything below a folder, names and contents.
+fn everything(folder: &Path) -> String {
+    let mut all = String::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        all += &format!("{}\n{}\n", path.display(), String::from_utf8_lossy(&fs::read(&path).unwrap()));
+    }
+    all
+}
+
+#[tokio::test]
+async fn no_fault_brings_the_key_to_light() {
+    use akool_mock::{Fault, Times};
+
+    let faults = Fault::all().into_iter().filter(|fault| {
+        // A resolver cannot be given to a process.
+        *fault != Fault::NameNotFound
+    });
+    for fault in faults {
+        let server = MockServer::builder().api_key("MARKER-KEY").start().await;
+        server.job(ID, Timeline::default());
+        server.inject(fault, Times::Always);
+        let folder = tempfile::tempdir().unwrap();
+        let args = [
+            "wait",
+            ID,
+            "--interval",
+            "10ms",
+            "--max-failures",
+            "1",
+            "--timeout",
+            "50ms",
+            "--json",
+            "--download",
+        ];
+        let mut command = akool_at(&server, &args);
+        command.arg(folder.path()).env("AKOOL_API_HOST", server.url_for(fault)).env("RUST_LOG", "trace");
+        let slow = matches!(fault, Fault::NeverAnswers | Fault::Trickle | Fault::ConnectHangs);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        if slow {
+            // It would wait for its timeouts: what it says until it is interrupted is enough.
+            let mut line = String::new();
+            let mut stderr = BufReader::new(child.stderr.take().unwrap());
+            stderr.read_line(&mut line).unwrap();
+            child.kill().unwrap();
+            stderr.read_to_string(&mut line).unwrap();
+            assert!(!line.contains("MARKER-KEY"), "{fault:?}: {line}");
+        }
+        let output = child.wait_with_output().unwrap();
+        let all = shown(&output, None) + &everything(folder.path());
+        assert!(!all.contains("MARKER-KEY"), "{fault:?}: {all}");
+        let stderr = text(&output.stderr);
+        assert!(!stderr.contains("Signature="), "{fault:?}: a signed link was logged: {stderr}");
+        assert!(!stderr.contains("panicked"), "{fault:?}: {stderr}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn no_room_and_no_permission_are_told_and_leave_nothing() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().completed());
+    let folder = tempfile::tempdir().unwrap();
+    // A limit on the size of files stands for a disk that is full; its signal is ignored, as a
+    // full disk sends none.
+    let script = r#"trap '' XFSZ; ulimit -f 4; exec "$0" "$@""#;
+    let mut command = Command::new("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_akool"), "wait", ID, "--download"]).arg(folder.path());
+    command.env("AKOOL_API_HOST", server.url()).env("AKOOL_API_KEY", server.api_key());
+    let output = command.env_remove("AKOOL_TOKEN").output().unwrap();
+    let said = shown(&output, None);
+    assert_eq!(code(&output), 1, "{said}");
+    assert!(said.contains("File too large") && said.contains("check room and permissions"), "{said}");
+    let mut names: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(
+        names,
+        [format!("{ID}.original.srt"), format!("{ID}.translated.srt")],
+        "what fits is there, whole"
+    );
+
+    // Nobody may write there, whoever they are.
+    let output = akool_at(&server, &["wait", ID, "--download", "/proc/nowhere"]).output().unwrap();
+    assert_eq!(code(&output), 2);
+    assert!(shown(&output, None).contains("cannot write into /proc/nowhere"));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_key_is_not_in_the_process_list() {
+    let server = MockServer::builder().api_key("MARKER-KEY").start().await;
+    server.job(ID, Timeline::new().stuck(2));
+    let mut child =
+        akool_at(&server, &["wait", ID, "--interval", "10ms"]).stdout(Stdio::null()).spawn().unwrap();
+    until_seen(&server, ID, &mut child);
+    let line = fs::read(format!("/proc/{}/cmdline", child.id())).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!String::from_utf8_lossy(&line).contains("MARKER-KEY"));
+}

@@ -100,7 +100,7 @@ pub(crate) struct Wait {
     pub(crate) interval: Option<Duration>,
 
     /// Give up after this many failed looks in a row
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_failures: u32,
 
     /// Save the video, its subtitles and the video without captions into this folder

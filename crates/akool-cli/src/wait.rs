@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::IntoFuture,
     path::Path,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use akool::{Event, Job, JobId, PollPolicy, Snapshot, Status, Translation, download::Downloader};
@@ -58,14 +58,10 @@ pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report
 /// Finds out before the wait, and not after it, that nothing can be saved there.
 fn prepare(folder: &Path) -> Result<Downloader, String> {
     let shown = folder.display();
-    // Written to and not only looked at: permissions alone do not tell.
-    // Under a name that nothing has yet: what is there is neither followed nor changed.
-    let unique = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let probe = folder.join(format!(".akool-{}-{unique}", std::process::id()));
-    let made = std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::File::create_new(&probe))
-        .and_then(|_| std::fs::remove_file(&probe));
-    made.map_err(|error| {
+    // Written to and not only looked at: permissions alone do not tell. The file has no name where
+    // the system allows that, so that nothing is left of it, whatever happens.
+    let made = std::fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder));
+    made.map(drop).map_err(|error| {
         format!("cannot write into {shown}: {error}; choose another folder for --download")
     })?;
     Downloader::new().map_err(|error| error.to_string())

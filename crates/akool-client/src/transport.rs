@@ -153,6 +153,13 @@ pub struct Exchange {
     pub ending: Ending,
 }
 
+impl Exchange {
+    /// An answer made by hand, to be decoded like one that came.
+    pub fn new(status: StatusCode, headers: HeaderMap, body: impl Into<Bytes>, ending: Ending) -> Self {
+        Self { status, headers, body: body.into(), ending }
+    }
+}
+
 impl fmt::Debug for Exchange {
     /// Without headers and bytes: they may hold signed links.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

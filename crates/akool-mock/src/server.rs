@@ -25,7 +25,9 @@ type Hook = Box<dyn Fn(&Exchange) + Send + Sync>;
 /// it does not belong: the code under test has a fault that its own assertions may not see.
 /// [`Builder::lenient`] turns that off.
 pub struct MockServer {
-    server: wiremock::MockServer,
+    /// There until it is dropped.
+    server: Option<wiremock::MockServer>,
+    address: SocketAddr,
     machine: Arc<Mutex<Machine>>,
     lenient: bool,
     /// Started when it is first asked for.
@@ -104,7 +106,8 @@ impl Builder {
         let front = Front { machine: Arc::clone(&machine), hook: self.hook };
         server.register(Mock::given(any()).respond_with(front)).await;
         MockServer {
-            server,
+            address: *server.address(),
+            server: Some(server),
             machine,
             lenient: self.lenient,
             tcp: OnceLock::new(),
@@ -130,12 +133,12 @@ impl MockServer {
 
     /// The base URL for the code under test.
     pub fn url(&self) -> String {
-        self.server.uri()
+        format!("http://{}", self.address)
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        *self.server.address()
+        self.address
     }
 
     /// The API key that is accepted.
@@ -243,6 +246,11 @@ impl fmt::Debug for MockServer {
 impl Drop for MockServer {
     #[expect(clippy::panic, reason = "a test must hear of it, as with wiremock's own expectations")]
     fn drop(&mut self) {
+        // On a thread of its own: wiremock blocks on a lock of tokio's here, which never comes where
+        // the task that drops it has used up its budget of operations without a pause.
+        let server = self.server.take();
+        let _ = std::thread::spawn(move || drop(server)).join();
+
         let complaints = self.machine().complaints().to_vec();
         if !self.lenient && !complaints.is_empty() && !std::thread::panicking() {
             panic!("akool-mock received what it should not have:\n  {}", complaints.join("\n  "));

@@ -58,6 +58,40 @@ mod snapshot;
 mod status;
 mod wait;
 
+/// Inner doors for the fuzz targets in `fuzz/`.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    use std::time::Duration;
+
+    use akool_client::{Ending, Exchange};
+    use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+
+    use crate::{Error, Snapshot, decode};
+
+    /// An answer, as the lenient decoder reads it.
+    pub fn decode(status: u16, header: &str, body: &[u8]) -> Result<Snapshot, Error> {
+        let mut headers = HeaderMap::new();
+        for name in [CONTENT_TYPE, DATE, RETRY_AFTER] {
+            if let Ok(value) = HeaderValue::from_str(header) {
+                headers.insert(name, value);
+            }
+        }
+        let status = reqwest::StatusCode::from_u16(status).unwrap_or_default();
+        decode::lenient(&"64dd".into(), &Exchange::new(status, headers, body.to_vec(), Ending::Complete))
+    }
+
+    /// How long an answer with these headers asks to wait.
+    pub fn retry_after(value: &str, date: Option<&str>) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_str(value).ok()?);
+        if let Some(date) = date.and_then(|date| HeaderValue::from_str(date).ok()) {
+            headers.insert(DATE, date);
+        }
+        decode::retry_after(&headers)
+    }
+}
+
 /// The example of the README, compiled as a documentation test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

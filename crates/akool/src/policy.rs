@@ -8,7 +8,8 @@ use std::time::Duration;
 /// give or take a tenth at random. So the end of a job of more than half a minute is noticed within
 /// a twentieth of its duration on average, and a job of 15 minutes takes about 45 looks. After a failed look
 /// the pause starts at the shortest interval and doubles with each further failure, up to
-/// a minute; a `Retry-After` of the service is honoured where it asks for more.
+/// a minute, which rides out a quarter of an hour before the failure budget of 20 looks in a row is
+/// spent; a `Retry-After` of the service is honoured where it asks for more.
 ///
 /// ```
 /// use std::time::Duration;
@@ -43,7 +44,7 @@ impl Default for PollPolicy {
             max_interval: Duration::from_secs(60),
             growth: 0.1,
             jitter: 0.1,
-            failure_budget: 10,
+            failure_budget: 20,
         }
     }
 }
@@ -85,7 +86,7 @@ impl PollPolicy {
         self
     }
 
-    /// Sets how many looks in a row may fail before the wait ends (10 unless set; at least 1, and
+    /// Sets how many looks in a row may fail before the wait ends (20 unless set; at least 1, and
     /// with 1 the first failure ends it). A look that succeeds starts the count anew.
     #[must_use]
     pub fn with_failure_budget(mut self, looks: u32) -> Self {

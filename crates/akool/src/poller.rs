@@ -156,7 +156,7 @@ mod tests {
     }
 
     fn poller(deadline: u64) -> Poller {
-        Poller::new(PollPolicy::default().with_jitter(0.0), Some(secs(deadline)), 0)
+        Poller::new(PollPolicy::default().with_jitter(0.0).with_failure_budget(10), Some(secs(deadline)), 0)
     }
 
     fn processing() -> Observation {

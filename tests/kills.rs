@@ -1,0 +1,96 @@
+//! `kill -9` at random moments of a program that downloads: the same command afterwards ends with
+//! whole files, and nothing else is left in the folder.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use akool_mock::{MockServer, Timeline};
+
+const ID: &str = "64dd92c1f0b6684651e90e09";
+const KILLS: u32 = 100;
+
+fn akool(server: &MockServer, folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_akool"));
+    command
+        .args(["wait", ID, "--interval", "10ms", "--download"])
+        .arg(folder)
+        .env("AKOOL_API_HOST", server.tcp_url())
+        .env("AKOOL_API_KEY", server.api_key())
+        .env_remove("AKOOL_TOKEN")
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+fn contents(seed: u32, length: usize) -> Vec<u8> {
+    let mut state = seed;
+    let next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+#[tokio::test]
+async fn killed_at_a_hundred_moments_the_files_are_whole_after_the_next_run() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().completed());
+    let files = [
+        ("video.mp4", "mp4", contents(1, 800_000)),
+        ("no-captions.mp4", "no-captions.mp4", contents(2, 600_000)),
+        ("original.srt", "original.srt", contents(3, 40_000)),
+        ("translated.srt", "translated.srt", contents(4, 50_000)),
+    ];
+    for (name, _, bytes) in &files {
+        server.file(*name, bytes.clone());
+    }
+
+    // How long an undisturbed run takes, so that the moments cover all of it.
+    let folder = tempfile::tempdir().unwrap();
+    let began = Instant::now();
+    assert!(akool(&server, folder.path()).status().unwrap().success());
+    let whole = began.elapsed();
+
+    let mut cut_short = 0;
+    let mut left_parts = 0;
+    for number in 0..KILLS {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = akool(&server, folder.path()).spawn().unwrap();
+        // Evenly spread, in an order without pattern: 37 and 100 have no common divisor.
+        let moment = whole * (number * 37 % KILLS) / KILLS;
+        thread::sleep(moment.max(Duration::from_millis(1)));
+        // SIGKILL: nothing of the program runs any more.
+        child.kill().unwrap();
+        cut_short += u32::from(!child.wait().unwrap().success());
+        let parts = fs::read_dir(folder.path()).unwrap().filter(|entry| {
+            entry.as_ref().is_ok_and(|entry| entry.path().extension().is_some_and(|end| end == "part"))
+        });
+        left_parts += parts.count();
+
+        assert!(akool(&server, folder.path()).status().unwrap().success(), "after kill {number}");
+        let mut names: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        let mut wanted: Vec<_> = files.iter().map(|(_, end, _)| format!("{ID}.{end}")).collect();
+        wanted.sort();
+        assert_eq!(names, wanted, "after kill {number}");
+        for (_, end, bytes) in &files {
+            let there = fs::read(folder.path().join(format!("{ID}.{end}"))).unwrap();
+            assert!(there == *bytes, "kill {number} at {moment:?}: {end} is not whole");
+        }
+    }
+    // Otherwise this proves nothing.
+    assert!(cut_short > KILLS / 4, "only {cut_short} runs were cut short");
+    assert!(left_parts > 0, "no kill fell into a download");
+}
