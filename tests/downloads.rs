@@ -11,8 +11,7 @@ use akool_tests::{ID, client_of, eager};
 use wiremock::{Mock, ResponseTemplate, matchers::any};
 
 fn downloader() -> Downloader {
-    let http = reqwest::Client::builder().no_proxy();
-    Downloader::with_http(http).unwrap().policy(eager().with_failure_budget(3))
+    Downloader::builder().policy(eager().with_failure_budget(3)).build().unwrap()
 }
 
 /// The four files of a completed job.
@@ -111,6 +110,14 @@ async fn links_and_redirects_to_elsewhere_are_refused() {
     let error = downloader().save(&file_at(&server.uri()).await, folder.path()).await.unwrap_err();
     assert!(matches!(error, DownloadError::UnsafeLink { .. }), "{error:?}");
     assert!(names(folder.path()).is_empty());
+
+    // Round in circles, a few times only.
+    server.reset().await;
+    let round = ResponseTemplate::new(302).insert_header("location", "/again");
+    Mock::given(any()).respond_with(round).mount(&server).await;
+    let error = downloader().save(&file_at(&server.uri()).await, folder.path()).await.unwrap_err();
+    assert!(matches!(error, DownloadError::UnsafeLink { .. }), "{error:?}");
+    assert_eq!(server.received_requests().await.unwrap().len(), 6);
 }
 
 #[tokio::test]

@@ -214,6 +214,29 @@ async fn dropping_a_wait_leaves_nothing_running() {
 }
 
 #[tokio::test]
+async fn dropping_a_wait_in_the_middle_of_a_look_closes_the_connection() {
+    use tokio::io::AsyncReadExt;
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let client = client_at(url, Credential::api_key("key").unwrap()).unwrap();
+    let mut wait = client.job(ID).wait().into_future();
+    let mut stream = tokio::select! {
+        end = &mut wait => panic!("{end:?}"),
+        accepted = listener.accept() => accepted.unwrap().0,
+    };
+    let mut request = [0; 16];
+    tokio::select! {
+        end = &mut wait => panic!("{end:?}"),
+        read = stream.read_exact(&mut request) => drop(read.unwrap()),
+    }
+    drop(wait);
+    // The other side sees the end, without waiting for any timeout.
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+}
+
+#[tokio::test]
 async fn many_waits_share_a_client() {
     let server = MockServer::start().await;
     let client = client_of(&server);

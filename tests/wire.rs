@@ -89,8 +89,7 @@ async fn a_download_sends_no_credential() {
     server.job(ID, Timeline::new().completed());
     let translation = client_of(&server).job(ID).wait().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let http = reqwest::Client::builder().no_proxy();
-    let downloader = akool::download::Downloader::with_http(http).unwrap();
+    let downloader = akool::download::Downloader::new().unwrap();
     downloader.save(&translation.files()[0], folder.path()).await.unwrap();
     insta::assert_snapshot!(shown(server.exchanges().last().unwrap()), @r#"
     GET /files/64dd92c1f0b6684651e90e09/video.mp4?Signature=sandbox-signature

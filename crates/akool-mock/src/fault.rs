@@ -98,6 +98,8 @@ pub enum Fault {
     VideoIsNoUrl,
     /// The right status beside fields of other types than described.
     OtherTypes,
+    /// The service has forgotten the job: code 1014, "resource does not exist".
+    Forgotten,
 }
 
 /// How often a [`Fault`] happens.
@@ -187,6 +189,7 @@ impl Fault {
             Self::NoVideo,
             Self::VideoIsNoUrl,
             Self::OtherTypes,
+            Self::Forgotten,
         ]);
         all
     }
@@ -234,6 +237,7 @@ impl Fault {
             Self::NoVideo => "completed without a link to the video".into(),
             Self::VideoIsNoUrl => "completed with a link that is none".into(),
             Self::OtherTypes => "fields of other types than described".into(),
+            Self::Forgotten => "an expired job (code 1014)".into(),
         }
     }
 
@@ -306,6 +310,9 @@ impl Fault {
             Self::TooLarge => edit_bytes(response, |_| Bytes::from(vec![b' '; 8 * 1024 * 1024])),
             Self::Code(code) => {
                 edit_json(response, |answer| *answer = answer::error(code, "as documented, or not"))
+            }
+            Self::Forgotten => {
+                edit_json(response, |answer| *answer = answer::error(1014, "The resource does not exist"))
             }
             Self::DataNull => edit_json(response, |answer| answer["data"] = Value::Null),
             Self::DataMissing => edit_json(response, |answer| {

@@ -8,7 +8,7 @@ use url::{Host, Url};
 use crate::client::is_loopback;
 
 /// How many redirects of a link are followed.
-const REDIRECTS: usize = 5;
+pub(super) const REDIRECTS: usize = 5;
 
 /// Whether files are fetched from there: `https` anywhere, `http` from this machine.
 pub(super) fn check(url: &Url) -> Result<(), &'static str> {

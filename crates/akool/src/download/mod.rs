@@ -50,6 +50,7 @@ pub struct Downloader {
     http: reqwest::Client,
     policy: PollPolicy,
     slots: Arc<Semaphore>,
+    any_redirect: bool,
 }
 
 impl Downloader {
@@ -60,27 +61,12 @@ impl Downloader {
     /// # Errors
     /// When the HTTP client cannot be built, for example without TLS.
     pub fn new() -> Result<Self, crate::ConfigError> {
-        Self::with_http(reqwest::ClientBuilder::new())
+        Self::builder().build()
     }
 
-    /// A downloader on a caller's HTTP client, for a proxy, roots of trust or a resolver. Default
-    /// headers of that client are sent to the CDN: put no credentials there. Redirects, timeouts
-    /// and the user agent are set after it.
-    ///
-    /// # Errors
-    /// When the HTTP client cannot be built, for example without TLS.
-    pub fn with_http(http: reqwest::ClientBuilder) -> Result<Self, crate::ConfigError> {
-        let http = settings(http).build().map_err(crate::ConfigError::Http)?;
-        let policy = PollPolicy::default().with_min_interval(Duration::from_secs(1)).with_failure_budget(5);
-        Ok(Self { http, policy, slots: Arc::new(Semaphore::new(AT_ONCE)) })
-    }
-
-    /// Sets how much trouble to forgive, and how long to pause after it. Progress starts the count
-    /// anew.
-    #[must_use]
-    pub fn policy(mut self, policy: PollPolicy) -> Self {
-        self.policy = policy;
-        self
+    /// Starts a downloader with other settings than the default ones.
+    pub fn builder() -> DownloaderBuilder {
+        DownloaderBuilder::default()
     }
 
     /// Saves a file into a folder, which is made where it is missing, under
@@ -99,10 +85,94 @@ impl Downloader {
     }
 }
 
+/// Settings of a [`Downloader`].
+///
+/// ```
+/// use akool::{PollPolicy, download::Downloader};
+///
+/// # fn example() -> Result<(), akool::ConfigError> {
+/// let downloader = Downloader::builder()
+///     .policy(PollPolicy::default().with_failure_budget(50))
+///     .at_once(2)
+///     .build()?;
+/// # Ok(())
+/// # }
+/// # example().unwrap();
+/// ```
+#[derive(Debug)]
+#[must_use]
+pub struct DownloaderBuilder {
+    http: reqwest::ClientBuilder,
+    policy: PollPolicy,
+    at_once: usize,
+    any_redirect: bool,
+}
+
+impl Default for DownloaderBuilder {
+    fn default() -> Self {
+        Self {
+            http: reqwest::ClientBuilder::new(),
+            policy: PollPolicy::default().with_min_interval(Duration::from_secs(1)).with_failure_budget(5),
+            at_once: AT_ONCE,
+            any_redirect: false,
+        }
+    }
+}
+
+impl DownloaderBuilder {
+    /// Sets the HTTP client to start from, for a proxy, roots of trust or a resolver. Default
+    /// headers of that client are sent to the CDN: put no credentials there. Redirects, timeouts,
+    /// decompression and the user agent are set after it. Links to this machine by `http:` are
+    /// followed without it, and without a proxy.
+    pub fn http(mut self, http: reqwest::ClientBuilder) -> Self {
+        self.http = http;
+        self
+    }
+
+    /// Sets how much trouble to forgive, and how long to pause after it. Progress starts the count
+    /// anew.
+    pub fn policy(mut self, policy: PollPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Sets how many files are fetched at once (4 unless set; at least 1).
+    pub fn at_once(mut self, files: usize) -> Self {
+        self.at_once = files;
+        self
+    }
+
+    /// Follows redirects also to another scheme and to literal private addresses, for a CDN of your
+    /// own. Still 5 at most.
+    pub fn follow_any_redirect(mut self) -> Self {
+        self.any_redirect = true;
+        self
+    }
+
+    /// Makes the downloader. Connects nowhere yet.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be built, for example without TLS.
+    pub fn build(self) -> Result<Downloader, crate::ConfigError> {
+        let http = settings(self.http, self.any_redirect).build().map_err(crate::ConfigError::Http)?;
+        Ok(Downloader {
+            http,
+            policy: self.policy,
+            slots: Arc::new(Semaphore::new(self.at_once.clamp(1, Semaphore::MAX_PERMITS))),
+            any_redirect: self.any_redirect,
+        })
+    }
+}
+
 /// What a client for files has, whatever it was made from.
-fn settings(http: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
+fn settings(http: reqwest::ClientBuilder, any_redirect: bool) -> reqwest::ClientBuilder {
+    let redirects = if any_redirect {
+        redirect::Policy::limited(link::REDIRECTS)
+    } else {
+        redirect::Policy::custom(link::follow)
+    };
     plain(http)
-        .redirect(redirect::Policy::custom(link::follow))
+        .redirect(redirects)
         .referer(false)
         .connect_timeout(Duration::from_secs(10))
         .read_timeout(Duration::from_secs(30))
@@ -250,7 +320,7 @@ impl Save {
         link::check(&self.file.url).map_err(|why| self.unsafe_link(why))?;
         if self.file.url.scheme() == "http" {
             // A proxy cannot reach this machine, and would be told the link.
-            let local = settings(reqwest::ClientBuilder::new().no_proxy());
+            let local = settings(reqwest::ClientBuilder::new().no_proxy(), self.downloader.any_redirect);
             self.downloader.http = local.build().map_err(|error| self.failed(root_cause(&error)))?;
         }
         let name = self.file.file_name();
