@@ -23,7 +23,8 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
             println!("unchanged  {}", output.path);
             continue;
         }
-        write(&path, &output.text).with_context(|| format!("cannot write {}", output.path))?;
+        description::write(&path, output.text.as_bytes())
+            .with_context(|| format!("cannot write {}", output.path))?;
         println!("written    {}", output.path);
     }
     Ok(())
@@ -82,14 +83,6 @@ fn resolve(openapi: &Path) -> Result<Resolved> {
         inputs.push((name, sources::sha256(&bytes)));
     }
     Ok(Resolved { document, inputs })
-}
-
-/// To a temporary name first: an interrupted run leaves the old file whole.
-fn write(path: &Path, text: &str) -> Result<()> {
-    let temporary = path.with_extension("tmp");
-    fs::write(&temporary, text)?;
-    fs::rename(&temporary, path)?;
-    Ok(())
 }
 
 fn compare(root: &Path, outputs: &[Output]) -> Result<()> {

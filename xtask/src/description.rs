@@ -4,6 +4,8 @@
 //! through states that a typed model refuses, and because a reader compares the resolved
 //! description with the vendored one line by line.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
@@ -19,11 +21,25 @@ pub(crate) fn parse(bytes: &[u8], shown: &str) -> Result<Value> {
     Ok(value)
 }
 
+/// Reads one document from a file.
+pub(crate) fn read(path: &Path) -> Result<Value> {
+    let shown = path.display().to_string();
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {shown}"))?;
+    parse(&bytes, &shown)
+}
+
 /// Writes a document in the vendor's own layout (lists indented below their key), so that the
 /// resolved description can be read beside the vendored one.
 pub(crate) fn to_yaml(value: &Value) -> Result<String> {
     let options = serde_saphyr::ser_options! { compact_list_indent: false };
     serde_saphyr::to_string_with_options(value, options).context("cannot write YAML")
+}
+
+/// Writes a file to a temporary name first: an interrupted run leaves the old file whole.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let temporary = path.with_extension("tmp");
+    std::fs::write(&temporary, bytes)?;
+    std::fs::rename(&temporary, path)
 }
 
 /// One step of a JSON Pointer (RFC 6901), escaped.

@@ -6,8 +6,12 @@
 
 mod codegen;
 mod description;
+mod diff;
 mod generate;
+mod import;
+mod normal;
 mod overlay;
+mod page;
 mod sources;
 mod supported;
 mod tighten;
@@ -17,6 +21,7 @@ use std::{
     process::ExitCode,
 };
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 /// Maintenance of the AKOOL description and of the code generated from it.
@@ -35,12 +40,69 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Work on descriptions: import what the vendor publishes, compare two
+    #[command(subcommand)]
+    Spec(Spec),
+    /// Work on overlays
+    #[command(subcommand)]
+    Overlay(OverlayCommand),
+}
+
+#[derive(Subcommand)]
+enum Spec {
+    /// Make openapi/akool.yaml from documentation pages, OpenAPI documents, folders of these, or `-`
+    Import {
+        #[arg(required = true, value_name = "SOURCE")]
+        sources: Vec<PathBuf>,
+        /// Which source counts where two describe the same thing differently
+        #[arg(long, value_name = "SOURCE")]
+        prefer: Option<PathBuf>,
+        /// Where the vendor publishes it, for openapi/sources.toml
+        #[arg(long, value_name = "URL")]
+        origin: Option<String>,
+    },
+    /// Say what changed in meaning from one description to another, and whether it breaks a caller
+    Diff {
+        #[arg(value_name = "OLD")]
+        old: PathBuf,
+        #[arg(value_name = "NEW")]
+        new: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Fail when there is a change of this weight or more
+        #[arg(long, value_enum, value_name = "WEIGHT")]
+        fail_on: Option<FailOn>,
+    },
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum FailOn {
+    Breaking,
+    Additive,
+    Any,
+}
+
+#[derive(Subcommand)]
+enum OverlayCommand {
+    /// Print a description with overlays applied; an action that matches nothing is a warning
+    Apply {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        #[arg(required = true, value_name = "OVERLAY")]
+        overlays: Vec<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Codegen { check } => codegen::run(&workspace_root(), check),
+        Command::Spec(Spec::Import { sources, prefer, origin }) => {
+            import::run(&workspace_root(), &import::Options { sources, prefer, origin })
+        }
+        Command::Spec(Spec::Diff { old, new, json, fail_on }) => compare(&old, &new, json, fail_on),
+        Command::Overlay(OverlayCommand::Apply { file, overlays }) => apply(&file, &overlays),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,6 +111,33 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn compare(old: &Path, new: &Path, json: bool, fail_on: Option<FailOn>) -> anyhow::Result<()> {
+    let changes = diff::changes(&description::read(old)?, &description::read(new)?);
+    print!("{}", if json { diff::to_json(&changes)? } else { diff::to_text(&changes) });
+    let weight = match fail_on {
+        None => return Ok(()),
+        Some(FailOn::Breaking) => diff::Verdict::Breaking,
+        Some(FailOn::Additive) => diff::Verdict::Additive,
+        Some(FailOn::Any) => diff::Verdict::Docs,
+    };
+    let count = changes.iter().filter(|change| change.verdict >= weight).count();
+    anyhow::ensure!(count == 0, "{count} changes of weight {weight} or more");
+    Ok(())
+}
+
+fn apply(file: &Path, overlays: &[PathBuf]) -> anyhow::Result<()> {
+    let mut document = description::read(file)?;
+    for path in overlays {
+        let shown = path.display().to_string();
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read {shown}"))?;
+        for warning in overlay::apply_leniently(&mut document, &bytes, &shown)? {
+            eprintln!("warning: {warning}");
+        }
+    }
+    print!("{}", description::to_yaml(&document)?);
+    Ok(())
 }
 
 /// The folder that holds the workspace's `Cargo.toml`, wherever the command is called from.

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use enumset::EnumSet;
 use roas_overlay::{
-    apply::{Apply, ApplyOptions},
+    apply::{Apply, ApplyError, ApplyOptions},
     v1_0::Overlay,
     validation::Validate,
 };
@@ -34,30 +34,48 @@ pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Applies the overlay in `bytes`, which messages call `shown`, to `document`. On an error the
-/// document is as before.
+/// Applies the overlay in `bytes`, which messages call `shown`, to `document`. An action that
+/// matches nothing is an error. On an error the document is as before.
 pub(crate) fn apply(document: &mut Value, bytes: &[u8], shown: &str) -> Result<()> {
     let raw = description::parse(bytes, shown)?;
     check_keys(&raw, shown)?;
+    let overlay = read(raw, shown)?;
+    let before = document.clone();
+    overlay.apply(document, ApplyOptions::ErrorOnZeroMatch.into()).map_err(|error| refused(shown, &error))?;
+    keep_order(&before, document);
+    Ok(())
+}
+
+/// Applies an overlay of anybody's as the standard says: an action that matches nothing is told and
+/// no error, and descriptions are optional.
+pub(crate) fn apply_leniently(document: &mut Value, bytes: &[u8], shown: &str) -> Result<Vec<String>> {
+    let overlay = read(description::parse(bytes, shown)?, shown)?;
+    let before = document.clone();
+    let report = overlay.apply(document, EnumSet::empty()).map_err(|error| refused(shown, &error))?;
+    keep_order(&before, document);
+    let idle = report.actions.iter().filter(|action| action.matched == 0);
+    Ok(idle
+        .map(|action| format!("{shown}: action {} (`{}`) matches nothing", action.index + 1, action.target))
+        .collect())
+}
+
+fn read(raw: Value, shown: &str) -> Result<Overlay> {
     let overlay: Overlay = serde_json::from_value(raw)
         .with_context(|| format!("{shown} is not an OpenAPI Overlay 1.0 document"))?;
     overlay
         .validate(EnumSet::empty())
         .map_err(|error| anyhow!("{shown} is not a valid OpenAPI Overlay 1.0 document: {error}"))?;
+    Ok(overlay)
+}
 
-    let before = document.clone();
-    overlay.apply(document, ApplyOptions::ErrorOnZeroMatch.into()).map_err(|error| {
-        anyhow!(
-            "{shown}: action {} (`{}`) cannot be applied: {}\n\
-                 Look the target up in the description; an action that the vendor's page no longer \
-                 needs is deleted.",
-            error.action_index + 1,
-            error.target,
-            error.kind
-        )
-    })?;
-    keep_order(&before, document);
-    Ok(())
+fn refused(shown: &str, error: &ApplyError) -> anyhow::Error {
+    anyhow!(
+        "{shown}: action {} (`{}`) cannot be applied: {}\n\
+         Look the target up in the description; an action that the vendor's page no longer needs is deleted.",
+        error.action_index + 1,
+        error.target,
+        error.kind
+    )
 }
 
 /// Every action has a description, and nothing but what the standard knows.
@@ -140,6 +158,15 @@ mod tests {
         let error = format!("{error:#}");
         assert!(error.contains("o.yaml: action 2 (`$.nowhere`)"), "{error}");
         assert_eq!(document, before, "nothing is half applied");
+    }
+
+    #[test]
+    fn leniently_an_action_that_matches_nothing_is_told() {
+        let mut document = json!({"a": {}});
+        let text = overlay("- {target: $.a, update: {b: 1}}\n- {target: $.nowhere, remove: true}\n");
+        let warnings = apply_leniently(&mut document, text.as_bytes(), "o.yaml").unwrap();
+        assert_eq!(warnings, ["o.yaml: action 2 (`$.nowhere`) matches nothing"]);
+        assert_eq!(document, json!({"a": {"b": 1}}));
     }
 
     #[test]

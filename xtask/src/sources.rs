@@ -7,6 +7,13 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+/// The first lines of `sources.toml`.
+const HEADER: &str = "\
+# Where each vendored description came from. `cargo xtask codegen` refuses to run on a file that
+# does not match its SHA-256: corrections belong in overlays/, never in the vendored bytes.
+
+";
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sources {
@@ -51,6 +58,19 @@ pub(crate) fn read_verified(openapi: &Path, file: &str) -> Result<Vec<u8>> {
         );
     }
     Ok(bytes)
+}
+
+/// `sources.toml` for one vendored file that was taken today.
+pub(crate) fn listing(file: &str, origin: &str, bytes: &[u8]) -> Result<String> {
+    let mut source = toml::Table::new();
+    source.insert("file".to_owned(), file.into());
+    source.insert("origin".to_owned(), origin.into());
+    let today: toml::value::Datetime =
+        jiff::Zoned::now().date().to_string().parse().context("today is no date")?;
+    source.insert("retrieved".to_owned(), toml::Value::Datetime(today));
+    source.insert("sha256".to_owned(), sha256(bytes).into());
+    let list = toml::Table::from_iter([("source".to_owned(), toml::Value::Array(vec![source.into()]))]);
+    Ok(format!("{HEADER}{}", toml::to_string(&list).context("cannot write TOML")?))
 }
 
 /// SHA-256 in hexadecimal.
