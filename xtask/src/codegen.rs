@@ -64,13 +64,13 @@ fn outputs(openapi: &Path) -> Result<Vec<Output>> {
 }
 
 /// The vendored description with every overlay applied.
-struct Resolved {
-    document: Value,
+pub(crate) struct Resolved {
+    pub(crate) document: Value,
     /// What it was made from, below `openapi/`: name and SHA-256.
     inputs: Vec<(String, String)>,
 }
 
-fn resolve(openapi: &Path) -> Result<Resolved> {
+pub(crate) fn resolve(openapi: &Path) -> Result<Resolved> {
     const VENDORED: &str = "akool.yaml";
     let vendored = sources::read_verified(openapi, VENDORED)?;
     let mut document = description::parse(&vendored, "openapi/akool.yaml")?;

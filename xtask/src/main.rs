@@ -4,6 +4,7 @@
 //! description and the generated client; `--check` proves that what is committed is current.
 //! Nobody who only uses the library needs this crate.
 
+mod check;
 mod codegen;
 mod description;
 mod diff;
@@ -61,6 +62,12 @@ enum Spec {
         #[arg(long, value_name = "URL")]
         origin: Option<String>,
     },
+    /// Say whether a description is fit to generate from, with place and line of each fault
+    Check {
+        /// The vendored description with its overlays, unless given
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
     /// Say what changed in meaning from one description to another, and whether it breaks a caller
     Diff {
         #[arg(value_name = "OLD")]
@@ -101,6 +108,7 @@ fn main() -> ExitCode {
         Command::Spec(Spec::Import { sources, prefer, origin }) => {
             import::run(&workspace_root(), &import::Options { sources, prefer, origin })
         }
+        Command::Spec(Spec::Check { file }) => check::run(&workspace_root(), file.as_deref()),
         Command::Spec(Spec::Diff { old, new, json, fail_on }) => compare(&old, &new, json, fail_on),
         Command::Overlay(OverlayCommand::Apply { file, overlays }) => apply(&file, &overlays),
     };
