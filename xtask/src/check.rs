@@ -210,7 +210,7 @@ fn translated(value: &Value) -> Value {
 }
 
 /// Overlay actions that the description has caught up with.
-fn redundant(openapi: &Path, vendored: &Value) -> Result<Vec<String>> {
+pub(crate) fn redundant(openapi: &Path, vendored: &Value) -> Result<Vec<String>> {
     let mut document = vendored.clone();
     let mut ready = Vec::new();
     for file in overlay::files(&openapi.join("overlays"))? {

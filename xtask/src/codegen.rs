@@ -63,6 +63,17 @@ fn outputs(openapi: &Path) -> Result<Vec<Output>> {
     ])
 }
 
+/// The code that any description makes, with this project's overlays as far as they match.
+pub(crate) fn generated(overlays: &Path, document: &Value) -> Result<String> {
+    let mut document = document.clone();
+    for file in overlay::files(overlays)? {
+        let shown = file.display().to_string();
+        let bytes = fs::read(&file).with_context(|| format!("cannot read {shown}"))?;
+        overlay::apply_leniently(&mut document, &bytes, &shown)?;
+    }
+    generate::client(&document)
+}
+
 /// The vendored description with every overlay applied.
 pub(crate) struct Resolved {
     pub(crate) document: Value,

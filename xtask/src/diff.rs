@@ -10,7 +10,7 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{description::pointer_step, normal};
+use crate::{description::pointer_step, normal, semver};
 
 /// What a change means to a caller that was written against the old description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -58,9 +58,38 @@ pub(crate) fn changes(old: &Value, new: &Value) -> Vec<Change> {
     diff.found
 }
 
-/// For programs: a list of changes.
-pub(crate) fn to_json(changes: &[Change]) -> Result<String> {
-    Ok(serde_json::to_string_pretty(changes)? + "\n")
+/// For programs: the changes, and what they mean in Rust or why that cannot be told.
+pub(crate) fn to_json(changes: &[Change], rust: &Result<semver::Report>) -> Result<String> {
+    let rust = match rust {
+        Ok(report) => serde_json::to_value(report)?,
+        Err(error) => serde_json::json!({ "error": format!("{error:#}") }),
+    };
+    let whole = serde_json::json!({ "changes": changes, "rust": rust });
+    Ok(serde_json::to_string_pretty(&whole)? + "\n")
+}
+
+/// What the changes mean in Rust, for people.
+pub(crate) fn rust_to_text(rust: &Result<semver::Report>) -> String {
+    match rust {
+        Ok(report) => {
+            let mut text = format!(
+                "Rust: {} ({} public items gone or different, {} new)\n",
+                report.step,
+                report.broken.len(),
+                report.added.len()
+            );
+            for item in &report.broken {
+                text += &format!("  - {item}\n");
+            }
+            for item in &report.added {
+                text += &format!("  + {item}\n");
+            }
+            text
+        }
+        Err(error) => {
+            format!("Rust: cannot be compared, for code cannot be generated from both: {error:#}\n")
+        }
+    }
 }
 
 /// For people: the heaviest first, and a line that counts them.

@@ -13,9 +13,11 @@ mod import;
 mod normal;
 mod overlay;
 mod page;
+mod semver;
 mod sources;
 mod supported;
 mod tighten;
+mod update;
 
 use std::{
     path::{Path, PathBuf},
@@ -52,15 +54,14 @@ enum Command {
 #[derive(Subcommand)]
 enum Spec {
     /// Make openapi/akool.yaml from documentation pages, OpenAPI documents, folders of these, or `-`
-    Import {
-        #[arg(required = true, value_name = "SOURCE")]
-        sources: Vec<PathBuf>,
-        /// Which source counts where two describe the same thing differently
-        #[arg(long, value_name = "SOURCE")]
-        prefer: Option<PathBuf>,
-        /// Where the vendor publishes it, for openapi/sources.toml
-        #[arg(long, value_name = "URL")]
-        origin: Option<String>,
+    Import(Sources),
+    /// Import, check, diff, codegen and cargo check in one go; on any failure everything is as before
+    Update {
+        #[command(flatten)]
+        sources: Sources,
+        /// Show what it comes to, and put everything back
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Say whether a description is fit to generate from, with place and line of each fault
     Check {
@@ -81,6 +82,24 @@ enum Spec {
         #[arg(long, value_enum, value_name = "WEIGHT")]
         fail_on: Option<FailOn>,
     },
+}
+
+#[derive(clap::Args)]
+struct Sources {
+    #[arg(required = true, value_name = "SOURCE")]
+    sources: Vec<PathBuf>,
+    /// Which source counts where two describe the same thing differently
+    #[arg(long, value_name = "SOURCE")]
+    prefer: Option<PathBuf>,
+    /// Where the vendor publishes it, for openapi/sources.toml
+    #[arg(long, value_name = "URL")]
+    origin: Option<String>,
+}
+
+impl From<Sources> for import::Options {
+    fn from(Sources { sources, prefer, origin }: Sources) -> Self {
+        Self { sources, prefer, origin }
+    }
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -105,8 +124,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Codegen { check } => codegen::run(&workspace_root(), check),
-        Command::Spec(Spec::Import { sources, prefer, origin }) => {
-            import::run(&workspace_root(), &import::Options { sources, prefer, origin })
+        Command::Spec(Spec::Import(sources)) => import::run(&workspace_root(), &sources.into()),
+        Command::Spec(Spec::Update { sources, dry_run }) => {
+            update::run(&workspace_root(), &sources.into(), dry_run)
         }
         Command::Spec(Spec::Check { file }) => check::run(&workspace_root(), file.as_deref()),
         Command::Spec(Spec::Diff { old, new, json, fail_on }) => compare(&old, &new, json, fail_on),
@@ -122,8 +142,16 @@ fn main() -> ExitCode {
 }
 
 fn compare(old: &Path, new: &Path, json: bool, fail_on: Option<FailOn>) -> anyhow::Result<()> {
-    let changes = diff::changes(&description::read(old)?, &description::read(new)?);
-    print!("{}", if json { diff::to_json(&changes)? } else { diff::to_text(&changes) });
+    let (old, new) = (description::read(old)?, description::read(new)?);
+    let changes = diff::changes(&old, &new);
+    let overlays = workspace_root().join("openapi/overlays");
+    let rust = codegen::generated(&overlays, &old)
+        .and_then(|old| semver::compare(&old, &codegen::generated(&overlays, &new)?));
+    if json {
+        print!("{}", diff::to_json(&changes, &rust)?);
+    } else {
+        print!("{}{}", diff::to_text(&changes), diff::rust_to_text(&rust));
+    }
     let weight = match fail_on {
         None => return Ok(()),
         Some(FailOn::Breaking) => diff::Verdict::Breaking,

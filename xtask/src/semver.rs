@@ -1,0 +1,172 @@
+//! The semver step of the generated crate, found by comparing its public items before and after and
+//! not by guessing from the description: a change with no effect on the wire may still break Rust.
+
+use std::{collections::BTreeMap, fmt};
+
+use anyhow::{Context, Result};
+use quote::quote;
+use serde::Serialize;
+use syn::{Fields, ImplItem, Item, ItemImpl, Visibility};
+
+/// What the generated crate's version must say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Step {
+    /// No public item is different.
+    Patch,
+    /// There are new public items.
+    Minor,
+    /// A public item is gone or different.
+    Major,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Patch => "patch",
+            Self::Minor => "minor",
+            Self::Major => "major",
+        })
+    }
+}
+
+/// How the public items of two generated files differ.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Report {
+    pub(crate) step: Step,
+    /// Items that are gone or different, and how they were.
+    pub(crate) broken: Vec<String>,
+    /// Items that are new.
+    pub(crate) added: Vec<String>,
+}
+
+/// Compares two generated files.
+pub(crate) fn compare(old: &str, new: &str) -> Result<Report> {
+    let (old, new) = (items(old)?, items(new)?);
+    let mut broken = Vec::new();
+    for (path, was) in &old {
+        match new.get(path) {
+            Some(is) if is == was => {}
+            Some(is) => broken.push(format!("{path}: {was} -> {is}")),
+            None => broken.push(format!("{path}: {was} is gone")),
+        }
+    }
+    let added: Vec<_> = new.keys().filter(|path| !old.contains_key(*path)).cloned().collect();
+    let step = match (broken.is_empty(), added.is_empty()) {
+        (false, _) => Step::Major,
+        (true, false) => Step::Minor,
+        (true, true) => Step::Patch,
+    };
+    Ok(Report { step, broken, added })
+}
+
+/// Every public item by its path, with what a caller's code depends on.
+fn items(text: &str) -> Result<BTreeMap<String, String>> {
+    let file = syn::parse_file(text).context("the generated code cannot be read")?;
+    let mut found = BTreeMap::new();
+    walk(&file.items, "", &mut found);
+    Ok(found)
+}
+
+fn walk(items: &[Item], module: &str, found: &mut BTreeMap<String, String>) {
+    for item in items {
+        match item {
+            Item::Mod(inner) if is_public(&inner.vis) => {
+                if let Some((_, items)) = &inner.content {
+                    walk(items, &format!("{module}{}::", inner.ident), found);
+                }
+            }
+            Item::Struct(item) if is_public(&item.vis) => {
+                let path = format!("{module}{}", item.ident);
+                let generics = &item.generics;
+                found.insert(path.clone(), quote!(struct #generics).to_string());
+                fields(&item.fields, &path, found, false);
+            }
+            Item::Enum(item) if is_public(&item.vis) => {
+                let path = format!("{module}{}", item.ident);
+                found.insert(path.clone(), "enum".to_owned());
+                for variant in &item.variants {
+                    let path = format!("{path}::{}", variant.ident);
+                    found.insert(path.clone(), "variant".to_owned());
+                    fields(&variant.fields, &path, found, true);
+                }
+            }
+            Item::Impl(item) => implementation(item, module, found),
+            _ => {}
+        }
+    }
+}
+
+fn fields(fields: &Fields, path: &str, found: &mut BTreeMap<String, String>, all: bool) {
+    for (index, field) in fields.iter().enumerate() {
+        if all || is_public(&field.vis) {
+            let name = field.ident.as_ref().map_or_else(|| index.to_string(), ToString::to_string);
+            let kind = &field.ty;
+            found.insert(format!("{path}.{name}"), quote!(#kind).to_string());
+        }
+    }
+}
+
+/// Public functions, and which traits a type has.
+fn implementation(item: &ItemImpl, module: &str, found: &mut BTreeMap<String, String>) {
+    let owner = &item.self_ty;
+    let owner = format!("{module}{}", quote!(#owner));
+    if let Some((path, _)) = &item.trait_ {
+        found.insert(format!("impl {} for {owner}", quote!(#path)), "trait".to_owned());
+        return;
+    }
+    for member in &item.items {
+        if let ImplItem::Fn(function) = member
+            && is_public(&function.vis)
+        {
+            let signature = &function.sig;
+            found.insert(format!("{owner}::{}", signature.ident), quote!(#signature).to_string());
+        }
+    }
+}
+
+fn is_public(visibility: &Visibility) -> bool {
+    matches!(visibility, Visibility::Public(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::generate;
+
+    fn generated(properties: &Value, operation: &str) -> String {
+        let document = json!({
+            "openapi": "3.0.3",
+            "info": {"title": "t", "version": "1"},
+            "paths": {"/a": {"get": {"operationId": operation, "responses": {"200": {
+                "description": "d", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/A"}}}}}}}},
+            "components": {"schemas": {"A": {"type": "object", "properties": properties}}}
+        });
+        generate::client(&document).unwrap()
+    }
+
+    #[test]
+    fn the_step_follows_from_the_items() {
+        let x = json!({"x": {"type": "string"}});
+        let before = generated(&x, "getA");
+        let more = json!({"x": {"type": "string"}, "y": {"type": "integer"}});
+        let words = json!({"x": {"type": "string", "description": "d"}});
+        let other = json!({"x": {"type": "integer"}});
+        for (after, step, says) in [
+            (generated(&x, "getA"), Step::Patch, ""),
+            (generated(&words, "getA"), Step::Patch, ""),
+            (generated(&more, "getA"), Step::Minor, "types::A.y"),
+            (generated(&other, "getA"), Step::Major, "types::A.x"),
+            (generated(&json!({}), "getA"), Step::Major, "types::A.x"),
+            // Nothing on the wire, and yet.
+            (generated(&x, "fetchA"), Step::Major, "Client::get_a"),
+        ] {
+            let report = compare(&before, &after).unwrap();
+            assert_eq!(report.step, step, "{report:?}");
+            let all = [report.broken, report.added].concat().concat();
+            assert!(all.contains(says), "{says}: {all}");
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! `cargo xtask spec update`: from the vendor's page to a regenerated, judged and compiled client, in
+//! one go, or not at all.
+//!
+//! Everything is written in place, because that is where cargo checks it, and everything is put back
+//! when a step fails: the report then says which step, why, and what to change.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Error, Result, anyhow};
+use serde_json::Value;
+
+use crate::{check, codegen, description, diff, import, semver};
+
+/// Everything that an update may write, below the workspace's root.
+const WRITTEN: [&str; 6] = [
+    "openapi/akool.yaml",
+    "openapi/sources.toml",
+    "openapi/akool.resolved.yaml",
+    "crates/akool-client/src/generated.rs",
+    "crates/akool-mock/src/example.json",
+    "CHANGELOG.md",
+];
+
+/// Runs all steps. With `dry_run`, everything is put back at the end as well.
+pub(crate) fn run(root: &Path, options: &import::Options, dry_run: bool) -> Result<()> {
+    let before = Before::take(root)?;
+    match steps(root, options) {
+        Ok(report) if dry_run => {
+            before.restore()?;
+            println!("{report}\nDry run: everything is as before.");
+        }
+        Ok(report) => println!("{report}"),
+        Err(error) => {
+            before
+                .restore()
+                .context("the work tree could not be put back; `git status` shows what is different")?;
+            return Err(error.context("nothing was changed"));
+        }
+    }
+    Ok(())
+}
+
+/// What was there before an update.
+struct Before {
+    files: BTreeMap<PathBuf, Option<Vec<u8>>>,
+}
+
+impl Before {
+    fn take(root: &Path) -> Result<Self> {
+        let mut files = BTreeMap::new();
+        for file in WRITTEN {
+            let path = root.join(file);
+            let bytes = match fs::read(&path) {
+                Ok(bytes) => Some(bytes),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+                Err(error) => return Err(error).with_context(|| format!("cannot read {file}")),
+            };
+            files.insert(path, bytes);
+        }
+        Ok(Self { files })
+    }
+
+    fn restore(&self) -> Result<()> {
+        for (path, bytes) in &self.files {
+            match bytes {
+                Some(bytes) if fs::read(path).is_ok_and(|now| now == *bytes) => {}
+                Some(bytes) => description::write(path, bytes)?,
+                None if path.exists() => fs::remove_file(path)?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A failure of one step, and what to do about it.
+fn failed(step: &str, advice: &'static str) -> impl FnOnce(Error) -> Error {
+    let step = step.to_owned();
+    move |error| anyhow!("step `{step}`: {error:#}\n{advice}")
+}
+
+fn steps(root: &Path, options: &import::Options) -> Result<String> {
+    let openapi = root.join("openapi");
+    let vendored = openapi.join("akool.yaml");
+    let generated = root.join("crates/akool-client/src/generated.rs");
+    let old = description::read(&vendored)?;
+    let old_code = fs::read_to_string(&generated).context("cannot read the generated code")?;
+
+    import::run(root, options)
+        .map_err(failed("import", "Mend the source, or say which one counts with --prefer."))?;
+    let new = description::read(&vendored)?;
+    check::run(root, None).map_err(failed(
+        "check",
+        "Correct it by an overlay action in openapi/overlays that says why and on what evidence, or delete the one \
+         that no longer matches.",
+    ))?;
+    let ready = check::redundant(&openapi, &new)?;
+    let changes = diff::changes(&old, &new);
+    codegen::run(root, false).map_err(failed("codegen", "Correct the description by an overlay."))?;
+    let new_code = fs::read_to_string(&generated).context("cannot read the generated code")?;
+    let rust = semver::compare(&old_code, &new_code)?;
+    compiles(root).map_err(failed(
+        "cargo check",
+        "The hand-written lines above use what the new description no longer has. Change them together with the \
+         description: import it, run codegen, and mend them.",
+    ))?;
+
+    let touched = touched(&old, &new);
+    enter(root, &changes, &rust)?;
+    Ok(report(&changes, &rust, &ready, &touched))
+}
+
+fn compiles(root: &Path) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["check", "--workspace", "--all-targets", "--quiet", "--message-format", "short"])
+        .current_dir(root)
+        .output()
+        .context("cannot run cargo")?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let errors: Vec<_> = text.lines().filter(|line| line.contains("error")).take(20).collect();
+    Err(anyhow!("the workspace does not compile:\n  {}", errors.join("\n  ")))
+}
+
+/// Hand-written code that the change concerns though it compiles.
+fn touched(old: &Value, new: &Value) -> Vec<String> {
+    const RESULT: &str = "/components/schemas/VideoInfoResult/properties";
+    let mut touched = Vec::new();
+    let statuses = |document: &Value| document.pointer(&format!("{RESULT}/video_status/enum")).cloned();
+    if statuses(old) != statuses(new) {
+        touched.push(
+            "the statuses have changed: `Status` in crates/akool/src/status.rs, and `x-extensible-enum` in \
+             openapi/overlays/10-codegen.yaml"
+                .to_owned(),
+        );
+    }
+    let fields = |document: &Value| -> Vec<String> {
+        let fields = document.pointer(RESULT).and_then(Value::as_object);
+        fields.into_iter().flatten().map(|(name, _)| name.clone()).collect()
+    };
+    let (was, is) = (fields(old), fields(new));
+    for name in is.iter().filter(|name| !was.contains(name)) {
+        touched.push(format!(
+            "new field `{name}`: should `Snapshot` in crates/akool/src/snapshot.rs surface it?"
+        ));
+    }
+    for name in was.iter().filter(|name| !is.contains(name)) {
+        touched.push(format!("field `{name}` is gone: does anything in crates/akool still hope for it?"));
+    }
+    touched
+}
+
+/// The entry in the changelog, under the version that comes next.
+fn enter(root: &Path, changes: &[diff::Change], rust: &semver::Report) -> Result<()> {
+    const UNRELEASED: &str = "## [Unreleased]\n";
+    const CHANGED: &str = "### Changed\n\n";
+    if changes.is_empty() && rust.step == semver::Step::Patch {
+        return Ok(());
+    }
+    let path = root.join("CHANGELOG.md");
+    let text = fs::read_to_string(&path).context("cannot read CHANGELOG.md")?;
+    let count = |verdict| changes.iter().filter(|change| change.verdict == verdict).count();
+    let entry = format!(
+        "- The vendor's description has changed: {} breaking, {} additive and {} documentation changes; in Rust a \
+         {} change.\n",
+        count(diff::Verdict::Breaking),
+        count(diff::Verdict::Additive),
+        count(diff::Verdict::Docs),
+        rust.step
+    );
+    let at = text.find(UNRELEASED).context("CHANGELOG.md has no `## [Unreleased]`")? + UNRELEASED.len();
+    let (head, tail) = text.split_at(at);
+    let section = tail.find("\n## ").unwrap_or(tail.len());
+    let tail = match tail[..section].find(CHANGED) {
+        Some(changed) => {
+            let (before, after) = tail.split_at(changed + CHANGED.len());
+            format!("{before}{entry}{after}")
+        }
+        None => format!("\n{CHANGED}{entry}{tail}"),
+    };
+    description::write(&path, format!("{head}{tail}").as_bytes()).context("cannot write CHANGELOG.md")
+}
+
+/// In Markdown, for a pull request.
+fn report(changes: &[diff::Change], rust: &semver::Report, ready: &[String], touched: &[String]) -> String {
+    let list = |items: &[String]| -> String {
+        if items.is_empty() {
+            return "Nothing.\n".to_owned();
+        }
+        items.iter().map(|item| format!("- {item}\n")).collect()
+    };
+    let wire: Vec<_> = changes
+        .iter()
+        .map(|change| format!("**{}** `{}`: {}", change.verdict, change.pointer, change.why))
+        .collect();
+    let items: Vec<_> = rust
+        .broken
+        .iter()
+        .map(|item| format!("gone or different: `{item}`"))
+        .chain(rust.added.iter().map(|item| format!("new: `{item}`")))
+        .collect();
+    format!(
+        "\n# The vendor's description has changed\n\n## On the wire\n\n{}\n## In Rust: {}\n\n{}\n\
+         ## Overlay actions that can go\n\n{}\n## Hand-written code to look at\n\n{}",
+        list(&wire),
+        rust.step,
+        list(&items),
+        list(ready),
+        list(touched)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_there_is_put_back_byte_for_byte() {
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["openapi", "crates/akool-client/src", "crates/akool-mock/src"] {
+            fs::create_dir_all(root.path().join(folder)).unwrap();
+        }
+        // All but the last exist before.
+        for file in &WRITTEN[..5] {
+            fs::write(root.path().join(file), format!("old {file}")).unwrap();
+        }
+        let before = Before::take(root.path()).unwrap();
+        for file in WRITTEN {
+            fs::write(root.path().join(file), "new").unwrap();
+        }
+        fs::remove_file(root.path().join(WRITTEN[0])).unwrap();
+        before.restore().unwrap();
+        for file in &WRITTEN[..5] {
+            assert_eq!(fs::read_to_string(root.path().join(file)).unwrap(), format!("old {file}"));
+        }
+        assert!(!root.path().join(WRITTEN[5]).exists());
+    }
+
+    #[test]
+    fn the_changelog_gets_its_entry_under_unreleased() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("CHANGELOG.md");
+        let rust = semver::Report { step: semver::Step::Minor, broken: vec![], added: vec!["x".to_owned()] };
+        fs::write(
+            &path,
+            "# Changelog\n\n## [Unreleased]\n\n### Added\n\n- a\n\n## [0.1.0]\n\n### Changed\n\n- b\n",
+        )
+        .unwrap();
+        for _ in 0..2 {
+            enter(root.path(), &[], &rust).unwrap();
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let (unreleased, released) = text.split_once("## [0.1.0]").unwrap();
+        assert_eq!(unreleased.matches("### Changed").count(), 1, "{text}");
+        assert_eq!(unreleased.matches("in Rust a minor change").count(), 2, "{text}");
+        assert_eq!(released, "\n\n### Changed\n\n- b\n");
+        fs::write(&path, "# Nothing\n").unwrap();
+        assert!(enter(root.path(), &[], &rust).is_err());
+    }
+
+    #[test]
+    fn hand_written_code_that_is_concerned_is_named() {
+        let with =
+            |fields: Value| json!({"components": {"schemas": {"VideoInfoResult": {"properties": fields}}}});
+        let old = with(json!({"video_status": {"enum": [1, 2]}, "uid": {}}));
+        let new = with(json!({"video_status": {"enum": [1, 2, 5]}, "mood": {}}));
+        let touched = touched(&old, &new).join("\n");
+        for says in ["status.rs", "`mood`", "`uid` is gone"] {
+            assert!(touched.contains(says), "{touched}");
+        }
+        assert_eq!(super::touched(&old, &old), Vec::<String>::new());
+    }
+}
