@@ -683,4 +683,89 @@ mod tests {
             assert_eq!((&a.pointer, &a.before, &a.after), (&b.pointer, &b.after, &b.before));
         }
     }
+
+    mod properties {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        /// Any schema that OpenAPI 3.0 can say, and some that it cannot.
+        fn schema() -> impl Strategy<Value = Value> {
+            let leaf = prop_oneof![
+                Just(json!({})),
+                Just(json!({"$ref": "#/components/schemas/Name"})),
+                Just(json!({"$ref": "#/components/schemas/Loop"})),
+                Just(json!({"$ref": "#/nowhere"})),
+                Just(json!("no schema")),
+                (0..4_usize, any::<bool>()).prop_map(|(kind, nullable)| {
+                    let kind = ["string", "integer", "number", "boolean"][kind];
+                    json!({"type": kind, "nullable": nullable})
+                }),
+                proptest::collection::vec(0..5_i64, 0..4).prop_map(|values| json!({"enum": values})),
+            ];
+            leaf.prop_recursive(3, 24, 4, |inner| {
+                let fields =
+                    proptest::collection::btree_map("[a-c]|description|required", inner.clone(), 0..4);
+                let required = proptest::collection::vec("[a-d]", 0..3);
+                prop_oneof![
+                    (fields, required).prop_map(|(fields, required)| {
+                        json!({"type": "object", "properties": fields, "required": required})
+                    }),
+                    proptest::collection::vec(inner.clone(), 0..3).prop_map(|all| json!({"allOf": all})),
+                    proptest::collection::vec(inner.clone(), 0..3).prop_map(|any| json!({"oneOf": any})),
+                    inner.prop_map(|items| json!({"type": "array", "items": items})),
+                ]
+            })
+        }
+
+        fn document() -> impl Strategy<Value = Value> {
+            (schema(), schema()).prop_map(|(one, name)| {
+                let mut document = with(&one);
+                document["components"]["schemas"]["Name"] = name;
+                document["components"]["schemas"]["Loop"] =
+                    json!({"properties": {"next": {"$ref": "#/components/schemas/Loop"}}});
+                document
+            })
+        }
+
+        proptest! {
+            #[test]
+            fn nothing_differs_from_itself(document in document()) {
+                prop_assert_eq!(changes(&document, &document), []);
+                prop_assert_eq!(changes(&document, &normal::sorted(&document)), []);
+            }
+
+            #[test]
+            fn differences_mirror(one in document(), other in document()) {
+                let (there, back) = (changes(&one, &other), changes(&other, &one));
+                prop_assert_eq!(there.len(), back.len());
+                for (a, b) in there.iter().zip(&back) {
+                    prop_assert_eq!((&a.pointer, &a.before, &a.after), (&b.pointer, &b.after, &b.before));
+                }
+            }
+
+            #[test]
+            fn anything_gives_a_difference_or_none_and_no_panic(
+                document in document(),
+                at in 0..40_usize,
+                instead in prop_oneof![Just(json!(null)), Just(json!([])), Just(json!({})), Just(json!("x")), Just(json!(7))],
+            ) {
+                let mut spoilt = document.clone();
+                // The `at`th place of the document becomes something else.
+                let mut places = Vec::new();
+                fn walk(value: &Value, at: &str, places: &mut Vec<String>) {
+                    places.push(at.to_owned());
+                    match value {
+                        Value::Object(object) => object.iter().for_each(|(key, value)| walk(value, &pointer_step(at, key), places)),
+                        Value::Array(list) => list.iter().enumerate().for_each(|(i, value)| walk(value, &format!("{at}/{i}"), places)),
+                        _ => {}
+                    }
+                }
+                walk(&document, "", &mut places);
+                *spoilt.pointer_mut(&places[at % places.len()]).unwrap() = instead;
+                let _ = (changes(&document, &spoilt), changes(&spoilt, &document));
+                let _ = crate::supported::faults(&spoilt);
+            }
+        }
+    }
 }

@@ -55,7 +55,6 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     description::write(&openapi.join("sources.toml"), list.as_bytes())
         .context("cannot write openapi/sources.toml")?;
     println!("written    openapi/akool.yaml\nwritten    openapi/sources.toml");
-    println!("Next: `cargo xtask codegen`, and read the diff.");
     Ok(())
 }
 
