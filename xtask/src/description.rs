@@ -14,7 +14,12 @@ use serde_json::Value;
 pub(crate) fn parse(bytes: &[u8], shown: &str) -> Result<Value> {
     let text =
         std::str::from_utf8(bytes).with_context(|| format!("{shown} is not UTF-8; save it as UTF-8 text"))?;
-    let value: Value = serde_saphyr::from_str(text).with_context(|| format!("{shown} is not valid YAML"))?;
+    // JSON is YAML as well, but a large description takes the YAML reader past its limits.
+    let json = if text.trim_start().starts_with('{') { serde_json::from_str(text).ok() } else { None };
+    let value: Value = match json {
+        Some(value) => value,
+        None => serde_saphyr::from_str(text).with_context(|| format!("{shown} is not valid YAML"))?,
+    };
     if !value.is_object() {
         bail!("{shown} holds no mapping at its top; an OpenAPI document starts with `openapi:`");
     }

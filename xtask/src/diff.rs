@@ -87,7 +87,13 @@ pub(crate) fn rust_to_text(rust: &Result<semver::Report>) -> String {
             text
         }
         Err(error) => {
-            format!("Rust: cannot be compared, for code cannot be generated from both: {error:#}\n")
+            let text = format!("{error:#}");
+            // The first few of what may be thousands of faults.
+            let first: Vec<_> = text.lines().take(5).collect();
+            format!(
+                "Rust: cannot be compared, for code cannot be generated from both: {}\n",
+                first.join("\n")
+            )
         }
     }
 }
