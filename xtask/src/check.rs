@@ -22,6 +22,9 @@ use crate::{
     supported::{self, Fault},
 };
 
+/// What references within the document are relative to.
+const DOCUMENT: &str = "urn:description";
+
 /// Checks one file, or the vendored description with its overlays.
 pub(crate) fn run(root: &Path, file: Option<&Path>) -> Result<()> {
     let openapi = root.join("openapi");
@@ -62,7 +65,18 @@ pub(crate) fn run(root: &Path, file: Option<&Path>) -> Result<()> {
 /// What is wrong with the document itself.
 fn faults(document: &Value) -> Vec<Fault> {
     let mut faults = validity(document);
-    Examples { document, root: translated(document), faults: &mut faults }.walk(document, "");
+    let root = translated(document);
+    // Once for all examples: each of them is held against a reference into this.
+    let registry = jsonschema::Registry::new()
+        .add(DOCUMENT, jsonschema::Draft::Draft4.create_resource(root))
+        .and_then(jsonschema::RegistryBuilder::prepare);
+    match registry {
+        Ok(registry) => Examples { registry: &registry, faults: &mut faults }.walk(document, ""),
+        Err(error) => faults.push(Fault {
+            pointer: String::new(),
+            cause: format!("its schemas cannot be read as JSON Schema: {error}"),
+        }),
+    }
     faults
 }
 
@@ -125,9 +139,8 @@ fn pointer_of(path: &str, document: &Value) -> String {
 
 /// Finds every example and holds it against its own schema.
 struct Examples<'a> {
-    document: &'a Value,
-    /// The document with its schemas as JSON Schema, for references to lead into.
-    root: Value,
+    /// The document with its schemas as JSON Schema.
+    registry: &'a jsonschema::Registry<'a>,
     faults: &'a mut Vec<Fault>,
 }
 
@@ -138,8 +151,11 @@ impl Examples<'_> {
         }
         if let Some(object) = value.as_object() {
             // Media types and parameters have their schema beside the example, schemas are it.
-            let schema = object.get("schema").or_else(|| at.contains("/schema").then_some(value));
-            if let Some(schema) = schema {
+            let schema = match object.contains_key("schema") {
+                true => Some(format!("{at}/schema")),
+                false => at.contains("/schema").then(|| at.to_owned()),
+            };
+            if let Some(schema) = &schema {
                 if let Some(example) = object.get("example") {
                     self.hold(example, schema, &format!("{at}/example"));
                 }
@@ -161,10 +177,12 @@ impl Examples<'_> {
         }
     }
 
-    fn hold(&mut self, example: &Value, schema: &Value, at: &str) {
-        let mut schema = json!({ "allOf": [translated(schema)] });
-        schema["components"] = self.root["components"].clone();
-        let validator = match jsonschema::options().with_draft(jsonschema::Draft::Draft4).build(&schema) {
+    /// An example against the schema that stands at this pointer.
+    fn hold(&mut self, example: &Value, schema: &str, at: &str) {
+        let schema = json!({ "$ref": format!("{DOCUMENT}#{}", fragment(schema)) });
+        let options =
+            jsonschema::options().with_draft(jsonschema::Draft::Draft4).with_registry(self.registry);
+        let validator = match options.build(&schema) {
             Ok(validator) => validator,
             Err(error) => {
                 let cause = format!("cannot be checked, its schema is no schema: {error}");
@@ -173,10 +191,18 @@ impl Examples<'_> {
         };
         for error in validator.iter_errors(example) {
             let pointer = format!("{at}{}", error.instance_path());
-            debug_assert!(self.document.pointer(&pointer).is_some());
             self.faults.push(Fault { pointer, cause: format!("does not fit its own schema: {error}") });
         }
     }
+}
+
+/// A JSON Pointer as a URI carries it (RFC 6901, section 6).
+fn fragment(pointer: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte);
+    pointer
+        .bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 /// OpenAPI 3.0's dialect as JSON Schema draft 4, from which it differs in `nullable` and in what

@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs,
-    io::Read,
+    io::{Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -24,6 +24,8 @@ pub(crate) struct Options {
     pub(crate) prefer: Option<PathBuf>,
     /// Where the vendor publishes it, for `sources.toml`.
     pub(crate) origin: Option<String>,
+    /// To standard output, and nothing is written.
+    pub(crate) print: bool,
 }
 
 /// One OpenAPI document, or one fragment of a page.
@@ -38,6 +40,12 @@ struct Fragment {
 /// Reads all sources and writes `openapi/akool.yaml` and `openapi/sources.toml`, or nothing.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let (bytes, notes) = read(options)?;
+    if options.print {
+        for note in notes {
+            eprintln!("note: {note}");
+        }
+        return std::io::stdout().write_all(&bytes).context("cannot write to standard output");
+    }
     let openapi = root.join("openapi");
     let target = openapi.join("akool.yaml");
     let before = fs::read(&target).ok();
@@ -269,6 +277,7 @@ mod tests {
             sources: given.iter().map(|name| folder.path().join(name)).collect(),
             prefer: prefer.map(|name| folder.path().join(name)),
             origin: None,
+            print: false,
         };
         let (bytes, notes) = read(&options)?;
         Ok((String::from_utf8(bytes).unwrap(), notes))

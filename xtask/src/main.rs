@@ -54,7 +54,13 @@ enum Command {
 #[derive(Subcommand)]
 enum Spec {
     /// Make openapi/akool.yaml from documentation pages, OpenAPI documents, folders of these, or `-`
-    Import(Sources),
+    Import {
+        #[command(flatten)]
+        sources: Sources,
+        /// Print the description instead, and write nothing
+        #[arg(long)]
+        print: bool,
+    },
     /// Import, check, diff, codegen and cargo check in one go; on any failure everything is as before
     Update {
         #[command(flatten)]
@@ -98,7 +104,7 @@ struct Sources {
 
 impl From<Sources> for import::Options {
     fn from(Sources { sources, prefer, origin }: Sources) -> Self {
-        Self { sources, prefer, origin }
+        Self { sources, prefer, origin, print: false }
     }
 }
 
@@ -124,7 +130,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Codegen { check } => codegen::run(&workspace_root(), check),
-        Command::Spec(Spec::Import(sources)) => import::run(&workspace_root(), &sources.into()),
+        Command::Spec(Spec::Import { sources, print }) => {
+            import::run(&workspace_root(), &import::Options { print, ..sources.into() })
+        }
         Command::Spec(Spec::Update { sources, dry_run }) => {
             update::run(&workspace_root(), &sources.into(), dry_run)
         }
