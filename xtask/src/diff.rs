@@ -735,6 +735,9 @@ mod tests {
         }
 
         proptest! {
+            // The same cases on every run: what explores is the fuzz targets.
+            #![proptest_config(ProptestConfig { rng_seed: proptest::test_runner::RngSeed::Fixed(7), ..ProptestConfig::default() })]
+
             #[test]
             fn nothing_differs_from_itself(document in document()) {
                 prop_assert_eq!(changes(&document, &document), []);

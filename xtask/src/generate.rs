@@ -1,15 +1,10 @@
 //! The call to progenitor: guarded, and its output made strict and formatted.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook},
-    sync::{Mutex, PoisonError},
-};
-
 use anyhow::{Context, Result, anyhow, bail};
 use progenitor::{GenerationSettings, Generator, HooksMode, InterfaceStyle};
 use serde_json::Value;
 
-use crate::{supported, tighten};
+use crate::{guard, supported, tighten};
 
 /// The first lines of the generated file.
 const HEADER: &str = "\
@@ -57,22 +52,7 @@ fn guarded(document: &Value) -> Result<proc_macro2::TokenStream> {
             .generate_tokens(&spec)
             .map_err(|error| anyhow!("progenitor refuses the resolved description: {error}"))
     };
-    // The panic is reported as an error below; the default hook would print it a second time. The
-    // hook is the process's: one at a time.
-    static HOOK: Mutex<()> = Mutex::new(());
-    let _one_at_a_time = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
-    let hook = take_hook();
-    set_hook(Box::new(|_| {}));
-    let outcome = catch_unwind(AssertUnwindSafe(generate));
-    set_hook(hook);
-    outcome.unwrap_or_else(|panic| {
-        let says = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("no message");
-        Err(anyhow!("progenitor panicked: {says}"))
-    })
+    guard::quietly(generate).unwrap_or_else(|says| Err(anyhow!("progenitor panicked: {says}")))
 }
 
 /// After a failure: which operation is it that fails when it stands alone?

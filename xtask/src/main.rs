@@ -9,6 +9,7 @@ mod codegen;
 mod description;
 mod diff;
 mod generate;
+mod guard;
 mod import;
 mod normal;
 mod overlay;

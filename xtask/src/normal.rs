@@ -150,8 +150,7 @@ impl<'a> Resolver<'a> {
                 }
                 "required" | "enum" => {
                     let mut members: Vec<_> = elements(Some(value)).cloned().collect();
-                    members.sort_by_key(Value::to_string);
-                    members.dedup();
+                    in_order(&mut members);
                     members.into()
                 }
                 _ => value.clone(),
@@ -193,8 +192,7 @@ fn merge(into: &mut Map<String, Value>, member: Value) {
             }
             ("required", Some(Value::Array(there))) => {
                 there.extend(elements(Some(&value)).cloned());
-                there.sort_by_key(Value::to_string);
-                there.dedup();
+                in_order(there);
             }
             ("enum", Some(Value::Array(there))) => {
                 there.retain(|allowed| elements(Some(&value)).any(|v| v == allowed))
@@ -204,12 +202,30 @@ fn merge(into: &mut Map<String, Value>, member: Value) {
             (_, Some(there)) if *there == value => {}
             // A contradiction, or a conjunction that one key cannot hold: kept, in a fixed order.
             (_, Some(there)) => {
-                let mut both = vec![there.clone(), value];
-                both.sort_by_key(Value::to_string);
+                let mut both = conjuncts(there);
+                both.extend(conjuncts(&value));
+                in_order(&mut both);
                 *there = json!({ "$both": both });
             }
         }
     }
+}
+
+/// What a value that holds several says, one by one.
+fn conjuncts(value: &Value) -> Vec<Value> {
+    match value.get("$both").and_then(Value::as_array) {
+        Some(both) => both.clone(),
+        None => vec![value.clone()],
+    }
+}
+
+/// A list that has no order, in one, each member once.
+fn in_order(list: &mut Vec<Value>) {
+    for member in list.iter_mut() {
+        *member = sorted(member);
+    }
+    list.sort_by_key(Value::to_string);
+    list.dedup();
 }
 
 /// The same value with the keys of every object in order.

@@ -18,7 +18,7 @@ use roas_overlay::{
 };
 use serde_json::{Map, Value};
 
-use crate::description;
+use crate::{description, guard};
 
 /// The overlays of a folder, in the order of their names.
 pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -62,8 +62,9 @@ pub(crate) fn apply_leniently(document: &mut Value, bytes: &[u8], shown: &str) -
 fn read(raw: Value, shown: &str) -> Result<Overlay> {
     let overlay: Overlay = serde_json::from_value(raw)
         .with_context(|| format!("{shown} is not an OpenAPI Overlay 1.0 document"))?;
-    overlay
-        .validate(EnumSet::empty())
+    // The JSONPath library panics on some paths that are none.
+    guard::quietly(|| overlay.validate(EnumSet::empty()))
+        .map_err(|_| anyhow!("{shown}: a target is no JSONPath that can be read"))?
         .map_err(|error| anyhow!("{shown} is not a valid OpenAPI Overlay 1.0 document: {error}"))?;
     Ok(overlay)
 }
@@ -176,6 +177,10 @@ mod tests {
             ("- {target: $.a, remove: true}\n", "action 1 has no `description`"),
             ("- {target: $.a, description: d, remov: true}\n", "unknown key `remov`"),
             ("- {target: 'a[', description: d, remove: true}\n", "o.yaml"),
+            // Found by fuzzing: the JSONPath library panics on these.
+            (r#"- {target: '$["\u"]', description: d, remove: true}"#, "o.yaml"),
+            (r#"- {target: '$["\u\28"', description: d, remove: true}"#, "o.yaml"),
+            (r#"- {target: '$["\u', description: d, remove: true}"#, "o.yaml"),
         ] {
             let error = apply(&mut document, overlay(actions).as_bytes(), "o.yaml").unwrap_err();
             let error = format!("{error:#}");

@@ -3,6 +3,8 @@
 
 #[path = "../../src/description.rs"]
 mod description;
+#[path = "../../src/guard.rs"]
+mod guard;
 #[path = "../../src/overlay.rs"]
 mod overlay;
 

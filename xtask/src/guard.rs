@@ -1,0 +1,21 @@
+//! Calls into libraries that may panic on odd input: the panic becomes an error.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook},
+    sync::{Mutex, PoisonError},
+};
+
+/// Runs it; on a panic, gives the panic's message and prints nothing.
+pub(crate) fn quietly<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    // The hook is the process's: one at a time.
+    static HOOK: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
+    let hook = take_hook();
+    set_hook(Box::new(|_| {}));
+    let outcome = catch_unwind(AssertUnwindSafe(run));
+    set_hook(hook);
+    outcome.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message").to_owned()
+    })
+}
