@@ -16,6 +16,7 @@ use roas::{
     validation::{Options, Validate},
 };
 use serde_json::{Map, Value, json};
+use serde_path_to_error::Segment;
 
 use crate::{
     codegen, description, normal, overlay,
@@ -82,13 +83,21 @@ fn faults(document: &Value) -> Vec<Fault> {
 
 /// OpenAPI 3.0, by `roas`.
 fn validity(document: &Value) -> Vec<Fault> {
-    let spec: Spec = match serde_json::from_value(document.clone()) {
+    let spec: Spec = match serde_path_to_error::deserialize(document) {
         Ok(spec) => spec,
         Err(error) => {
-            return vec![Fault {
-                pointer: String::new(),
-                cause: format!("is no OpenAPI 3.0 document: {error}"),
-            }];
+            let pointer = error.path().iter().fold(String::new(), |at, step| match step {
+                Segment::Seq { index } => format!("{at}/{index}"),
+                Segment::Map { key } => description::pointer_step(&at, key),
+                Segment::Enum { .. } | Segment::Unknown => at,
+            });
+            // As far as the path leads in the document; a reader may look further than the file goes.
+            let mut pointer = pointer.as_str();
+            while document.pointer(pointer).is_none() {
+                pointer = pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
+            }
+            let cause = format!("is not as OpenAPI 3.0 has it: {}", error.inner());
+            return vec![Fault { pointer: pointer.to_owned(), cause }];
         }
     };
     let unused: EnumSet<Options> = Options::IgnoreUnusedSchemas
@@ -405,6 +414,22 @@ mod tests {
                 let changed = text.lines().zip(VENDORED.lines()).position(|(a, b)| a != b).unwrap() + 1;
                 assert!(line.abs_diff(changed) <= 1, "{pointer} at line {line}, changed is line {changed}");
             }
+        }
+    }
+
+    #[test]
+    fn a_document_that_is_none_has_its_place_as_well() {
+        for (text, line, pointer) in [
+            ("openapi: 3.0.3\ninfo: 3\npaths: {}\n", 2, "/info"),
+            (
+                "openapi: 3.0.3\ninfo: {title: t, version: '1'}\npaths:\n  /a:\n    get: 5\n",
+                5,
+                "/paths/~1a/get",
+            ),
+            ("openapi: 3.0.3\ninfo: {title: t, version: '1'}\nservers: 7\npaths: {}\n", 3, "/servers"),
+        ] {
+            let found = found(text);
+            assert!(found.iter().any(|(at, place, _)| *at == line && place == pointer), "{text}: {found:?}");
         }
     }
 

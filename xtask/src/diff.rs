@@ -745,6 +745,15 @@ mod tests {
             }
 
             #[test]
+            fn importing_what_was_exported_changes_nothing(document in document()) {
+                let exported = crate::description::to_yaml(&document).unwrap();
+                let imported = crate::description::parse(exported.as_bytes(), "exported.yaml").unwrap();
+                // In the same order, too: the bytes are what is recorded.
+                prop_assert_eq!(imported.to_string(), document.to_string());
+                prop_assert_eq!(changes(&document, &imported), []);
+            }
+
+            #[test]
             fn differences_mirror(one in document(), other in document()) {
                 let (there, back) = (changes(&one, &other), changes(&other, &one));
                 prop_assert_eq!(there.len(), back.len());
