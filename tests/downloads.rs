@@ -97,6 +97,29 @@ async fn trouble_is_forgiven_within_the_budget() {
 }
 
 #[tokio::test]
+async fn a_page_or_nothing_is_no_file() {
+    let server = wiremock::MockServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = file_at(&server.uri()).await;
+    for answer in [
+        ResponseTemplate::new(200).set_body_raw("<html>sign in</html>", "text/html; charset=utf-8"),
+        ResponseTemplate::new(200),
+    ] {
+        server.reset().await;
+        Mock::given(any()).respond_with(answer).mount(&server).await;
+        let error = downloader().save(&file, folder.path()).await.unwrap_err();
+        assert!(matches!(error, DownloadError::Failed { .. }), "{error:?}");
+        assert!(names(folder.path()).is_empty());
+    }
+    // An empty file of that name is fetched anew, not kept.
+    server.reset().await;
+    Mock::given(any()).respond_with(ResponseTemplate::new(200).set_body_string("whole")).mount(&server).await;
+    fs::write(folder.path().join(file.file_name()), "").unwrap();
+    let saved = downloader().save(&file, folder.path()).await.unwrap();
+    assert!(!saved.kept && fs::read(saved.path).unwrap() == b"whole");
+}
+
+#[tokio::test]
 async fn links_and_redirects_to_elsewhere_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = file_at("http://cdn.example/a.mp4?Signature=MARKER").await;

@@ -91,7 +91,8 @@ pub(crate) struct Wait {
     #[command(flatten)]
     pub(crate) jobs: Ids,
 
-    /// How long to wait in all, such as 90s, 30m or 2h; `none`: as long as it takes
+    /// How long to wait for the jobs, downloads not counted, such as 90s, 30m or 2h; `none`: as long
+    /// as it takes
     #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = timeout)]
     pub(crate) timeout: Timeout,
 

@@ -70,6 +70,13 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
     outcome
 }
 
+/// Colours on a terminal that can show them, unless `NO_COLOR` says otherwise.
+fn coloured() -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    std::io::IsTerminal::is_terminal(&std::io::stderr()) && !set("NO_COLOR") && !dumb
+}
+
 /// To stderr: nothing unless asked for (what matters is reported), looks with `-v`, everything with `-vv`, or what `RUST_LOG` says.
 fn log(verbose: u8) {
     let default = match verbose {
@@ -81,6 +88,6 @@ fn log(verbose: u8) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_ansi(coloured())
         .init();
 }

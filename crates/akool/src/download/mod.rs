@@ -33,7 +33,7 @@ use std::{
 
 use reqwest::{
     Response, StatusCode,
-    header::{ACCEPT_RANGES, CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE},
+    header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE},
     redirect,
 };
 use tokio::sync::Semaphore;
@@ -331,7 +331,8 @@ impl Save {
         };
         tokio::fs::create_dir_all(&self.folder).await.map_err(at(&self.folder))?;
         match tokio::fs::symlink_metadata(&path).await {
-            Ok(there) if there.is_file() && !self.overwrite => {
+            // An empty file is none of ours: no file of a translation is empty.
+            Ok(there) if there.is_file() && there.len() > 0 && !self.overwrite => {
                 return Ok(Saved { path, bytes: there.len(), kept: true });
             }
             Ok(there) if there.is_file() => {}
@@ -409,6 +410,7 @@ impl Save {
         }
         part.flush().await.map_err(Trouble::Final)?;
         let why = match (total, checksum) {
+            _ if part.bytes == 0 => "nothing came, and no file of a translation is empty".to_owned(),
             (Some(total), _) if total != part.bytes => format!("{} of {total} bytes came", part.bytes),
             (_, Some(checksum)) if checksum != part.sha256() => {
                 "what came does not match the server's checksum".to_owned()
@@ -426,6 +428,12 @@ impl Save {
         let status = response.status();
         let headers = response.headers();
         match status {
+            // A sign-in page in the CDN's place.
+            StatusCode::OK if is_page(headers) => Err(Trouble::Passing {
+                why: "a web page came instead of the file; check that no proxy answers in the CDN's place"
+                    .to_owned(),
+                retry_after: None,
+            }),
             StatusCode::OK => {
                 // The whole, also where a range was asked for: the file has changed, or the
                 // server knows no ranges.
@@ -501,6 +509,11 @@ fn validator(headers: &HeaderMap) -> Option<String> {
     }
     let text = |name| headers.get(name)?.to_str().ok().map(str::to_owned);
     text(ETAG).filter(|tag| tag.starts_with('"')).or_else(|| text(LAST_MODIFIED))
+}
+
+fn is_page(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.to_ascii_lowercase().starts_with("text/html")
 }
 
 /// SHA-256 of the whole file in base64, where the server says it: `Repr-Digest`, its forerunner
