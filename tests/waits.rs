@@ -106,6 +106,7 @@ async fn refused_credentials_and_unknown_jobs_end_the_wait_at_once() {
         let WaitError::Rejected(end) = &error else { panic!("{error}") };
         let last = end.last_error.as_ref().unwrap();
         assert_eq!((end.looks, last.kind(), last.code().map(|code| code.0)), (1, kind, Some(code)));
+        assert_eq!(last.job(), Some(&end.job));
         assert!(error.to_string().contains(kind.advice()), "{error}");
     }
 }
