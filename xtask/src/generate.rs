@@ -42,7 +42,11 @@ fn guarded(document: &Value) -> Result<proc_macro2::TokenStream> {
         let spec: openapiv3::OpenAPI = serde_json::from_value(document.clone())
             .context("openapiv3 cannot read the resolved description")?;
         let mut settings = GenerationSettings::new();
+        let password =
+            serde_json::from_value(serde_json::json!({ "type": "string", "format": "password" }))?;
         settings
+            // What is secret shows in no `Debug`.
+            .with_conversion(password, "crate::Secret", std::iter::empty())
             .with_interface(InterfaceStyle::Builder)
             .with_hooks(HooksMode::Expected)
             .with_inner_type(quote::quote! { crate::Transport })

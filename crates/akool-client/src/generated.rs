@@ -40,6 +40,93 @@ pub mod types {
             Default::default()
         }
     }
+    ///`CreateTranslationRequest`
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
+    #[non_exhaustive]
+    pub struct CreateTranslationRequest {
+        ///Subtitles in the picture: 0 none (when left out), 1 the original, 2 the translated, 3 the original ones replaced by translated ones, 4 translated ones added
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub caption_type: ::std::option::Option<i64>,
+        ///Where an SRT or ASS file with subtitles is, for the service to fetch
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub caption_url: ::std::option::Option<::std::string::String>,
+        ///Whether the video's length may change to fit the speech (false when left out)
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub dynamic_duration: ::std::option::Option<bool>,
+        ///The target language codes, joined by commas without blanks
+        pub language: ::std::string::String,
+        ///Whether lips move to the new voice (false when left out)
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub lipsync: ::std::option::Option<bool>,
+        ///Whether background music goes (false when left out)
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub remove_bgm: ::std::option::Option<bool>,
+        ///The language that is spoken in the video; `DEFAULT`, also when left out, detects it
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub source_language: ::std::option::Option<::std::string::String>,
+        ///How many people speak; 0, also when left out, detects it
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub speaker_num: ::std::option::Option<i64>,
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub studio_voice: ::std::option::Option<StudioVoice>,
+        ///Where the source video is, for the service to fetch
+        pub url: ::std::string::String,
+        ///Which voice speaks, by language code (unverified)
+        #[serde(
+            default,
+            skip_serializing_if = ":: std :: collections :: BTreeMap::is_empty"
+        )]
+        pub voices_map: ::std::collections::BTreeMap<::std::string::String, VoiceChoice>,
+        ///Called on changes of the job; may be empty
+        #[serde(
+            rename = "webhookUrl",
+            skip_serializing_if = "::std::option::Option::is_none"
+        )]
+        pub webhook_url: ::std::option::Option<::std::string::String>,
+    }
+    impl CreateTranslationRequest {
+        pub fn builder() -> builder::CreateTranslationRequest {
+            Default::default()
+        }
+    }
+    ///`CreateTranslationResponse`
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
+    #[non_exhaustive]
+    pub struct CreateTranslationResponse {
+        ///One result for each language (unverified; when it is missing, `data` is the only job)
+        #[serde(default, skip_serializing_if = "::std::vec::Vec::is_empty")]
+        pub all_results: ::std::vec::Vec<LanguageResult>,
+        ///Interface returns business status code (1000: success)
+        pub code: i64,
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub data: ::std::option::Option<CreatedTranslation>,
+        ///Interface returns status information
+        pub msg: ::std::string::String,
+    }
+    impl CreateTranslationResponse {
+        pub fn builder() -> builder::CreateTranslationResponse {
+            Default::default()
+        }
+    }
+    ///`CreatedTranslation`
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
+    #[non_exhaustive]
+    pub struct CreatedTranslation {
+        ///The job's id, called `video_model_id` when it is asked for
+        #[serde(rename = "_id", skip_serializing_if = "::std::option::Option::is_none")]
+        pub id: ::std::option::Option<::std::string::String>,
+        ///Empty until the job is completed
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub video: ::std::option::Option<::std::string::String>,
+        ///Where the job stands; see VideoInfoResult
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub video_status: ::std::option::Option<i64>,
+    }
+    impl CreatedTranslation {
+        pub fn builder() -> builder::CreatedTranslation {
+            Default::default()
+        }
+    }
     ///`GetVideoInfoResponse`
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
     #[non_exhaustive]
@@ -53,6 +140,163 @@ pub mod types {
     }
     impl GetVideoInfoResponse {
         pub fn builder() -> builder::GetVideoInfoResponse {
+            Default::default()
+        }
+    }
+    ///`LanguageInfo`
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
+    #[non_exhaustive]
+    pub struct LanguageInfo {
+        ///The code that a translation's `language` takes
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub lang_code: ::std::option::Option<::std::string::String>,
+        ///The language's name, in English
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub lang_name: ::std::option::Option<::std::string::String>,
+        ///Whether a translation into it must choose a voice (older answers only, unverified)
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub need_voice_id: ::std::option::Option<bool>,
+        ///Where a picture of a flag is
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub url: ::std::option::Option<::std::string::String>,
+    }
+    impl LanguageInfo {
+        pub fn builder() -> builder::LanguageInfo {
+            Default::default()
+        }
+    }
+    ///`LanguageJob`
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
+    #[non_exhaustive]
+    pub struct LanguageJob {
+        ///The job's id, called `video_model_id` when it is asked for
+        #[serde(rename = "_id", skip_serializing_if = "::std::option::Option::is_none")]
+        pub id: ::std::option::Option<::std::string::String>,
+        ///The target language
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub language: ::std::option::Option<::std::string::String>,
+        ///How much of the job is done, in percent (0 to 100)
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub progress: ::std::option::Option<i64>,
+        ///Where the job stands; see VideoInfoResult
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub video_status: ::std::option::Option<i64>,
+    }
+    impl LanguageJob {
+        pub fn builder() -> builder::LanguageJob {
+            Default::default()
+        }
+    }
+    ///`LanguageList`
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
+    #[non_exhaustive]
+    pub struct LanguageList {
+        ///The languages
+        #[serde(default, skip_serializing_if = "::std::vec::Vec::is_empty")]
+        pub lang_list: ::std::vec::Vec<LanguageInfo>,
+    }
+    impl LanguageList {
+        pub fn builder() -> builder::LanguageList {
+            Default::default()
+        }
+    }
+    ///`LanguageResult`
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
+    #[non_exhaustive]
+    pub struct LanguageResult {
+        ///1000 where this language's job was created, otherwise why it was not
+        pub code: i64,
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub data: ::std::option::Option<LanguageJob>,
+        ///The same in words
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub msg: ::std::option::Option<::std::string::String>,
+    }
+    impl LanguageResult {
+        pub fn builder() -> builder::LanguageResult {
+            Default::default()
+        }
+    }
+    ///`ListLanguagesResponse`
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
+    #[non_exhaustive]
+    pub struct ListLanguagesResponse {
+        ///Interface returns business status code (1000: success)
+        pub code: i64,
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub data: ::std::option::Option<LanguageList>,
+        ///Interface returns status information
+        pub msg: ::std::string::String,
+    }
+    impl ListLanguagesResponse {
+        pub fn builder() -> builder::ListLanguagesResponse {
+            Default::default()
+        }
+    }
+    ///How the new voice speaks, and what it does with certain words
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
+    #[non_exhaustive]
+    pub struct StudioVoice {
+        ///Words, and how they are to be translated
+        #[serde(
+            default,
+            skip_serializing_if = ":: std :: collections :: BTreeMap::is_empty"
+        )]
+        pub fixed_words: ::std::collections::BTreeMap<
+            ::std::string::String,
+            ::std::string::String,
+        >,
+        ///Words that stay as they are
+        #[serde(default, skip_serializing_if = "::std::vec::Vec::is_empty")]
+        pub no_translate_words: ::std::vec::Vec<::std::string::String>,
+        ///Words, and how they are to be pronounced
+        #[serde(
+            default,
+            skip_serializing_if = ":: std :: collections :: BTreeMap::is_empty"
+        )]
+        pub pronounced_words: ::std::collections::BTreeMap<
+            ::std::string::String,
+            ::std::string::String,
+        >,
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub style: ::std::option::Option<VoiceStyle>,
+    }
+    impl StudioVoice {
+        pub fn builder() -> builder::StudioVoice {
+            Default::default()
+        }
+    }
+    ///`TokenRequest`
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
+    #[non_exhaustive]
+    pub struct TokenRequest {
+        ///The account's client id
+        #[serde(rename = "clientId")]
+        pub client_id: ::std::string::String,
+        ///The secret that belongs to it
+        #[serde(rename = "clientSecret")]
+        pub client_secret: crate::Secret,
+    }
+    impl TokenRequest {
+        pub fn builder() -> builder::TokenRequest {
+            Default::default()
+        }
+    }
+    ///`TokenResponse`
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
+    #[non_exhaustive]
+    pub struct TokenResponse {
+        ///1000 is success
+        pub code: i64,
+        ///The same in words
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub msg: ::std::option::Option<::std::string::String>,
+        ///The token, sent as `Authorization` with `Bearer` before it
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub token: ::std::option::Option<crate::Secret>,
+    }
+    impl TokenResponse {
+        pub fn builder() -> builder::TokenResponse {
             Default::default()
         }
     }
@@ -120,6 +364,200 @@ pub mod types {
     impl VideoInfoResult {
         pub fn builder() -> builder::VideoInfoResult {
             Default::default()
+        }
+    }
+    ///`VoiceChoice`
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
+    #[non_exhaustive]
+    pub struct VoiceChoice {
+        ///A voice of the vendor's library
+        pub voice_id: ::std::string::String,
+    }
+    impl VoiceChoice {
+        pub fn builder() -> builder::VoiceChoice {
+            Default::default()
+        }
+    }
+    ///How the new voice speaks (professional when left out)
+    #[derive(
+        ::serde::Deserialize,
+        ::serde::Serialize,
+        Clone,
+        Copy,
+        Debug,
+        Eq,
+        Hash,
+        Ord,
+        PartialEq,
+        PartialOrd
+    )]
+    #[non_exhaustive]
+    pub enum VoiceStyle {
+        #[serde(rename = "affectionate")]
+        Affectionate,
+        #[serde(rename = "angry")]
+        Angry,
+        #[serde(rename = "calm")]
+        Calm,
+        #[serde(rename = "cheerful")]
+        Cheerful,
+        #[serde(rename = "depressed")]
+        Depressed,
+        #[serde(rename = "disgruntled")]
+        Disgruntled,
+        #[serde(rename = "embarrassed")]
+        Embarrassed,
+        #[serde(rename = "empathetic")]
+        Empathetic,
+        #[serde(rename = "excited")]
+        Excited,
+        #[serde(rename = "fearful")]
+        Fearful,
+        #[serde(rename = "friendly")]
+        Friendly,
+        #[serde(rename = "unfriendly")]
+        Unfriendly,
+        #[serde(rename = "sad")]
+        Sad,
+        #[serde(rename = "serious")]
+        Serious,
+        #[serde(rename = "relaxed")]
+        Relaxed,
+        #[serde(rename = "professional")]
+        Professional,
+    }
+    impl ::std::fmt::Display for VoiceStyle {
+        fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+            match *self {
+                Self::Affectionate => f.write_str("affectionate"),
+                Self::Angry => f.write_str("angry"),
+                Self::Calm => f.write_str("calm"),
+                Self::Cheerful => f.write_str("cheerful"),
+                Self::Depressed => f.write_str("depressed"),
+                Self::Disgruntled => f.write_str("disgruntled"),
+                Self::Embarrassed => f.write_str("embarrassed"),
+                Self::Empathetic => f.write_str("empathetic"),
+                Self::Excited => f.write_str("excited"),
+                Self::Fearful => f.write_str("fearful"),
+                Self::Friendly => f.write_str("friendly"),
+                Self::Unfriendly => f.write_str("unfriendly"),
+                Self::Sad => f.write_str("sad"),
+                Self::Serious => f.write_str("serious"),
+                Self::Relaxed => f.write_str("relaxed"),
+                Self::Professional => f.write_str("professional"),
+            }
+        }
+    }
+    impl ::std::str::FromStr for VoiceStyle {
+        type Err = self::error::ConversionError;
+        fn from_str(
+            value: &str,
+        ) -> ::std::result::Result<Self, self::error::ConversionError> {
+            match value {
+                "affectionate" => Ok(Self::Affectionate),
+                "angry" => Ok(Self::Angry),
+                "calm" => Ok(Self::Calm),
+                "cheerful" => Ok(Self::Cheerful),
+                "depressed" => Ok(Self::Depressed),
+                "disgruntled" => Ok(Self::Disgruntled),
+                "embarrassed" => Ok(Self::Embarrassed),
+                "empathetic" => Ok(Self::Empathetic),
+                "excited" => Ok(Self::Excited),
+                "fearful" => Ok(Self::Fearful),
+                "friendly" => Ok(Self::Friendly),
+                "unfriendly" => Ok(Self::Unfriendly),
+                "sad" => Ok(Self::Sad),
+                "serious" => Ok(Self::Serious),
+                "relaxed" => Ok(Self::Relaxed),
+                "professional" => Ok(Self::Professional),
+                _ => Err("invalid value".into()),
+            }
+        }
+    }
+    impl ::std::convert::TryFrom<&str> for VoiceStyle {
+        type Error = self::error::ConversionError;
+        fn try_from(
+            value: &str,
+        ) -> ::std::result::Result<Self, self::error::ConversionError> {
+            value.parse()
+        }
+    }
+    impl ::std::convert::TryFrom<::std::string::String> for VoiceStyle {
+        type Error = self::error::ConversionError;
+        fn try_from(
+            value: ::std::string::String,
+        ) -> ::std::result::Result<Self, self::error::ConversionError> {
+            value.parse()
+        }
+    }
+    ///What `dataEncrypt` holds
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
+    #[non_exhaustive]
+    pub struct WebhookEvent {
+        ///Why the job failed, as a number (unverified)
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub error_code: ::std::option::Option<i64>,
+        ///Why the job failed, in words (unverified)
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub error_reason: ::std::option::Option<::std::string::String>,
+        ///The job's id
+        #[serde(rename = "_id")]
+        pub id: ::std::string::String,
+        ///How much of the job is done, in percent (unverified)
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub progress: ::std::option::Option<i64>,
+        ///Where the job stands; see VideoInfoResult
+        pub status: i64,
+        ///The product, `video translate` for translations
+        #[serde(rename = "type", skip_serializing_if = "::std::option::Option::is_none")]
+        pub type_: ::std::option::Option<::std::string::String>,
+        ///The result, when the status is 3
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub url: ::std::option::Option<::std::string::String>,
+    }
+    impl WebhookEvent {
+        pub fn builder() -> builder::WebhookEvent {
+            Default::default()
+        }
+    }
+    ///`WebhookMessage`
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
+    #[non_exhaustive]
+    pub struct WebhookMessage {
+        ///The event, as JSON, encrypted by AES-CBC, in base64
+        #[serde(rename = "dataEncrypt")]
+        pub data_encrypt: ::std::string::String,
+        ///A value that comes once, as a string or as a number
+        pub nonce: WebhookMessageNonce,
+        ///Lower-case hexadecimal SHA-1 over client id, timestamp, nonce and dataEncrypt, sorted as strings and joined with nothing between
+        pub signature: ::std::string::String,
+        ///When it was sent, in milliseconds since 1970
+        pub timestamp: i64,
+    }
+    impl WebhookMessage {
+        pub fn builder() -> builder::WebhookMessage {
+            Default::default()
+        }
+    }
+    ///A value that comes once, as a string or as a number
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
+    #[serde(untagged)]
+    #[non_exhaustive]
+    pub enum WebhookMessageNonce {
+        String(::std::string::String),
+        Integer(i64),
+    }
+    impl ::std::fmt::Display for WebhookMessageNonce {
+        fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+            match self {
+                Self::String(x) => x.fmt(f),
+                Self::Integer(x) => x.fmt(f),
+            }
+        }
+    }
+    impl ::std::convert::From<i64> for WebhookMessageNonce {
+        fn from(value: i64) -> Self {
+            Self::Integer(value)
         }
     }
     /// Types for composing complex structures.
@@ -278,6 +716,455 @@ pub mod types {
         #[derive(Clone, Debug)]
         #[non_exhaustive]
         #[derive(PartialEq)]
+        pub struct CreateTranslationRequest {
+            caption_type: ::std::result::Result<
+                ::std::option::Option<i64>,
+                ::std::string::String,
+            >,
+            caption_url: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
+            dynamic_duration: ::std::result::Result<
+                ::std::option::Option<bool>,
+                ::std::string::String,
+            >,
+            language: ::std::result::Result<
+                ::std::string::String,
+                ::std::string::String,
+            >,
+            lipsync: ::std::result::Result<
+                ::std::option::Option<bool>,
+                ::std::string::String,
+            >,
+            remove_bgm: ::std::result::Result<
+                ::std::option::Option<bool>,
+                ::std::string::String,
+            >,
+            source_language: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
+            speaker_num: ::std::result::Result<
+                ::std::option::Option<i64>,
+                ::std::string::String,
+            >,
+            studio_voice: ::std::result::Result<
+                ::std::option::Option<super::StudioVoice>,
+                ::std::string::String,
+            >,
+            url: ::std::result::Result<::std::string::String, ::std::string::String>,
+            voices_map: ::std::result::Result<
+                ::std::collections::BTreeMap<::std::string::String, super::VoiceChoice>,
+                ::std::string::String,
+            >,
+            webhook_url: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
+        }
+        impl ::std::default::Default for CreateTranslationRequest {
+            fn default() -> Self {
+                Self {
+                    caption_type: Ok(Default::default()),
+                    caption_url: Ok(Default::default()),
+                    dynamic_duration: Ok(Default::default()),
+                    language: Err("no value supplied for language".to_string()),
+                    lipsync: Ok(Default::default()),
+                    remove_bgm: Ok(Default::default()),
+                    source_language: Ok(Default::default()),
+                    speaker_num: Ok(Default::default()),
+                    studio_voice: Ok(Default::default()),
+                    url: Err("no value supplied for url".to_string()),
+                    voices_map: Ok(Default::default()),
+                    webhook_url: Ok(Default::default()),
+                }
+            }
+        }
+        impl CreateTranslationRequest {
+            pub fn caption_type<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<i64>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.caption_type = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for caption_type: {e}")
+                    });
+                self
+            }
+            pub fn caption_url<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.caption_url = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for caption_url: {e}")
+                    });
+                self
+            }
+            pub fn dynamic_duration<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<bool>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.dynamic_duration = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!(
+                            "error converting supplied value for dynamic_duration: {e}"
+                        )
+                    });
+                self
+            }
+            pub fn language<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::string::String>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.language = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for language: {e}")
+                    });
+                self
+            }
+            pub fn lipsync<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<bool>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.lipsync = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for lipsync: {e}")
+                    });
+                self
+            }
+            pub fn remove_bgm<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<bool>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.remove_bgm = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for remove_bgm: {e}")
+                    });
+                self
+            }
+            pub fn source_language<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.source_language = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!(
+                            "error converting supplied value for source_language: {e}"
+                        )
+                    });
+                self
+            }
+            pub fn speaker_num<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<i64>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.speaker_num = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for speaker_num: {e}")
+                    });
+                self
+            }
+            pub fn studio_voice<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<super::StudioVoice>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.studio_voice = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for studio_voice: {e}")
+                    });
+                self
+            }
+            pub fn url<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::string::String>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.url = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for url: {e}")
+                    });
+                self
+            }
+            pub fn voices_map<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<
+                    ::std::collections::BTreeMap<
+                        ::std::string::String,
+                        super::VoiceChoice,
+                    >,
+                >,
+                T::Error: ::std::fmt::Display,
+            {
+                self.voices_map = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for voices_map: {e}")
+                    });
+                self
+            }
+            pub fn webhook_url<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.webhook_url = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for webhook_url: {e}")
+                    });
+                self
+            }
+        }
+        impl ::std::convert::TryFrom<CreateTranslationRequest>
+        for super::CreateTranslationRequest {
+            type Error = super::error::ConversionError;
+            fn try_from(
+                value: CreateTranslationRequest,
+            ) -> ::std::result::Result<Self, super::error::ConversionError> {
+                Ok(Self {
+                    caption_type: value.caption_type?,
+                    caption_url: value.caption_url?,
+                    dynamic_duration: value.dynamic_duration?,
+                    language: value.language?,
+                    lipsync: value.lipsync?,
+                    remove_bgm: value.remove_bgm?,
+                    source_language: value.source_language?,
+                    speaker_num: value.speaker_num?,
+                    studio_voice: value.studio_voice?,
+                    url: value.url?,
+                    voices_map: value.voices_map?,
+                    webhook_url: value.webhook_url?,
+                })
+            }
+        }
+        impl ::std::convert::From<super::CreateTranslationRequest>
+        for CreateTranslationRequest {
+            fn from(value: super::CreateTranslationRequest) -> Self {
+                Self {
+                    caption_type: Ok(value.caption_type),
+                    caption_url: Ok(value.caption_url),
+                    dynamic_duration: Ok(value.dynamic_duration),
+                    language: Ok(value.language),
+                    lipsync: Ok(value.lipsync),
+                    remove_bgm: Ok(value.remove_bgm),
+                    source_language: Ok(value.source_language),
+                    speaker_num: Ok(value.speaker_num),
+                    studio_voice: Ok(value.studio_voice),
+                    url: Ok(value.url),
+                    voices_map: Ok(value.voices_map),
+                    webhook_url: Ok(value.webhook_url),
+                }
+            }
+        }
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        #[derive(PartialEq)]
+        pub struct CreateTranslationResponse {
+            all_results: ::std::result::Result<
+                ::std::vec::Vec<super::LanguageResult>,
+                ::std::string::String,
+            >,
+            code: ::std::result::Result<i64, ::std::string::String>,
+            data: ::std::result::Result<
+                ::std::option::Option<super::CreatedTranslation>,
+                ::std::string::String,
+            >,
+            msg: ::std::result::Result<::std::string::String, ::std::string::String>,
+        }
+        impl ::std::default::Default for CreateTranslationResponse {
+            fn default() -> Self {
+                Self {
+                    all_results: Ok(Default::default()),
+                    code: Err("no value supplied for code".to_string()),
+                    data: Ok(Default::default()),
+                    msg: Err("no value supplied for msg".to_string()),
+                }
+            }
+        }
+        impl CreateTranslationResponse {
+            pub fn all_results<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::vec::Vec<super::LanguageResult>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.all_results = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for all_results: {e}")
+                    });
+                self
+            }
+            pub fn code<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<i64>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.code = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for code: {e}")
+                    });
+                self
+            }
+            pub fn data<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<
+                    ::std::option::Option<super::CreatedTranslation>,
+                >,
+                T::Error: ::std::fmt::Display,
+            {
+                self.data = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for data: {e}")
+                    });
+                self
+            }
+            pub fn msg<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::string::String>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.msg = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for msg: {e}")
+                    });
+                self
+            }
+        }
+        impl ::std::convert::TryFrom<CreateTranslationResponse>
+        for super::CreateTranslationResponse {
+            type Error = super::error::ConversionError;
+            fn try_from(
+                value: CreateTranslationResponse,
+            ) -> ::std::result::Result<Self, super::error::ConversionError> {
+                Ok(Self {
+                    all_results: value.all_results?,
+                    code: value.code?,
+                    data: value.data?,
+                    msg: value.msg?,
+                })
+            }
+        }
+        impl ::std::convert::From<super::CreateTranslationResponse>
+        for CreateTranslationResponse {
+            fn from(value: super::CreateTranslationResponse) -> Self {
+                Self {
+                    all_results: Ok(value.all_results),
+                    code: Ok(value.code),
+                    data: Ok(value.data),
+                    msg: Ok(value.msg),
+                }
+            }
+        }
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        #[derive(PartialEq)]
+        pub struct CreatedTranslation {
+            id: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
+            video: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
+            video_status: ::std::result::Result<
+                ::std::option::Option<i64>,
+                ::std::string::String,
+            >,
+        }
+        impl ::std::default::Default for CreatedTranslation {
+            fn default() -> Self {
+                Self {
+                    id: Ok(Default::default()),
+                    video: Ok(Default::default()),
+                    video_status: Ok(Default::default()),
+                }
+            }
+        }
+        impl CreatedTranslation {
+            pub fn id<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.id = value
+                    .try_into()
+                    .map_err(|e| format!("error converting supplied value for id: {e}"));
+                self
+            }
+            pub fn video<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.video = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for video: {e}")
+                    });
+                self
+            }
+            pub fn video_status<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<i64>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.video_status = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for video_status: {e}")
+                    });
+                self
+            }
+        }
+        impl ::std::convert::TryFrom<CreatedTranslation> for super::CreatedTranslation {
+            type Error = super::error::ConversionError;
+            fn try_from(
+                value: CreatedTranslation,
+            ) -> ::std::result::Result<Self, super::error::ConversionError> {
+                Ok(Self {
+                    id: value.id?,
+                    video: value.video?,
+                    video_status: value.video_status?,
+                })
+            }
+        }
+        impl ::std::convert::From<super::CreatedTranslation> for CreatedTranslation {
+            fn from(value: super::CreatedTranslation) -> Self {
+                Self {
+                    id: Ok(value.id),
+                    video: Ok(value.video),
+                    video_status: Ok(value.video_status),
+                }
+            }
+        }
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        #[derive(PartialEq)]
         pub struct GetVideoInfoResponse {
             code: ::std::result::Result<i64, ::std::string::String>,
             data: ::std::result::Result<
@@ -354,6 +1241,691 @@ pub mod types {
                     code: Ok(value.code),
                     data: Ok(value.data),
                     msg: Ok(value.msg),
+                }
+            }
+        }
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        #[derive(PartialEq)]
+        pub struct LanguageInfo {
+            lang_code: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
+            lang_name: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
+            need_voice_id: ::std::result::Result<
+                ::std::option::Option<bool>,
+                ::std::string::String,
+            >,
+            url: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
+        }
+        impl ::std::default::Default for LanguageInfo {
+            fn default() -> Self {
+                Self {
+                    lang_code: Ok(Default::default()),
+                    lang_name: Ok(Default::default()),
+                    need_voice_id: Ok(Default::default()),
+                    url: Ok(Default::default()),
+                }
+            }
+        }
+        impl LanguageInfo {
+            pub fn lang_code<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.lang_code = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for lang_code: {e}")
+                    });
+                self
+            }
+            pub fn lang_name<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.lang_name = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for lang_name: {e}")
+                    });
+                self
+            }
+            pub fn need_voice_id<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<bool>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.need_voice_id = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for need_voice_id: {e}")
+                    });
+                self
+            }
+            pub fn url<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.url = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for url: {e}")
+                    });
+                self
+            }
+        }
+        impl ::std::convert::TryFrom<LanguageInfo> for super::LanguageInfo {
+            type Error = super::error::ConversionError;
+            fn try_from(
+                value: LanguageInfo,
+            ) -> ::std::result::Result<Self, super::error::ConversionError> {
+                Ok(Self {
+                    lang_code: value.lang_code?,
+                    lang_name: value.lang_name?,
+                    need_voice_id: value.need_voice_id?,
+                    url: value.url?,
+                })
+            }
+        }
+        impl ::std::convert::From<super::LanguageInfo> for LanguageInfo {
+            fn from(value: super::LanguageInfo) -> Self {
+                Self {
+                    lang_code: Ok(value.lang_code),
+                    lang_name: Ok(value.lang_name),
+                    need_voice_id: Ok(value.need_voice_id),
+                    url: Ok(value.url),
+                }
+            }
+        }
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        #[derive(PartialEq)]
+        pub struct LanguageJob {
+            id: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
+            language: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
+            progress: ::std::result::Result<
+                ::std::option::Option<i64>,
+                ::std::string::String,
+            >,
+            video_status: ::std::result::Result<
+                ::std::option::Option<i64>,
+                ::std::string::String,
+            >,
+        }
+        impl ::std::default::Default for LanguageJob {
+            fn default() -> Self {
+                Self {
+                    id: Ok(Default::default()),
+                    language: Ok(Default::default()),
+                    progress: Ok(Default::default()),
+                    video_status: Ok(Default::default()),
+                }
+            }
+        }
+        impl LanguageJob {
+            pub fn id<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.id = value
+                    .try_into()
+                    .map_err(|e| format!("error converting supplied value for id: {e}"));
+                self
+            }
+            pub fn language<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.language = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for language: {e}")
+                    });
+                self
+            }
+            pub fn progress<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<i64>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.progress = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for progress: {e}")
+                    });
+                self
+            }
+            pub fn video_status<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<i64>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.video_status = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for video_status: {e}")
+                    });
+                self
+            }
+        }
+        impl ::std::convert::TryFrom<LanguageJob> for super::LanguageJob {
+            type Error = super::error::ConversionError;
+            fn try_from(
+                value: LanguageJob,
+            ) -> ::std::result::Result<Self, super::error::ConversionError> {
+                Ok(Self {
+                    id: value.id?,
+                    language: value.language?,
+                    progress: value.progress?,
+                    video_status: value.video_status?,
+                })
+            }
+        }
+        impl ::std::convert::From<super::LanguageJob> for LanguageJob {
+            fn from(value: super::LanguageJob) -> Self {
+                Self {
+                    id: Ok(value.id),
+                    language: Ok(value.language),
+                    progress: Ok(value.progress),
+                    video_status: Ok(value.video_status),
+                }
+            }
+        }
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        #[derive(PartialEq)]
+        pub struct LanguageList {
+            lang_list: ::std::result::Result<
+                ::std::vec::Vec<super::LanguageInfo>,
+                ::std::string::String,
+            >,
+        }
+        impl ::std::default::Default for LanguageList {
+            fn default() -> Self {
+                Self {
+                    lang_list: Ok(Default::default()),
+                }
+            }
+        }
+        impl LanguageList {
+            pub fn lang_list<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::vec::Vec<super::LanguageInfo>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.lang_list = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for lang_list: {e}")
+                    });
+                self
+            }
+        }
+        impl ::std::convert::TryFrom<LanguageList> for super::LanguageList {
+            type Error = super::error::ConversionError;
+            fn try_from(
+                value: LanguageList,
+            ) -> ::std::result::Result<Self, super::error::ConversionError> {
+                Ok(Self {
+                    lang_list: value.lang_list?,
+                })
+            }
+        }
+        impl ::std::convert::From<super::LanguageList> for LanguageList {
+            fn from(value: super::LanguageList) -> Self {
+                Self {
+                    lang_list: Ok(value.lang_list),
+                }
+            }
+        }
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        #[derive(PartialEq)]
+        pub struct LanguageResult {
+            code: ::std::result::Result<i64, ::std::string::String>,
+            data: ::std::result::Result<
+                ::std::option::Option<super::LanguageJob>,
+                ::std::string::String,
+            >,
+            msg: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
+        }
+        impl ::std::default::Default for LanguageResult {
+            fn default() -> Self {
+                Self {
+                    code: Err("no value supplied for code".to_string()),
+                    data: Ok(Default::default()),
+                    msg: Ok(Default::default()),
+                }
+            }
+        }
+        impl LanguageResult {
+            pub fn code<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<i64>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.code = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for code: {e}")
+                    });
+                self
+            }
+            pub fn data<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<super::LanguageJob>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.data = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for data: {e}")
+                    });
+                self
+            }
+            pub fn msg<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.msg = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for msg: {e}")
+                    });
+                self
+            }
+        }
+        impl ::std::convert::TryFrom<LanguageResult> for super::LanguageResult {
+            type Error = super::error::ConversionError;
+            fn try_from(
+                value: LanguageResult,
+            ) -> ::std::result::Result<Self, super::error::ConversionError> {
+                Ok(Self {
+                    code: value.code?,
+                    data: value.data?,
+                    msg: value.msg?,
+                })
+            }
+        }
+        impl ::std::convert::From<super::LanguageResult> for LanguageResult {
+            fn from(value: super::LanguageResult) -> Self {
+                Self {
+                    code: Ok(value.code),
+                    data: Ok(value.data),
+                    msg: Ok(value.msg),
+                }
+            }
+        }
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        #[derive(PartialEq)]
+        pub struct ListLanguagesResponse {
+            code: ::std::result::Result<i64, ::std::string::String>,
+            data: ::std::result::Result<
+                ::std::option::Option<super::LanguageList>,
+                ::std::string::String,
+            >,
+            msg: ::std::result::Result<::std::string::String, ::std::string::String>,
+        }
+        impl ::std::default::Default for ListLanguagesResponse {
+            fn default() -> Self {
+                Self {
+                    code: Err("no value supplied for code".to_string()),
+                    data: Ok(Default::default()),
+                    msg: Err("no value supplied for msg".to_string()),
+                }
+            }
+        }
+        impl ListLanguagesResponse {
+            pub fn code<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<i64>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.code = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for code: {e}")
+                    });
+                self
+            }
+            pub fn data<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<super::LanguageList>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.data = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for data: {e}")
+                    });
+                self
+            }
+            pub fn msg<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::string::String>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.msg = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for msg: {e}")
+                    });
+                self
+            }
+        }
+        impl ::std::convert::TryFrom<ListLanguagesResponse>
+        for super::ListLanguagesResponse {
+            type Error = super::error::ConversionError;
+            fn try_from(
+                value: ListLanguagesResponse,
+            ) -> ::std::result::Result<Self, super::error::ConversionError> {
+                Ok(Self {
+                    code: value.code?,
+                    data: value.data?,
+                    msg: value.msg?,
+                })
+            }
+        }
+        impl ::std::convert::From<super::ListLanguagesResponse>
+        for ListLanguagesResponse {
+            fn from(value: super::ListLanguagesResponse) -> Self {
+                Self {
+                    code: Ok(value.code),
+                    data: Ok(value.data),
+                    msg: Ok(value.msg),
+                }
+            }
+        }
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        #[derive(PartialEq)]
+        pub struct StudioVoice {
+            fixed_words: ::std::result::Result<
+                ::std::collections::BTreeMap<
+                    ::std::string::String,
+                    ::std::string::String,
+                >,
+                ::std::string::String,
+            >,
+            no_translate_words: ::std::result::Result<
+                ::std::vec::Vec<::std::string::String>,
+                ::std::string::String,
+            >,
+            pronounced_words: ::std::result::Result<
+                ::std::collections::BTreeMap<
+                    ::std::string::String,
+                    ::std::string::String,
+                >,
+                ::std::string::String,
+            >,
+            style: ::std::result::Result<
+                ::std::option::Option<super::VoiceStyle>,
+                ::std::string::String,
+            >,
+        }
+        impl ::std::default::Default for StudioVoice {
+            fn default() -> Self {
+                Self {
+                    fixed_words: Ok(Default::default()),
+                    no_translate_words: Ok(Default::default()),
+                    pronounced_words: Ok(Default::default()),
+                    style: Ok(Default::default()),
+                }
+            }
+        }
+        impl StudioVoice {
+            pub fn fixed_words<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<
+                    ::std::collections::BTreeMap<
+                        ::std::string::String,
+                        ::std::string::String,
+                    >,
+                >,
+                T::Error: ::std::fmt::Display,
+            {
+                self.fixed_words = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for fixed_words: {e}")
+                    });
+                self
+            }
+            pub fn no_translate_words<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::vec::Vec<::std::string::String>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.no_translate_words = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!(
+                            "error converting supplied value for no_translate_words: {e}"
+                        )
+                    });
+                self
+            }
+            pub fn pronounced_words<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<
+                    ::std::collections::BTreeMap<
+                        ::std::string::String,
+                        ::std::string::String,
+                    >,
+                >,
+                T::Error: ::std::fmt::Display,
+            {
+                self.pronounced_words = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!(
+                            "error converting supplied value for pronounced_words: {e}"
+                        )
+                    });
+                self
+            }
+            pub fn style<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<super::VoiceStyle>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.style = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for style: {e}")
+                    });
+                self
+            }
+        }
+        impl ::std::convert::TryFrom<StudioVoice> for super::StudioVoice {
+            type Error = super::error::ConversionError;
+            fn try_from(
+                value: StudioVoice,
+            ) -> ::std::result::Result<Self, super::error::ConversionError> {
+                Ok(Self {
+                    fixed_words: value.fixed_words?,
+                    no_translate_words: value.no_translate_words?,
+                    pronounced_words: value.pronounced_words?,
+                    style: value.style?,
+                })
+            }
+        }
+        impl ::std::convert::From<super::StudioVoice> for StudioVoice {
+            fn from(value: super::StudioVoice) -> Self {
+                Self {
+                    fixed_words: Ok(value.fixed_words),
+                    no_translate_words: Ok(value.no_translate_words),
+                    pronounced_words: Ok(value.pronounced_words),
+                    style: Ok(value.style),
+                }
+            }
+        }
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        #[derive(PartialEq)]
+        pub struct TokenRequest {
+            client_id: ::std::result::Result<
+                ::std::string::String,
+                ::std::string::String,
+            >,
+            client_secret: ::std::result::Result<crate::Secret, ::std::string::String>,
+        }
+        impl ::std::default::Default for TokenRequest {
+            fn default() -> Self {
+                Self {
+                    client_id: Err("no value supplied for client_id".to_string()),
+                    client_secret: Err("no value supplied for client_secret".to_string()),
+                }
+            }
+        }
+        impl TokenRequest {
+            pub fn client_id<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::string::String>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.client_id = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for client_id: {e}")
+                    });
+                self
+            }
+            pub fn client_secret<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<crate::Secret>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.client_secret = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for client_secret: {e}")
+                    });
+                self
+            }
+        }
+        impl ::std::convert::TryFrom<TokenRequest> for super::TokenRequest {
+            type Error = super::error::ConversionError;
+            fn try_from(
+                value: TokenRequest,
+            ) -> ::std::result::Result<Self, super::error::ConversionError> {
+                Ok(Self {
+                    client_id: value.client_id?,
+                    client_secret: value.client_secret?,
+                })
+            }
+        }
+        impl ::std::convert::From<super::TokenRequest> for TokenRequest {
+            fn from(value: super::TokenRequest) -> Self {
+                Self {
+                    client_id: Ok(value.client_id),
+                    client_secret: Ok(value.client_secret),
+                }
+            }
+        }
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        #[derive(PartialEq)]
+        pub struct TokenResponse {
+            code: ::std::result::Result<i64, ::std::string::String>,
+            msg: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
+            token: ::std::result::Result<
+                ::std::option::Option<crate::Secret>,
+                ::std::string::String,
+            >,
+        }
+        impl ::std::default::Default for TokenResponse {
+            fn default() -> Self {
+                Self {
+                    code: Err("no value supplied for code".to_string()),
+                    msg: Ok(Default::default()),
+                    token: Ok(Default::default()),
+                }
+            }
+        }
+        impl TokenResponse {
+            pub fn code<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<i64>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.code = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for code: {e}")
+                    });
+                self
+            }
+            pub fn msg<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.msg = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for msg: {e}")
+                    });
+                self
+            }
+            pub fn token<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<crate::Secret>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.token = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for token: {e}")
+                    });
+                self
+            }
+        }
+        impl ::std::convert::TryFrom<TokenResponse> for super::TokenResponse {
+            type Error = super::error::ConversionError;
+            fn try_from(
+                value: TokenResponse,
+            ) -> ::std::result::Result<Self, super::error::ConversionError> {
+                Ok(Self {
+                    code: value.code?,
+                    msg: value.msg?,
+                    token: value.token?,
+                })
+            }
+        }
+        impl ::std::convert::From<super::TokenResponse> for TokenResponse {
+            fn from(value: super::TokenResponse) -> Self {
+                Self {
+                    code: Ok(value.code),
+                    msg: Ok(value.msg),
+                    token: Ok(value.token),
                 }
             }
         }
@@ -754,6 +2326,305 @@ pub mod types {
                 }
             }
         }
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        #[derive(PartialEq)]
+        pub struct VoiceChoice {
+            voice_id: ::std::result::Result<
+                ::std::string::String,
+                ::std::string::String,
+            >,
+        }
+        impl ::std::default::Default for VoiceChoice {
+            fn default() -> Self {
+                Self {
+                    voice_id: Err("no value supplied for voice_id".to_string()),
+                }
+            }
+        }
+        impl VoiceChoice {
+            pub fn voice_id<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::string::String>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.voice_id = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for voice_id: {e}")
+                    });
+                self
+            }
+        }
+        impl ::std::convert::TryFrom<VoiceChoice> for super::VoiceChoice {
+            type Error = super::error::ConversionError;
+            fn try_from(
+                value: VoiceChoice,
+            ) -> ::std::result::Result<Self, super::error::ConversionError> {
+                Ok(Self { voice_id: value.voice_id? })
+            }
+        }
+        impl ::std::convert::From<super::VoiceChoice> for VoiceChoice {
+            fn from(value: super::VoiceChoice) -> Self {
+                Self {
+                    voice_id: Ok(value.voice_id),
+                }
+            }
+        }
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        #[derive(PartialEq)]
+        pub struct WebhookEvent {
+            error_code: ::std::result::Result<
+                ::std::option::Option<i64>,
+                ::std::string::String,
+            >,
+            error_reason: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
+            id: ::std::result::Result<::std::string::String, ::std::string::String>,
+            progress: ::std::result::Result<
+                ::std::option::Option<i64>,
+                ::std::string::String,
+            >,
+            status: ::std::result::Result<i64, ::std::string::String>,
+            type_: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
+            url: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
+        }
+        impl ::std::default::Default for WebhookEvent {
+            fn default() -> Self {
+                Self {
+                    error_code: Ok(Default::default()),
+                    error_reason: Ok(Default::default()),
+                    id: Err("no value supplied for id".to_string()),
+                    progress: Ok(Default::default()),
+                    status: Err("no value supplied for status".to_string()),
+                    type_: Ok(Default::default()),
+                    url: Ok(Default::default()),
+                }
+            }
+        }
+        impl WebhookEvent {
+            pub fn error_code<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<i64>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.error_code = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for error_code: {e}")
+                    });
+                self
+            }
+            pub fn error_reason<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.error_reason = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for error_reason: {e}")
+                    });
+                self
+            }
+            pub fn id<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::string::String>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.id = value
+                    .try_into()
+                    .map_err(|e| format!("error converting supplied value for id: {e}"));
+                self
+            }
+            pub fn progress<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<i64>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.progress = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for progress: {e}")
+                    });
+                self
+            }
+            pub fn status<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<i64>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.status = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for status: {e}")
+                    });
+                self
+            }
+            pub fn type_<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.type_ = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for type_: {e}")
+                    });
+                self
+            }
+            pub fn url<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.url = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for url: {e}")
+                    });
+                self
+            }
+        }
+        impl ::std::convert::TryFrom<WebhookEvent> for super::WebhookEvent {
+            type Error = super::error::ConversionError;
+            fn try_from(
+                value: WebhookEvent,
+            ) -> ::std::result::Result<Self, super::error::ConversionError> {
+                Ok(Self {
+                    error_code: value.error_code?,
+                    error_reason: value.error_reason?,
+                    id: value.id?,
+                    progress: value.progress?,
+                    status: value.status?,
+                    type_: value.type_?,
+                    url: value.url?,
+                })
+            }
+        }
+        impl ::std::convert::From<super::WebhookEvent> for WebhookEvent {
+            fn from(value: super::WebhookEvent) -> Self {
+                Self {
+                    error_code: Ok(value.error_code),
+                    error_reason: Ok(value.error_reason),
+                    id: Ok(value.id),
+                    progress: Ok(value.progress),
+                    status: Ok(value.status),
+                    type_: Ok(value.type_),
+                    url: Ok(value.url),
+                }
+            }
+        }
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        #[derive(PartialEq)]
+        pub struct WebhookMessage {
+            data_encrypt: ::std::result::Result<
+                ::std::string::String,
+                ::std::string::String,
+            >,
+            nonce: ::std::result::Result<
+                super::WebhookMessageNonce,
+                ::std::string::String,
+            >,
+            signature: ::std::result::Result<
+                ::std::string::String,
+                ::std::string::String,
+            >,
+            timestamp: ::std::result::Result<i64, ::std::string::String>,
+        }
+        impl ::std::default::Default for WebhookMessage {
+            fn default() -> Self {
+                Self {
+                    data_encrypt: Err("no value supplied for data_encrypt".to_string()),
+                    nonce: Err("no value supplied for nonce".to_string()),
+                    signature: Err("no value supplied for signature".to_string()),
+                    timestamp: Err("no value supplied for timestamp".to_string()),
+                }
+            }
+        }
+        impl WebhookMessage {
+            pub fn data_encrypt<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::string::String>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.data_encrypt = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for data_encrypt: {e}")
+                    });
+                self
+            }
+            pub fn nonce<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<super::WebhookMessageNonce>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.nonce = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for nonce: {e}")
+                    });
+                self
+            }
+            pub fn signature<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::string::String>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.signature = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for signature: {e}")
+                    });
+                self
+            }
+            pub fn timestamp<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<i64>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.timestamp = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for timestamp: {e}")
+                    });
+                self
+            }
+        }
+        impl ::std::convert::TryFrom<WebhookMessage> for super::WebhookMessage {
+            type Error = super::error::ConversionError;
+            fn try_from(
+                value: WebhookMessage,
+            ) -> ::std::result::Result<Self, super::error::ConversionError> {
+                Ok(Self {
+                    data_encrypt: value.data_encrypt?,
+                    nonce: value.nonce?,
+                    signature: value.signature?,
+                    timestamp: value.timestamp?,
+                })
+            }
+        }
+        impl ::std::convert::From<super::WebhookMessage> for WebhookMessage {
+            fn from(value: super::WebhookMessage) -> Self {
+                Self {
+                    data_encrypt: Ok(value.data_encrypt),
+                    nonce: Ok(value.nonce),
+                    signature: Ok(value.signature),
+                    timestamp: Ok(value.timestamp),
+                }
+            }
+        }
     }
     /// Error types.
     pub mod error {
@@ -860,6 +2731,48 @@ let response = client.get_video_info()
     pub fn get_video_info(&self) -> builder::GetVideoInfo<'_> {
         builder::GetVideoInfo::new(self)
     }
+    /**Create translations of a video, one for each target language
+
+Costs credits and has no idempotency key: sent twice, it is billed twice. HTTP 200 is not success: read `code` first, and the `code` of each language where there are several.
+
+Sends a `POST` request to `/api/open/v3/content/video/createbytranslate`
+
+```ignore
+let response = client.create_translation()
+    .body(body)
+    .send()
+    .await;
+```*/
+    pub fn create_translation(&self) -> builder::CreateTranslation<'_> {
+        builder::CreateTranslation::new(self)
+    }
+    /**List the languages that a video can be translated into
+
+Sends a `GET` request to `/api/open/v3/language/list`
+
+```ignore
+let response = client.list_languages()
+    .send()
+    .await;
+```*/
+    pub fn list_languages(&self) -> builder::ListLanguages<'_> {
+        builder::ListLanguages::new(self)
+    }
+    /**Get a bearer token for a client id and its secret
+
+Takes no other credential. The token lives for more than a year. The secret is the same value as the API key.
+
+Sends a `POST` request to `/api/open/v3/getToken`
+
+```ignore
+let response = client.get_token()
+    .body(body)
+    .send()
+    .await;
+```*/
+    pub fn get_token(&self) -> builder::GetToken<'_> {
+        builder::GetToken::new(self)
+    }
 }
 /// Types for composing operation parameters.
 pub mod builder {
@@ -931,6 +2844,221 @@ pub mod builder {
                 .build()?;
             let info = OperationInfo {
                 operation_id: "get_video_info",
+            };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::create_translation`]
+
+[`Client::create_translation`]: super::Client::create_translation*/
+    #[derive(Debug, Clone)]
+    pub struct CreateTranslation<'a> {
+        client: &'a super::Client,
+        body: Result<types::builder::CreateTranslationRequest, String>,
+    }
+    impl<'a> CreateTranslation<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                body: Ok(::std::default::Default::default()),
+            }
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<types::CreateTranslationRequest>,
+            <V as std::convert::TryInto<
+                types::CreateTranslationRequest,
+            >>::Error: std::fmt::Display,
+        {
+            self.body = value
+                .try_into()
+                .map(From::from)
+                .map_err(|s| {
+                    format!(
+                        "conversion to `CreateTranslationRequest` for body failed: {}", s
+                    )
+                });
+            self
+        }
+        pub fn body_map<F>(mut self, f: F) -> Self
+        where
+            F: std::ops::FnOnce(
+                types::builder::CreateTranslationRequest,
+            ) -> types::builder::CreateTranslationRequest,
+        {
+            self.body = self.body.map(f);
+            self
+        }
+        ///Sends a `POST` request to `/api/open/v3/content/video/createbytranslate`
+        pub async fn send(
+            self,
+        ) -> Result<ResponseValue<types::CreateTranslationResponse>, Error<()>> {
+            let Self { client, body } = self;
+            let body = body
+                .and_then(|v| {
+                    types::CreateTranslationRequest::try_from(v)
+                        .map_err(|e| e.to_string())
+                })
+                .map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/open/v3/content/video/createbytranslate", client.baseurl,
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map
+                .append(
+                    ::reqwest::header::HeaderName::from_static("api-version"),
+                    ::reqwest::header::HeaderValue::from_static(
+                        super::Client::api_version(),
+                    ),
+                );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo {
+                operation_id: "create_translation",
+            };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::list_languages`]
+
+[`Client::list_languages`]: super::Client::list_languages*/
+    #[derive(Debug, Clone)]
+    pub struct ListLanguages<'a> {
+        client: &'a super::Client,
+    }
+    impl<'a> ListLanguages<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client }
+        }
+        ///Sends a `GET` request to `/api/open/v3/language/list`
+        pub async fn send(
+            self,
+        ) -> Result<ResponseValue<types::ListLanguagesResponse>, Error<()>> {
+            let Self { client } = self;
+            let url = format!("{}/api/open/v3/language/list", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map
+                .append(
+                    ::reqwest::header::HeaderName::from_static("api-version"),
+                    ::reqwest::header::HeaderValue::from_static(
+                        super::Client::api_version(),
+                    ),
+                );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo {
+                operation_id: "list_languages",
+            };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::get_token`]
+
+[`Client::get_token`]: super::Client::get_token*/
+    #[derive(Debug, Clone)]
+    pub struct GetToken<'a> {
+        client: &'a super::Client,
+        body: Result<types::builder::TokenRequest, String>,
+    }
+    impl<'a> GetToken<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                body: Ok(::std::default::Default::default()),
+            }
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<types::TokenRequest>,
+            <V as std::convert::TryInto<types::TokenRequest>>::Error: std::fmt::Display,
+        {
+            self.body = value
+                .try_into()
+                .map(From::from)
+                .map_err(|s| {
+                    format!("conversion to `TokenRequest` for body failed: {}", s)
+                });
+            self
+        }
+        pub fn body_map<F>(mut self, f: F) -> Self
+        where
+            F: std::ops::FnOnce(
+                types::builder::TokenRequest,
+            ) -> types::builder::TokenRequest,
+        {
+            self.body = self.body.map(f);
+            self
+        }
+        ///Sends a `POST` request to `/api/open/v3/getToken`
+        pub async fn send(
+            self,
+        ) -> Result<ResponseValue<types::TokenResponse>, Error<()>> {
+            let Self { client, body } = self;
+            let body = body
+                .and_then(|v| {
+                    types::TokenRequest::try_from(v).map_err(|e| e.to_string())
+                })
+                .map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/open/v3/getToken", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map
+                .append(
+                    ::reqwest::header::HeaderName::from_static("api-version"),
+                    ::reqwest::header::HeaderValue::from_static(
+                        super::Client::api_version(),
+                    ),
+                );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo {
+                operation_id: "get_token",
             };
             client.pre(&mut request, &info).await?;
             let result = client.exec(request, &info).await;

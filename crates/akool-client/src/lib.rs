@@ -5,9 +5,10 @@
 //! builders and types, written by [progenitor] from the vendored description and its overlays.
 //! Its types are `#[non_exhaustive]`, so that a new field upstream breaks nobody.
 //!
-//! What is written by hand is one small module: all traffic passes [`Transport`], which adds the
+//! What is written by hand is two small modules. All traffic passes [`Transport`], which adds the
 //! credential, bounds the body, and can keep an exchange's status, headers and bytes (see
-//! [`Client::recording`]) for whoever must read an answer that the strict types refuse.
+//! [`Client::recording`]) for whoever must read an answer that the strict types refuse. [`Secret`] is
+//! the type of what the description calls a password.
 //!
 //! ```no_run
 //! use akool_client::{Client, Credential, Transport};
@@ -37,7 +38,9 @@
 #[allow(clippy::missing_errors_doc, reason = "`send` has no description of its own upstream")]
 #[allow(clippy::redundant_field_names, reason = "the generator writes `client: client`")]
 mod generated;
+mod secret;
 mod transport;
 
 pub use generated::*;
+pub use secret::Secret;
 pub use transport::{BodyTooLarge, Credential, Ending, Exchange, InvalidCredential, Recording, Transport};
