@@ -332,7 +332,7 @@ fn the_sandbox_serves_other_programs() {
     let listening: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
     let url = listening["url"].as_str().unwrap();
     let mut command = akool(&["status", ID, "--base-url", url]);
-    assert_eq!(code(&command.env("AKOOL_API_KEY", "sandbox-key").output().unwrap()), 0);
+    assert_eq!(code(&command.env("AKOOL_API_KEY", "sandbox-key-000000000000").output().unwrap()), 0);
     let request: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
     assert_eq!((&request["event"], &request["message"]), (&"request".into(), &"queueing".into()));
 

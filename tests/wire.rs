@@ -21,7 +21,7 @@ fn shown(exchange: &Exchange) -> String {
                 let value = value.to_str().unwrap();
                 format!(
                     "{name}: {}",
-                    value.replace("sandbox-key", "[key]").replace("sandbox-token", "[token]")
+                    value.replace("sandbox-key-000000000000", "[key]").replace("sandbox-token", "[token]")
                 )
             }
         })

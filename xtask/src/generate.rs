@@ -42,8 +42,7 @@ fn guarded(document: &Value) -> Result<proc_macro2::TokenStream> {
         let spec: openapiv3::OpenAPI = serde_json::from_value(document.clone())
             .context("openapiv3 cannot read the resolved description")?;
         let mut settings = GenerationSettings::new();
-        let password =
-            serde_json::from_value(serde_json::json!({ "type": "string", "format": "password" }))?;
+        let password = serde_json::from_value(serde_json::json!({ "type": "string", "format": "password" }))?;
         settings
             // What is secret shows in no `Debug`.
             .with_conversion(password, "crate::Secret", std::iter::empty())

@@ -256,6 +256,21 @@ impl Fault {
         }
     }
 
+    /// Whether it turns a request away, so that nothing comes of it.
+    pub(crate) fn turns_away(self) -> bool {
+        matches!(
+            self,
+            Self::Http(400..=499)
+                | Self::RetryAfterSeconds
+                | Self::RetryAfterDate
+                | Self::RetryAfterAbsurd
+                | Self::RetryAfterNegative
+                | Self::Redirect(_)
+                | Self::Code(_)
+                | Self::Forgotten
+        )
+    }
+
     /// The answer with the fault in it. `state` is the answer that there would have been.
     pub(crate) fn spoil(self, mut response: Response<Bytes>, now: SystemTime) -> Response<Bytes> {
         let delivery = match self {

@@ -32,7 +32,9 @@
 //! Underneath is [`Machine`], which has no transport and no clock: a request and a time in, an
 //! answer out.
 
+mod account;
 mod answer;
+mod create;
 mod fault;
 mod files;
 mod machine;
@@ -41,6 +43,7 @@ mod server;
 mod tcp;
 mod timeline;
 
+pub use create::CreatedJob;
 pub use fault::{Fault, Times};
 pub use machine::{Exchange, Machine};
 pub use server::{Builder, MockServer};

@@ -14,17 +14,21 @@ use serde_json::Value;
 
 use crate::{
     answer,
+    create::{CreatedJob, Plan},
     fault::{Fault, Place, Times},
     files,
     timeline::{Journey, Timeline},
 };
 
-/// The one operation that is described so far.
 const GET_VIDEO_INFO: &str = "/api/open/v3/content/video/infobymodelid";
-const KNOWN: &str =
-    "GET /api/open/v3/content/video/infobymodelid?video_model_id=ID and the links in its answers";
-/// How many exchanges are remembered.
-const REMEMBERED: usize = 10_000;
+const CREATE_TRANSLATION: &str = "/api/open/v3/content/video/createbytranslate";
+const LIST_LANGUAGES: &str = "/api/open/v3/language/list";
+const GET_TOKEN: &str = "/api/open/v3/getToken";
+const KNOWN: &str = "GET /api/open/v3/content/video/infobymodelid?video_model_id=ID, \
+                     POST /api/open/v3/content/video/createbytranslate, GET /api/open/v3/language/list, \
+                     POST /api/open/v3/getToken and the links in answers";
+/// How many exchanges, complaints and created jobs are remembered.
+pub(crate) const REMEMBERED: usize = 10_000;
 
 /// The service without transport and clock: a request and a time in, an answer out.
 ///
@@ -43,14 +47,26 @@ const REMEMBERED: usize = 10_000;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Machine {
-    base_url: String,
-    api_key: String,
-    token: String,
-    jobs: BTreeMap<String, Journey>,
+    pub(crate) base_url: String,
+    pub(crate) client_id: String,
+    pub(crate) api_key: String,
+    pub(crate) token: String,
+    pub(crate) jobs: BTreeMap<String, Journey>,
+    /// Whether it has the jobs of a sandbox, and takes up those of an earlier one.
+    pub(crate) furnished: bool,
+    /// What created jobs live through.
+    pub(crate) plan: Timeline,
+    /// The same for single languages.
+    pub(crate) plans: BTreeMap<String, Plan>,
+    pub(crate) omits_all_results: bool,
+    pub(crate) created: VecDeque<CreatedJob>,
+    /// Counts the jobs that were created.
+    pub(crate) serial: u32,
     exchanges: VecDeque<Exchange>,
     complaints: Vec<String>,
     look_faults: VecDeque<(Fault, Times)>,
     file_faults: VecDeque<(Fault, Times)>,
+    creation_faults: VecDeque<(Fault, Times)>,
     /// Contents that were set, by the file's name.
     contents: BTreeMap<String, Bytes>,
 }
@@ -75,13 +91,20 @@ pub struct Exchange {
     pub summary: String,
 }
 
+impl Exchange {
+    /// Whether it was a look at a job.
+    pub fn is_look(&self) -> bool {
+        self.target.split('?').next() == Some(GET_VIDEO_INFO)
+    }
+}
+
 /// An answer, and what to remember of it.
-struct Outcome {
-    response: Response<Bytes>,
-    job: Option<String>,
-    summary: String,
+pub(crate) struct Outcome {
+    pub(crate) response: Response<Bytes>,
+    pub(crate) job: Option<String>,
+    pub(crate) summary: String,
     /// What a test should hear of.
-    complaint: Option<String>,
+    pub(crate) complaint: Option<String>,
 }
 
 impl Machine {
@@ -90,18 +113,27 @@ impl Machine {
     pub fn new(base_url: impl Into<String>) -> Self {
         Self {
             base_url: base_url.into(),
-            api_key: "sandbox-key".to_owned(),
+            client_id: "sandbox-client".to_owned(),
+            api_key: "sandbox-key-000000000000".to_owned(),
             token: "sandbox-token".to_owned(),
             jobs: BTreeMap::new(),
+            furnished: false,
+            plan: Timeline::default(),
+            plans: BTreeMap::new(),
+            omits_all_results: false,
+            created: VecDeque::new(),
+            serial: 0,
             exchanges: VecDeque::new(),
             complaints: Vec::new(),
             look_faults: VecDeque::new(),
             file_faults: VecDeque::new(),
+            creation_faults: VecDeque::new(),
             contents: BTreeMap::new(),
         }
     }
 
-    /// Sets the API key that is accepted (`sandbox-key` unless set).
+    /// Sets the API key that is accepted (`sandbox-key-000000000000` unless set). It is the client
+    /// secret too, as with the service.
     #[must_use]
     pub fn with_api_key(mut self, key: impl Into<String>) -> Self {
         self.api_key = key.into();
@@ -113,6 +145,11 @@ impl Machine {
     pub fn with_token(mut self, token: impl Into<String>) -> Self {
         self.token = token.into();
         self
+    }
+
+    /// The client id that gets a token, with the API key as its secret: `sandbox-client`.
+    pub fn client_id(&self) -> &str {
+        &self.client_id
     }
 
     /// The API key that is accepted.
@@ -143,10 +180,18 @@ impl Machine {
         self.file_faults.push_back((fault, times));
     }
 
+    /// Lays a fault over the answers to requests that create, as [`inject`](Self::inject) does for
+    /// looks. What turns a request away (a redirect, HTTP 4xx, a business code) creates nothing;
+    /// under any other fault the jobs are created, and only their answer suffers.
+    pub fn inject_into_creations(&mut self, fault: Fault, times: Times) {
+        self.creation_faults.push_back((fault, times));
+    }
+
     /// Takes all faults away.
     pub fn heal(&mut self) {
         self.look_faults.clear();
         self.file_faults.clear();
+        self.creation_faults.clear();
     }
 
     /// Sets what the file of this name holds (`video.mp4`, `original.srt`, `translated.srt` or
@@ -168,14 +213,16 @@ impl Machine {
 
     /// The answer to a request that comes at this time.
     pub fn respond(&mut self, request: &Request<Bytes>, now: SystemTime) -> Response<Bytes> {
-        let mut outcome = self.answer(request, now);
-        let faults = if request.uri().path().starts_with("/files/") {
-            &mut self.file_faults
-        } else {
-            &mut self.look_faults
+        let faults = match request.uri().path() {
+            path if path.starts_with("/files/") => &mut self.file_faults,
+            CREATE_TRANSLATION => &mut self.creation_faults,
+            GET_VIDEO_INFO => &mut self.look_faults,
+            _ => &mut VecDeque::new(),
         };
+        let fault = next_fault(faults);
+        let mut outcome = self.answer(request, now, !fault.is_some_and(Fault::turns_away));
         if outcome.complaint.is_none()
-            && let Some(fault) = next_fault(faults)
+            && let Some(fault) = fault
         {
             outcome.response = fault.spoil(outcome.response, now);
             outcome.summary = format!("{}; fault: {}", outcome.summary, fault.description());
@@ -204,10 +251,14 @@ impl Machine {
         response
     }
 
-    fn answer(&mut self, request: &Request<Bytes>, now: SystemTime) -> Outcome {
+    /// `commit`: whether what is asked to be created is.
+    fn answer(&mut self, request: &Request<Bytes>, now: SystemTime, commit: bool) -> Outcome {
         let path = request.uri().path();
         match *request.method() {
             Method::GET if path == GET_VIDEO_INFO => self.get_video_info(request, now),
+            Method::POST if path == CREATE_TRANSLATION => self.create_translation(request, now, commit),
+            Method::GET if path == LIST_LANGUAGES => self.list_languages(request),
+            Method::POST if path == GET_TOKEN => self.get_token(request),
             Method::GET if path.starts_with("/files/") => self.serve_file(request, path),
             _ => unmatched(request),
         }
@@ -224,6 +275,11 @@ impl Machine {
         let (Some(id), None) = (ids.next().filter(|id| !id.is_empty()), ids.next()) else {
             return refused(1003, "video_model_id is missing, empty or doubled");
         };
+        if !self.jobs.contains_key(&id)
+            && let Some(journey) = self.revive(&id)
+        {
+            self.jobs.insert(id.clone(), journey);
+        }
         let Some(journey) = self.jobs.get_mut(&id) else {
             return Outcome { job: Some(id), ..refused(1008, "The content does not exist") };
         };
@@ -247,7 +303,7 @@ impl Machine {
     }
 
     /// As documented: `Authorization` is used first, and a key beside it is ignored.
-    fn authorize(&self, headers: &HeaderMap) -> Result<(), (i64, &'static str)> {
+    pub(crate) fn authorize(&self, headers: &HeaderMap) -> Result<(), (i64, &'static str)> {
         if let Some(value) = headers.get(AUTHORIZATION) {
             let token = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
             return match token {
@@ -313,7 +369,7 @@ fn next_fault(faults: &mut VecDeque<(Fault, Times)>) -> Option<Fault> {
     (fault.place() != Place::Connection).then_some(fault)
 }
 
-fn refused(code: i64, message: &str) -> Outcome {
+pub(crate) fn refused(code: i64, message: &str) -> Outcome {
     Outcome {
         response: json(&answer::error(code, message)),
         job: None,
@@ -335,7 +391,7 @@ fn plain(status: StatusCode, text: &str) -> Outcome {
     Outcome { response, job: None, summary: text.to_owned(), complaint: None }
 }
 
-fn json(value: &Value) -> Response<Bytes> {
+pub(crate) fn json(value: &Value) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(value.to_string()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     response
@@ -360,7 +416,7 @@ mod tests {
         serde_json::from_str::<Value>(&answer.1).unwrap()["code"].as_i64().unwrap()
     }
 
-    const KEY: (&str, &str) = ("x-api-key", "sandbox-key");
+    const KEY: (&str, &str) = ("x-api-key", "sandbox-key-000000000000");
 
     #[test]
     fn credentials_are_checked_as_documented() {

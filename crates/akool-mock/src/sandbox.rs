@@ -54,8 +54,11 @@ pub fn scenarios() -> Vec<Scenario> {
     ]
 }
 
-/// Adds every job of the sandbox.
+/// Adds every job of the sandbox. Jobs that are created there complete after 5 seconds, fail where
+/// the name of their source has `fail` in it, and stay in processing where it has `stuck`; those that
+/// another sandbox created are taken up, for their ids say when that was.
 pub fn furnish(machine: &mut Machine) {
+    machine.furnished = true;
     for scenario in scenarios() {
         machine.job(scenario.id, scenario.timeline);
     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use wiremock::{Mock, Request, Respond, ResponseTemplate, matchers::any};
 
 use crate::{
-    Exchange, Fault, Machine, Timeline, Times,
+    CreatedJob, Exchange, Fault, Machine, Timeline, Times,
     fault::{Delivery, Place},
     tcp::TcpFront,
 };
@@ -61,7 +61,8 @@ impl Builder {
         self
     }
 
-    /// Sets the API key that is accepted (`sandbox-key` unless set).
+    /// Sets the API key that is accepted (`sandbox-key-000000000000` unless set); it is the client
+    /// secret too.
     pub fn api_key(mut self, key: impl Into<String>) -> Self {
         self.api_key = Some(key.into());
         self
@@ -141,6 +142,11 @@ impl MockServer {
         self.address
     }
 
+    /// The client id that gets a token, with the API key as its secret.
+    pub fn client_id(&self) -> String {
+        self.machine().client_id().to_owned()
+    }
+
     /// The API key that is accepted.
     pub fn api_key(&self) -> String {
         self.machine().api_key().to_owned()
@@ -154,6 +160,36 @@ impl MockServer {
     /// Adds a job, or starts the one of this id anew.
     pub fn job(&self, id: impl Into<String>, timeline: Timeline) {
         self.machine().job(id, timeline);
+    }
+
+    /// Sets what jobs live through that a request creates; see [`Machine::on_create`].
+    pub fn on_create(&self, timeline: Timeline) {
+        self.machine().on_create(timeline);
+    }
+
+    /// The same for one target language.
+    pub fn on_create_in(&self, language: impl Into<String>, timeline: Timeline) {
+        self.machine().on_create_in(language, timeline);
+    }
+
+    /// Refuses a target language; see [`Machine::refuse_language`].
+    pub fn refuse_language(&self, language: impl Into<String>, code: i64, message: impl Into<String>) {
+        self.machine().refuse_language(language, code, message);
+    }
+
+    /// Leaves out the list of results; see [`Machine::omit_all_results`].
+    pub fn omit_all_results(&self) {
+        self.machine().omit_all_results();
+    }
+
+    /// The jobs that requests created, the last 10,000, oldest first.
+    pub fn created(&self) -> Vec<CreatedJob> {
+        self.machine().created().cloned().collect()
+    }
+
+    /// Makes every token that was given out worthless; see [`Machine::expire_token`].
+    pub fn expire_token(&self) {
+        self.machine().expire_token();
     }
 
     /// Adds the jobs that a sandbox offers; see [`sandbox`](crate::sandbox).
@@ -208,6 +244,12 @@ impl MockServer {
         self.machine().inject_into_files(fault, times);
     }
 
+    /// Lays a fault over the answers to requests that create; see
+    /// [`Machine::inject_into_creations`].
+    pub fn inject_into_creations(&self, fault: Fault, times: Times) {
+        self.machine().inject_into_creations(fault, times);
+    }
+
     /// Takes all faults away.
     pub fn heal(&self) {
         self.machine().heal();
@@ -226,9 +268,8 @@ impl MockServer {
     /// When this job was looked at.
     pub fn looks_at(&self, id: &str) -> Vec<SystemTime> {
         let machine = self.machine();
-        let looks = machine.exchanges().filter(|exchange| {
-            exchange.job.as_deref() == Some(id) && !exchange.target.starts_with("/files/")
-        });
+        let looks =
+            machine.exchanges().filter(|exchange| exchange.job.as_deref() == Some(id) && exchange.is_look());
         looks.map(|exchange| exchange.at).collect()
     }
 

@@ -17,8 +17,9 @@ use http::{Request, Response};
 
 use crate::{Machine, fault::Delivery};
 
-/// The largest request head that is read.
+/// The largest request head that is read, and the largest body.
 const HEAD: usize = 64 * 1024;
+const BODY: usize = 1024 * 1024;
 /// Between two bytes of an answer that trickles.
 const TRICKLE: Duration = Duration::from_millis(20);
 
@@ -131,17 +132,37 @@ fn read_request(stream: &mut TcpStream) -> io::Result<Option<Request<Bytes>>> {
         match parsed.parse(&head) {
             Ok(httparse::Status::Partial) => {}
             Err(_) => return Ok(None),
-            Ok(httparse::Status::Complete(_)) => {
+            Ok(httparse::Status::Complete(start)) => {
                 let mut request = Request::builder()
                     .method(parsed.method.unwrap_or_default())
                     .uri(parsed.path.unwrap_or_default());
                 for header in parsed.headers.iter() {
                     request = request.header(header.name, header.value);
                 }
-                return Ok(request.body(Bytes::new()).ok());
+                let length =
+                    parsed.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
+                let length = length.and_then(|header| std::str::from_utf8(header.value).ok()?.parse().ok());
+                let body = read_body(stream, head.split_off(start), length.unwrap_or(0))?;
+                return Ok(body.and_then(|body| request.body(body).ok()));
             }
         }
     }
+}
+
+/// The body, of which `read` came with the head. `None` where it is too large or breaks off.
+fn read_body(stream: &mut TcpStream, mut read: Vec<u8>, length: usize) -> io::Result<Option<Bytes>> {
+    if length > BODY {
+        return Ok(None);
+    }
+    let mut buffer = [0; 4096];
+    while read.len() < length {
+        match stream.read(&mut buffer)? {
+            0 => return Ok(None),
+            count => read.extend_from_slice(&buffer[..count]),
+        }
+    }
+    read.truncate(length);
+    Ok(Some(read.into()))
 }
 
 fn head(response: &Response<Bytes>) -> Vec<u8> {

@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 /// The statuses of a job, each for a number of looks or for a time, and what it ends in.
 ///
-/// The clock of a job starts with the first look at it.
+/// The clock of a job starts with the first look at it, or with its creation where a request created
+/// it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -126,6 +127,11 @@ pub(crate) struct State {
 impl Journey {
     pub(crate) fn new(timeline: Timeline) -> Self {
         Self { timeline, step: 0, looks: 0, times: None }
+    }
+
+    /// One whose clock is running since then.
+    pub(crate) fn started(timeline: Timeline, created: SystemTime) -> Self {
+        Self { times: Some((created, created)), ..Self::new(timeline) }
     }
 
     /// One look at this time.

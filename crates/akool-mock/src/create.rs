@@ -1,0 +1,252 @@
+//! The creation of translations: what is asked for, what becomes of each language.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::Request;
+use serde_json::{Value, json};
+
+use crate::{
+    Machine, Timeline, answer,
+    machine::{Outcome, REMEMBERED, json as json_response, refused},
+    timeline::Journey,
+};
+
+/// A job that was created by a request, and what the request said.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CreatedJob {
+    /// The job's id.
+    pub id: String,
+    /// Its target language.
+    pub language: String,
+    /// When it was created.
+    pub at: SystemTime,
+    /// The whole request.
+    pub request: Value,
+}
+
+/// What becomes of a language that is asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Plan {
+    Create(Timeline),
+    Refuse(i64, String),
+}
+
+impl Machine {
+    /// Sets what jobs live through that a request creates, from their creation on. Unless set, they
+    /// queue for one look, are processed for two, and complete.
+    pub fn on_create(&mut self, timeline: Timeline) {
+        self.plan = timeline;
+    }
+
+    /// The same for one target language.
+    pub fn on_create_in(&mut self, language: impl Into<String>, timeline: Timeline) {
+        self.plans.insert(language.into(), Plan::Create(timeline));
+    }
+
+    /// Refuses a target language, with this code and message, while the others are created.
+    pub fn refuse_language(&mut self, language: impl Into<String>, code: i64, message: impl Into<String>) {
+        self.plans.insert(language.into(), Plan::Refuse(code, message.into()));
+    }
+
+    /// Leaves out the list of results from then on, as the service may: the answer has the first
+    /// job only.
+    pub fn omit_all_results(&mut self) {
+        self.omits_all_results = true;
+    }
+
+    /// The jobs that requests created, the last 10,000, oldest first.
+    pub fn created(&self) -> impl Iterator<Item = &CreatedJob> {
+        self.created.iter()
+    }
+
+    pub(crate) fn create_translation(
+        &mut self,
+        request: &Request<Bytes>,
+        now: SystemTime,
+        commit: bool,
+    ) -> Outcome {
+        if let Err((code, message)) = self.authorize(request.headers()) {
+            return refused(code, message);
+        }
+        let Ok(body) = serde_json::from_slice::<Value>(request.body()) else {
+            return refused(1003, "The body is no JSON");
+        };
+        if let Err(message) = valid(&body) {
+            return refused(1003, message);
+        }
+        if !commit {
+            // Turned away by a fault before anything was created.
+            return Outcome { summary: "nothing created".to_owned(), ..refused(1000, "OK") };
+        }
+        let languages: Vec<_> = body["language"].as_str().unwrap_or_default().split(',').collect();
+        let results: Vec<Value> =
+            languages.iter().map(|language| self.create_one(language, &body, now)).collect();
+
+        let Some(first) = results.iter().find(|result| result["code"] == 1000) else {
+            let (code, message) = (&results[0]["code"], &results[0]["msg"]);
+            let (code, message) = (code.as_i64().unwrap_or(1003), message.as_str().unwrap_or_default());
+            return refused(code, message);
+        };
+        let id = first["data"]["_id"].clone();
+        let mut answer = json!({
+            "code": 1000,
+            "msg": "OK",
+            "data": { "_id": id, "video_status": 1, "video": "" },
+        });
+        let created = results.iter().filter(|result| result["code"] == 1000).count();
+        if !self.omits_all_results {
+            answer["all_results"] = results.into();
+        }
+        Outcome {
+            response: json_response(&answer),
+            job: id.as_str().map(str::to_owned),
+            summary: format!("created {created} of {}", languages.len()),
+            complaint: None,
+        }
+    }
+
+    /// One language's result.
+    fn create_one(&mut self, language: &str, request: &Value, now: SystemTime) -> Value {
+        let kind = Kind::of(request["url"].as_str().unwrap_or_default());
+        let timeline = match self.plans.get(language) {
+            Some(Plan::Refuse(code, message)) => return answer::error(*code, message),
+            Some(Plan::Create(timeline)) => timeline.clone(),
+            None if self.furnished => kind.timeline(),
+            None => self.plan.clone(),
+        };
+        self.serial += 1;
+        let id = job_id(now, kind, &self.base_url, self.serial);
+        self.jobs.insert(id.clone(), Journey::started(timeline, now));
+        if self.created.len() == REMEMBERED {
+            self.created.pop_front();
+        }
+        self.created.push_back(CreatedJob {
+            id: id.clone(),
+            language: language.to_owned(),
+            at: now,
+            request: request.clone(),
+        });
+        json!({
+            "code": 1000,
+            "msg": "OK",
+            "data": { "_id": id, "language": language, "video_status": 1, "progress": 0 },
+        })
+    }
+
+    /// The journey of a job that an earlier sandbox created: its id says when, and how it goes.
+    pub(crate) fn revive(&self, id: &str) -> Option<Journey> {
+        let (created, kind) = self.furnished.then(|| read_id(id))??;
+        Some(Journey::started(kind.timeline(), created))
+    }
+}
+
+/// How a sandbox's job goes: by a word in the link to its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Completes = 0xa0,
+    Fails = 0xa1,
+    Stays = 0xa2,
+}
+
+impl Kind {
+    fn of(url: &str) -> Self {
+        let file = url.rsplit('/').next().unwrap_or_default();
+        match file {
+            _ if file.contains("fail") => Self::Fails,
+            _ if file.contains("stuck") => Self::Stays,
+            _ => Self::Completes,
+        }
+    }
+
+    fn timeline(self) -> Timeline {
+        let start = Timeline::new().queueing(Duration::from_millis(1500));
+        let processing = Duration::from_millis(3500);
+        match self {
+            Self::Completes => start.processing(processing).completed(),
+            Self::Fails => start
+                .processing(Duration::from_millis(1500))
+                .failed(1015, "the voice could not be separated from the background"),
+            Self::Stays => start.stuck(2),
+        }
+    }
+}
+
+/// 24 hexadecimal digits as the service's own: seconds, then what tells jobs apart.
+fn job_id(now: SystemTime, kind: Kind, base_url: &str, serial: u32) -> String {
+    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    // Two stand-ins have two ports.
+    let mut hasher = DefaultHasher::new();
+    base_url.hash(&mut hasher);
+    format!(
+        "{:08x}{:02x}{:08x}{:06x}",
+        seconds as u32,
+        kind as u8,
+        hasher.finish() as u32,
+        serial & 0xff_ffff
+    )
+}
+
+fn read_id(id: &str) -> Option<(SystemTime, Kind)> {
+    if id.len() != 24 || !id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return None;
+    }
+    let seconds = u32::from_str_radix(&id[..8], 16).ok()?;
+    let kind = match &id[8..10] {
+        "a0" => Kind::Completes,
+        "a1" => Kind::Fails,
+        "a2" => Kind::Stays,
+        _ => return None,
+    };
+    Some((SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into()), kind))
+}
+
+/// What the service would take, as far as the documents say.
+fn valid(body: &Value) -> Result<(), &'static str> {
+    let text = |name: &str| body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    if text("url").is_none() {
+        return Err("url is missing or empty");
+    }
+    let Some(languages) = text("language") else {
+        return Err("language is missing or empty");
+    };
+    if languages.split(',').any(|language| language.is_empty() || language.trim() != language) {
+        return Err("language has an empty part or a blank");
+    }
+    let within = |name: &str, most: u64| {
+        body.get(name).is_none_or(|value| value.as_u64().is_some_and(|number| number <= most))
+    };
+    if !within("speaker_num", 10) {
+        return Err("speaker_num is no number from 0 to 10");
+    }
+    if !within("caption_type", 4) {
+        return Err("caption_type is no number from 0 to 4");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_tells_when_it_was_made_and_how_it_goes() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        for (url, kind) in [
+            ("https://example.com/talk.mp4", Kind::Completes),
+            ("https://example.com/fail.mp4", Kind::Fails),
+            ("https://fail.example.com/stuck.mp4", Kind::Stays),
+        ] {
+            assert_eq!(Kind::of(url), kind);
+            let id = job_id(at, kind, "http://127.0.0.1:1", 7);
+            assert_eq!(read_id(&id), Some((at, kind)));
+        }
+        for other in ["", "64dd92c1f0b6684651e90e09", "6553f100a0", "é53f100a0000000000000007"] {
+            assert_eq!(read_id(other), None, "{other}");
+        }
+    }
+}
