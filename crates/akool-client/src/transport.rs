@@ -6,6 +6,7 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -26,17 +27,28 @@ pub struct Transport {
     credential: Arc<RwLock<Option<Credential>>>,
     body_limit: usize,
     recording: Option<Recording>,
+    timeout: Option<Duration>,
 }
 
 impl Transport {
     /// A transport with this credential, or with none for a stand-in that asks for none.
     pub fn new(credential: Option<Credential>) -> Self {
-        Self { credential: Arc::new(RwLock::new(credential)), body_limit: BODY_LIMIT, recording: None }
+        Self {
+            credential: Arc::new(RwLock::new(credential)),
+            body_limit: BODY_LIMIT,
+            recording: None,
+            timeout: None,
+        }
     }
 
     /// Replaces the credential, for all clones of this transport and their clients.
     pub fn set_credential(&self, credential: Credential) {
         *self.credential.write().unwrap_or_else(PoisonError::into_inner) = Some(credential);
+    }
+
+    /// Whether there is a credential.
+    pub fn has_credential(&self) -> bool {
+        self.credential.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// A text without the credential in it, for what a server sent back.
@@ -130,6 +142,13 @@ impl fmt::Debug for Credential {
 /// A key or token that cannot be sent. Says why, and never shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidCredential(&'static str);
+
+impl InvalidCredential {
+    /// What is wrong, as the end of a sentence whose subject is the credential.
+    pub fn why(&self) -> &'static str {
+        self.0
+    }
+}
 
 impl fmt::Display for InvalidCredential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -228,11 +247,22 @@ impl Client {
         client.inner.recording = Some(recording.clone());
         (client, recording)
     }
+
+    /// The same client, with this much time for each request in all, whatever its HTTP client has.
+    #[must_use]
+    pub fn timeout(&self, timeout: Duration) -> Self {
+        let mut client = self.clone();
+        client.inner.timeout = Some(timeout);
+        client
+    }
 }
 
 impl ClientHooks<Transport> for Client {
     /// Adds the credential, and removes what the generator adds on its own.
     async fn pre<E>(&self, request: &mut reqwest::Request, _: &OperationInfo) -> Result<(), Error<E>> {
+        if let Some(timeout) = self.inner.timeout {
+            *request.timeout_mut() = Some(timeout);
+        }
         let headers = request.headers_mut();
         headers.remove("api-version");
         let credential = self.inner.credential.read().unwrap_or_else(PoisonError::into_inner);

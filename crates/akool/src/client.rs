@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use akool_client::{Credential, Transport};
+use akool_client::{Credential, Secret, Transport};
 use reqwest::redirect;
 use url::{Host, Url};
 
@@ -10,6 +10,7 @@ use crate::{
     Job, JobId,
     pace::Pace,
     renewal::{CredentialSource, Renewal},
+    token::TokenSource,
 };
 
 /// The service's own address.
@@ -19,6 +20,8 @@ const USER_AGENT: &str = concat!("akool-rust/", env!("CARGO_PKG_VERSION"));
 pub(crate) const KEY_VARIABLE: &str = "AKOOL_API_KEY";
 pub(crate) const TOKEN_VARIABLE: &str = "AKOOL_TOKEN";
 pub(crate) const HOST_VARIABLE: &str = "AKOOL_API_HOST";
+pub(crate) const CLIENT_ID_VARIABLE: &str = "AKOOL_CLIENT_ID";
+pub(crate) const CLIENT_SECRET_VARIABLE: &str = "AKOOL_CLIENT_SECRET";
 
 /// A client of the service. Cheap to clone; clones share their connections.
 ///
@@ -39,6 +42,8 @@ pub struct Client {
     pub(crate) transport: Transport,
     pub(crate) renewal: Option<Arc<Renewal>>,
     pub(crate) pace: Arc<Pace>,
+    base_url: Arc<str>,
+    pub(crate) create_timeout: Duration,
 }
 
 impl Client {
@@ -50,11 +55,12 @@ impl Client {
         Self::builder().credential(credential).build()
     }
 
-    /// A client from the environment: the key in `AKOOL_API_KEY` or the token in `AKOOL_TOKEN`,
-    /// and, where it is set, the service's address in `AKOOL_API_HOST`.
+    /// A client from the environment: the key in `AKOOL_API_KEY`, or the token in `AKOOL_TOKEN`, or,
+    /// without either, tokens for `AKOOL_CLIENT_ID` and `AKOOL_CLIENT_SECRET`; and, where it is set,
+    /// the service's address in `AKOOL_API_HOST`.
     ///
     /// # Errors
-    /// When neither or both of key and token are set, or one of them cannot be sent.
+    /// When there is no credential, when both key and token are set, or one cannot be sent.
     pub fn from_env() -> Result<Self, ConfigError> {
         ClientBuilder::from_env()?.build()
     }
@@ -62,6 +68,11 @@ impl Client {
     /// Starts a client with other settings than the default ones.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
+    }
+
+    /// The service's address.
+    pub fn base_url(&self) -> &str {
+        &self.base_url
     }
 
     /// A job by its id: the `_id` that its creation answered. Asks nothing yet.
@@ -90,10 +101,13 @@ impl Client {
 pub struct ClientBuilder {
     credential: Option<Credential>,
     source: Option<Arc<Renewal>>,
+    /// A client id and its secret, to get tokens with.
+    client_credentials: Option<(String, Secret)>,
     base_url: String,
     http: reqwest::ClientBuilder,
     connect_timeout: Duration,
     look_timeout: Duration,
+    create_timeout: Duration,
     allow_plain_http: bool,
 }
 
@@ -102,10 +116,12 @@ impl Default for ClientBuilder {
         Self {
             credential: None,
             source: None,
+            client_credentials: None,
             base_url: PRODUCTION.to_owned(),
             http: reqwest::ClientBuilder::new(),
             connect_timeout: Duration::from_secs(10),
             look_timeout: Duration::from_secs(30),
+            create_timeout: Duration::from_secs(120),
             allow_plain_http: false,
         }
     }
@@ -124,7 +140,7 @@ impl ClientBuilder {
     /// Settings from the environment; see [`Client::from_env`]. An empty variable counts as unset.
     ///
     /// # Errors
-    /// When neither or both of key and token are set, or one of them cannot be sent.
+    /// When there is no credential, when both key and token are set, or one cannot be sent.
     pub fn from_env() -> Result<Self, ConfigError> {
         let credential = match (variable(KEY_VARIABLE)?, variable(TOKEN_VARIABLE)?) {
             (Some(key), None) => Credential::api_key(key)
@@ -132,7 +148,15 @@ impl ClientBuilder {
             (None, Some(token)) => Credential::bearer(token)
                 .map_err(|source| ConfigError::Credential { from: TOKEN_VARIABLE, source })?,
             (Some(_), Some(_)) => return Err(ConfigError::TwoCredentials),
-            (None, None) => return Err(ConfigError::NoCredential),
+            (None, None) => {
+                return match (variable(CLIENT_ID_VARIABLE)?, variable(CLIENT_SECRET_VARIABLE)?) {
+                    (Some(id), Some(secret)) => {
+                        Self::default().client_credentials(id, secret).base_url_from_env()
+                    }
+                    (None, None) => Err(ConfigError::NoCredential),
+                    _ => Err(ConfigError::HalfCredential),
+                };
+            }
         };
         Self::default().credential(credential).base_url_from_env()
     }
@@ -156,11 +180,27 @@ impl ClientBuilder {
     }
 
     /// Sets where a new credential comes from when the service refuses the present one. One
-    /// renewal is tried for a refused look, shared by all that are refused at the same time; where
-    /// the new one is refused too, the wait ends. Without [`credential`](Self::credential), the
-    /// first look asks the source.
+    /// renewal is tried for a refused call, shared by all that are refused at the same time; where
+    /// the new one is refused too, the call fails. Without [`credential`](Self::credential), the
+    /// first call asks the source.
     pub fn credential_source(mut self, source: impl CredentialSource + 'static) -> Self {
         self.source = Some(Arc::new(Renewal::new(Box::new(source))));
+        self
+    }
+
+    /// Sets a client id and its secret, for which bearer tokens are got when they are needed: the first
+    /// by the first call, another one when the service no longer takes the present one. All clones of
+    /// the client share it, and however many calls are refused at once, one new token is asked for.
+    ///
+    /// ```
+    /// # fn example() -> Result<(), akool::ConfigError> {
+    /// let client = akool::Client::builder().client_credentials("the id", "the secret").build()?;
+    /// # Ok(())
+    /// # }
+    /// # example().unwrap();
+    /// ```
+    pub fn client_credentials(mut self, id: impl Into<String>, secret: impl Into<Secret>) -> Self {
+        self.client_credentials = Some((id.into(), secret.into()));
         self
     }
 
@@ -193,6 +233,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets how long a request that creates may take in all (120 s unless set): to give up early on one
+    /// is not to know what became of it.
+    pub fn create_timeout(mut self, timeout: Duration) -> Self {
+        self.create_timeout = timeout;
+        self
+    }
+
     /// Allows a base URL with `http:` to another host than this one. The credential can then be
     /// read by whoever is on the way.
     pub fn allow_plain_http(mut self) -> Self {
@@ -206,8 +253,10 @@ impl ClientBuilder {
     /// Without a credential, with a base URL that cannot be one, and when the HTTP client cannot
     /// be built.
     pub fn build(self) -> Result<Client, ConfigError> {
-        if self.credential.is_none() && self.source.is_none() {
-            return Err(ConfigError::NoCredential);
+        match (&self.credential, &self.source, &self.client_credentials) {
+            (None, None, None) => return Err(ConfigError::NoCredential),
+            (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => return Err(ConfigError::TwoSources),
+            _ => {}
         }
         let base_url = base_url(&self.base_url, self.allow_plain_http)?;
         let mut http = self.http;
@@ -221,14 +270,25 @@ impl ClientBuilder {
             .connect_timeout(self.connect_timeout)
             .timeout(self.look_timeout)
             .user_agent(USER_AGENT)
+            // What creates must not be sent twice, and looks have a budget of their own.
+            .retry(reqwest::retry::never())
             .build()
             .map_err(ConfigError::Http)?;
+        let renewal = match self.client_credentials {
+            Some((id, secret)) => {
+                let tokens = TokenSource::new(&base_url, http.clone(), id, secret);
+                Some(Arc::new(Renewal::new(Box::new(tokens))))
+            }
+            None => self.source,
+        };
         let transport = Transport::new(self.credential);
         Ok(Client {
             api: akool_client::Client::new_with_client(&base_url, http, transport.clone()),
             transport,
-            renewal: self.source,
+            renewal,
             pace: Arc::default(),
+            base_url: base_url.into(),
+            create_timeout: self.create_timeout,
         })
     }
 }
@@ -289,8 +349,21 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 #[non_exhaustive]
 pub enum ConfigError {
     /// There is no key or token.
-    #[error("no credential: set {KEY_VARIABLE} to an API key, or {TOKEN_VARIABLE} to a bearer token")]
+    #[error(
+        "no credential: set {KEY_VARIABLE} to an API key, {TOKEN_VARIABLE} to a bearer token, or \
+         {CLIENT_ID_VARIABLE} and {CLIENT_SECRET_VARIABLE} to a client id and its secret"
+    )]
     NoCredential,
+    /// There is a client id without its secret, or a secret without its id.
+    #[error(
+        "half a credential: {CLIENT_ID_VARIABLE} and {CLIENT_SECRET_VARIABLE} go together; set both or neither"
+    )]
+    HalfCredential,
+    /// There are client credentials beside another credential or source of credentials.
+    #[error(
+        "two credentials: a client id and secret were set beside another credential; leave one of them out"
+    )]
+    TwoSources,
     /// There are both a key and a token.
     #[error(
         "two credentials: {KEY_VARIABLE} and {TOKEN_VARIABLE} are both set, and the service would \

@@ -41,6 +41,20 @@ pub(crate) fn lenient(job: &JobId, exchange: &Exchange) -> Result<Snapshot, Erro
 }
 
 fn read(job: &JobId, exchange: &Exchange) -> Result<Snapshot, Error> {
+    match envelope(exchange)?.remove("data") {
+        Some(Value::Object(data)) => job_data(job, data),
+        None => Err(undecodable("the answer has no `data`")),
+        Some(other) => Err(undecodable(&format!("`data` is {}", kind(&other)))),
+    }
+}
+
+/// The members of an answer whose code is success.
+pub(crate) fn opened(exchange: &Exchange) -> Result<Map<String, Value>, Error> {
+    envelope(exchange)
+        .map_err(|error| error.with_http(exchange.status.as_u16(), retry_after(&exchange.headers)))
+}
+
+fn envelope(exchange: &Exchange) -> Result<Map<String, Value>, Error> {
     if let Ending::TooLarge { limit } = exchange.ending
         && exchange.status.is_success()
     {
@@ -55,12 +69,8 @@ fn read(job: &JobId, exchange: &Exchange) -> Result<Snapshot, Error> {
             Err(Error::business(BusinessCode(code), message))
         }
         _ if !exchange.status.is_success() => Err(Error::http(exchange.status.as_u16(), &start())),
-        (Some(_), Ok(mut envelope)) => match envelope.get_mut("data").map(Value::take) {
-            Some(Value::Object(data)) => job_data(job, data),
-            None => Err(undecodable("the answer has no `data`")),
-            Some(other) => Err(undecodable(&format!("`data` is {}", kind(&other)))),
-        },
-        (None, Ok(_)) => Err(undecodable(&format!(
+        (Some(_), Ok(Value::Object(members))) => Ok(members),
+        (_, Ok(_)) => Err(undecodable(&format!(
             "the answer has no readable `code`; it starts with {}",
             quoted(&start())
         ))),
@@ -79,7 +89,7 @@ fn coding(headers: &HeaderMap) -> Option<String> {
 }
 
 /// JSON, also behind a byte-order mark, and with bytes that are no UTF-8 in its texts.
-fn parse(body: &[u8]) -> serde_json::Result<Value> {
+pub(crate) fn parse(body: &[u8]) -> serde_json::Result<Value> {
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
     serde_json::from_slice(body)
         .or_else(|error| serde_json::from_str(&String::from_utf8_lossy(body)).map_err(|_| error))
@@ -136,7 +146,7 @@ fn fits(field: &str, value: Value) -> bool {
 }
 
 /// A whole number, also as `3.0` or `"3"`.
-fn integer(value: &Value) -> Option<i64> {
+pub(crate) fn integer(value: &Value) -> Option<i64> {
     /// Up to here an `f64` holds every whole number.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match value {
@@ -164,7 +174,7 @@ fn quoted(text: &str) -> String {
     format!("`{}`", redact::excerpt(text.trim()))
 }
 
-fn undecodable(what: &str) -> Error {
+pub(crate) fn undecodable(what: &str) -> Error {
     Error::new(ErrorKind::Undecodable, what)
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{Instrument, debug_span};
 
 use crate::{
-    Client, Error, ErrorKind, Snapshot, decode,
+    Client, Error, Snapshot, decode,
     wait::{Updates, Wait},
 };
 
@@ -138,7 +138,7 @@ impl Job {
     pub(crate) async fn look(&self, attempt: u32) -> Result<Snapshot, Error> {
         let span = debug_span!("akool.look", job = %self.id, attempt);
         async {
-            let seen = self.request_renewing().await;
+            let seen = self.client.call(|| self.request()).await;
             let seen = seen.map_err(|error| error.scrubbed(&self.client.transport).about(&self.id));
             match &seen {
                 Ok(snapshot) => tracing::debug!(status = %snapshot.status(), "seen"),
@@ -148,22 +148,6 @@ impl Job {
         }
         .instrument(span)
         .await
-    }
-
-    /// One request; after a refusal of the credential, where there is a source of new ones, one more.
-    async fn request_renewing(&self) -> Result<Snapshot, Error> {
-        let Some(renewal) = &self.client.renewal else {
-            return self.request().await;
-        };
-        let generation = renewal.generation();
-        let refused = match self.request().await {
-            Err(error) if error.kind() == ErrorKind::CredentialsRefused => error,
-            other => return other,
-        };
-        match renewal.renew(generation, &self.client.transport).await {
-            Ok(()) => self.request().await,
-            Err(why) => Err(refused.and(&format!("; it could not be renewed: {why}"))),
-        }
     }
 
     async fn request(&self) -> Result<Snapshot, Error> {

@@ -38,10 +38,12 @@
 //! - `rustls` (default) or `native-tls`: without either, only `http` to this machine works.
 //! - `http2` (default): HTTP/2 where the service speaks it.
 //! - `download`: saving files to disk, in the module `download`.
+//! - `ledger`: a ledger in a file, in the module [`ledger`].
 //!
 //! The requests and types underneath are generated from the service's OpenAPI description, in the
 //! crate `akool-client`.
 
+mod call;
 mod client;
 mod code;
 mod decode;
@@ -49,6 +51,8 @@ mod decode;
 pub mod download;
 mod error;
 mod job;
+mod language;
+pub mod ledger;
 mod pace;
 mod policy;
 pub mod poller;
@@ -56,6 +60,8 @@ mod redact;
 mod renewal;
 mod snapshot;
 mod status;
+mod token;
+mod translate;
 mod wait;
 
 /// Inner doors for the fuzz targets in `fuzz/`.
@@ -97,13 +103,20 @@ pub mod fuzzing {
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-pub use akool_client::{Credential, InvalidCredential, types::VideoInfoResult};
+pub use akool_client::{
+    Credential, InvalidCredential, Secret,
+    types::{VideoInfoResult, VoiceStyle},
+};
 pub use client::{Client, ClientBuilder, ConfigError};
 pub use code::{BusinessCode, Retry};
 pub use error::{Error, ErrorKind};
 pub use job::{Job, JobId};
+pub use language::{Language, LanguageInfo};
 pub use policy::PollPolicy;
 pub use renewal::{CredentialSource, Renewed};
 pub use snapshot::{FileKind, RemoteFile, Snapshot, Translation};
 pub use status::Status;
+pub use translate::{
+    Captions, CreateError, CreatedJob, Creation, InvalidTranslation, MaybeCreated, Refusal, Translate,
+};
 pub use wait::{DEFAULT_DEADLINE, EarlyEnd, Event, Events, FailedJob, Updates, Wait, WaitError};

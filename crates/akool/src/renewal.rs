@@ -42,6 +42,9 @@ pub trait CredentialSource: Send + Sync {
 /// What a [`CredentialSource`] comes to.
 pub type Renewed = Result<Credential, Box<dyn std::error::Error + Send + Sync>>;
 
+/// Why there is no new credential.
+pub(crate) type Unrenewed = Box<dyn std::error::Error + Send + Sync>;
+
 /// A source, and which credential of it is in use.
 pub(crate) struct Renewal {
     source: Box<dyn CredentialSource>,
@@ -63,12 +66,12 @@ impl Renewal {
 
     /// Puts a newer credential to use than the one that was refused: fetches one, or waits for the
     /// one that another look is fetching.
-    pub(crate) async fn renew(&self, refused: u64, transport: &Transport) -> Result<(), String> {
+    pub(crate) async fn renew(&self, refused: u64, transport: &Transport) -> Result<(), Unrenewed> {
         let _fetching = self.fetching.lock().await;
         if self.generation() != refused {
             return Ok(());
         }
-        let credential = self.source.renew().await.map_err(|error| error.to_string())?;
+        let credential = self.source.renew().await?;
         transport.set_credential(credential);
         self.generation.fetch_add(1, Ordering::AcqRel);
         Ok(())
