@@ -1,7 +1,7 @@
-//! Every kind of trouble that the stand-in can make, and what a wait makes of it.
+//! Every kind of trouble that the stand-in can make, and what a wait and a creation make of it.
 //!
-//! [`expected`] is the table; its `match` is exhaustive, so that a new fault does not compile
-//! until somebody says what it comes to. `docs/trouble.md` is printed from it; to accept a
+//! [`expected`] and [`of_a_creation`] are the table; their `match`es are exhaustive, so that a new
+//! fault does not compile until somebody says what it comes to. `docs/trouble.md` is printed from it; to accept a
 //! change, run with `UPDATE_DOCS=1`.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use akool::{Client, Credential, ErrorKind, Event, PollPolicy, Status, WaitError};
+use akool::{Client, CreateError, Credential, ErrorKind, Event, PollPolicy, Status, WaitError};
 use akool_mock::{Fault, Looks, MockServer, Timeline, Times};
 use akool_tests::ID;
 use futures_util::{StreamExt, stream};
@@ -75,6 +75,60 @@ fn expected(fault: Fault) -> Expected {
     }
 }
 
+/// What a creation with a fault comes to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Made {
+    /// The ids were read.
+    Created,
+    /// Nothing was created, for certain.
+    NotCreated,
+    /// Nobody knows: the outcome is unknown.
+    Unknown,
+}
+
+/// The table's other half.
+fn of_a_creation(fault: Fault) -> Made {
+    match fault {
+        Fault::Refused | Fault::NameNotFound | Fault::TlsFails | Fault::ConnectHangs => Made::NotCreated,
+        Fault::NeverAnswers
+        | Fault::Trickle
+        | Fault::ClosedBeforeHeaders
+        | Fault::ResetBeforeHeaders
+        | Fault::ResetInHeaders
+        | Fault::ResetInBody
+        | Fault::TruncatedBody => Made::Unknown,
+        Fault::Http(408) => Made::Unknown,
+        Fault::Http(400..=499) => Made::NotCreated,
+        Fault::Http(_) => Made::Unknown,
+        Fault::RetryAfterSeconds
+        | Fault::RetryAfterDate
+        | Fault::RetryAfterAbsurd
+        | Fault::RetryAfterNegative => Made::NotCreated,
+        Fault::Redirect(303) => Made::Unknown,
+        Fault::Redirect(_) => Made::NotCreated,
+        Fault::Html
+        | Fault::TruncatedJson
+        | Fault::EmptyBody
+        | Fault::Utf16
+        | Fault::Compressed
+        | Fault::TooLarge => Made::Unknown,
+        Fault::Code(_) | Fault::Forgotten => Made::NotCreated,
+        Fault::WrongContentType | Fault::NotUtf8 => Made::Created,
+        // Each language's result stands beside `data`.
+        Fault::DataNull | Fault::DataMissing | Fault::DataString | Fault::DataArray => Made::Created,
+        Fault::StatusMissing
+        | Fault::StatusNull
+        | Fault::StatusNumber(_)
+        | Fault::StatusHuge
+        | Fault::StatusAsText
+        | Fault::StatusAsFraction
+        | Fault::StatusGoesBack
+        | Fault::NoVideo
+        | Fault::VideoIsNoUrl
+        | Fault::OtherTypes => Made::Created,
+    }
+}
+
 /// Words that the error's text must have: the cause, so that a reader knows what happened.
 fn cause(fault: Fault) -> String {
     match fault {
@@ -126,6 +180,7 @@ fn client_for(server: &MockServer, fault: Fault) -> Client {
         .credential(Credential::api_key(server.api_key()).unwrap())
         // Long for a machine that is busy, short for a test of a server that never answers.
         .look_timeout(Duration::from_millis(if hangs(fault) { 500 } else { 20_000 }))
+        .create_timeout(Duration::from_millis(if hangs(fault) { 500 } else { 20_000 }))
         .connect_timeout(Duration::from_millis(if fault == Fault::ConnectHangs { 200 } else { 10_000 }));
     let mut http = reqwest::Client::builder().no_proxy();
     if fault == Fault::NameNotFound {
@@ -249,6 +304,43 @@ async fn a_passing(fault: Fault) {
     }
 }
 
+/// A creation under a fault that does not go away: it is sent once, whatever comes of it.
+async fn a_creation_under(fault: Fault) {
+    let server = MockServer::start().await;
+    server.inject_into_creations(fault, Times::Always);
+    let translate = client_for(&server, fault).translate("https://example.com/talk.mp4").to(["es", "fr"]);
+    let sent = translate.send().await;
+    let requests = server.exchanges().len();
+    let made = match &sent {
+        Ok(_) => Made::Created,
+        Err(CreateError::NotCreated(_)) => Made::NotCreated,
+        Err(CreateError::MaybeCreated(_)) => Made::Unknown,
+        Err(other) => panic!("{fault:?}: {other}"),
+    };
+    assert_eq!(made, of_a_creation(fault), "{fault:?}: {sent:?}");
+    assert_eq!(requests, usize::from(!is_before_any_server(fault)), "{fault:?}: sent again");
+
+    let created = server.created();
+    match sent {
+        Ok(creation) => {
+            let ids: Vec<_> = creation.jobs().iter().map(|job| job.id.as_str().to_owned()).collect();
+            assert_eq!(ids, created.iter().map(|job| job.id.clone()).collect::<Vec<_>>(), "{fault:?}");
+        }
+        Err(error) if made == Made::NotCreated => {
+            assert!(created.is_empty(), "{fault:?}: paid for, and nobody was told");
+            assert!(!error.may_have_created());
+            assert!(error.to_string().starts_with("nothing was created: "), "{fault:?}: {error}");
+        }
+        Err(error) => {
+            assert_eq!(created.len(), 2, "{fault:?}");
+            assert!(error.may_have_created());
+            let text = error.to_string();
+            assert!(text.contains("the outcome is unknown"), "{fault:?}: {text}");
+            assert!(text.contains("may have been created and paid for"), "{fault:?}: {text}");
+        }
+    }
+}
+
 async fn some_at_once(cases: impl Iterator<Item = impl Future<Output = ()>>) {
     stream::iter(cases).for_each_concurrent(8, |case| case).await;
 }
@@ -266,6 +358,11 @@ async fn every_fault_that_passes_costs_nothing_but_a_look() {
             && !matches!(fault, Fault::RetryAfterSeconds | Fault::RetryAfterDate | Fault::RetryAfterAbsurd)
     });
     some_at_once(passing.map(a_passing)).await;
+}
+
+#[tokio::test]
+async fn a_creation_is_sent_once_under_every_fault() {
+    some_at_once(Fault::all().into_iter().map(a_creation_under)).await;
 }
 
 #[tokio::test]
@@ -302,12 +399,15 @@ async fn a_deadline_cuts_an_absurd_pause_short() {
 /// The table for people.
 fn printed() -> String {
     let mut text = String::from(
-        "# What a wait makes of trouble\n\n\
+        "# What is made of trouble\n\n\
          <!-- Printed by tests/faults.rs from its table; run it with UPDATE_DOCS=1 to accept a change. -->\n\n\
          Each row is a fault that the stand-in can make, and has a test over a real socket. *Forgiven* counts\n\
          against the failure budget (20 looks in a row unless set); a look that succeeds refills it. *Ends* ends\n\
          the wait at once; the job itself goes on.\n\n\
-         | trouble | what the wait does | what it is (`ErrorKind`) | what to do |\n|---|---|---|---|\n",
+         A creation is sent once, whatever happens. *Not created* is certain: the same request may be sent\n\
+         again. *Outcome unknown* is not: jobs may exist and be paid for, so nothing sends it again by itself.\n\n\
+         | trouble | what a wait does | what it is (`ErrorKind`) | what to do | what a creation comes to |\n\
+         |---|---|---|---|---|\n",
     );
     for fault in Fault::all() {
         let (does, kind) = match expected(fault) {
@@ -325,7 +425,12 @@ fn printed() -> String {
             },
             other => other.description(),
         };
-        writeln!(text, "| {what} | {does} | {name} | {advice} |").unwrap();
+        let made = match of_a_creation(fault) {
+            Made::Created => "created, the ids are read",
+            Made::NotCreated => "not created",
+            Made::Unknown => "**outcome unknown**",
+        };
+        writeln!(text, "| {what} | {does} | {name} | {advice} | {made} |").unwrap();
     }
     text
 }

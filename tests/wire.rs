@@ -61,6 +61,48 @@ async fn a_look_with_a_token_sends_no_key() {
 }
 
 #[tokio::test]
+async fn a_creation_sends_this_and_nothing_else() {
+    let server = MockServer::start().await;
+    client_of(&server).translate("https://example.com/talk.mp4").to(["es", "fr"]).send().await.unwrap();
+    // The body is in the snapshots of tests/creations.rs.
+    insta::assert_snapshot!(shown(&server.exchanges()[0]), @r#"
+    POST /api/open/v3/content/video/createbytranslate
+    accept: application/json
+    content-length: 57
+    content-type: application/json
+    host: [server]
+    user-agent: akool-rust/[version]
+    x-api-key: [key]
+    "#);
+}
+
+#[tokio::test]
+async fn languages_and_tokens_send_this_and_nothing_else() {
+    let server = MockServer::start().await;
+    let client = akool::Client::builder()
+        .client_credentials(server.client_id(), server.api_key())
+        .base_url(server.url())
+        .build()
+        .unwrap();
+    client.languages().await.unwrap();
+    let requests: Vec<_> = server.exchanges().iter().map(shown).collect();
+    insta::assert_snapshot!(requests.join("\n\n"), @r#"
+    POST /api/open/v3/getToken
+    accept: application/json
+    content-length: 71
+    content-type: application/json
+    host: [server]
+    user-agent: akool-rust/[version]
+
+    GET /api/open/v3/language/list
+    accept: application/json
+    authorization: Bearer [token]
+    host: [server]
+    user-agent: akool-rust/[version]
+    "#);
+}
+
+#[tokio::test]
 async fn ids_are_escaped_and_arrive_as_they_were() {
     let server = MockServer::start().await;
     let client = client_of(&server);

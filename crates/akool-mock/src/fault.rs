@@ -260,12 +260,12 @@ impl Fault {
     pub(crate) fn turns_away(self) -> bool {
         matches!(
             self,
-            Self::Http(400..=499)
+            Self::Http(400..=407 | 409..=499)
                 | Self::RetryAfterSeconds
                 | Self::RetryAfterDate
                 | Self::RetryAfterAbsurd
                 | Self::RetryAfterNegative
-                | Self::Redirect(_)
+                | Self::Redirect(301 | 302 | 307 | 308)
                 | Self::Code(_)
                 | Self::Forgotten
         )
