@@ -14,7 +14,7 @@ const VIDEO: &str = "https://example.com/talk.mp4";
 
 fn ledger() -> (tempfile::TempDir, Arc<LedgerFile>) {
     let folder = tempfile::tempdir().unwrap();
-    let ledger = LedgerFile::open(folder.path().join("ledger.jsonl")).unwrap();
+    let ledger = LedgerFile::at(folder.path().join("ledger.jsonl"));
     (folder, Arc::new(ledger))
 }
 

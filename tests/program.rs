@@ -16,10 +16,13 @@ const ID: &str = "64dd92c1f0b6684651e90e09";
 /// The program, without anything that this environment says of AKOOL or proxies.
 fn akool(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_akool"));
-    command.args(args).stdin(Stdio::null());
+    // No ledger: what is tested here creates nothing.
+    command.args(args).stdin(Stdio::null()).env("XDG_STATE_HOME", "/nonexistent");
     for variable in [
         "AKOOL_API_KEY",
         "AKOOL_TOKEN",
+        "AKOOL_CLIENT_ID",
+        "AKOOL_CLIENT_SECRET",
         "AKOOL_API_HOST",
         "RUST_LOG",
         "HTTP_PROXY",

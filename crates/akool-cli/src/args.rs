@@ -2,30 +2,44 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use akool::VoiceStyle;
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
 
-const EXIT_CODES: &str = "\
+const AFTER_HELP: &str = "\
+Examples:
+  akool translate https://example.com/talk.mp4 --to es,fr --download out
+  akool jobs
+  akool wait --pending --download out
+  akool --sandbox translate https://example.com/talk.mp4 --to es --download out
+
 Exit codes:
-  0    all jobs completed (`status`: all were read)
+  0    all is done (`status`: all were read; `--no-wait`: all were created)
   1    anything unexpected, such as an id that the service does not know
   2    wrong use or configuration
-  3    a job failed
-  4    the deadline passed; the job goes on
+  3    a job failed, or a language was refused
+  4    not completed yet, or the deadline passed; the job goes on
   5    the credentials were refused
   6    the service could not be reached, or kept failing
+  7    the outcome is unknown: a job may have been created and paid for
   130  interrupted; the jobs go on
-Of several endings, the first of 130, 2, 5, 6, 1, 3, 4 counts.
+Of several endings, the first of 130, 2, 7, 5, 6, 1, 3, 4 counts.
 
 Environment:
-  AKOOL_API_KEY    the API key
-  AKOOL_TOKEN      a bearer token, instead of the key
-  AKOOL_API_HOST   the service's address, instead of https://openapi.akool.com
-  RUST_LOG         what to log to stderr, such as akool=debug
-  NO_COLOR         no colours";
+  AKOOL_API_KEY        the API key
+  AKOOL_TOKEN          a bearer token, instead of the key
+  AKOOL_CLIENT_ID      a client id to get tokens with, where neither of these is set ...
+  AKOOL_CLIENT_SECRET  ... and its secret
+  AKOOL_API_HOST       the service's address, instead of https://openapi.akool.com
+  XDG_STATE_HOME       where the ledger of created jobs is, in akool/ [default: ~/.local/state]
+  RUST_LOG             what to log to stderr, such as akool=debug
+  NO_COLOR             no colours";
 
-/// Wait for AKOOL video translations and fetch their files.
+/// Translate videos with AKOOL: create, wait, fetch.
 #[derive(Debug, Parser)]
-#[command(name = "akool", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "akool", version, about, after_help = AFTER_HELP, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -52,6 +66,10 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
+    /// Print results and errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+
     /// Log each look to stderr; twice: with everything that the program does
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -59,24 +77,55 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Look at jobs once and say where they stand
-    #[command(after_help = "Example:\n  akool status 64dd92c1f0b6684651e90e09 --json")]
-    Status(Ids),
+    /// Create translations of a video, wait for them, and fetch their files
+    #[command(after_help = crate::translate::AFTER_HELP)]
+    Translate(Box<Translate>),
 
     /// Wait until jobs are completed, and fetch their files
     #[command(after_help = "\
 Examples:
   akool wait 64dd92c1f0b6684651e90e09 --download out
-  akool wait ID1 ID2 --timeout 30m
+  akool wait --pending --timeout 30m
   akool --sandbox wait 64dd92c1f0b6684651e90e09
 
 An early end does not end the jobs: run the same command again to pick them up.")]
     Wait(Wait),
 
+    /// Look at jobs once and say where they stand
+    #[command(after_help = "Example:\n  akool status 64dd92c1f0b6684651e90e09 --json")]
+    Status(Ids),
+
+    /// Fetch the files of completed jobs
+    #[command(after_help = "Example:\n  akool download 64dd92c1f0b6684651e90e09 --to out")]
+    Download(Download),
+
+    /// List the jobs that were created from here, and what is known of them
+    #[command(after_help = crate::jobs::AFTER_HELP)]
+    Jobs(Jobs),
+
+    /// List the languages that videos can be translated into
+    #[command(after_help = "Examples:\n  akool languages\n  akool languages chinese")]
+    Languages(Languages),
+
+    /// Say which credential is used, and whether it works, without showing it
+    Auth,
+
     /// Run the stand-in as a server, for programs of your own
     #[cfg(feature = "sandbox")]
     #[command(after_help = "Example:\n  akool sandbox --listen 127.0.0.1:4010")]
     Sandbox(Sandbox),
+
+    /// Print completions for a shell
+    #[command(after_help = "\
+Examples:
+  akool completions bash > ~/.local/share/bash-completion/completions/akool
+  akool completions zsh > ~/.zfunc/_akool
+  akool completions fish > ~/.config/fish/completions/akool.fish")]
+    Completions(Completions),
+
+    /// Write the man pages into a folder
+    #[command(after_help = "Example:\n  akool man ~/.local/share/man/man1")]
+    Man(Man),
 }
 
 #[derive(Debug, Args)]
@@ -88,9 +137,21 @@ pub(crate) struct Ids {
 
 #[derive(Debug, Args)]
 pub(crate) struct Wait {
-    #[command(flatten)]
-    pub(crate) jobs: Ids,
+    /// The jobs: the `_id` that their creation answered
+    #[arg(required_unless_present = "pending", value_name = "ID", value_parser = id)]
+    pub(crate) ids: Vec<String>,
 
+    /// Also wait for every job that was created from here and has not ended yet
+    #[arg(long)]
+    pub(crate) pending: bool,
+
+    #[command(flatten)]
+    pub(crate) follow: Follow,
+}
+
+/// How jobs are followed to their end.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Follow {
     /// How long to wait for the jobs, downloads not counted, such as 90s, 30m or 2h; `none`: as long
     /// as it takes
     #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = timeout)]
@@ -107,6 +168,145 @@ pub(crate) struct Wait {
     /// Save the video, its subtitles and the video without captions into this folder
     #[arg(long, value_name = "DIR")]
     pub(crate) download: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Translate {
+    /// Where the video is, for the service to fetch
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+
+    /// The target languages, joined by commas; `akool languages` lists them
+    #[arg(long, value_name = "LANGUAGES", required = true, value_delimiter = ',')]
+    pub(crate) to: Vec<String>,
+
+    /// The language that is spoken in the video [default: detected]
+    #[arg(long, value_name = "LANGUAGE")]
+    pub(crate) from: Option<String>,
+
+    /// Move lips to the new voice
+    #[arg(long)]
+    pub(crate) lipsync: bool,
+
+    /// How many people speak, up to 10 [default: detected]
+    #[arg(long, value_name = "N")]
+    pub(crate) speakers: Option<u8>,
+
+    /// Remove background music
+    #[arg(long)]
+    pub(crate) remove_music: bool,
+
+    /// Subtitles in the picture [default: none]
+    #[arg(long, value_name = "KIND")]
+    pub(crate) captions: Option<Captions>,
+
+    /// Where an SRT or ASS file with subtitles is, for the service to fetch
+    #[arg(long, value_name = "URL")]
+    pub(crate) caption_file: Option<String>,
+
+    /// Leave a word as it is
+    #[arg(long, value_name = "WORD")]
+    pub(crate) keep_word: Vec<String>,
+
+    /// Translate a word in this way
+    #[arg(long, value_name = "WORD=TRANSLATION", value_parser = pair)]
+    pub(crate) translate_word: Vec<(String, String)>,
+
+    /// Pronounce a word in this way
+    #[arg(long, value_name = "WORD=SOUND", value_parser = pair)]
+    pub(crate) pronounce_word: Vec<(String, String)>,
+
+    /// How the new voice speaks [default: professional]
+    #[arg(long, value_name = "STYLE", value_parser = style())]
+    pub(crate) style: Option<VoiceStyle>,
+
+    /// Which voice of the vendor's library speaks a language
+    #[arg(long, value_name = "LANGUAGE=VOICE", value_parser = pair)]
+    pub(crate) voice: Vec<(String, String)>,
+
+    /// Let the video's length change to fit the speech
+    #[arg(long)]
+    pub(crate) dynamic_duration: bool,
+
+    /// A link that the service calls when the jobs change
+    #[arg(long, value_name = "URL")]
+    pub(crate) webhook: Option<String>,
+
+    /// Create also what was created before: it is paid for once more
+    #[arg(long)]
+    pub(crate) again: bool,
+
+    /// Print the ids and wait for nothing
+    #[arg(long, conflicts_with_all = ["timeout", "interval", "max_failures", "download"])]
+    pub(crate) no_wait: bool,
+
+    #[command(flatten)]
+    pub(crate) follow: Follow,
+}
+
+/// `--captions`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Captions {
+    None,
+    Original,
+    Translated,
+    /// Original ones replaced by translated ones
+    Replaced,
+    /// Translated ones beside the original ones
+    Added,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Download {
+    #[command(flatten)]
+    pub(crate) jobs: Ids,
+
+    /// Save the files into this folder
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) to: PathBuf,
+
+    /// Fetch also files that are there already
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Jobs {
+    /// Only what has not ended yet
+    #[arg(long)]
+    pub(crate) pending: bool,
+
+    /// Also requests of which nothing came, and what was forgotten
+    #[arg(long, conflicts_with = "pending")]
+    pub(crate) all: bool,
+
+    /// Look at every job that has not ended yet
+    #[arg(long)]
+    pub(crate) refresh: bool,
+
+    /// Take a request off the list, by its entry or by one of its jobs, once you know what became of it
+    #[arg(long, value_name = "ENTRY|ID", conflicts_with_all = ["pending", "all", "refresh"])]
+    pub(crate) forget: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Languages {
+    /// Only those with this text in their code or name
+    #[arg(value_name = "TEXT")]
+    pub(crate) filter: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// The folder
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
 }
 
 #[cfg(feature = "sandbox")]
@@ -140,6 +340,22 @@ fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 90s, 30m or 2h"))
 }
 
+/// `A=B`, both not empty.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((left, right)) if !left.trim().is_empty() && !right.trim().is_empty() => {
+            Ok((left.trim().to_owned(), right.trim().to_owned()))
+        }
+        _ => Err("write it as LEFT=RIGHT".to_owned()),
+    }
+}
+
+/// The styles of the description, with a list of them where another one is given.
+fn style() -> impl TypedValueParser<Value = VoiceStyle> {
+    let names = akool::Translate::STYLES.map(|style| PossibleValue::new(style.to_string()));
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<VoiceStyle>())
+}
+
 fn id(text: &str) -> Result<String, String> {
     let id = text.trim();
     if id.is_empty() {
@@ -163,7 +379,7 @@ mod tests {
     fn the_default_timeout_is_the_librarys() {
         let cli = Cli::parse_from(["akool", "wait", "x"]);
         let Command::Wait(wait) = cli.command else { panic!() };
-        assert_eq!(wait.timeout, Timeout(Some(akool::DEFAULT_DEADLINE)));
-        assert_eq!(wait.max_failures, akool::PollPolicy::default().failure_budget());
+        assert_eq!(wait.follow.timeout, Timeout(Some(akool::DEFAULT_DEADLINE)));
+        assert_eq!(wait.follow.max_failures, akool::PollPolicy::default().failure_budget());
     }
 }

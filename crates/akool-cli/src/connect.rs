@@ -9,6 +9,8 @@ use crate::args::Global;
 /// A client, and what must live as long as it is used.
 pub(crate) struct Connection {
     pub(crate) client: Client,
+    /// Which credential is used, without showing it.
+    pub(crate) credential: String,
     #[cfg(feature = "sandbox")]
     pub(crate) sandbox: Option<akool_mock::MockServer>,
 }
@@ -30,15 +32,25 @@ pub(crate) async fn connect(global: &Global) -> Result<Connection, WrongUse> {
     if global.sandbox {
         return sandbox().await;
     }
-    let client = builder(global)?.build().map_err(explain)?;
+    let (builder, credential) = builder(global)?;
+    let client = builder.build().map_err(explain)?;
     Ok(Connection {
         client,
+        credential,
         #[cfg(feature = "sandbox")]
         sandbox: None,
     })
 }
 
-fn builder(global: &Global) -> Result<ClientBuilder, WrongUse> {
+/// The settings, and which credential is among them.
+fn builder(global: &Global) -> Result<(ClientBuilder, String), WrongUse> {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let credential = match &global.api_key_file {
+        Some(file) => format!("API key from {}", file.display()),
+        None if set("AKOOL_API_KEY") => "API key from AKOOL_API_KEY".to_owned(),
+        None if set("AKOOL_TOKEN") => "bearer token from AKOOL_TOKEN".to_owned(),
+        None => "bearer tokens for AKOOL_CLIENT_ID and AKOOL_CLIENT_SECRET".to_owned(),
+    };
     let mut builder = match &global.api_key_file {
         None => ClientBuilder::from_env().map_err(explain)?,
         Some(file) => {
@@ -56,7 +68,7 @@ fn builder(global: &Global) -> Result<ClientBuilder, WrongUse> {
     if let Some(url) = &global.base_url {
         builder = builder.base_url(url);
     }
-    Ok(builder)
+    Ok((builder, credential))
 }
 
 fn key_from(file: &Path) -> Result<Credential, WrongUse> {
@@ -99,5 +111,5 @@ async fn sandbox() -> Result<Connection, WrongUse> {
     server.furnish();
     let credential = Credential::api_key(server.api_key()).map_err(explain)?;
     let client = Client::builder().credential(credential).base_url(server.url()).build().map_err(explain)?;
-    Ok(Connection { client, sandbox: Some(server) })
+    Ok(Connection { client, credential: "the sandbox's own key".to_owned(), sandbox: Some(server) })
 }

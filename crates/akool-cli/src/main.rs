@@ -1,13 +1,23 @@
 //! The program `akool`: options, messages and exit codes around the library of the same name.
 
 mod args;
+mod auth;
 mod connect;
+mod download;
+mod follow;
+mod jobs;
+mod languages;
+mod ledger;
 mod outcome;
 mod report;
 mod resume;
 #[cfg(feature = "sandbox")]
 mod sandbox;
+mod shell;
 mod status;
+mod table;
+mod text;
+mod translate;
 mod wait;
 
 use std::process::ExitCode;
@@ -22,10 +32,15 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_understood(&error),
+    };
     log(cli.global.verbose);
-    let moving = matches!(cli.command, Command::Wait(_));
-    let report = Report::new(cli.global.json, moving, resume::Resume::new(&cli));
+    let ids_only = matches!(&cli.command, Command::Translate(options) if options.no_wait);
+    let moving = matches!(cli.command, Command::Wait(_) | Command::Translate(_) | Command::Download(_));
+    let report =
+        Report::new(&cli.global, moving && !ids_only, resume::Resume::new(&cli)).with_ids_only(ids_only);
     let mut outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             let outcome = runtime.block_on(run(&cli, &report));
@@ -34,7 +49,7 @@ fn main() -> ExitCode {
             outcome
         }
         Err(error) => {
-            report.error(None, format_args!("cannot start: {error}"));
+            report.error(None, "start", format_args!("cannot start: {error}"));
             Outcome::Unexpected
         }
     };
@@ -46,28 +61,56 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: &Cli, report: &Report) -> Outcome {
-    #[cfg(feature = "sandbox")]
-    if let Command::Sandbox(options) = &cli.command {
-        return sandbox::run(options, report, cli.global.json).await;
+    // What needs no service.
+    match &cli.command {
+        #[cfg(feature = "sandbox")]
+        Command::Sandbox(options) => return sandbox::run(options, report, cli.global.json).await,
+        Command::Completions(options) => return shell::completions(options, report),
+        Command::Man(options) => return shell::man(options, report),
+        _ => {}
     }
     let connection = match connect::connect(&cli.global).await {
         Ok(connection) => connection,
         Err(wrong) => {
-            report.error(None, wrong);
+            report.error(None, "wrong_use", wrong);
             return Outcome::WrongUse;
         }
     };
     let outcome = match &cli.command {
-        Command::Status(options) => status::run(options, &connection, report).await,
+        Command::Translate(options) => translate::run(options, &connection, report).await,
         Command::Wait(options) => wait::run(options, &connection, report).await,
+        Command::Status(options) => status::run(options, &connection, report).await,
+        Command::Download(options) => download::run(options, &connection, report).await,
+        Command::Jobs(options) => jobs::run(options, &connection, report).await,
+        Command::Languages(options) => languages::run(options, &connection, report).await,
+        Command::Auth => auth::run(&connection, report).await,
+        // Done above.
         #[cfg(feature = "sandbox")]
         Command::Sandbox(_) => Outcome::WrongUse,
+        Command::Completions(_) | Command::Man(_) => Outcome::WrongUse,
     };
     #[cfg(feature = "sandbox")]
-    if connection.is_sandbox() && outcome == Outcome::Unexpected {
+    if connection.is_sandbox()
+        && outcome == Outcome::Unexpected
+        && matches!(cli.command, Command::Wait(_) | Command::Status(_) | Command::Download(_))
+    {
         sandbox::list_jobs(report);
     }
     outcome
+}
+
+/// Wrong use that the parser found, or help. Programs get an object too.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
+        let message = error.render().to_string();
+        let message = message.lines().next().unwrap_or_default();
+        let message = message.strip_prefix("error: ").unwrap_or(message);
+        let object = serde_json::json!({ "event": "error", "kind": "wrong_use", "message": message });
+        // What a reader that is gone misses, nobody else does.
+        let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{object}\n"));
+    }
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { Outcome::WrongUse.exit_code() } else { 0 })
 }
 
 /// Colours on a terminal that can show them, unless `NO_COLOR` says otherwise.

@@ -1,6 +1,6 @@
 //! How a run ended, and the exit code that tells it.
 
-use akool::{Error, ErrorKind, WaitError, download::DownloadError};
+use akool::{CreateError, Error, ErrorKind, WaitError, download::DownloadError};
 
 /// How a run, or one job of it, ended. The greater one counts where there are several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,6 +11,7 @@ pub(crate) enum Outcome {
     Unexpected,
     Unreachable,
     CredentialsRefused,
+    Unknown,
     WrongUse,
     Interrupted,
 }
@@ -26,6 +27,7 @@ impl Outcome {
             Self::DeadlinePassed => 4,
             Self::CredentialsRefused => 5,
             Self::Unreachable => 6,
+            Self::Unknown => 7,
             Self::Interrupted => 130,
         }
     }
@@ -48,6 +50,18 @@ impl From<&WaitError> for Outcome {
             WaitError::DeadlinePassed(_) => Self::DeadlinePassed,
             WaitError::FailuresExhausted(_) => Self::Unreachable,
             WaitError::Rejected(end) => end.last_error.as_ref().map_or(Self::Unexpected, Self::from),
+            _ => Self::Unexpected,
+        }
+    }
+}
+
+impl From<&CreateError> for Outcome {
+    fn from(error: &CreateError) -> Self {
+        match error {
+            CreateError::Invalid(_) => Self::WrongUse,
+            CreateError::NotCreated(error) => Self::from(error),
+            CreateError::AllRefused(_) => Self::JobFailed,
+            CreateError::MaybeCreated(_) => Self::Unknown,
             _ => Self::Unexpected,
         }
     }
@@ -77,9 +91,10 @@ mod tests {
             Outcome::DeadlinePassed,
             Outcome::Unexpected,
             Outcome::CredentialsRefused,
+            Outcome::Unknown,
         ];
         all.sort();
         all.reverse();
-        assert_eq!(all.map(Outcome::exit_code), [130, 2, 5, 6, 1, 3, 4, 0]);
+        assert_eq!(all.map(Outcome::exit_code), [130, 2, 7, 5, 6, 1, 3, 4, 0]);
     }
 }

@@ -2,7 +2,7 @@
 
 use akool::JobId;
 
-use crate::args::{Cli, Command, Timeout, Wait};
+use crate::args::{Cli, Command, Follow, Timeout};
 
 /// The options of a wait, as they were given.
 pub(crate) struct Resume {
@@ -10,17 +10,18 @@ pub(crate) struct Resume {
 }
 
 impl Resume {
-    /// `None` where there is nothing to go on with: no wait, or one in a sandbox that ends with the
-    /// program.
+    /// `None` where there is nothing to go on with: no wait.
     pub(crate) fn new(cli: &Cli) -> Option<Self> {
-        let Command::Wait(wait) = &cli.command else {
-            return None;
+        let follow = match &cli.command {
+            Command::Wait(wait) => &wait.follow,
+            Command::Translate(translate) => &translate.follow,
+            _ => return None,
         };
+        let mut options = String::new();
         #[cfg(feature = "sandbox")]
         if cli.global.sandbox {
-            return None;
+            options += " --sandbox";
         }
-        let mut options = String::new();
         let mut add = |name: &str, value: &str| options += &format!(" {name} {}", quoted(value));
         if let Some(url) = &cli.global.base_url {
             add("--base-url", url);
@@ -28,7 +29,7 @@ impl Resume {
         if let Some(file) = &cli.global.api_key_file {
             add("--api-key-file", &file.display().to_string());
         }
-        let Wait { jobs: _, timeout, interval, max_failures, download } = wait;
+        let Follow { timeout, interval, max_failures, download } = follow;
         if *timeout != Timeout(Some(akool::DEFAULT_DEADLINE)) {
             let text = timeout.0.map_or_else(|| "none".to_owned(), duration);
             add("--timeout", &text);
@@ -125,8 +126,9 @@ mod tests {
 
     #[cfg(feature = "sandbox")]
     #[test]
-    fn a_sandbox_that_is_gone_is_not_gone_on_with() {
-        assert_eq!(command(&["--sandbox", "wait", "a"], "a"), None);
+    fn a_translation_is_gone_on_with_by_waiting_for_its_jobs() {
+        let args = ["--sandbox", "translate", "https://a.example/v.mp4", "--to", "es", "--download", "out"];
+        assert_eq!(command(&args, "a").unwrap(), "akool wait --sandbox --download out a");
         assert_eq!(command(&["status", "a"], "a"), None);
     }
 }

@@ -14,6 +14,7 @@ pub(crate) async fn run(options: &Sandbox, report: &Report, json: bool) -> Outco
             let address = options.listen;
             report.error(
                 None,
+                "wrong_use",
                 format_args!("cannot listen on {address}: {error}; choose another with --listen"),
             );
             return Outcome::WrongUse;

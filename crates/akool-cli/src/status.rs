@@ -20,7 +20,7 @@ pub(crate) async fn run(options: &Ids, connection: &Connection, report: &Report)
         match look {
             Ok(snapshot) => report.status(&snapshot),
             Err(error) => {
-                report.error(Some(&id), &error);
+                report.error(Some(&id), error.kind().name(), &error);
                 outcome = outcome.max(Outcome::from(&error));
             }
         }

@@ -92,6 +92,27 @@ impl ErrorKind {
         }
     }
 
+    /// The kind in lower-case words joined by underscores, such as `rate_limited`: for logs and
+    /// programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Interrupted => "interrupted",
+            Self::RateLimited => "rate_limited",
+            Self::Unavailable => "unavailable",
+            Self::UnknownCode => "unknown_code",
+            Self::Undecodable => "undecodable",
+            Self::TooLarge => "too_large",
+            Self::MissingVideo => "missing_video",
+            Self::CredentialsRefused => "credentials_refused",
+            Self::UnknownJob => "unknown_job",
+            Self::Redirected => "redirected",
+            Self::WrongAddress => "wrong_address",
+            Self::Rejected => "rejected",
+        }
+    }
+
     /// What to do about it, in one sentence.
     pub fn advice(self) -> &'static str {
         match self {

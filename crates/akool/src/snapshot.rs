@@ -250,6 +250,17 @@ pub enum FileKind {
 }
 
 impl FileKind {
+    /// The kind in lower-case words joined by underscores, such as `original_subtitles`: for logs and
+    /// programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Video => "video",
+            Self::OriginalSubtitles => "original_subtitles",
+            Self::TranslatedSubtitles => "translated_subtitles",
+            Self::VideoWithoutCaptions => "video_without_captions",
+        }
+    }
+
     /// The name of this kind of file of that job; see [`RemoteFile::file_name`].
     pub fn file_name(self, job: &JobId) -> String {
         let suffix = match self {

@@ -30,7 +30,7 @@ const VERSION: u32 = 1;
 /// use std::sync::Arc;
 /// use akool::ledger::LedgerFile;
 ///
-/// let ledger = Arc::new(LedgerFile::open("state/ledger.jsonl")?);
+/// let ledger = Arc::new(LedgerFile::at("state/ledger.jsonl"));
 /// client.translate("https://example.com/talk.mp4").to(["es"]).ledger(ledger.clone()).send().await?;
 /// for entry in ledger.read()?.entries {
 ///     println!("{}: {:?}", entry.id, entry.outcome);
@@ -173,23 +173,10 @@ enum What {
 }
 
 impl LedgerFile {
-    /// A ledger in this file. Makes its folder, for this user only; the file comes with the first
-    /// entry.
-    ///
-    /// # Errors
-    /// When the folder cannot be made.
-    pub fn open(path: impl Into<PathBuf>) -> Result<Self, LedgerError> {
-        let path: Arc<Path> = path.into().into();
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            let mut builder = fs::DirBuilder::new();
-            builder.recursive(true);
-            #[cfg(unix)]
-            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-            builder.create(folder).map_err(|error| {
-                LedgerError::io(format!("cannot make the folder {} for the ledger", folder.display()), error)
-            })?;
-        }
-        Ok(Self { path })
+    /// A ledger in this file. The file comes with the first entry, and its folder where that is
+    /// missing, both for this user only.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into().into() }
     }
 
     /// Where it is.
@@ -216,6 +203,9 @@ impl LedgerFile {
     /// # Errors
     /// When it cannot be read or written.
     pub fn note(&self, job: &JobId, status: Status) -> Result<(), LedgerError> {
+        if !self.path.exists() {
+            return Ok(());
+        }
         self.append(|contents| {
             let mut jobs = contents.entries.iter().flat_map(Entry::jobs);
             let known = jobs.find(|known| known.id == *job)?;
@@ -231,6 +221,9 @@ impl LedgerFile {
     /// When it cannot be read or written.
     pub fn forget(&self, entry: &EntryId) -> Result<bool, LedgerError> {
         let mut found = false;
+        if !self.path.exists() {
+            return Ok(found);
+        }
         self.append(|contents| {
             let known = contents.entries.iter().find(|known| known.id == *entry)?;
             found = true;
@@ -289,6 +282,9 @@ impl LedgerFile {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let is_new = !self.path.exists();
+        if is_new {
+            self.make_folder()?;
+        }
         let mut file = options.open(&*self.path).map_err(|error| self.error("open", error))?;
         file.lock().map_err(|error| self.error("lock", error))?;
         let contents = self.contents(&mut file)?;
@@ -312,6 +308,19 @@ impl LedgerFile {
             self.sync_folder();
         }
         Ok(())
+    }
+
+    fn make_folder(&self) -> Result<(), LedgerError> {
+        let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
+            return Ok(());
+        };
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(folder).map_err(|error| {
+            LedgerError::io(format!("cannot make the folder {} for the ledger", folder.display()), error)
+        })
     }
 
     fn ends_with_a_line(&self, file: &mut File) -> Result<bool, LedgerError> {
@@ -490,7 +499,7 @@ mod tests {
 
     fn ledger() -> (tempfile::TempDir, LedgerFile) {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = LedgerFile::open(folder.path().join("state/akool/ledger.jsonl")).unwrap();
+        let ledger = LedgerFile::at(folder.path().join("state/akool/ledger.jsonl"));
         (folder, ledger)
     }
 

@@ -137,6 +137,26 @@ impl Client {
 }
 
 impl Translate {
+    /// Every style of the description.
+    pub const STYLES: [VoiceStyle; 16] = [
+        VoiceStyle::Affectionate,
+        VoiceStyle::Angry,
+        VoiceStyle::Calm,
+        VoiceStyle::Cheerful,
+        VoiceStyle::Depressed,
+        VoiceStyle::Disgruntled,
+        VoiceStyle::Embarrassed,
+        VoiceStyle::Empathetic,
+        VoiceStyle::Excited,
+        VoiceStyle::Fearful,
+        VoiceStyle::Friendly,
+        VoiceStyle::Unfriendly,
+        VoiceStyle::Sad,
+        VoiceStyle::Serious,
+        VoiceStyle::Relaxed,
+        VoiceStyle::Professional,
+    ];
+
     /// Adds target languages: one job comes of each.
     pub fn to<L: Into<Language>>(mut self, languages: impl IntoIterator<Item = L>) -> Self {
         self.languages.extend(languages.into_iter().map(Into::into));

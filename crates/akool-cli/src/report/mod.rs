@@ -1,5 +1,7 @@
 //! What is told, and how: JSON lines, plain lines, or lines on a terminal that move.
 
+mod creation;
+
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
@@ -8,15 +10,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use akool::{Error, JobId, Snapshot, Status, Translation, WaitError, download};
+use akool::{Error, JobId, Language, Snapshot, Status, Translation, WaitError, download};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::resume::Resume;
+use crate::{
+    args::Global,
+    resume::Resume,
+    text::{describe, links, reason, short, size},
+};
 
 /// Where everything that a run has to say goes through.
 pub(crate) struct Report {
     json: bool,
+    /// Results and errors only.
+    quiet: bool,
+    /// Of created jobs, nothing but their ids goes to stdout.
+    ids_only: bool,
+    /// The language of a job, where it is known.
+    labels: RefCell<BTreeMap<JobId, Language>>,
     /// How an unfinished wait is picked up again.
     resume: Option<Resume>,
     /// On a terminal: a line that moves for each job.
@@ -38,6 +50,11 @@ struct Object<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a JobId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    language: Option<Language>,
+    /// What kind of error it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status_code: Option<i64>,
@@ -54,7 +71,14 @@ struct Object<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    /// Whether the file was there already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<bool>,
 }
 
 impl<'a> Object<'a> {
@@ -89,15 +113,25 @@ impl<'a> Object<'a> {
 
 impl Report {
     /// Lines that move where `moving` is wanted and stderr is a terminal.
-    pub(crate) fn new(json: bool, moving: bool, resume: Option<Resume>) -> Self {
-        let on_terminal = moving && !json && io::stderr().is_terminal() && io::stdout().is_terminal();
+    pub(crate) fn new(global: &Global, moving: bool, resume: Option<Resume>) -> Self {
+        let (json, quiet) = (global.json, global.quiet);
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let terminal = io::stderr().is_terminal() && io::stdout().is_terminal() && !dumb;
+        let on_terminal = moving && !json && !quiet && terminal;
         Self {
             json,
+            quiet,
+            ids_only: false,
+            labels: RefCell::default(),
             resume,
             screen: on_terminal.then(|| Screen { lines: MultiProgress::new(), jobs: RefCell::default() }),
             started: Instant::now(),
             broken: Cell::new(None),
         }
+    }
+
+    pub(crate) fn with_ids_only(self, ids_only: bool) -> Self {
+        Self { ids_only, ..self }
     }
 
     /// Why stdout could not be written to, where that is worth telling: a reader that has seen
@@ -115,6 +149,25 @@ impl Report {
         }
     }
 
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Says which language a job translates into: from now on it is told with the job.
+    pub(crate) fn label(&self, id: &JobId, language: Option<&Language>) {
+        if let Some(language) = language {
+            self.labels.borrow_mut().insert(id.clone(), language.clone());
+        }
+    }
+
+    /// A job's name in a line: with its language, where that is known.
+    pub(crate) fn name(&self, id: &JobId) -> String {
+        match self.labels.borrow().get(id) {
+            Some(language) => format!("{id}  {language}"),
+            None => id.to_string(),
+        }
+    }
+
     /// A job's state at one look of `akool status`.
     pub(crate) fn status(&self, snapshot: &Snapshot) {
         if self.json {
@@ -123,7 +176,7 @@ impl Report {
                 Status::Failed => "failed",
                 _ => "update",
             };
-            return self.object(&Object::of(event, snapshot));
+            return self.object(&self.of(event, snapshot));
         }
         let mut text = format!("{}  {}", snapshot.id(), describe(snapshot));
         match snapshot.status() {
@@ -143,43 +196,55 @@ impl Report {
 
     /// What in an answer is not as described, once for each job.
     pub(crate) fn oddity(&self, id: &JobId, oddity: impl Display) {
-        self.note(format_args!("{id}  {oddity} is not as described; the wait goes on"));
+        if !self.quiet {
+            self.note(format_args!("{}  {oddity} is not as described; the wait goes on", self.name(id)));
+        }
     }
 
     /// A look that told something new.
     pub(crate) fn update(&self, snapshot: &Snapshot) {
-        if self.json {
-            self.object(&Object::of("update", snapshot));
+        if self.quiet {
+        } else if self.json {
+            self.object(&self.of("update", snapshot));
         } else if let Some(bar) = self.bar(snapshot.id()) {
             bar.set_message(describe(snapshot));
         } else {
-            self.line(format!("{}  {}", snapshot.id(), describe(snapshot)));
+            self.line(format!("{}  {}", self.name(snapshot.id()), describe(snapshot)));
         }
     }
 
     /// A look that failed, and is forgiven.
     pub(crate) fn trouble(&self, error: &Error, failures: u32, budget: u32, next: Duration) {
-        let id = error.job().map_or_else(String::new, ToString::to_string);
+        if self.quiet {
+            return;
+        }
+        let id = error.job().map_or_else(String::new, |id| self.name(id));
         let (cause, advice, next) = (error.cause(), error.kind().advice(), short(next));
         self.note(format_args!(
             "{id}  {cause}\n  failure {failures} of {budget} in a row, looking again in {next}; {advice}"
         ));
     }
 
-    pub(crate) fn completed(&self, translation: &Translation, downloading: bool) {
+    /// A job that is completed. `waited`: it was not yet when it was first looked at.
+    pub(crate) fn completed(&self, translation: &Translation, waited: bool, downloading: bool) {
         let snapshot = translation.snapshot();
         if self.json {
-            return self.object(&Object::of("completed", snapshot));
+            return self.object(&self.of("completed", snapshot));
         }
-        let text = format!("{}  completed after {}", snapshot.id(), short(self.started.elapsed()));
-        if downloading {
-            match self.bar(snapshot.id()) {
-                Some(bar) => bar.set_message("completed, fetching files"),
-                None => self.line(text),
-            }
-        } else {
+        if !downloading {
             self.close(snapshot.id());
-            self.line(text + &links(snapshot));
+            self.line(self.end(snapshot.id(), waited) + &links(snapshot));
+        } else if let Some(bar) = self.bar(snapshot.id()) {
+            bar.set_message("completed, fetching files");
+        }
+    }
+
+    fn end(&self, id: &JobId, waited: bool) -> String {
+        let name = self.name(id);
+        if waited {
+            format!("{name}  completed after {}", short(self.started.elapsed()))
+        } else {
+            format!("{name}  completed")
         }
     }
 
@@ -194,28 +259,34 @@ impl Report {
     }
 
     /// A file that was saved, told at once to programs.
-    pub(crate) fn saved(&self, id: &JobId, file: &download::Saved) {
+    pub(crate) fn saved(&self, id: &JobId, kind: akool::FileKind, file: &download::Saved) {
         if self.json {
-            let path = Some(file.path.display().to_string());
-            self.object(&Object { event: "downloaded", id: Some(id), path, ..Object::default() });
+            self.object(&Object {
+                event: "downloaded",
+                id: Some(id),
+                language: self.language(id),
+                file: Some(kind.name()),
+                path: Some(file.path.display().to_string()),
+                bytes: Some(file.bytes),
+                kept: Some(file.kept),
+                ..Object::default()
+            });
         }
     }
 
     /// All files of a job that were saved, in one piece for people.
-    pub(crate) fn downloaded(&self, id: &JobId, saved: &[(akool::FileKind, download::Saved)]) {
+    pub(crate) fn downloaded(&self, id: &JobId, waited: bool, saved: &[(akool::FileKind, download::Saved)]) {
         if self.json {
             return;
         }
-        let moving = self.screen.is_some();
         self.close(id);
-        if moving {
-            self.line(format!("{id}  completed after {}", short(self.started.elapsed())));
-        }
+        let mut text = self.end(id, waited);
         for (kind, file) in saved {
             let kept = if file.kept { ", was there" } else { "" };
             let (path, size) = (file.path.display(), size(file.bytes));
-            self.line(format!("  {:<24}{path} ({size}{kept})", kind.to_string()));
+            text += &format!("\n  {:<24}{path} ({size}{kept})", kind.to_string());
         }
+        self.line(text);
     }
 
     /// A wait that ended without a translation.
@@ -224,7 +295,7 @@ impl Report {
         if !self.json {
             return match error {
                 WaitError::Failed(job) => {
-                    self.line(format!("{}  failed: {}", error.job(), reason(&job.snapshot)));
+                    self.line(format!("{}  failed: {}", self.name(error.job()), reason(&job.snapshot)));
                 }
                 _ => self.note(self.early(error)),
             };
@@ -235,10 +306,16 @@ impl Report {
             _ => "error",
         };
         let object = match error.last_snapshot() {
-            Some(snapshot) => Object::of(event, snapshot),
+            Some(snapshot) => self.of(event, snapshot),
             None => Object { event, id: Some(error.job()), ..Object::default() },
         };
-        self.object(&object.message(error));
+        let trouble = match error {
+            WaitError::DeadlinePassed(end) | WaitError::FailuresExhausted(end) | WaitError::Rejected(end) => {
+                end.last_error.as_ref().map(|trouble| trouble.kind().name())
+            }
+            _ => None,
+        };
+        self.object(&Object { kind: trouble, ..object }.message(error));
         self.note(self.early(error));
     }
 
@@ -251,7 +328,7 @@ impl Report {
             fetching |= completed;
             if self.json {
                 let object = match snapshot {
-                    Some(snapshot) => Object::of("gave_up", snapshot),
+                    Some(snapshot) => self.of("gave_up", snapshot),
                     None => Object { event: "gave_up", id: Some(id), ..Object::default() },
                 };
                 self.object(&object.message(if completed {
@@ -310,12 +387,12 @@ impl Report {
     }
 
     /// Anything else that went wrong with one job, or with all.
-    pub(crate) fn error(&self, id: Option<&JobId>, error: impl Display) {
+    pub(crate) fn error(&self, id: Option<&JobId>, kind: &str, error: impl Display) {
         if let Some(id) = id {
             self.close(id);
         }
         if self.json {
-            let object = Object { event: "error", id, ..Object::default() };
+            let object = Object { event: "error", id, kind: Some(kind), ..Object::default() };
             self.object(&object.message(&error));
         }
         self.note(format_args!("error: {error}"));
@@ -349,12 +426,20 @@ impl Report {
         }
     }
 
+    fn of<'a>(&self, event: &'static str, snapshot: &'a Snapshot) -> Object<'a> {
+        Object { language: self.language(snapshot.id()), ..Object::of(event, snapshot) }
+    }
+
+    fn language(&self, id: &JobId) -> Option<Language> {
+        self.labels.borrow().get(id).cloned()
+    }
+
     /// The moving line of a job, made where it is missing.
     fn bar(&self, id: &JobId) -> Option<ProgressBar> {
         let screen = self.screen.as_ref()?;
         let mut jobs = screen.jobs.borrow_mut();
         let bar = jobs.entry(id.clone()).or_insert_with(|| {
-            let bar = screen.lines.add(ProgressBar::new_spinner().with_prefix(id.to_string()));
+            let bar = screen.lines.add(ProgressBar::new_spinner().with_prefix(self.name(id)));
             if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}  {wide_msg} {elapsed}") {
                 bar.set_style(style);
             }
@@ -371,44 +456,4 @@ impl Report {
             bar.finish_and_clear();
         }
     }
-}
-
-fn describe(snapshot: &Snapshot) -> String {
-    match (snapshot.status(), snapshot.progress()) {
-        (Status::Processing, Some(percent)) => format!("processing, {percent} %"),
-        (status, _) => status.to_string(),
-    }
-}
-
-fn reason(snapshot: &Snapshot) -> String {
-    // A reason is the service's text: no control character of it reaches the terminal.
-    let reason = snapshot.error_reason().map(|reason| reason.replace(char::is_control, " "));
-    match (reason, snapshot.error_code()) {
-        (Some(reason), Some(code)) => format!("{reason} (error code {code})"),
-        (Some(reason), None) => reason,
-        (None, Some(code)) => format!("error code {code}"),
-        (None, None) => "the service gives no reason".to_owned(),
-    }
-}
-
-/// The files of a completed job, one a line.
-fn links(snapshot: &Snapshot) -> String {
-    let files = Translation::from_snapshot(snapshot.clone()).map(|translation| translation.files());
-    let lines = files.into_iter().flatten();
-    lines.map(|file| format!("\n  {:<24}{}", file.kind.to_string(), file.url)).collect()
-}
-
-/// A duration for people: `0.5s`, `12s`, `3m 5s`, `1h 2m`.
-fn short(duration: Duration) -> String {
-    let secs = duration.as_secs();
-    match (secs / 3600, secs / 60 % 60, secs % 60) {
-        (0, 0, _) if duration < Duration::from_secs(10) => format!("{:.1}s", duration.as_secs_f64()),
-        (0, 0, s) => format!("{s}s"),
-        (0, m, s) => format!("{m}m {s}s"),
-        (h, m, _) => format!("{h}h {m}m"),
-    }
-}
-
-fn size(bytes: u64) -> String {
-    indicatif::DecimalBytes(bytes).to_string()
 }

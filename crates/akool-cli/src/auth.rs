@@ -1,0 +1,35 @@
+//! `akool auth`: which credential is used, and whether it works.
+
+use serde_json::json;
+
+use crate::{connect::Connection, outcome::Outcome, report::Report};
+
+pub(crate) async fn run(connection: &Connection, report: &Report) -> Outcome {
+    let (credential, base_url) = (&connection.credential, connection.client.base_url());
+    // Costs nothing, changes nothing, and needs a credential.
+    let asked = connection.client.languages().await;
+    let (works, outcome) = match &asked {
+        Ok(_) => (Some(true), Outcome::Done),
+        Err(error) => match Outcome::from(error) {
+            Outcome::CredentialsRefused => (Some(false), Outcome::CredentialsRefused),
+            other => (None, other),
+        },
+    };
+    if report.is_json() {
+        report.object(&json!({
+            "event": "auth", "credential": credential, "base_url": base_url, "works": works,
+        }));
+    } else {
+        report.line(format_args!("credential  {credential}"));
+        report.line(format_args!("service     {base_url}"));
+        report.line(match works {
+            Some(true) => "works       yes",
+            Some(false) => "works       no, it was refused",
+            None => "works       not known",
+        });
+    }
+    if let Err(error) = asked {
+        report.error(None, error.kind().name(), &error);
+    }
+    outcome
+}

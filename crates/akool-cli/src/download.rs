@@ -1,0 +1,74 @@
+//! `akool download`: the files of jobs that are completed.
+
+use std::collections::BTreeSet;
+
+use akool::{ErrorKind, JobId, Status, Translation};
+
+use crate::{
+    args::Download,
+    connect::Connection,
+    follow::{Fetch, downloader, interruption},
+    outcome::Outcome,
+    report::Report,
+};
+
+pub(crate) async fn run(options: &Download, connection: &Connection, report: &Report) -> Outcome {
+    let downloader = match downloader(&options.to, "--to") {
+        Ok(downloader) => downloader,
+        Err(wrong) => {
+            report.error(None, "wrong_use", wrong);
+            return Outcome::WrongUse;
+        }
+    };
+    let fetch = Fetch { downloader: &downloader, folder: &options.to, report, overwrite: options.overwrite };
+    let ids: BTreeSet<_> = options.jobs.ids.iter().map(|id| JobId::from(id.as_str())).collect();
+    let all = async {
+        let mut outcome = Outcome::Done;
+        for id in ids {
+            let job = connection.client.job(&id);
+            report.start(&id);
+            let snapshot = match job.get().await {
+                Ok(snapshot) => snapshot,
+                Err(error) => {
+                    report.error(Some(&id), error.kind().name(), &error);
+                    outcome = outcome.max(Outcome::from(&error));
+                    continue;
+                }
+            };
+            let status = snapshot.status();
+            let ended = match Translation::from_snapshot(snapshot.clone()) {
+                Some(translation) => fetch.all(&job, &translation, false).await,
+                None if status == Status::Failed => {
+                    report.status(&snapshot);
+                    Outcome::JobFailed
+                }
+                None if status == Status::Completed => {
+                    let kind = ErrorKind::MissingVideo;
+                    let advice = kind.advice();
+                    report.error(
+                        Some(&id),
+                        kind.name(),
+                        format_args!("job {id} is completed without a usable link; {advice}"),
+                    );
+                    Outcome::Unreachable
+                }
+                None => {
+                    let text = format!(
+                        "job {id} is not completed yet: {status}; `akool wait --download` waits for it"
+                    );
+                    report.error(Some(&id), "not_completed", text);
+                    Outcome::DeadlinePassed
+                }
+            };
+            outcome = outcome.max(ended);
+        }
+        outcome
+    };
+    tokio::select! {
+        outcome = all => outcome,
+        () = interruption() => {
+            report.note("interrupted; files that are not whole were removed");
+            Outcome::Interrupted
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Following jobs to their end, each on its own, and fetching their files: what `akool wait` and
+//! `akool translate` have in common.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet},
+    future::IntoFuture,
+    path::Path,
+    time::Duration,
+};
+
+use akool::{
+    Client, Event, Job, JobId, PollPolicy, Snapshot, Status, Translation, download::Downloader,
+    ledger::LedgerFile,
+};
+use futures_util::{StreamExt, future::join_all};
+
+use crate::{args, connect::Connection, outcome::Outcome, report::Report};
+
+/// How often a sandbox is looked at unless told otherwise: its jobs take seconds.
+const SANDBOX_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What all jobs of a run share.
+pub(crate) struct Follow<'a> {
+    options: &'a args::Follow,
+    client: &'a Client,
+    report: &'a Report,
+    /// Told where the jobs stand, as far as it has them.
+    ledger: Option<LedgerFile>,
+    ledger_failed: Cell<bool>,
+    policy: PollPolicy,
+    downloads: Option<(Downloader, &'a Path)>,
+    /// The jobs whose end was not told yet, as last seen.
+    open: RefCell<BTreeMap<JobId, Option<Snapshot>>>,
+}
+
+impl<'a> Follow<'a> {
+    /// Finds out before anything is asked for, and not after it, that nothing can be saved.
+    pub(crate) fn prepare(
+        options: &'a args::Follow,
+        connection: &'a Connection,
+        report: &'a Report,
+        ledger: Option<LedgerFile>,
+    ) -> Result<Self, String> {
+        let interval = options.interval.or(connection.is_sandbox().then_some(SANDBOX_INTERVAL));
+        let policy = interval
+            .map_or_else(PollPolicy::default, PollPolicy::fixed)
+            .with_failure_budget(options.max_failures);
+        let downloads = match &options.download {
+            None => None,
+            Some(folder) => Some((downloader(folder, "--download")?, folder.as_path())),
+        };
+        Ok(Self {
+            options,
+            client: &connection.client,
+            report,
+            ledger,
+            ledger_failed: Cell::new(false),
+            policy,
+            downloads,
+            open: RefCell::default(),
+        })
+    }
+
+    /// All of these to their end, or until the program is interrupted.
+    pub(crate) async fn run(&self, ids: BTreeSet<JobId>) -> Outcome {
+        *self.open.borrow_mut() = ids.iter().map(|id| (id.clone(), None)).collect();
+        let follow_all = join_all(ids.iter().map(|id| self.follow(self.client.job(id))));
+        tokio::select! {
+            outcomes = follow_all => outcomes.into_iter().max().unwrap_or(Outcome::Done),
+            () = interruption() => {
+                self.report.interrupted(&self.open.borrow());
+                Outcome::Interrupted
+            }
+        }
+    }
+
+    /// One job to its end. One job's end does not stop the others.
+    async fn follow(&self, job: Job) -> Outcome {
+        let wait = job.wait().policy(self.policy);
+        let wait = match self.options.timeout.0 {
+            Some(deadline) => wait.deadline(deadline),
+            None => wait.without_deadline(),
+        };
+        self.report.start(job.id());
+        let mut events = wait.events();
+        let mut outcome = Outcome::Unexpected;
+        let mut odd = BTreeSet::new();
+        let mut noted = None;
+        let mut waited = false;
+        while let Some(event) = events.next().await {
+            match event {
+                Event::Looked { snapshot, changed, .. } => {
+                    waited = true;
+                    if changed {
+                        self.report.update(&snapshot);
+                    }
+                    self.note(&mut noted, &snapshot);
+                    self.tell_oddities(&snapshot, &mut odd);
+                    self.open.borrow_mut().insert(job.id().clone(), Some(snapshot));
+                }
+                Event::Trouble { error, failures, budget, next_look_in } => {
+                    self.report.trouble(&error, failures, budget, next_look_in);
+                }
+                Event::Ended(Ok(translation)) => {
+                    self.note(&mut noted, translation.snapshot());
+                    self.tell_oddities(translation.snapshot(), &mut odd);
+                    outcome = self.completed(&job, &translation, waited).await;
+                }
+                Event::Ended(Err(error)) => {
+                    if let Some(snapshot) = error.last_snapshot() {
+                        self.note(&mut noted, snapshot);
+                    }
+                    self.report.ended(&error);
+                    outcome = Outcome::from(&error);
+                }
+                _ => {}
+            }
+        }
+        self.open.borrow_mut().remove(job.id());
+        outcome
+    }
+
+    /// Tells the ledger where a job stands, where that is new.
+    fn note(&self, noted: &mut Option<Status>, snapshot: &Snapshot) {
+        let Some(ledger) = self.ledger.as_ref().filter(|_| *noted != Some(snapshot.status())) else {
+            return;
+        };
+        *noted = Some(snapshot.status());
+        if let Err(error) = ledger.note(snapshot.id(), snapshot.status())
+            && !self.ledger_failed.replace(true)
+        {
+            // The wait matters more, and `akool jobs --refresh` finds it out again.
+            self.report.note(format_args!("warning: {error}"));
+        }
+    }
+
+    /// Says once for each job what in its answers is not as described.
+    fn tell_oddities(&self, snapshot: &Snapshot, told: &mut BTreeSet<String>) {
+        let unknown = matches!(snapshot.status(), Status::Unknown(_));
+        let status = unknown.then(|| format!("the status {}", i64::from(snapshot.status())));
+        let fields = snapshot.dropped().iter().map(|pointer| format!("the field {pointer}"));
+        for oddity in status.into_iter().chain(fields) {
+            if told.insert(oddity.clone()) {
+                self.report.oddity(snapshot.id(), oddity);
+            }
+        }
+    }
+
+    async fn completed(&self, job: &Job, translation: &Translation, waited: bool) -> Outcome {
+        self.report.completed(translation, waited, self.downloads.is_some());
+        let seen = Some(translation.snapshot().clone());
+        self.open.borrow_mut().insert(translation.id().clone(), seen);
+        match &self.downloads {
+            None => Outcome::Done,
+            Some((downloader, folder)) => {
+                let fetch = Fetch { downloader, folder, report: self.report, overwrite: false };
+                fetch.all(job, translation, waited).await
+            }
+        }
+    }
+}
+
+/// A downloader into a folder that can be written to.
+pub(crate) fn downloader(folder: &Path, option: &str) -> Result<Downloader, String> {
+    let shown = folder.display();
+    // Written to and not only looked at: permissions alone do not tell. The file has no name where
+    // the system allows that, so that nothing is left of it, whatever happens.
+    let made = std::fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder));
+    made.map(drop)
+        .map_err(|error| format!("cannot write into {shown}: {error}; choose another folder for {option}"))?;
+    Downloader::new().map_err(|error| error.to_string())
+}
+
+/// How files are fetched.
+pub(crate) struct Fetch<'a> {
+    pub(crate) downloader: &'a Downloader,
+    pub(crate) folder: &'a Path,
+    pub(crate) report: &'a Report,
+    /// Also what is there already.
+    pub(crate) overwrite: bool,
+}
+
+impl Fetch<'_> {
+    /// All files of a completed job. `waited`: it was not completed when it was first looked at.
+    pub(crate) async fn all(&self, job: &Job, translation: &Translation, waited: bool) -> Outcome {
+        let Self { downloader, folder, report, overwrite } = *self;
+        let id = translation.id();
+        let saves = translation.files().into_iter().map(async |file| {
+            let kind = file.kind;
+            let (sender, mut progress) = tokio::sync::watch::channel(None);
+            let mut save = downloader.save(&file, folder).renew_link_from(job).on_progress(move |now| {
+                let _ = sender.send(Some(now));
+            });
+            if overwrite {
+                save = save.overwrite();
+            }
+            let mut save = save.into_future();
+            loop {
+                tokio::select! {
+                    saved = &mut save => {
+                        if let Ok(file) = &saved {
+                            report.saved(id, kind, file);
+                        }
+                        return (kind, saved);
+                    }
+                    Ok(()) = progress.changed() => {
+                        if let Some(now) = *progress.borrow_and_update() {
+                            report.progress(id, kind, now);
+                        }
+                    }
+                }
+            }
+        });
+        let mut outcome = Outcome::Done;
+        let mut saved = Vec::new();
+        for (kind, result) in join_all(saves).await {
+            match result {
+                Ok(file) => saved.push((kind, file)),
+                Err(error) => {
+                    outcome = outcome.max(Outcome::from(&error));
+                    report.error(Some(id), "download", &error);
+                }
+            }
+        }
+        report.downloaded(id, waited, &saved);
+        outcome
+    }
+}
+
+/// Ctrl-C, or a request to end.
+pub(crate) async fn interruption() {
+    #[cfg(unix)]
+    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        return;
+    }
+    if tokio::signal::ctrl_c().await.is_err() {
+        // Without a handler there is no interruption to wait for: the system ends the process.
+        std::future::pending::<()>().await;
+    }
+}

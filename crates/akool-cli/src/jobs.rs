@@ -1,0 +1,162 @@
+//! `akool jobs`: what the ledger has.
+
+use std::time::SystemTime;
+
+use akool::{JobId, ledger::LedgerFile};
+use futures_util::{StreamExt, stream};
+use serde_json::json;
+
+use crate::{
+    args::Jobs,
+    connect::Connection,
+    ledger::{self, Row, State},
+    outcome::Outcome,
+    report::Report,
+    table::Table,
+    text::{ago, without_query},
+};
+
+pub(crate) const AFTER_HELP: &str = "\
+Examples:
+  akool jobs
+  akool jobs --pending --refresh
+  akool jobs --forget t4f20a31
+
+\"outcome unknown\": the request may have reached the service before the program or the connection
+ended. Look for the job in the service's console. If it is there, `akool wait ID` waits for it; then,
+or if it is not there, `akool jobs --forget ENTRY` takes the entry off the list, and the work can be
+asked for again.";
+
+/// How many jobs are looked at at once.
+const AT_ONCE: usize = 8;
+
+pub(crate) async fn run(options: &Jobs, connection: &Connection, report: &Report) -> Outcome {
+    let ledger = match ledger::file(connection) {
+        Ok(ledger) => ledger,
+        Err(error) => {
+            report.error(None, "ledger", error);
+            return Outcome::WrongUse;
+        }
+    };
+    match list(options, connection, report, &ledger).await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            report.error(None, "ledger", error);
+            Outcome::Unexpected
+        }
+    }
+}
+
+async fn list(
+    options: &Jobs,
+    connection: &Connection,
+    report: &Report,
+    ledger: &LedgerFile,
+) -> Result<Outcome, akool::ledger::LedgerError> {
+    let mut rows = ledger::rows(ledger, connection)?;
+    if let Some(name) = &options.forget {
+        let named = |row: &&Row| {
+            row.entry.as_str() == name || row.job.as_ref().is_some_and(|job| job.as_str() == name)
+        };
+        let Some(row) = rows.iter().find(named) else {
+            report.error(
+                None,
+                "no_match",
+                format_args!("the ledger has no {name}; `akool jobs --all` lists what it has"),
+            );
+            return Ok(Outcome::Unexpected);
+        };
+        ledger.forget(&row.entry)?;
+        report.line(format_args!("{} is off the list", row.entry));
+        return Ok(Outcome::Done);
+    }
+    let mut outcome = Outcome::Done;
+    if options.refresh {
+        outcome = refresh(&rows, connection, report, ledger).await?;
+        rows = ledger::rows(ledger, connection)?;
+    }
+    rows.retain(|row| options.all || if options.pending { row.is_pending() } else { row.is_of_interest() });
+    if report.is_json() {
+        for row in &rows {
+            report.object(&object(row));
+        }
+        return Ok(outcome);
+    }
+    if rows.is_empty() {
+        report.note("no jobs; `akool translate` creates them");
+        return Ok(outcome);
+    }
+    let mut table = Table::new(["ID", "LANGUAGE", "STATUS", "ASKED", "SOURCE"]).that_cuts(4);
+    for row in &rows {
+        table.row([
+            row.job.as_ref().map_or_else(|| row.entry.to_string(), JobId::to_string),
+            row.language.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string),
+            state(row),
+            ago(row.at),
+            without_query(&row.url),
+        ]);
+    }
+    report.line(table);
+    if rows.iter().any(|row| matches!(row.state, State::Unknown { .. })) {
+        report.note("outcome unknown: see `akool jobs --help`");
+    }
+    Ok(outcome)
+}
+
+/// Looks at every job that has not ended yet.
+async fn refresh(
+    rows: &[Row],
+    connection: &Connection,
+    report: &Report,
+    ledger: &LedgerFile,
+) -> Result<Outcome, akool::ledger::LedgerError> {
+    let jobs = rows.iter().filter(|row| row.is_pending()).filter_map(|row| row.job.as_ref());
+    let looks = stream::iter(jobs).map(async |id| connection.client.job(id).get().await);
+    let mut looks = std::pin::pin!(looks.buffer_unordered(AT_ONCE));
+    let mut outcome = Outcome::Done;
+    while let Some(look) = looks.next().await {
+        match look {
+            Ok(snapshot) => ledger.note(snapshot.id(), snapshot.status())?,
+            Err(error) => {
+                report.error(error.job(), error.kind().name(), &error);
+                outcome = outcome.max(Outcome::from(&error));
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+fn state(row: &Row) -> String {
+    match &row.state {
+        _ if row.forgotten => "forgotten".to_owned(),
+        State::Job(Some(status)) => status.to_string(),
+        State::Job(None) => "created".to_owned(),
+        State::Unknown { .. } => "outcome unknown".to_owned(),
+        State::InFlight => "being created".to_owned(),
+        State::Refused(code) => format!("refused ({})", code.0),
+        State::NotCreated { .. } => "not created".to_owned(),
+    }
+}
+
+pub(crate) fn object(row: &Row) -> serde_json::Value {
+    let time = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
+    let (status, why) = match &row.state {
+        State::Job(status) => (status.map_or("created", akool::Status::name), None),
+        State::Unknown { why } => ("outcome_unknown", why.clone()),
+        State::InFlight => ("being_created", None),
+        State::Refused(code) => ("refused", Some(code.to_string())),
+        State::NotCreated { why } => ("not_created", Some(why.clone())),
+    };
+    json!({
+        "event": "job",
+        "id": row.job,
+        "entry": row.entry,
+        "language": row.language,
+        "status": status,
+        "message": why,
+        "source": without_query(&row.url),
+        "asked_at": time(row.at),
+        "seen_at": row.seen.map(time),
+        "forgotten": row.forgotten,
+    })
+}

@@ -1,0 +1,151 @@
+//! What is told of creations.
+
+use akool::{CreateError, CreatedJob, JobId, Language, Refusal, ledger::KnownWork};
+use serde_json::json;
+
+use super::Report;
+use crate::{
+    ledger::{Row, State},
+    text::ago,
+};
+
+impl Report {
+    /// A job that was created. Its id goes to stdout whatever happens next.
+    pub(crate) fn created(&self, id: &JobId, language: Option<&Language>) {
+        if self.json {
+            return self.object(&json!({ "event": "created", "id": id, "language": language }));
+        }
+        if self.ids_only {
+            self.line(id);
+        } else {
+            self.line(format_args!("{}  created", self.name(id)));
+        }
+    }
+
+    /// A language that was refused.
+    pub(crate) fn refused(&self, refusal: &Refusal) {
+        if self.json {
+            self.object(&json!({
+                "event": "refused",
+                "language": refusal.language,
+                "code": refusal.code,
+                "message": refusal.to_string(),
+            }));
+        }
+        self.note(format_args!("refused: {refusal}"));
+    }
+
+    /// Work that the ledger has already.
+    pub(crate) fn already_there(&self, work: &KnownWork) {
+        let when = ago(work.at);
+        if self.json {
+            let time = humantime::format_rfc3339_seconds(work.at).to_string();
+            let event = if work.job.is_some() { "already_there" } else { "outcome_unknown" };
+            self.object(&json!({
+                "event": event,
+                "id": work.job,
+                "entry": work.entry,
+                "language": work.language,
+                "status": work.status.map(akool::Status::name),
+                "asked_at": time,
+            }));
+        }
+        match &work.job {
+            Some(id) => {
+                if self.ids_only && !self.json {
+                    self.line(id);
+                }
+                self.note(format_args!(
+                    "{id}  {}  is there already, asked for {when} (--again pays for it once more)",
+                    work.language
+                ));
+            }
+            None => self.note(format_args!(
+                "error: {}: it was asked for {when}, and its outcome is unknown; it was not asked for again.{}",
+                work.language,
+                what_to_do(work.entry.as_str())
+            )),
+        }
+    }
+
+    /// Languages of which the answer said nothing clear, beside the jobs that it named.
+    pub(crate) fn unclear(&self, languages: &[Language], jobs: &[CreatedJob]) {
+        let codes: Vec<_> = languages.iter().map(Language::code).collect();
+        let codes = codes.join(", ");
+        let text = match jobs.iter().find(|job| job.language.is_none()) {
+            Some(job) => format!(
+                "the answer has one job ({}) for {codes} and does not say which it is; look for the others in \
+                 the service's console",
+                job.id
+            ),
+            None => format!(
+                "the answer says nothing of {codes}: they may have been created and paid for; look for them in \
+                 the service's console"
+            ),
+        };
+        if self.json {
+            self.object(&json!({ "event": "outcome_unknown", "languages": languages, "message": text }));
+        }
+        self.note(format_args!("error: {text}"));
+    }
+
+    /// An entry of the ledger of which nobody knows what became.
+    pub(crate) fn unknown(&self, row: &Row) {
+        if self.json {
+            self.object(&crate::jobs::object(row));
+        }
+        let why = match &row.state {
+            State::Unknown { why: Some(why) } => format!(" ({why})"),
+            _ => String::new(),
+        };
+        let language = row.language.as_ref().map_or("?", Language::code);
+        self.note(format_args!(
+            "{}  {language}  asked for {}, outcome unknown{why}.{}",
+            row.entry,
+            ago(row.at),
+            what_to_do(row.entry.as_str())
+        ));
+    }
+
+    /// A creation that was left before its answer came.
+    pub(crate) fn left_unknown(&self) {
+        let text = "left before the answer came: jobs may have been created and paid for; `akool jobs` has the request";
+        if self.json {
+            self.object(&json!({ "event": "outcome_unknown", "message": text }));
+        }
+        self.note(format_args!("error: {text}"));
+    }
+
+    /// A request of which nothing came, or of which nobody knows.
+    pub(crate) fn not_created(&self, error: &CreateError) {
+        let kind = match error {
+            CreateError::MaybeCreated(_) => "outcome_unknown",
+            CreateError::AllRefused(refused) => {
+                return refused.iter().for_each(|refusal| self.refused(refusal));
+            }
+            CreateError::Invalid(_) => "wrong_use",
+            CreateError::Ledger(_) => "ledger",
+            other => other.call().map_or("not_created", |error| error.kind().name()),
+        };
+        if let CreateError::MaybeCreated(maybe) = error {
+            let entry = maybe.entry.as_ref().map_or("ENTRY", |entry| entry.as_str());
+            let text = format!(
+                "the outcome is unknown: {}. A job may have been created and paid for; it was not asked for \
+                 again.{}",
+                maybe.error.cause(),
+                what_to_do(entry)
+            );
+            if self.json {
+                self.object(&json!({ "event": "outcome_unknown", "entry": maybe.entry, "message": text }));
+            }
+            return self.note(format_args!("error: {text}"));
+        }
+        self.error(None, kind, error);
+    }
+}
+
+fn what_to_do(entry: &str) -> String {
+    format!(
+        "\n  Look for it in the service's console. If it is there: akool wait ID\n  Once you know: akool jobs --forget {entry}"
+    )
+}

@@ -1,0 +1,83 @@
+//! Tables that fit the terminal: [`Table`].
+
+use std::fmt;
+
+use console::{Term, measure_text_width, truncate_str};
+
+/// The narrowest that the column that gives way becomes.
+const NARROWEST: usize = 8;
+
+/// Rows under headings, as wide as they need, and on a terminal no wider than it.
+pub(crate) struct Table<const N: usize> {
+    rows: Vec<[String; N]>,
+    /// The column that gives way where there is no room.
+    cut: usize,
+    width: Option<usize>,
+}
+
+impl<const N: usize> Table<N> {
+    /// The last column gives way.
+    pub(crate) fn new(headings: [&str; N]) -> Self {
+        let terminal = Term::stdout();
+        // Into a pipe or a file, nothing is cut.
+        let width = terminal.is_term().then(|| usize::from(terminal.size().1)).filter(|width| *width > 0);
+        Self { rows: vec![headings.map(str::to_owned)], cut: N - 1, width }
+    }
+
+    /// Another column gives way.
+    pub(crate) fn that_cuts(mut self, column: usize) -> Self {
+        self.cut = column;
+        self
+    }
+
+    pub(crate) fn row(&mut self, cells: [String; N]) {
+        // What comes from elsewhere stays on its line.
+        self.rows.push(cells.map(|cell| cell.replace(char::is_control, " ")));
+    }
+}
+
+impl<const N: usize> fmt::Display for Table<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let widest = |column: usize| {
+            self.rows.iter().map(|row| measure_text_width(&row[column])).max().unwrap_or_default()
+        };
+        let mut widths: [usize; N] = std::array::from_fn(widest);
+        let others = widths.iter().sum::<usize>() - widths[self.cut] + 2 * (N - 1);
+        if let Some(width) = self.width {
+            let left = width.saturating_sub(others).max(NARROWEST);
+            widths[self.cut] = widths[self.cut].min(left);
+        }
+        for (number, row) in self.rows.iter().enumerate() {
+            if number > 0 {
+                writeln!(f)?;
+            }
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(widths) {
+                let cell = truncate_str(cell, width, "…");
+                line += &cell;
+                line += &" ".repeat(width - measure_text_width(&cell) + 2);
+            }
+            f.write_str(line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_column_that_gives_way_is_cut_to_fit() {
+        let mut table = Table::new(["ID", "SOURCE"]);
+        table.row(["64dd".into(), "https://example.com/a\nlong/link.mp4".into()]);
+        table.row(["日本".into(), "x".into()]);
+        table.width = None;
+        let whole = table.to_string();
+        assert_eq!(whole, "ID    SOURCE\n64dd  https://example.com/a long/link.mp4\n日本  x");
+        table.width = Some(20);
+        assert_eq!(table.to_string(), "ID    SOURCE\n64dd  https://examp…\n日本  x");
+        table.width = Some(3);
+        assert_eq!(table.to_string(), "ID    SOURCE\n64dd  https:/…\n日本  x");
+    }
+}

@@ -1,0 +1,193 @@
+//! `akool translate`: create, wait, fetch.
+
+use std::{collections::BTreeSet, pin::pin};
+
+use akool::{Client, CreateError, Creation, JobId, Language, ledger::KnownWork};
+
+use crate::{
+    args::{Captions, Translate},
+    connect::Connection,
+    follow::{Follow, interruption},
+    ledger,
+    outcome::Outcome,
+    report::Report,
+};
+
+pub(crate) const AFTER_HELP: &str = "\
+Examples:
+  akool translate https://example.com/talk.mp4 --to es,fr --download out
+  akool translate https://example.com/talk.mp4 --to ja --lipsync --captions translated
+  akool translate https://example.com/talk.mp4 --to de --no-wait
+  akool --sandbox translate https://example.com/talk.mp4 --to es --download out
+
+Each language is a job of its own, and costs credits. What is about to be created is written down
+before it is asked for (`akool jobs`), and never asked for twice: the same command again picks up
+what is there already, also after a crash.";
+
+/// What is there to be followed, and how creating it ended.
+#[derive(Default)]
+struct Made {
+    jobs: BTreeSet<JobId>,
+    outcome: Option<Outcome>,
+}
+
+impl Made {
+    fn worsen(&mut self, outcome: Outcome) {
+        self.outcome = self.outcome.max(Some(outcome));
+    }
+}
+
+pub(crate) async fn run(options: &Translate, connection: &Connection, report: &Report) -> Outcome {
+    let ledger = match ledger::file(connection) {
+        Ok(ledger) => ledger,
+        Err(error) => {
+            report.error(None, "ledger", error);
+            return Outcome::WrongUse;
+        }
+    };
+    let follow = match Follow::prepare(&options.follow, connection, report, Some(ledger.clone())) {
+        Ok(follow) => follow,
+        Err(wrong) => {
+            report.error(None, "wrong_use", wrong);
+            return Outcome::WrongUse;
+        }
+    };
+    let mut made = Made::default();
+    let mut languages: Vec<Language> = options.to.iter().map(|code| Language::from(code.trim())).collect();
+    // Again for the languages that are left, where the ledger has some already.
+    while !languages.is_empty() {
+        let request = request(options, &connection.client, &languages)
+            .ledger(ledger::for_creation(&ledger, connection));
+        let mut send = pin!(request.send());
+        let sent = tokio::select! {
+            sent = &mut send => sent,
+            () = interruption() => {
+                report.note("interrupted while jobs are created; waiting for their ids (once more: leave)");
+                tokio::select! {
+                    sent = &mut send => {
+                        made.worsen(Outcome::Interrupted);
+                        sent
+                    }
+                    () = interruption() => {
+                        report.left_unknown();
+                        return Outcome::Interrupted;
+                    }
+                }
+            }
+        };
+        match sent {
+            Err(CreateError::AlreadyThere(work)) => {
+                languages.retain(|language| work.iter().all(|work| work.language != *language));
+                already_there(&work, &mut made, report);
+            }
+            Ok(creation) => {
+                created(&creation, &mut made, report);
+                break;
+            }
+            Err(CreateError::Unrecorded { creation, error }) => {
+                report.error(None, "ledger", format_args!("{error}; keep the ids below"));
+                created(&creation, &mut made, report);
+                made.worsen(Outcome::Unexpected);
+                break;
+            }
+            Err(error) => {
+                report.not_created(&error);
+                made.worsen(Outcome::from(&error));
+                break;
+            }
+        }
+    }
+    let interrupted = made.outcome == Some(Outcome::Interrupted);
+    let created = made.outcome.unwrap_or(Outcome::Done);
+    if interrupted {
+        report.interrupted(&made.jobs.into_iter().map(|id| (id, None)).collect());
+        return created;
+    }
+    if options.no_wait || made.jobs.is_empty() {
+        return created;
+    }
+    created.max(follow.run(made.jobs).await)
+}
+
+fn request(options: &Translate, client: &Client, languages: &[Language]) -> akool::Translate {
+    let mut request = client.translate(options.url.as_str()).to(languages);
+    if let Some(language) = &options.from {
+        request = request.source_language(language.as_str());
+    }
+    if options.lipsync {
+        request = request.lipsync(true);
+    }
+    if let Some(count) = options.speakers {
+        request = request.speakers(count);
+    }
+    if options.remove_music {
+        request = request.remove_background_music(true);
+    }
+    if let Some(captions) = options.captions {
+        request = request.captions(match captions {
+            Captions::None => akool::Captions::None,
+            Captions::Original => akool::Captions::Original,
+            Captions::Translated => akool::Captions::Translated,
+            Captions::Replaced => akool::Captions::Replaced,
+            Captions::Added => akool::Captions::Added,
+        });
+    }
+    if let Some(url) = &options.caption_file {
+        request = request.caption_file(url);
+    }
+    request = request.keep_words(&options.keep_word);
+    for (word, translation) in &options.translate_word {
+        request = request.translate_word(word, translation);
+    }
+    for (word, sound) in &options.pronounce_word {
+        request = request.pronounce_word(word, sound);
+    }
+    if let Some(style) = options.style {
+        request = request.style(style);
+    }
+    for (language, voice) in &options.voice {
+        // For the languages that are still to be created.
+        if languages.iter().any(|target| target.code() == language) || !options.to.contains(language) {
+            request = request.voice(language.as_str(), voice);
+        }
+    }
+    if options.dynamic_duration {
+        request = request.dynamic_duration(true);
+    }
+    if let Some(url) = &options.webhook {
+        request = request.webhook(url);
+    }
+    if options.again {
+        request = request.again();
+    }
+    request
+}
+
+fn created(creation: &Creation, made: &mut Made, report: &Report) {
+    for job in creation.jobs() {
+        report.label(&job.id, job.language.as_ref());
+        report.created(&job.id, job.language.as_ref());
+        made.jobs.insert(job.id.clone());
+    }
+    for refusal in creation.refused() {
+        report.refused(refusal);
+        made.worsen(Outcome::JobFailed);
+    }
+    if !creation.unclear().is_empty() {
+        report.unclear(creation.unclear(), creation.jobs());
+        made.worsen(Outcome::Unknown);
+    }
+}
+
+fn already_there(work: &[KnownWork], made: &mut Made, report: &Report) {
+    for work in work {
+        report.already_there(work);
+        match &work.job {
+            Some(job) => {
+                report.label(job, Some(&work.language));
+                made.jobs.insert(job.clone());
+            }
+            None => made.worsen(Outcome::Unknown),
+        }
+    }
+}
