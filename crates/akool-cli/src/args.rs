@@ -39,7 +39,7 @@ Environment:
 
 /// Translate videos with AKOOL: create, wait, fetch.
 #[derive(Debug, Parser)]
-#[command(name = "akool", version, about, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "akool", version, about = "Translate videos with AKOOL: create, wait, fetch", after_help = AFTER_HELP, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -48,6 +48,7 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Use an embedded stand-in: no key, no network, credentials of the environment ignored
     #[cfg(feature = "sandbox")]
@@ -151,6 +152,7 @@ pub(crate) struct Wait {
 
 /// How jobs are followed to their end.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Waiting and fetching")]
 pub(crate) struct Follow {
     /// How long to wait for the jobs, downloads not counted, such as 90s, 30m or 2h; `none`: as long
     /// as it takes
@@ -196,8 +198,9 @@ pub(crate) struct Translate {
     #[arg(long)]
     pub(crate) remove_music: bool,
 
-    /// Subtitles in the picture [default: none]
-    #[arg(long, value_name = "KIND")]
+    /// Subtitles in the picture: none, original, translated, replaced (the original ones by translated
+    /// ones) or added (translated ones to the original ones) [default: none]
+    #[arg(long, value_name = "KIND", hide_possible_values = true)]
     pub(crate) captions: Option<Captions>,
 
     /// Where an SRT or ASS file with subtitles is, for the service to fetch
@@ -250,9 +253,7 @@ pub(crate) enum Captions {
     None,
     Original,
     Translated,
-    /// Original ones replaced by translated ones
     Replaced,
-    /// Translated ones beside the original ones
     Added,
 }
 

@@ -42,17 +42,23 @@ impl<const N: usize> fmt::Display for Table<N> {
             self.rows.iter().map(|row| measure_text_width(&row[column])).max().unwrap_or_default()
         };
         let mut widths: [usize; N] = std::array::from_fn(widest);
-        let others = widths.iter().sum::<usize>() - widths[self.cut] + 2 * (N - 1);
+        let mut shown = N;
         if let Some(width) = self.width {
-            let left = width.saturating_sub(others).max(NARROWEST);
-            widths[self.cut] = widths[self.cut].min(left);
+            let needed = |widths: &[usize]| widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
+            // First the one column gives way, then whole columns, the last first.
+            let least = widths[self.cut].min(NARROWEST);
+            let over = needed(&widths).saturating_sub(width);
+            widths[self.cut] = widths[self.cut].saturating_sub(over).max(least);
+            while shown > 1 && needed(&widths[..shown]) > width {
+                shown -= 1;
+            }
         }
         for (number, row) in self.rows.iter().enumerate() {
             if number > 0 {
                 writeln!(f)?;
             }
             let mut line = String::new();
-            for (cell, width) in row.iter().zip(widths) {
+            for (cell, width) in row.iter().zip(widths).take(shown) {
                 let cell = truncate_str(cell, width, "…");
                 line += &cell;
                 line += &" ".repeat(width - measure_text_width(&cell) + 2);
@@ -77,7 +83,9 @@ mod tests {
         assert_eq!(whole, "ID    SOURCE\n64dd  https://example.com/a long/link.mp4\n日本  x");
         table.width = Some(20);
         assert_eq!(table.to_string(), "ID    SOURCE\n64dd  https://examp…\n日本  x");
-        table.width = Some(3);
+        table.width = Some(14);
         assert_eq!(table.to_string(), "ID    SOURCE\n64dd  https:/…\n日本  x");
+        table.width = Some(13);
+        assert_eq!(table.to_string(), "ID\n64dd\n日本", "whole columns go, the first stays");
     }
 }

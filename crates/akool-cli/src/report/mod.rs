@@ -20,6 +20,9 @@ use crate::{
     text::{describe, links, reason, short, size},
 };
 
+/// From this width of a terminal on, a line has room for a bar.
+const WIDE: u16 = 90;
+
 /// Where everything that a run has to say goes through.
 pub(crate) struct Report {
     json: bool,
@@ -207,6 +210,7 @@ impl Report {
         } else if self.json {
             self.object(&self.of("update", snapshot));
         } else if let Some(bar) = self.bar(snapshot.id()) {
+            bar.set_position(snapshot.progress().unwrap_or_default().into());
             bar.set_message(describe(snapshot));
         } else {
             self.line(format!("{}  {}", self.name(snapshot.id()), describe(snapshot)));
@@ -250,10 +254,9 @@ impl Report {
 
     pub(crate) fn progress(&self, id: &JobId, file: akool::FileKind, progress: download::Progress) {
         if let Some(bar) = self.bar(id) {
-            let share = progress
-                .total
-                .filter(|total| *total > 0)
-                .map_or_else(|| size(progress.bytes), |total| format!("{} %", progress.bytes * 100 / total));
+            let percent = progress.total.filter(|total| *total > 0).map(|total| progress.bytes * 100 / total);
+            bar.set_position(percent.unwrap_or_default());
+            let share = percent.map_or_else(|| size(progress.bytes), |percent| format!("{percent} %"));
             bar.set_message(format!("fetching the {file}, {share}"));
         }
     }
@@ -439,9 +442,15 @@ impl Report {
         let screen = self.screen.as_ref()?;
         let mut jobs = screen.jobs.borrow_mut();
         let bar = jobs.entry(id.clone()).or_insert_with(|| {
-            let bar = screen.lines.add(ProgressBar::new_spinner().with_prefix(self.name(id)));
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}  {wide_msg} {elapsed}") {
-                bar.set_style(style);
+            let bar = screen.lines.add(ProgressBar::new(100).with_prefix(self.name(id)));
+            let narrow = console::Term::stderr().size().1 < WIDE;
+            let template = if narrow {
+                "{spinner} {prefix}  {wide_msg} {elapsed}"
+            } else {
+                "{spinner} {prefix}  {bar:20} {wide_msg} {elapsed}"
+            };
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style.progress_chars("━╸ "));
             }
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
