@@ -240,6 +240,32 @@ async fn the_ledger_has_the_intent_before_and_the_ids_after() {
 }
 
 #[tokio::test]
+async fn ensuring_takes_what_is_there_and_creates_the_rest() {
+    let server = MockServer::start().await;
+    let (_folder, ledger) = ledger();
+    let client = client_of(&server);
+    let ensure = async |languages: &[&'static str]| {
+        let mut request = client.translate(VIDEO).to(languages.iter().copied()).ledger(ledger.clone());
+        for language in languages {
+            request = request.voice(*language, format!("voice of {language}"));
+        }
+        request.ensure().await
+    };
+    let first = ensure(&["es", "fr"]).await.into_jobs().unwrap();
+    assert_eq!(ensure(&["es", "fr"]).await.into_jobs().unwrap(), first);
+    let more = ensure(&["ja", "fr"]).await.into_jobs().unwrap();
+    assert_eq!((more.len(), &more[0]), (2, &first[1]));
+    assert_eq!(server.created().len(), 3);
+
+    server.inject_into_creations(Fault::Http(502), Times::Once);
+    let unknown = ensure(&["de", "es"]).await;
+    assert_eq!(unknown.known[0].job.as_ref(), Some(&first[0]), "what is there is told beside the trouble");
+    assert!(matches!(unknown.into_jobs(), Err(CreateError::MaybeCreated(_))));
+    assert!(matches!(ensure(&["de"]).await.into_jobs(), Err(CreateError::AlreadyThere(_))));
+    assert_eq!(server.created().len(), 4);
+}
+
+#[tokio::test]
 async fn an_unknown_outcome_stays_in_the_ledger_and_is_not_sent_again() {
     let server = MockServer::start().await;
     server.inject_into_creations(Fault::Http(502), Times::Once);

@@ -29,6 +29,14 @@ fn the_known_statuses_are_the_vendored_enum() {
 }
 
 #[test]
+fn the_styles_are_the_described_enum() {
+    let resolved: Value = serde_saphyr::from_str(include_str!("../openapi/akool.resolved.yaml")).unwrap();
+    let described = &resolved["components"]["schemas"]["VoiceStyle"]["enum"];
+    let known = akool::Translate::STYLES.map(|style| Value::from(style.to_string()));
+    assert_eq!(described.as_array().unwrap().as_slice(), known);
+}
+
+#[test]
 fn the_documented_headers_are_the_ones_that_are_sent() {
     let page = vendored();
     let schemes = &page["components"]["securitySchemes"];

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, pin::pin};
 
-use akool::{Client, CreateError, Creation, JobId, Language, ledger::KnownWork};
+use akool::{Client, CreateError, Creation, JobId, ledger::KnownWork};
 
 use crate::{
     args::{Captions, Translate},
@@ -53,48 +53,34 @@ pub(crate) async fn run(options: &Translate, connection: &Connection, report: &R
         }
     };
     let mut made = Made::default();
-    let mut languages: Vec<Language> = options.to.iter().map(|code| Language::from(code.trim())).collect();
-    // Again for the languages that are left, where the ledger has some already.
-    while !languages.is_empty() {
-        let request = request(options, &connection.client, &languages)
-            .ledger(ledger::for_creation(&ledger, connection));
-        let mut send = pin!(request.send());
-        let sent = tokio::select! {
-            sent = &mut send => sent,
-            () = interruption() => {
-                report.note("interrupted while jobs are created; waiting for their ids (once more: leave)");
-                tokio::select! {
-                    sent = &mut send => {
-                        made.worsen(Outcome::Interrupted);
-                        sent
-                    }
-                    () = interruption() => {
-                        report.left_unknown();
-                        return Outcome::Interrupted;
-                    }
+    let ledger = ledger::for_creation(&ledger, connection);
+    let mut ensure = pin!(request(options, &connection.client).ledger(ledger).ensure());
+    let ensured = tokio::select! {
+        ensured = &mut ensure => ensured,
+        () = interruption() => {
+            report.note("interrupted while jobs are created; waiting for their ids (once more: leave)");
+            made.worsen(Outcome::Interrupted);
+            tokio::select! {
+                ensured = &mut ensure => ensured,
+                () = interruption() => {
+                    report.left_unknown();
+                    return Outcome::Interrupted;
                 }
             }
-        };
-        match sent {
-            Err(CreateError::AlreadyThere(work)) => {
-                languages.retain(|language| work.iter().all(|work| work.language != *language));
-                already_there(&work, &mut made, report);
-            }
-            Ok(creation) => {
-                created(&creation, &mut made, report);
-                break;
-            }
-            Err(CreateError::Unrecorded { creation, error }) => {
-                report.error(None, "ledger", format_args!("{error}; keep the ids below"));
-                created(&creation, &mut made, report);
-                made.worsen(Outcome::Unexpected);
-                break;
-            }
-            Err(error) => {
-                report.not_created(&error);
-                made.worsen(Outcome::from(&error));
-                break;
-            }
+        }
+    };
+    already_there(&ensured.known, &mut made, report);
+    match ensured.sent {
+        None => {}
+        Some(Ok(creation)) => created(&creation, &mut made, report),
+        Some(Err(CreateError::Unrecorded { creation, error })) => {
+            report.error(None, "ledger", format_args!("{error}; keep the ids below"));
+            created(&creation, &mut made, report);
+            made.worsen(Outcome::Unexpected);
+        }
+        Some(Err(error)) => {
+            report.not_created(&error);
+            made.worsen(Outcome::from(&error));
         }
     }
     let interrupted = made.outcome == Some(Outcome::Interrupted);
@@ -109,7 +95,8 @@ pub(crate) async fn run(options: &Translate, connection: &Connection, report: &R
     created.max(follow.run(made.jobs).await)
 }
 
-fn request(options: &Translate, client: &Client, languages: &[Language]) -> akool::Translate {
+fn request(options: &Translate, client: &Client) -> akool::Translate {
+    let languages = options.to.iter().map(|code| code.trim());
     let mut request = client.translate(options.url.as_str()).to(languages);
     if let Some(language) = &options.from {
         request = request.source_language(language.as_str());
@@ -146,10 +133,7 @@ fn request(options: &Translate, client: &Client, languages: &[Language]) -> akoo
         request = request.style(style);
     }
     for (language, voice) in &options.voice {
-        // For the languages that are still to be created.
-        if languages.iter().any(|target| target.code() == language) || !options.to.contains(language) {
-            request = request.voice(language.as_str(), voice);
-        }
+        request = request.voice(language.as_str(), voice);
     }
     if options.dynamic_duration {
         request = request.dynamic_duration(true);

@@ -117,6 +117,7 @@ pub use renewal::{CredentialSource, Renewed};
 pub use snapshot::{FileKind, RemoteFile, Snapshot, Translation};
 pub use status::Status;
 pub use translate::{
-    Captions, CreateError, CreatedJob, Creation, InvalidTranslation, MaybeCreated, Refusal, Translate,
+    Captions, CreateError, CreatedJob, Creation, Ensured, InvalidTranslation, MaybeCreated, Refusal,
+    Translate,
 };
 pub use wait::{DEFAULT_DEADLINE, EarlyEnd, Event, Events, FailedJob, Updates, Wait, WaitError};

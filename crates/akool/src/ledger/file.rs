@@ -238,15 +238,16 @@ impl LedgerFile {
             let known: Vec<_> = if intent.again {
                 Vec::new()
             } else {
-                let same =
-                    contents.entries.iter().filter(|entry| intent.covers(&entry.base_url, &entry.request));
                 // The latest word on a language counts.
-                let same: Vec<_> = same.rev().collect();
-                intent
-                    .languages
-                    .iter()
-                    .filter_map(|language| same.iter().find_map(|entry| entry.known(language)))
-                    .collect()
+                let known = |language: &Language| {
+                    let mut same = contents
+                        .entries
+                        .iter()
+                        .rev()
+                        .filter(|entry| intent.covers(language, &entry.base_url, &entry.request));
+                    same.find_map(|entry| entry.known(language))
+                };
+                intent.languages.iter().filter_map(known).collect()
             };
             if !known.is_empty() {
                 begin = Some(Begin::AlreadyThere(known));

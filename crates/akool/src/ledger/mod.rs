@@ -49,14 +49,15 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// Whether an earlier request to this service asked for the same work, but for the languages and
-    /// for who is told of it.
-    pub fn covers(&self, base_url: &str, request: &Map<String, Value>) -> bool {
+    /// Whether an earlier request asked the same service for the same work in this language. Its other
+    /// languages do not matter, nor who is told of it.
+    pub fn covers(&self, language: &Language, base_url: &str, request: &Map<String, Value>) -> bool {
         let work = |request: &Map<String, Value>| {
             let mut work = request.clone();
             work.remove("language");
             work.remove("webhookUrl");
-            work
+            let voice = work.remove("voices_map").and_then(|voices| voices.get(language.code()).cloned());
+            (work, voice)
         };
         self.base_url == base_url && work(&self.request) == work(request)
     }

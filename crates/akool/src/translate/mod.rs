@@ -23,9 +23,9 @@ pub use self::{
     error::{CreateError, InvalidTranslation, MaybeCreated},
 };
 use crate::{
-    Client, Language,
+    Client, JobId, Language,
     call::answered,
-    ledger::{Begin, Intent, Ledger, LedgerError, Settlement},
+    ledger::{Begin, Intent, KnownWork, Ledger, LedgerError, Settlement},
     redact,
 };
 
@@ -291,6 +291,41 @@ impl Translate {
         }
     }
 
+    /// Sees to it that there is a job for each language: takes what the [`ledger`](Self::ledger) has
+    /// already, and creates the rest. The same call after a crash goes on where it was, and pays once.
+    ///
+    /// ```no_run
+    /// # use std::sync::Arc;
+    /// # use akool::{Client, CreateError, ledger::Ledger};
+    /// # async fn example(client: Client, ledger: Arc<dyn Ledger>) -> Result<(), CreateError> {
+    /// let request = client.translate("https://example.com/talk.mp4").to(["es", "fr"]);
+    /// for id in request.ledger(ledger).ensure().await.into_jobs()? {
+    ///     println!("{id}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn ensure(mut self) -> Ensured {
+        let mut known = Vec::new();
+        loop {
+            match self.clone().send().await {
+                Err(CreateError::AlreadyThere(work)) => {
+                    let is_there = |language: &Language| work.iter().any(|work| work.language == *language);
+                    let before = self.languages.len();
+                    self.languages.retain(|language| !is_there(language));
+                    self.voices.retain(|language, _| !is_there(&language.as_str().into()));
+                    // A ledger that names other languages than it was asked for is not asked for ever.
+                    let stuck = self.languages.len() == before;
+                    known.extend(work);
+                    if self.languages.is_empty() || stuck {
+                        return Ensured { known, sent: None };
+                    }
+                }
+                sent => return Ensured { known, sent: Some(sent) },
+            }
+        }
+    }
+
     /// The request, after every check for which the documents give a rule.
     fn request(&self) -> Result<CreateTranslationRequest, InvalidTranslation> {
         link("the video's link", &self.url)?;
@@ -413,6 +448,33 @@ impl Translate {
     fn shown_languages(&self) -> String {
         let languages: Vec<_> = self.languages.iter().map(ToString::to_string).collect();
         languages.join(",")
+    }
+}
+
+/// What [`Translate::ensure`] found and made.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Ensured {
+    /// The work that the ledger had already: jobs, or outcomes that are unknown.
+    pub known: Vec<KnownWork>,
+    /// What became of the request for the rest; `None` where nothing was left to ask for.
+    pub sent: Option<Result<Creation, CreateError>>,
+}
+
+impl Ensured {
+    /// The ids of all jobs, those that were there first.
+    ///
+    /// # Errors
+    /// When the rest could not be created, or an outcome is unknown. Jobs that are there stay in the
+    /// ledger. Languages that were refused beside others that were created are no error here: see
+    /// [`Creation::refused`].
+    pub fn into_jobs(self) -> Result<Vec<JobId>, CreateError> {
+        let created = self.sent.transpose()?;
+        if self.known.iter().any(|work| work.job.is_none()) {
+            return Err(CreateError::AlreadyThere(self.known));
+        }
+        let created = created.iter().flat_map(Creation::jobs).map(|job| job.id.clone());
+        Ok(self.known.into_iter().filter_map(|work| work.job).chain(created).collect())
     }
 }
 
