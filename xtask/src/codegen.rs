@@ -38,7 +38,7 @@ struct Output {
 }
 
 fn outputs(openapi: &Path) -> Result<Vec<Output>> {
-    let Resolved { document: resolved, inputs } = resolve(openapi)?;
+    let Resolved { vendored, document: resolved, inputs } = resolve(openapi)?;
     let example = resolved
         .pointer(EXAMPLE)
         .context("the description has no example of a job's answer; the stand-in starts from it")?;
@@ -60,6 +60,14 @@ fn outputs(openapi: &Path) -> Result<Vec<Output>> {
             path: "crates/akool-mock/src/example.json",
             text: serde_json::to_string_pretty(example)? + "\n",
         },
+        Output {
+            path: "crates/akool-contract/src/described.json",
+            text: serde_json::to_string_pretty(&vendored)? + "\n",
+        },
+        Output {
+            path: "crates/akool-contract/src/resolved.json",
+            text: serde_json::to_string_pretty(&resolved)? + "\n",
+        },
     ])
 }
 
@@ -76,6 +84,8 @@ pub(crate) fn generated(overlays: &Path, document: &Value) -> Result<String> {
 
 /// The vendored description with every overlay applied.
 pub(crate) struct Resolved {
+    /// The vendored description as it is.
+    vendored: Value,
     pub(crate) document: Value,
     /// What it was made from, below `openapi/`: name and SHA-256.
     inputs: Vec<(String, String)>,
@@ -84,8 +94,9 @@ pub(crate) struct Resolved {
 pub(crate) fn resolve(openapi: &Path) -> Result<Resolved> {
     const VENDORED: &str = "akool.yaml";
     let vendored = sources::read_verified(openapi, VENDORED)?;
-    let mut document = description::parse(&vendored, "openapi/akool.yaml")?;
     let mut inputs = vec![(VENDORED.to_owned(), sources::sha256(&vendored))];
+    let vendored = description::parse(&vendored, "openapi/akool.yaml")?;
+    let mut document = vendored.clone();
     for file in overlay::files(&openapi.join("overlays"))? {
         let name = format!("overlays/{}", file.file_name().unwrap_or_default().to_string_lossy());
         let shown = format!("openapi/{name}");
@@ -93,7 +104,7 @@ pub(crate) fn resolve(openapi: &Path) -> Result<Resolved> {
         overlay::apply(&mut document, &bytes, &shown)?;
         inputs.push((name, sources::sha256(&bytes)));
     }
-    Ok(Resolved { document, inputs })
+    Ok(Resolved { vendored, document, inputs })
 }
 
 fn compare(root: &Path, outputs: &[Output]) -> Result<()> {
@@ -125,13 +136,19 @@ mod tests {
 
     use super::*;
 
+    /// What is written outside of `openapi/`.
+    const GENERATED: [&str; 4] = [
+        "crates/akool-client/src/generated.rs",
+        "crates/akool-contract/src/described.json",
+        "crates/akool-contract/src/resolved.json",
+        "crates/akool-mock/src/example.json",
+    ];
+
     /// A copy of everything that codegen reads and writes.
     fn copy() -> (tempfile::TempDir, PathBuf) {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let to = tempfile::tempdir().unwrap();
-        for folder in ["openapi/overlays", "crates/akool-client/src", "crates/akool-mock/src"] {
-            fs::create_dir_all(to.path().join(folder)).unwrap();
-        }
+        fs::create_dir_all(to.path().join("openapi/overlays")).unwrap();
         for folder in ["openapi", "openapi/overlays"] {
             for entry in fs::read_dir(from.join(folder)).unwrap() {
                 let entry = entry.unwrap();
@@ -140,7 +157,8 @@ mod tests {
                 }
             }
         }
-        for file in ["crates/akool-client/src/generated.rs", "crates/akool-mock/src/example.json"] {
+        for file in GENERATED {
+            fs::create_dir_all(to.path().join(file).parent().unwrap()).unwrap();
             fs::copy(from.join(file), to.path().join(file)).unwrap();
         }
         let root = to.path().to_path_buf();
@@ -160,10 +178,10 @@ mod tests {
             ("openapi/overlays/10-codegen.yaml", "out of date: openapi/akool.resolved.yaml"),
             ("openapi/overlays/20-documented.yaml", "out of date: openapi/akool.resolved.yaml"),
             ("openapi/akool.resolved.yaml", "out of date: openapi/akool.resolved.yaml"),
-            ("crates/akool-client/src/generated.rs", "out of date: crates/akool-client/src/generated.rs"),
-            ("crates/akool-mock/src/example.json", "out of date: crates/akool-mock/src/example.json"),
         ];
-        for (file, says) in cases {
+        let outputs = GENERATED.map(|file| (file, format!("out of date: {file}")));
+        let outputs = outputs.iter().map(|(file, says)| (*file, says.as_str()));
+        for (file, says) in cases.into_iter().chain(outputs) {
             let (_guard, root) = copy();
             let path = root.join(file);
             let mut bytes = fs::read(&path).unwrap();

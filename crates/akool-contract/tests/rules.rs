@@ -1,0 +1,523 @@
+//! Each rule broken once, and what the report says of it.
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+
+use akool_contract::{Contract, DriftKind, Report, Verdict};
+use http::{Request, Response, StatusCode};
+use serde_json::{Value, json};
+
+const LOOK: &str = "/api/open/v3/content/video/infobymodelid?video_model_id=64dd";
+
+fn look() -> Request<Vec<u8>> {
+    Request::get(LOOK).header("x-api-key", "key").body(Vec::new()).unwrap()
+}
+
+/// The documented answer.
+fn documented() -> Value {
+    Contract::resolved().document()["paths"]["/api/open/v3/content/video/infobymodelid"]["get"]["responses"]["200"]
+        ["content"]["application/json"]["example"]
+        .clone()
+}
+
+fn answered(body: impl Into<Vec<u8>>) -> Response<Vec<u8>> {
+    Response::builder().header("content-type", "application/json; charset=utf-8").body(body.into()).unwrap()
+}
+
+fn check(body: &Value) -> Report {
+    Contract::resolved().check_response(&look(), &answered(body.to_string()))
+}
+
+/// The documented answer with one value changed, or taken away.
+fn changed(pointer: &str, value: Option<Value>) -> Report {
+    let mut body = documented();
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    let parent = body.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+    match value {
+        Some(value) => drop(parent.insert(name.to_owned(), value)),
+        None => drop(parent.remove(name).unwrap()),
+    }
+    check(&body)
+}
+
+/// The one violation of a report, as pointer, rule, expected and where it is described.
+fn only(report: &Report) -> (&str, &str, &str, &str) {
+    assert_eq!(report.violations.len(), 1, "{report}");
+    let violation = &report.violations[0];
+    assert!(
+        Contract::resolved().document().pointer(&violation.described_at).is_some(),
+        "{} is not in the description",
+        violation.described_at
+    );
+    (&violation.pointer, &violation.rule, &violation.expected, &violation.described_at)
+}
+
+#[test]
+fn what_is_documented_conforms() {
+    let report = check(&documented());
+    assert!(report.is_conforming(), "{report}");
+    assert_eq!(report.operation.as_deref(), Some("getVideoInfo"));
+    assert_eq!(report.to_string(), "conforming");
+    // On the vendor's level as well.
+    let report = Contract::described().check_response(&look(), &answered(documented().to_string()));
+    assert!(report.is_conforming(), "{report}");
+    assert!(Contract::resolved().check_request(&look()).is_conforming());
+}
+
+#[test]
+fn an_error_in_the_envelope_conforms() {
+    let report = check(&json!({ "code": 1008, "msg": "The content does not exist" }));
+    assert!(report.is_conforming(), "{report}");
+    let report = check(&json!({ "code": 1299, "msg": "?" }));
+    assert_eq!(report.verdict(), Verdict::Drifting);
+    assert_eq!(
+        (report.drift[0].kind, report.drift[0].pointer.as_str()),
+        (DriftKind::UnknownValue, "/body/code")
+    );
+}
+
+#[test]
+fn each_rule_of_a_body_is_told_with_its_place() {
+    let info = "/components/schemas/VideoInfoResult";
+    let answer = "/paths/~1api~1open~1v3~1content~1video~1infobymodelid/get/responses/200/content/application~1json/schema";
+    let cases = [
+        (
+            "/code",
+            None,
+            "/body/code",
+            "required",
+            "the field `code`",
+            "/components/schemas/ApiResponse/required".to_owned(),
+        ),
+        (
+            "/msg",
+            Some(json!(5)),
+            "/body/msg",
+            "type",
+            "a string",
+            "/components/schemas/ApiResponse/properties/msg/type".to_owned(),
+        ),
+        (
+            "/data",
+            None,
+            "/body/data",
+            "required",
+            "the field `data`, as promised when `code` is 1000",
+            format!("{answer}/x-promises/0/then/required"),
+        ),
+        ("/data", Some(Value::Null), "/body/data", "type", "an object", format!("{info}/type")),
+        ("/data", Some(json!("text")), "/body/data", "type", "an object", format!("{info}/type")),
+        ("/data", Some(json!([])), "/body/data", "type", "an object", format!("{info}/type")),
+        (
+            "/data/_id",
+            None,
+            "/body/data/_id",
+            "required",
+            "the field `_id`",
+            format!("{info}/x-promises/0/then/required"),
+        ),
+        (
+            "/data/video_status",
+            None,
+            "/body/data/video_status",
+            "required",
+            "the field `video_status`",
+            format!("{info}/x-promises/0/then/required"),
+        ),
+        (
+            "/data/video_status",
+            Some(json!("2")),
+            "/body/data/video_status",
+            "type",
+            "an integer",
+            format!("{info}/properties/video_status/type"),
+        ),
+        (
+            "/data/video_status",
+            Some(json!(2.0)),
+            "/body/data/video_status",
+            "type",
+            "an integer",
+            format!("{info}/properties/video_status/type"),
+        ),
+        (
+            "/data/video_status",
+            Some(Value::Null),
+            "/body/data/video_status",
+            "type",
+            "an integer",
+            format!("{info}/properties/video_status/type"),
+        ),
+        (
+            "/data/video_status",
+            Some(json!(3)),
+            "/body/data/video",
+            "minLength",
+            "minLength 1, as promised when `video_status` is 3",
+            format!("{info}/x-promises/1/then/properties/video/minLength"),
+        ),
+        (
+            "/data/video_status",
+            Some(json!(4)),
+            "/body/data",
+            "anyOf",
+            "one of the described alternatives, as promised when `video_status` is 4",
+            format!("{info}/x-promises/2/then/anyOf"),
+        ),
+        (
+            "/data/uid",
+            Some(json!({"deep": [1]})),
+            "/body/data/uid",
+            "type",
+            "an integer",
+            format!("{info}/properties/uid/type"),
+        ),
+        (
+            "/data/audio_splits/original_srt_url",
+            Some(Value::Null),
+            "/body/data/audio_splits/original_srt_url",
+            "type",
+            "a string",
+            "/components/schemas/AudioSplits/properties/original_srt_url/type".to_owned(),
+        ),
+    ];
+    for (what, value, pointer, rule, expected, described_at) in cases {
+        let report = changed(what, value);
+        assert_eq!(only(&report), (pointer, rule, expected, described_at.as_str()), "{report}");
+        assert!(report.drift.is_empty(), "{what}: {report}");
+    }
+}
+
+#[test]
+fn what_is_new_is_drift() {
+    let report = changed("/data/mood", Some(json!("happy")));
+    assert_eq!(report.verdict(), Verdict::Drifting);
+    assert_eq!(report.drift.len(), 1);
+    assert_eq!(report.drift[0].pointer, "/body/data/mood");
+    assert_eq!(report.drift[0].kind, DriftKind::UnknownField);
+    assert_eq!(report.drift[0].came, "the string \"happy\"");
+
+    let report = changed("/data/video_status", Some(json!(7)));
+    assert_eq!(report.verdict(), Verdict::Drifting);
+    assert_eq!(report.drift[0].kind, DriftKind::UnknownValue);
+    assert_eq!(report.drift[0].known, "known are 1, 2, 3, 4");
+    // To the vendor's own description, that is a violation.
+    let mut body = documented();
+    body["data"]["video_status"] = json!(7);
+    let report = Contract::described().check_response(&look(), &answered(body.to_string()));
+    assert_eq!(report.violations[0].rule, "enum");
+    assert_eq!(report.violations[0].expected, "one of 1, 2, 3, 4");
+}
+
+#[test]
+fn a_renamed_field_shows_under_both_names() {
+    let mut body = documented();
+    body["data"].as_object_mut().unwrap().remove("video_status");
+    body["data"]["status"] = json!(2);
+    let report = check(&body);
+    assert_eq!(only(&report).0, "/body/data/video_status");
+    assert_eq!(report.drift[0].pointer, "/body/data/status");
+    assert!(report.drift[0].known.contains("`video_status`"), "{report}");
+
+    // Where it is optional, the old name is among what never came.
+    let mut body = documented();
+    body["data"].as_object_mut().unwrap().remove("audio_splits");
+    body["data"]["splits"] = json!({});
+    let mut coverage = Contract::resolved().coverage();
+    coverage.see(&look(), &answered(body.to_string()));
+    let never: Vec<_> = coverage.never_came().drift.into_iter().map(|drift| drift.pointer).collect();
+    assert!(never.contains(&"/body/data/audio_splits".to_owned()), "{never:?}");
+    assert!(!never.iter().any(|pointer| pointer.starts_with("/body/data/audio_splits/")), "{never:?}");
+    assert!(!never.contains(&"/body/data/uid".to_owned()), "{never:?}");
+}
+
+#[test]
+fn what_never_came_counts_for_the_operations_that_were_asked() {
+    let mut coverage = Contract::resolved().coverage();
+    assert!(coverage.never_came().drift.is_empty());
+    let languages = Request::get("/api/open/v3/language/list").body("").unwrap();
+    let body = json!({"code": 1000, "msg": "OK", "data": {"lang_list": [{"lang_code": "es"}, {"url": "x"}]}});
+    coverage.see(&languages, &answered(body.to_string()));
+    let report = coverage.never_came();
+    let never: Vec<_> = report
+        .drift
+        .iter()
+        .filter(|drift| drift.pointer != "/body/code")
+        .map(|drift| drift.pointer.as_str())
+        .collect();
+    assert_eq!(never, ["/body/data/lang_list/*/lang_name", "/body/data/lang_list/*/need_voice_id"]);
+    assert!(report.is_conforming(), "what never came is told, and counts for nothing");
+}
+
+#[test]
+fn what_is_no_json_is_told_and_bounded() {
+    let cases: [(&[u8], &str); 6] = [
+        (b"", "body"),
+        (b"<!doctype html><p>Sign in", "json"),
+        (b"{\"code\": 1000,", "json"),
+        (b"\xef\xbb\xbf{}", "json"),
+        (b"{\"code\": 1000, \"msg\": \"\xff\"}", "utf-8"),
+        (&[b'['; 100_000], "json"),
+    ];
+    for (bytes, rule) in cases {
+        let report = Contract::resolved().check_response(&look(), &answered(bytes));
+        let (pointer, own, expected, _) = only(&report);
+        assert_eq!((pointer, own, expected), ("/body", rule, "JSON"));
+        assert!(report.to_string().len() < 1000, "{report}");
+    }
+    // Not an object at all.
+    for body in [json!(null), json!([]), json!("x"), json!(1)] {
+        assert_eq!(only(&check(&body)).1, "type");
+    }
+}
+
+#[test]
+fn what_is_huge_is_told_in_short() {
+    let mut body = documented();
+    for number in 0..10_000 {
+        body["data"][format!("field{number}")] = json!("x".repeat(1000));
+    }
+    body["data"]["x".repeat(100_000)] = json!(1);
+    let report = check(&body);
+    assert_eq!(report.drift.len(), 100);
+    assert!(report.to_string().len() < 100_000);
+
+    let report = changed("/data/video", Some(json!(vec!["x"; 100_000])));
+    assert_eq!(report.violations[0].came, "a list of 100000");
+    let report = changed("/data/uid", Some(json!("x".repeat(1_000_000))));
+    assert!(report.to_string().len() < 1000);
+}
+
+#[test]
+fn headers_of_an_answer_count() {
+    let body = documented().to_string();
+    for (name, value, pointer) in [
+        ("content-type", "text/html", "/headers/content-type"),
+        ("content-type", "application/jsonx", "/headers/content-type"),
+        ("x-other", "x", "/headers/content-type"),
+    ] {
+        let answer = Response::builder().header(name, value).body(body.as_bytes()).unwrap();
+        let report = Contract::resolved().check_response(&look(), &answer);
+        assert_eq!((only(&report).0, only(&report).2), (pointer, "application/json"));
+    }
+    let answer = Response::builder()
+        .header("content-type", "APPLICATION/JSON")
+        .header("content-encoding", "gzip")
+        .body(b"\x1f\x8b")
+        .unwrap();
+    assert_eq!(only(&Contract::resolved().check_response(&look(), &answer)).1, "content-encoding");
+}
+
+#[test]
+fn another_http_status_is_drift_and_its_envelope_is_checked() {
+    let answer = |status, body: &str| {
+        let answer = Response::builder().status(StatusCode::from_u16(status).unwrap());
+        Contract::resolved().check_response(&look(), &answer.body(body.as_bytes().to_vec()).unwrap())
+    };
+    let report = answer(502, "<h1>Bad gateway</h1>");
+    assert_eq!(report.verdict(), Verdict::Drifting);
+    assert_eq!(report.drift[0].kind, DriftKind::UnknownStatus);
+    assert_eq!(report.drift[0].pointer, "/status");
+    assert_eq!(answer(401, r#"{"code": 1101, "msg": "expired"}"#).verdict(), Verdict::Drifting);
+    assert_eq!(answer(401, r#"{"code": "1101", "msg": "expired"}"#).verdict(), Verdict::Violating);
+}
+
+#[test]
+fn requests_are_held_against_path_method_parameters_and_security() {
+    let check = |method: &str, target: &str, headers: &[(&str, &str)], body: &str| {
+        let mut request = Request::builder().method(method).uri(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Contract::resolved().check_request(&request.body(body.as_bytes().to_vec()).unwrap())
+    };
+    let key = ("x-api-key", "MARKER");
+    assert_eq!(only(&check("GET", "/nowhere", &[key], "")).0, "/path");
+    let report = check("POST", LOOK, &[key], "");
+    assert_eq!((only(&report).0, only(&report).2), ("/method", "GET"));
+    let report = check("GET", "/api/open/v3/content/video/infobymodelid?id=64dd", &[key], "");
+    assert_eq!((only(&report).0, only(&report).1), ("/query/video_model_id", "required"));
+    assert_eq!(report.drift[0].kind, DriftKind::UnknownParameter);
+    let report = check("GET", &format!("{LOOK}&video_model_id=b"), &[key], "");
+    assert_eq!((only(&report).0, only(&report).1), ("/query/video_model_id", "parameter"));
+    let report = check("GET", LOOK, &[], "");
+    assert_eq!((only(&report).0, only(&report).1), ("/headers", "security"));
+    assert_eq!(only(&report).2, "the header `x-api-key` or `Authorization: Bearer ...`");
+    assert_eq!(only(&check("GET", LOOK, &[("authorization", "Basic MARKER")], "")).1, "security");
+    assert!(check("GET", LOOK, &[("authorization", "bearer MARKER")], "").is_conforming());
+    assert_eq!(only(&check("GET", LOOK, &[key], "{}")).1, "body");
+    let token = "/api/open/v3/getToken";
+    let json = ("content-type", "application/json");
+    assert!(check("POST", token, &[json], r#"{"clientId": "a", "clientSecret": "b"}"#).is_conforming());
+    assert_eq!(only(&check("POST", token, &[json], "")).1, "body");
+}
+
+#[test]
+fn the_body_of_a_creation_is_held_against_its_schema() {
+    let check = |body: Value| {
+        let request = Request::post("/api/open/v3/content/video/createbytranslate")
+            .header("x-api-key", "key")
+            .header("content-type", "application/json");
+        Contract::resolved().check_request(&request.body(body.to_string()).unwrap())
+    };
+    let good = json!({"url": "https://a.example/a.mp4", "language": "es", "speaker_num": 10,
+        "voices_map": {"es": {"voice_id": "v"}}, "studio_voice": {"style": "calm", "fixed_words": {"a": "b"}}});
+    assert!(check(good.clone()).is_conforming(), "{}", check(good));
+    for (name, value, pointer, expected) in [
+        ("speaker_num", json!(11), "/body/speaker_num", "maximum 10"),
+        ("speaker_num", json!(-1), "/body/speaker_num", "minimum 0"),
+        ("lipsync", json!("yes"), "/body/lipsync", "a boolean"),
+        ("voices_map", json!({"es": {}}), "/body/voices_map/es/voice_id", "the field `voice_id`"),
+        (
+            "studio_voice",
+            json!({"no_translate_words": [1]}),
+            "/body/studio_voice/no_translate_words/0",
+            "a string",
+        ),
+    ] {
+        let mut body = good.clone();
+        body[name] = value;
+        let report = check(body);
+        assert_eq!((only(&report).0, only(&report).2), (pointer, expected));
+    }
+    let mut body = good.clone();
+    body["studio_voice"]["style"] = json!("furious");
+    assert_eq!(only(&check(body)).1, "enum");
+    // A typo costs a translation without what was meant.
+    let mut body = good;
+    body["webhook_url"] = json!("https://me.example/hook?token=MARKER");
+    let report = check(body);
+    assert_eq!(report.drift[0].pointer, "/body/webhook_url");
+    assert!(!report.to_string().contains("MARKER"), "{report}");
+}
+
+#[test]
+fn webhooks_are_checked_outside_and_inside() {
+    let contract = Contract::resolved();
+    let message = |body: &Value| {
+        let request = Request::post("/anywhere").header("content-type", "application/json");
+        contract.check_webhook(&request.body(body.to_string()).unwrap())
+    };
+    let good =
+        json!({"signature": "00", "dataEncrypt": "YQ==", "timestamp": 1_700_000_000_000_i64, "nonce": "5"});
+    assert!(message(&good).is_conforming(), "{}", message(&good));
+    let mut number = good.clone();
+    number["nonce"] = json!(5);
+    assert!(message(&number).is_conforming());
+    number["nonce"] = json!({});
+    assert_eq!(only(&message(&number)).1, "oneOf");
+    number = good.clone();
+    number["timestamp"] = json!(u64::MAX);
+    let report = message(&number);
+    assert_eq!((only(&report).0, only(&report).2), ("/body/timestamp", "format \"int64\""));
+    number = good;
+    number.as_object_mut().unwrap().remove("signature");
+    assert_eq!(only(&message(&number)).0, "/body/signature");
+
+    assert!(contract.check_webhook_event(r#"{"_id": "64dd", "status": 3, "url": "u"}"#).is_conforming());
+    assert_eq!(contract.check_webhook_event(r#"{"_id": "64dd", "status": 9}"#).verdict(), Verdict::Drifting);
+    assert_eq!(contract.check_webhook_event(r#"{"status": 3}"#).violations[0].pointer, "/body/_id");
+    assert_eq!(contract.check_schema("Nothing", "{}").verdict(), Verdict::Violating);
+    // The vendor's page has no webhook.
+    assert_eq!(Contract::described().check_webhook_event("{}").verdict(), Verdict::Violating);
+}
+
+#[test]
+fn credentials_and_signatures_are_in_no_form_of_a_report() {
+    let contract = Contract::resolved();
+    let shown = |report: &Report| {
+        let json = serde_json::to_string(report).unwrap();
+        let shown = format!("{report} {report:?} {json}");
+        assert_ne!(report.verdict(), Verdict::Conforming, "{shown}");
+        assert!(!shown.contains("MARKER"), "{shown}");
+    };
+    shown(&changed("/data/uid", Some(json!("https://cdn.example/a.mp4?Signature=MARKER"))));
+    shown(&changed("/data/new", Some(json!("https://cdn.example/a.mp4?Signature=MARKER"))));
+    shown(&changed("/data/access_token", Some(json!("MARKER"))));
+    let token = |body: &str| {
+        let request = Request::post("/api/open/v3/getToken").header("content-type", "application/json");
+        contract.check_request(&request.body(body.to_owned()).unwrap())
+    };
+    shown(&token(r#"{"clientId": "a", "clientSecret": 5, "secret": "MARKER"}"#));
+    shown(&token(r#"{"clientId": "a", "clientSecret": "MARKER"#));
+    shown(&token(r#"{"clientId": "a", "clientSecret": ["MARKER"]}"#));
+    let asked = Request::post("/api/open/v3/getToken").body("").unwrap();
+    shown(&contract.check_response(&asked, &answered(r#"{"code": 1000, "token": "MARKER"#)));
+    shown(&contract.check_response(
+        &asked,
+        &answered(r#"{"code": "1000", "token": "MARKER", "x": {"token": "MARKER"}}"#),
+    ));
+    let request =
+        Request::get(format!("{LOOK}&api_key=MARKER")).header("authorization", "MARKER").body("").unwrap();
+    shown(&contract.check_request(&request));
+}
+
+#[test]
+fn any_description_can_be_used() {
+    let contract = Contract::from_openapi(json!({
+        "openapi": "3.0.3",
+        "paths": {
+            "/a/me": {"get": {"operationId": "me", "responses": {"200": {"description": ""}}}},
+            "/a/{n}": {
+                "parameters": [{"name": "n", "in": "path", "required": true, "schema": {"type": "integer"}}],
+                "get": {
+                    "operationId": "one",
+                    "parameters": [
+                        {"name": "tag", "in": "query", "schema": {"type": "array", "items": {"type": "integer"}}},
+                        {"name": "X-When", "in": "header", "required": true, "schema": {"type": "string", "format": "date"}},
+                    ],
+                    "responses": {
+                        "2XX": {"$ref": "#/components/responses/Tree"},
+                        "default": {"description": "", "content": {"text/plain": {"schema": {"type": "string"}}}},
+                    },
+                },
+            },
+        },
+        "components": {
+            "responses": {"Tree": {
+                "description": "",
+                "headers": {"X-Left": {"required": true, "schema": {"type": "integer"}}},
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Tree"}}},
+            }},
+            "schemas": {"Tree": {
+                "type": "object",
+                "properties": {
+                    "value": {"type": "number", "minimum": 0, "exclusiveMinimum": true, "nullable": true},
+                    "children": {"type": "array", "items": {"$ref": "#/components/schemas/Tree"}},
+                    "free": {"type": "object"},
+                },
+            }},
+        },
+    }))
+    .unwrap();
+    let ask = |target: &str, when: &str| {
+        contract.check_request(&Request::get(target).header("x-when", when).body("").unwrap())
+    };
+    assert_eq!(ask("/a/me", "x").operation.as_deref(), Some("me"), "a fixed path goes first");
+    assert!(ask("/a/5?tag=1&tag=2", "2024-02-29").is_conforming());
+    assert_eq!(ask("/a/five", "2024-02-29").violations[0].pointer, "/path");
+    assert_eq!(ask("/a/5?tag=1&tag=b", "2024-02-29").violations[0].pointer, "/query/tag/1");
+    assert_eq!(ask("/a/5", "yesterday").violations[0].pointer, "/headers/x-when");
+
+    let request = Request::get("/a/5").body("").unwrap();
+    let answer = |body: &str| {
+        let answer =
+            Response::builder().status(201).header("x-left", "3").header("content-type", "application/json");
+        contract.check_response(&request, &answer.body(body.to_owned()).unwrap())
+    };
+    assert!(answer(r#"{"value": null, "children": [{"value": 1}], "free": {"any": 1}}"#).is_conforming());
+    let report = answer(r#"{"children": [{"children": [{"value": 0, "other": 1}]}]}"#);
+    assert_eq!(report.violations[0].pointer, "/body/children/0/children/0/value");
+    assert_eq!(report.violations[0].expected, "minimum 0");
+    assert_eq!(report.drift[0].pointer, "/body/children/0/children/0/other");
+    let bare = Response::builder().header("content-type", "application/json").body("{}").unwrap();
+    assert_eq!(contract.check_response(&request, &bare).violations[0].pointer, "/headers/x-left");
+
+    for (wrong, says) in [
+        (json!({"paths": {"/a": {"$ref": "#/nowhere"}}}), "there is no /nowhere"),
+        (json!({"paths": {}, "components": {"schemas": {"A": {"$ref": "#/nowhere"}}}}), "nowhere"),
+        (json!({"paths": {}, "components": {"schemas": {"A": {"$ref": "other.yaml"}}}}), "other.yaml"),
+        (json!({"paths": {}, "components": {"schemas": {"A": {"type": "text"}}}}), "/components/schemas/A"),
+    ] {
+        let error = Contract::from_openapi(wrong).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
