@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::{BufRead, BufReader, Read},
     path::Path,
     process::{Command, Output, Stdio},
     thread,
@@ -167,6 +168,49 @@ async fn an_unknown_outcome_is_told_kept_and_never_sent_again_by_itself() {
     assert_eq!(code(&run(&["wait", "--pending"])), 0);
 }
 
+fn interrupt(child: &std::process::Child) {
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+}
+
+#[tokio::test]
+async fn interrupted_while_jobs_are_created_it_waits_for_their_ids() {
+    let server = MockServer::start().await;
+    // The answer comes, a byte at a time.
+    server.inject_into_creations(Fault::Trickle, Times::Once);
+    let state = tempfile::tempdir().unwrap();
+    let mut command = akool_at(&server, state.path(), &["translate", VIDEO, "--to", "es"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while server.created().is_empty() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    interrupt(&child);
+    let output = child.wait_with_output().unwrap();
+    assert_shown("interrupted", &server, &output, state.path());
+    assert_eq!(jobs(&server, state.path(), &["--pending"])[0]["id"], server.created()[0].id.as_str());
+}
+
+#[tokio::test]
+async fn interrupted_twice_it_leaves_and_the_outcome_is_unknown() {
+    let server = MockServer::start().await;
+    server.inject_into_creations(Fault::NeverAnswers, Times::Once);
+    let state = tempfile::tempdir().unwrap();
+    let mut command = akool_at(&server, state.path(), &["translate", VIDEO, "--to", "es"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while server.created().is_empty() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    interrupt(&child);
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    errors.read_line(&mut said).unwrap();
+    assert!(said.contains("waiting for their ids"), "{said}");
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    errors.read_to_string(&mut said).unwrap();
+    assert!(said.contains("may have been created and paid for"), "{said}");
+    assert_eq!(jobs(&server, state.path(), &[])[0]["status"], "being_created");
+}
+
 #[tokio::test]
 async fn what_is_pending_is_picked_up_and_its_end_is_kept() {
     let server = MockServer::start().await;
@@ -175,11 +219,25 @@ async fn what_is_pending_is_picked_up_and_its_end_is_kept() {
     assert_eq!(code(&run(&["translate", VIDEO, "--to", "es,fr", "--no-wait"])), 0);
     assert_shown("jobs", &server, &run(&["jobs"]), state.path());
     assert_shown("jobs-json", &server, &run(&["jobs", "--json"]), state.path());
+    for (name, variable, value) in [
+        ("jobs-narrow", "COLUMNS", "60"),
+        ("jobs-narrower", "COLUMNS", "40"),
+        ("jobs-no-color", "NO_COLOR", "1"),
+    ] {
+        let mut command = akool_at(&server, state.path(), &["jobs"]);
+        let output = command.env("CLICOLOR_FORCE", "1").env(variable, value).output().unwrap();
+        assert_shown(name, &server, &output, state.path());
+    }
     let pending = run(&["wait", "--pending", "--interval", "10ms"]);
     assert_eq!(code(&pending), 0, "{pending:?}");
     assert!(jobs(&server, state.path(), &["--pending"]).is_empty());
     assert!(jobs(&server, state.path(), &[]).iter().all(|job| job["status"] == "completed"));
     assert_eq!(server.created().len(), 2);
+    for (variable, coloured) in [("CLICOLOR_FORCE", true), ("NO_COLOR", false)] {
+        let mut command = akool_at(&server, state.path(), &["jobs"]);
+        let output = command.env("CLICOLOR_FORCE", "1").env(variable, "1").output().unwrap();
+        assert_eq!(stdout(&output).contains("\x1b[32mcompleted"), coloured, "{variable}");
+    }
 
     // Another service's jobs are not this one's.
     let other = MockServer::start().await;

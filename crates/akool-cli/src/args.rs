@@ -35,7 +35,8 @@ Environment:
   AKOOL_API_HOST       the service's address, instead of https://openapi.akool.com
   XDG_STATE_HOME       where the ledger of created jobs is, in akool/ [default: ~/.local/state]
   RUST_LOG             what to log to stderr, such as akool=debug
-  NO_COLOR             no colours";
+  NO_COLOR             no colours
+  COLUMNS              how wide tables may be, instead of the terminal's width";
 
 /// Translate videos with AKOOL: create, wait, fetch.
 #[derive(Debug, Parser)]

@@ -13,7 +13,7 @@ use crate::{
     outcome::Outcome,
     report::Report,
     table::Table,
-    text::{ago, without_query},
+    text::{ago, coloured, doubtful, without_query},
 };
 
 pub(crate) const AFTER_HELP: &str = "\
@@ -129,9 +129,9 @@ async fn refresh(
 fn state(row: &Row) -> String {
     match &row.state {
         _ if row.forgotten => "forgotten".to_owned(),
-        State::Job(Some(status)) => status.to_string(),
+        State::Job(Some(status)) => coloured(*status).to_string(),
         State::Job(None) => "created".to_owned(),
-        State::Unknown { .. } => "outcome unknown".to_owned(),
+        State::Unknown { .. } => doubtful("outcome unknown").to_string(),
         State::InFlight => "being created".to_owned(),
         State::Refused(code) => format!("refused ({})", code.0),
         State::NotCreated { .. } => "not created".to_owned(),

@@ -3,7 +3,9 @@
 use akool::LanguageInfo;
 use serde_json::json;
 
-use crate::{args::Languages, connect::Connection, outcome::Outcome, report::Report, table::Table};
+use crate::{
+    args::Languages, connect::Connection, outcome::Outcome, report::Report, table::Table, text::on_one_line,
+};
 
 pub(crate) async fn run(options: &Languages, connection: &Connection, report: &Report) -> Outcome {
     let mut languages = match connection.client.languages().await {
@@ -37,7 +39,7 @@ pub(crate) async fn run(options: &Languages, connection: &Connection, report: &R
     }
     let mut table = Table::new(["CODE", "LANGUAGE"]);
     for language in languages {
-        table.row([language.language.to_string(), language.name]);
+        table.row([language.language.to_string(), on_one_line(&language.name)]);
     }
     report.line(table);
     Outcome::Done

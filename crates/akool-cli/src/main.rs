@@ -36,6 +36,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return not_understood(&error),
     };
+    if set("NO_COLOR") {
+        console::set_colors_enabled(false);
+        console::set_colors_enabled_stderr(false);
+    }
     log(cli.global.verbose);
     let ids_only = matches!(&cli.command, Command::Translate(options) if options.no_wait);
     let moving = matches!(cli.command, Command::Wait(_) | Command::Translate(_) | Command::Download(_));
@@ -54,7 +58,7 @@ fn main() -> ExitCode {
         }
     };
     if let Some(kind) = report.broken() {
-        report.note(format_args!("error: cannot write to stdout: {kind}"));
+        report.note(format_args!("{} cannot write to stdout: {kind}", text::error()));
         outcome = outcome.max(Outcome::Unexpected);
     }
     ExitCode::from(outcome.exit_code())
@@ -115,9 +119,13 @@ fn not_understood(error: &clap::Error) -> ExitCode {
 
 /// Colours on a terminal that can show them, unless `NO_COLOR` says otherwise.
 fn coloured() -> bool {
-    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     std::io::IsTerminal::is_terminal(&std::io::stderr()) && !set("NO_COLOR") && !dumb
+}
+
+/// Whether a variable of the environment is set, and not empty.
+fn set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
 /// To stderr: nothing unless asked for (what matters is reported), looks with `-v`, everything with `-vv`, or what `RUST_LOG` says.

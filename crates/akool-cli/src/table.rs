@@ -19,9 +19,10 @@ impl<const N: usize> Table<N> {
     /// The last column gives way.
     pub(crate) fn new(headings: [&str; N]) -> Self {
         let terminal = Term::stdout();
-        // Into a pipe or a file, nothing is cut.
-        let width = terminal.is_term().then(|| usize::from(terminal.size().1)).filter(|width| *width > 0);
-        Self { rows: vec![headings.map(str::to_owned)], cut: N - 1, width }
+        let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        // Into a pipe or a file, nothing is cut unless that is asked for.
+        let width = said.or_else(|| terminal.is_term().then(|| usize::from(terminal.size().1)));
+        Self { rows: vec![headings.map(str::to_owned)], cut: N - 1, width: width.filter(|width| *width > 0) }
     }
 
     /// Another column gives way.
@@ -30,9 +31,9 @@ impl<const N: usize> Table<N> {
         self
     }
 
+    /// Cells may be coloured: what comes from elsewhere must be on one line already.
     pub(crate) fn row(&mut self, cells: [String; N]) {
-        // What comes from elsewhere stays on its line.
-        self.rows.push(cells.map(|cell| cell.replace(char::is_control, " ")));
+        self.rows.push(cells);
     }
 }
 
@@ -76,7 +77,7 @@ mod tests {
     #[test]
     fn the_column_that_gives_way_is_cut_to_fit() {
         let mut table = Table::new(["ID", "SOURCE"]);
-        table.row(["64dd".into(), "https://example.com/a\nlong/link.mp4".into()]);
+        table.row(["64dd".into(), "https://example.com/a long/link.mp4".into()]);
         table.row(["日本".into(), "x".into()]);
         table.width = None;
         let whole = table.to_string();

@@ -3,17 +3,45 @@
 use std::time::{Duration, SystemTime};
 
 use akool::{Snapshot, Status, Translation};
+use console::{StyledObject, style};
+
+/// Green, red or yellow to stdout, where it shows colours.
+pub(crate) fn good<T>(text: T) -> StyledObject<T> {
+    style(text).green()
+}
+
+pub(crate) fn bad<T>(text: T) -> StyledObject<T> {
+    style(text).red()
+}
+
+pub(crate) fn doubtful<T>(text: T) -> StyledObject<T> {
+    style(text).yellow()
+}
+
+/// A status in the colour of what it means.
+pub(crate) fn coloured(status: Status) -> StyledObject<Status> {
+    match status {
+        Status::Completed => good(status),
+        Status::Failed => bad(status),
+        Status::Unknown(_) => doubtful(status),
+        _ => style(status),
+    }
+}
+
+/// `error:` to stderr.
+pub(crate) fn error() -> StyledObject<&'static str> {
+    style("error:").red().bold().for_stderr()
+}
 
 pub(crate) fn describe(snapshot: &Snapshot) -> String {
     match (snapshot.status(), snapshot.progress()) {
         (Status::Processing, Some(percent)) => format!("processing, {percent} %"),
-        (status, _) => status.to_string(),
+        (status, _) => coloured(status).to_string(),
     }
 }
 
 pub(crate) fn reason(snapshot: &Snapshot) -> String {
-    // A reason is the service's text: no control character of it reaches the terminal.
-    let reason = snapshot.error_reason().map(|reason| reason.replace(char::is_control, " "));
+    let reason = snapshot.error_reason().map(on_one_line);
     match (reason, snapshot.error_code()) {
         (Some(reason), Some(code)) => format!("{reason} (error code {code})"),
         (Some(reason), None) => reason,
@@ -55,10 +83,16 @@ pub(crate) fn ago(time: SystemTime) -> String {
     }
 }
 
+/// A text from elsewhere: no control character of it reaches the terminal.
+pub(crate) fn on_one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
 /// A link without what may be its signature.
 pub(crate) fn without_query(url: &str) -> String {
+    let url = on_one_line(url);
     match url.find(['?', '#']) {
         Some(end) => format!("{}?...", &url[..end]),
-        None => url.to_owned(),
+        None => url,
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::Report;
 use crate::{
     ledger::{Row, State},
-    text::ago,
+    text::{self, ago, bad, good},
 };
 
 impl Report {
@@ -18,7 +18,7 @@ impl Report {
         if self.ids_only {
             self.line(id);
         } else {
-            self.line(format_args!("{}  created", self.name(id)));
+            self.line(format_args!("{}  {}", self.name(id), good("created")));
         }
     }
 
@@ -32,7 +32,7 @@ impl Report {
                 "message": refusal.to_string(),
             }));
         }
-        self.note(format_args!("refused: {refusal}"));
+        self.note(format_args!("{} {refusal}", bad("refused:").for_stderr()));
     }
 
     /// Work that the ledger has already.
@@ -61,7 +61,8 @@ impl Report {
                 ));
             }
             None => self.note(format_args!(
-                "error: {}: it was asked for {when}, and its outcome is unknown; it was not asked for again.{}",
+                "{} {}: it was asked for {when}, and its outcome is unknown; it was not asked for again.{}",
+                text::error(),
                 work.language,
                 what_to_do(work.entry.as_str())
             )),
@@ -86,7 +87,7 @@ impl Report {
         if self.json {
             self.object(&json!({ "event": "outcome_unknown", "languages": languages, "message": text }));
         }
-        self.note(format_args!("error: {text}"));
+        self.note(format_args!("{} {text}", text::error()));
     }
 
     /// An entry of the ledger of which nobody knows what became.
@@ -113,7 +114,7 @@ impl Report {
         if self.json {
             self.object(&json!({ "event": "outcome_unknown", "message": text }));
         }
-        self.note(format_args!("error: {text}"));
+        self.note(format_args!("{} {text}", text::error()));
     }
 
     /// A request of which nothing came, or of which nobody knows.
@@ -138,7 +139,7 @@ impl Report {
             if self.json {
                 self.object(&json!({ "event": "outcome_unknown", "entry": maybe.entry, "message": text }));
             }
-            return self.note(format_args!("error: {text}"));
+            return self.note(format_args!("{} {text}", text::error()));
         }
         self.error(None, kind, error);
     }

@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::{
     args::Global,
     resume::Resume,
-    text::{describe, links, reason, short, size},
+    text::{self, bad, describe, good, links, reason, short, size},
 };
 
 /// From this width of a terminal on, a line has room for a bar.
@@ -246,9 +246,9 @@ impl Report {
     fn end(&self, id: &JobId, waited: bool) -> String {
         let name = self.name(id);
         if waited {
-            format!("{name}  completed after {}", short(self.started.elapsed()))
+            format!("{name}  {} after {}", good("completed"), short(self.started.elapsed()))
         } else {
-            format!("{name}  completed")
+            format!("{name}  {}", good("completed"))
         }
     }
 
@@ -298,7 +298,8 @@ impl Report {
         if !self.json {
             return match error {
                 WaitError::Failed(job) => {
-                    self.line(format!("{}  failed: {}", self.name(error.job()), reason(&job.snapshot)));
+                    let (name, reason) = (self.name(error.job()), reason(&job.snapshot));
+                    self.line(format!("{name}  {}: {reason}", bad("failed")));
                 }
                 _ => self.note(self.early(error)),
             };
@@ -361,13 +362,18 @@ impl Report {
             WaitError::FailuresExhausted(end) => (format!("{} looks in a row failed", end.failures), end),
             WaitError::Rejected(end) => match &end.last_error {
                 Some(trouble) if trouble.kind() != akool::ErrorKind::UnknownJob => {
-                    let text =
-                        format!("error: {}  {}; {}", end.job, trouble.cause(), trouble.kind().advice());
+                    let text = format!(
+                        "{} {}  {}; {}",
+                        text::error(),
+                        end.job,
+                        trouble.cause(),
+                        trouble.kind().advice()
+                    );
                     return text + &self.goes_on(&end.job, "the job goes on");
                 }
-                _ => return format!("error: {error}"),
+                _ => return format!("{} {error}", text::error()),
             },
-            _ => return format!("error: {error}"),
+            _ => return format!("{} {error}", text::error()),
         };
         let status = end.last_snapshot.as_ref().map(Snapshot::status);
         let (seen, then) = match status {
@@ -398,7 +404,7 @@ impl Report {
             let object = Object { event: "error", id, kind: Some(kind), ..Object::default() };
             self.object(&object.message(&error));
         }
-        self.note(format_args!("error: {error}"));
+        self.note(format_args!("{} {error}", text::error()));
     }
 
     /// A line for people to stdout; in JSON mode there is nothing else there, so to stderr.
@@ -412,7 +418,7 @@ impl Report {
     pub(crate) fn object(&self, object: &impl Serialize) {
         match serde_json::to_string(object) {
             Ok(text) => self.stdout(text),
-            Err(error) => self.note(format_args!("error: cannot write JSON: {error}")),
+            Err(error) => self.note(format_args!("{} cannot write JSON: {error}", text::error())),
         }
     }
 
