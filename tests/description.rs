@@ -53,6 +53,13 @@ fn the_table_of_codes_lists_each_once() {
     assert!(BusinessCode::TABLE.is_sorted_by_key(|(code, _, _)| code));
 }
 
+#[test]
+fn the_readme_shows_the_example_that_ci_runs() {
+    let example = include_str!("../crates/akool/examples/translate.rs");
+    let (_, code) = example.split_once("\n\n").unwrap();
+    assert!(include_str!("../README.md").contains(&format!("```rust,no_run\n{code}```")), "they differ");
+}
+
 /// Who depends on what, by the lock file: all platforms, all features, tests included.
 #[test]
 fn only_xtask_knows_the_generator() {

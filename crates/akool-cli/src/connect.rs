@@ -90,7 +90,12 @@ fn key_from(file: &Path) -> Result<Credential, WrongUse> {
         }
         Ok(_) => {}
     }
-    Credential::api_key(text.trim())
+    let text = text.trim_start_matches('\u{feff}').trim();
+    let named = text.split_once('=').is_some_and(|(name, _)| name.ends_with("KEY"));
+    if named || text.starts_with(['"', '\'']) {
+        return Err(format!("{shown} holds more than an API key; give a file with the key and nothing else"));
+    }
+    Credential::api_key(text)
         .map_err(|error| format!("{shown}: {error}; give a file with the key and nothing else"))
 }
 
