@@ -6,6 +6,7 @@
 
 mod check;
 mod codegen;
+mod conformance;
 mod description;
 mod diff;
 mod generate;
@@ -43,6 +44,15 @@ enum Command {
         /// Write nothing; show what differs and fail when anything committed is out of date
         #[arg(long)]
         check: bool,
+    },
+    /// Hold description, client and stand-in against tools that were not written here
+    Conformance {
+        /// This row only
+        #[arg(long, value_enum, value_name = "ROW")]
+        only: Option<conformance::Row>,
+        /// Write docs/conformance.md, instead of failing when it is out of date
+        #[arg(long)]
+        write: bool,
     },
     /// Work on descriptions: import what the vendor publishes, compare two
     #[command(subcommand)]
@@ -131,6 +141,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Codegen { check } => codegen::run(&workspace_root(), check),
+        Command::Conformance { only, write } => conformance::run(&workspace_root(), only, write),
         Command::Spec(Spec::Import { sources, print }) => {
             import::run(&workspace_root(), &import::Options { print, ..sources.into() })
         }

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE, DATE, HOST},
+    header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, DATE, HOST},
 };
 use serde_json::Value;
 
@@ -260,7 +260,12 @@ impl Machine {
             Method::GET if path == LIST_LANGUAGES => self.list_languages(request),
             Method::POST if path == GET_TOKEN => self.get_token(request),
             Method::GET if path.starts_with("/files/") => self.serve_file(request, path),
-            _ => unmatched(request),
+            _ => match path {
+                GET_VIDEO_INFO | LIST_LANGUAGES => wrong_method(request, Method::GET),
+                CREATE_TRANSLATION | GET_TOKEN => wrong_method(request, Method::POST),
+                path if path.starts_with("/files/") => wrong_method(request, Method::GET),
+                _ => unmatched(request),
+            },
         }
     }
 
@@ -382,6 +387,16 @@ pub(crate) fn refused(code: i64, message: &str) -> Outcome {
 fn unmatched(request: &Request<Bytes>) -> Outcome {
     let what = format!("nothing here answers {} {}; known is {KNOWN}", request.method(), request.uri());
     Outcome { complaint: Some(what.clone()), ..plain(StatusCode::NOT_IMPLEMENTED, &what) }
+}
+
+/// As loud, in the words of HTTP: what is there takes this method only.
+fn wrong_method(request: &Request<Bytes>, allowed: Method) -> Outcome {
+    let what = format!("{} takes {allowed} only, not {}", request.uri().path(), request.method());
+    let mut outcome = plain(StatusCode::METHOD_NOT_ALLOWED, &what);
+    if let Ok(allowed) = HeaderValue::from_str(allowed.as_str()) {
+        outcome.response.headers_mut().insert(ALLOW, allowed);
+    }
+    Outcome { complaint: Some(what), ..outcome }
 }
 
 fn plain(status: StatusCode, text: &str) -> Outcome {

@@ -1,0 +1,85 @@
+//! The rows in which Prism makes a server of the description, and in which it stands between the client and
+//! `akool sandbox`. The client's side of both are the tests in `tests/conformance.rs`.
+
+use std::fs;
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use super::{
+    Paths, lint, process,
+    process::{Server, cargo},
+    tools,
+};
+use crate::{description, overlay};
+
+/// Prism alone: it validates what the client sends and answers with documented examples, some of them
+/// named in `tests/conformance/examples.yaml`.
+pub(super) fn serves(paths: &Paths) -> Result<String> {
+    let shown = "tests/conformance/examples.yaml";
+    let mut document = description::read(&paths.resolved)?;
+    let bytes = fs::read(paths.root.join(shown)).with_context(|| format!("cannot read {shown}"))?;
+    overlay::apply(&mut document, &bytes, shown)?;
+    let with_examples = paths.work.join("with-examples.yaml");
+    description::write(&with_examples, description::to_yaml(&document)?.as_bytes())?;
+    lint::examples(paths, &with_examples).context("the examples that Prism is to give")?;
+
+    let prism = start(paths, "prism-mock", &["mock", "--errors", &with_examples.display().to_string()])?;
+    let tests = tests(paths, "mock::", &prism.url)?;
+    Ok(format!("{tests} tests of the client, {} requests", requests(&prism)?))
+}
+
+/// Prism as a proxy that answers with an error where a request or an answer is not as described.
+pub(super) fn stands_between(paths: &Paths) -> Result<String> {
+    let sandbox = process::sandbox(paths)?;
+    let prism = proxy(paths, &sandbox.url)?;
+    let tests = tests(paths, "proxy::", &prism.url)?;
+    let log = prism.log()?;
+    let violations: Vec<_> = log
+        .lines()
+        .filter(|line| ["warning", "error", "fatal"].iter().any(|level| says(line, level)))
+        .collect();
+    ensure!(
+        violations.is_empty(),
+        "{} saw violations. Where the request is wrong, mend the client (crates/akool); where the answer is, the \
+         sandbox (crates/akool-mock):\n{}",
+        tools::PRISM.name,
+        violations.join("\n")
+    );
+    Ok(format!("{tests} tests of the client, {} requests, no violation on either side", requests(&prism)?))
+}
+
+/// Prism in front of this server.
+pub(super) fn proxy(paths: &Paths, upstream: &str) -> Result<Server> {
+    start(paths, "prism-proxy", &["proxy", "--errors", &paths.resolved.display().to_string(), upstream])
+}
+
+fn start(paths: &Paths, name: &str, args: &[&str]) -> Result<Server> {
+    let mut command = tools::node_program(paths, &tools::PRISM, "prism");
+    command.args(args).args(["--host", "127.0.0.1", "--port", "0"]);
+    Server::start(paths, name, &command, |line| {
+        line.split_once("Prism is listening on ").map(|(_, url)| url.trim().to_owned())
+    })
+}
+
+/// Runs the tests of this module against this server, and gives how many passed.
+fn tests(paths: &Paths, module: &str, url: &str) -> Result<u64> {
+    let mut command = cargo();
+    command.args(["test", "--quiet", "--package", "akool-tests", "--test", "conformance", "--"]);
+    command.args(["--ignored", module]).env("AKOOL_CONFORMANCE_URL", url);
+    let printed = process::finish(paths, "conformance-tests", &mut command)
+        .context("the tests in tests/conformance.rs, which say what the client made of the answers")?;
+    let passed = printed
+        .lines()
+        .find_map(|line| line.strip_prefix("test result: ok. ")?.split_once(" passed")?.0.parse::<u64>().ok())
+        .filter(|passed| *passed > 0);
+    passed.ok_or_else(|| anyhow!("no test ran:\n{}", process::tail(&printed)))
+}
+
+fn requests(prism: &Server) -> Result<usize> {
+    Ok(prism.log()?.lines().filter(|line| line.ends_with("Request received")).count())
+}
+
+/// Whether a line of Prism's log has this level.
+fn says(line: &str, level: &str) -> bool {
+    line.split_once('›').is_some_and(|(_, rest)| rest.split_whitespace().any(|word| word == level))
+}
