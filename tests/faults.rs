@@ -64,10 +64,14 @@ fn expected(fault: Fault) -> Expected {
         Fault::Code(1101 | 1102 | 1109 | 1200) => Ends(ErrorKind::CredentialsRefused),
         Fault::Code(1299) => Forgiven(ErrorKind::UnknownCode),
         Fault::Code(_) => Ends(ErrorKind::Rejected),
+        Fault::CodeAsText | Fault::MessageMissing | Fault::MessageNull => ReadAsItIs,
+        Fault::CodeMissing | Fault::EnvelopeInList | Fault::EnvelopeTwice => Forgiven(ErrorKind::Undecodable),
         Fault::DataNull | Fault::DataMissing | Fault::DataString | Fault::DataArray => {
             Forgiven(ErrorKind::Undecodable)
         }
-        Fault::StatusMissing | Fault::StatusNull | Fault::StatusHuge => Forgiven(ErrorKind::Undecodable),
+        Fault::StatusMissing | Fault::StatusRenamed | Fault::StatusNull | Fault::StatusHuge => {
+            Forgiven(ErrorKind::Undecodable)
+        }
         Fault::StatusNumber(number) => Read(Status::from(number)),
         Fault::StatusAsText | Fault::StatusAsFraction | Fault::OtherTypes => ReadAsItIs,
         Fault::StatusGoesBack => Read(Status::Queueing),
@@ -157,7 +161,10 @@ fn cause(fault: Fault) -> String {
         Fault::DataNull | Fault::DataMissing => "no `data`".into(),
         Fault::DataString => "`data` is the string".into(),
         Fault::DataArray => "`data` is a list".into(),
-        Fault::StatusMissing | Fault::StatusNull => "no `video_status`".into(),
+        Fault::CodeMissing | Fault::EnvelopeInList => "no readable `code`".into(),
+        Fault::StatusMissing | Fault::StatusRenamed | Fault::StatusNull | Fault::EnvelopeTwice => {
+            "no `video_status`".into()
+        }
         Fault::StatusHuge => "`video_status` is the number 1e".into(),
         Fault::NoVideo | Fault::VideoIsNoUrl => "no usable link".into(),
         _ => String::new(),

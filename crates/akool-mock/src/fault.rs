@@ -70,6 +70,18 @@ pub enum Fault {
     TooLarge,
     /// This business code in the envelope, with HTTP status 200.
     Code(i64),
+    /// There is no `code`.
+    CodeMissing,
+    /// The right code as a text: `"1000"`.
+    CodeAsText,
+    /// There is no `msg`.
+    MessageMissing,
+    /// `msg` is null.
+    MessageNull,
+    /// The right answer, alone in a list.
+    EnvelopeInList,
+    /// The right answer in the `data` of another envelope.
+    EnvelopeTwice,
     /// `data` is null.
     DataNull,
     /// There is no `data`.
@@ -80,6 +92,8 @@ pub enum Fault {
     DataArray,
     /// There is no `video_status`.
     StatusMissing,
+    /// The right status under another name, `videoStatus`.
+    StatusRenamed,
     /// `video_status` is null.
     StatusNull,
     /// `video_status` is this number, which is not documented.
@@ -173,11 +187,18 @@ impl Fault {
         ]);
         all.extend(CODES.map(Self::Code));
         all.extend([
+            Self::CodeMissing,
+            Self::CodeAsText,
+            Self::MessageMissing,
+            Self::MessageNull,
+            Self::EnvelopeInList,
+            Self::EnvelopeTwice,
             Self::DataNull,
             Self::DataMissing,
             Self::DataString,
             Self::DataArray,
             Self::StatusMissing,
+            Self::StatusRenamed,
             Self::StatusNull,
             Self::StatusNumber(0),
             Self::StatusNumber(-1),
@@ -223,11 +244,18 @@ impl Fault {
             Self::Compressed => "compressed, unasked".into(),
             Self::TooLarge => "a body too large to keep".into(),
             Self::Code(code) => format!("code {code}"),
+            Self::CodeMissing => "`code` missing".into(),
+            Self::CodeAsText => "`code` as a text".into(),
+            Self::MessageMissing => "`msg` missing".into(),
+            Self::MessageNull => "`msg` null".into(),
+            Self::EnvelopeInList => "the answer in a list".into(),
+            Self::EnvelopeTwice => "the answer in an envelope of its own".into(),
             Self::DataNull => "`data` null".into(),
             Self::DataMissing => "`data` missing".into(),
             Self::DataString => "`data` a text".into(),
             Self::DataArray => "`data` a list".into(),
             Self::StatusMissing => "`video_status` missing".into(),
+            Self::StatusRenamed => "`video_status` renamed".into(),
             Self::StatusNull => "`video_status` null".into(),
             Self::StatusNumber(number) => format!("`video_status` {number}"),
             Self::StatusHuge => "`video_status` 1e30".into(),
@@ -329,6 +357,20 @@ impl Fault {
             Self::Forgotten => {
                 edit_json(response, |answer| *answer = answer::error(1014, "The resource does not exist"))
             }
+            Self::CodeMissing => edit_json(response, |answer| {
+                answer.as_object_mut().map(|answer| answer.remove("code"));
+            }),
+            Self::CodeAsText => {
+                edit_json(response, |answer| answer["code"] = answer["code"].to_string().into())
+            }
+            Self::MessageMissing => edit_json(response, |answer| {
+                answer.as_object_mut().map(|answer| answer.remove("msg"));
+            }),
+            Self::MessageNull => edit_json(response, |answer| answer["msg"] = Value::Null),
+            Self::EnvelopeInList => edit_json(response, |answer| *answer = json!([answer.take()])),
+            Self::EnvelopeTwice => edit_json(response, |answer| {
+                *answer = json!({ "code": 1000, "msg": "OK", "data": answer.take() });
+            }),
             Self::DataNull => edit_json(response, |answer| answer["data"] = Value::Null),
             Self::DataMissing => edit_json(response, |answer| {
                 answer.as_object_mut().map(|answer| answer.remove("data"));
@@ -337,6 +379,13 @@ impl Fault {
             Self::DataArray => edit_json(response, |answer| answer["data"] = json!([answer["data"].clone()])),
             Self::StatusMissing => edit_json(response, |answer| {
                 answer["data"].as_object_mut().map(|data| data.remove("video_status"));
+            }),
+            Self::StatusRenamed => edit_json(response, |answer| {
+                if let Some(data) = answer["data"].as_object_mut()
+                    && let Some(status) = data.remove("video_status")
+                {
+                    data.insert("videoStatus".to_owned(), status);
+                }
             }),
             Self::StatusNull => edit_status(response, |_| Value::Null),
             Self::StatusNumber(number) => edit_status(response, |_| number.into()),

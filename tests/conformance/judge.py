@@ -1,0 +1,64 @@
+"""What Prism and schemathesis say of stand-ins that are broken on purpose.
+
+    judge.py DESCRIPTION URL PRISM KEY JOB NAME...
+
+URL is that of `mutants.rs`, PRISM the same through Prism as a validating proxy. Prints one JSON object a line:
+the mutant's name, and for each tool whether it saw something wrong, and what it said.
+"""
+
+import json
+import sys
+
+import requests
+import schemathesis
+from schemathesis.checks import CHECKS
+from schemathesis.core.failures import FailureGroup
+
+PATH = "/api/open/v3/content/video/infobymodelid"
+TIMEOUT = 10
+RESPONSE_CHECKS = [
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+]
+
+
+def by_prism(prism, headers, job):
+    try:
+        answer = requests.get(prism + PATH, params={"video_model_id": job}, headers=headers, timeout=TIMEOUT,
+                              allow_redirects=False)
+    except requests.RequestException as error:
+        return f"no answer: {type(error).__name__}"
+    if "application/problem+json" not in answer.headers.get("content-type", ""):
+        return None
+    problem = answer.json()
+    places = problem.get("validation") or [{"message": problem.get("detail") or problem["title"]}]
+    return "; ".join(place["message"] for place in places)
+
+
+def by_schemathesis(operation, url, headers, job):
+    case = operation.Case(query={"video_model_id": job}, headers=headers)
+    try:
+        answer = case.call(base_url=url, timeout=TIMEOUT, allow_redirects=False)
+    except requests.RequestException as error:
+        return f"no answer: {type(error).__name__}"
+    try:
+        case.validate_response(answer, checks=CHECKS.get_by_names(RESPONSE_CHECKS))
+    except FailureGroup as failures:
+        return "; ".join(" ".join(f"{one.title}: {one.message}".split()) for one in failures.exceptions)
+    return None
+
+
+def main():
+    description, url, prism, key, job, *names = sys.argv[1:]
+    operation = schemathesis.openapi.from_path(description)[PATH]["GET"]
+    for name in names:
+        headers = {"x-api-key": key, "x-mutant": name}
+        said = {"Prism": by_prism(prism, headers, job), "schemathesis": by_schemathesis(operation, url, headers, job)}
+        print(json.dumps({"name": name, **said}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
