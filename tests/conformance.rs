@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use akool::{
-    Captions, Client, CreateError, Credential, ErrorKind, PollPolicy, Status, Translate, VoiceStyle, WaitError,
+    Captions, Client, CreateError, Credential, ErrorKind, PollPolicy, Status, Translate, VoiceStyle,
+    WaitError,
 };
 use akool_tests::ID;
 
@@ -152,11 +153,9 @@ mod mock {
     #[tokio::test]
     #[ignore = "needs Prism; run by cargo xtask conformance"]
     async fn a_refused_creation_has_created_nothing() {
-        for (code, kind) in [
-            (1003, ErrorKind::Rejected),
-            (1101, ErrorKind::CredentialsRefused),
-            (1104, ErrorKind::Rejected),
-        ] {
+        for (code, kind) in
+            [(1003, ErrorKind::Rejected), (1101, ErrorKind::CredentialsRefused), (1104, ErrorKind::Rejected)]
+        {
             let client = client_preferring(&format!("code-{code}"), key());
             let error = everything(&client).send().await.unwrap_err();
             let CreateError::NotCreated(call) = &error else { panic!("{error}") };

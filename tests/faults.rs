@@ -118,9 +118,13 @@ fn of_a_creation(fault: Fault) -> Made {
         | Fault::TooLarge => Made::Unknown,
         Fault::Code(_) | Fault::Forgotten => Made::NotCreated,
         Fault::WrongContentType | Fault::NotUtf8 => Made::Created,
+        Fault::EnvelopeInList | Fault::EnvelopeTwice => Made::Unknown,
+        // Ids that were told are ids.
+        Fault::CodeMissing | Fault::CodeAsText | Fault::MessageMissing | Fault::MessageNull => Made::Created,
         // Each language's result stands beside `data`.
         Fault::DataNull | Fault::DataMissing | Fault::DataString | Fault::DataArray => Made::Created,
         Fault::StatusMissing
+        | Fault::StatusRenamed
         | Fault::StatusNull
         | Fault::StatusNumber(_)
         | Fault::StatusHuge

@@ -96,7 +96,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// One request and its answer.
-async fn relay(mut client: TcpStream, addresses: &BTreeMap<String, SocketAddr>) -> Result<(), Box<dyn Error>> {
+async fn relay(
+    mut client: TcpStream,
+    addresses: &BTreeMap<String, SocketAddr>,
+) -> Result<(), Box<dyn Error>> {
     let mut head = Vec::new();
     let mut buffer = [0; 4096];
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Machine,
+    create::json_body,
     machine::{Outcome, json as json_response, refused},
 };
 
@@ -63,7 +64,10 @@ impl Machine {
 
     /// Takes no other credential than the one in the body.
     pub(crate) fn get_token(&self, request: &Request<Bytes>) -> Outcome {
-        let body = serde_json::from_slice::<Value>(request.body()).unwrap_or(Value::Null);
+        let body = match json_body(request) {
+            Ok(body) => body,
+            Err(message) => return refused(1003, message),
+        };
         let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
         if text("clientId").is_empty() || text("clientSecret").is_empty() {
             return refused(1003, "clientId or clientSecret is missing or empty");

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use crate::{
@@ -73,11 +73,12 @@ impl Machine {
         if let Err((code, message)) = self.authorize(request.headers()) {
             return refused(code, message);
         }
-        let Ok(body) = serde_json::from_slice::<Value>(request.body()) else {
-            return refused(1003, "The body is no JSON");
+        let body = match json_body(request) {
+            Ok(body) => body,
+            Err(message) => return refused(1003, message),
         };
         if let Err(message) = valid(&body) {
-            return refused(1003, message);
+            return refused(1003, &message);
         }
         if !commit {
             // Turned away by a fault before anything was created.
@@ -205,33 +206,121 @@ fn read_id(id: &str) -> Option<(SystemTime, Kind)> {
     Some((SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into()), kind))
 }
 
+/// The body of a request that must have one, as JSON.
+pub(crate) fn json_body(request: &Request<Bytes>) -> Result<Value, &'static str> {
+    let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case("application/json") {
+        return Err("The body is not called application/json");
+    }
+    serde_json::from_slice(request.body()).map_err(|_| "The body is no JSON")
+}
+
+/// Whether a value is of a field's type.
+type Is = fn(&Value) -> bool;
+
+/// What may be left out, and what it is where it is there.
+const OPTIONAL: [(&str, Is, &str); 10] = [
+    ("source_language", Value::is_string, "no text"),
+    ("lipsync", Value::is_boolean, "neither true nor false"),
+    ("speaker_num", |value| number_to(value, 10), "no number from 0 to 10"),
+    ("remove_bgm", Value::is_boolean, "neither true nor false"),
+    ("caption_type", |value| number_to(value, 4), "no number from 0 to 4"),
+    ("caption_url", Value::is_string, "no text"),
+    ("studio_voice", is_studio_voice, "not as described"),
+    ("voices_map", |value| all(value, |voice| voice["voice_id"].is_string()), "not as described"),
+    ("dynamic_duration", Value::is_boolean, "neither true nor false"),
+    ("webhookUrl", Value::is_string, "no text"),
+];
+
+/// Ways to speak.
+const STYLES: [&str; 16] = [
+    "affectionate",
+    "angry",
+    "calm",
+    "cheerful",
+    "depressed",
+    "disgruntled",
+    "embarrassed",
+    "empathetic",
+    "excited",
+    "fearful",
+    "friendly",
+    "unfriendly",
+    "sad",
+    "serious",
+    "relaxed",
+    "professional",
+];
+
 /// What the service would take, as far as the documents say.
-fn valid(body: &Value) -> Result<(), &'static str> {
+fn valid(body: &Value) -> Result<(), String> {
     let text = |name: &str| body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     if text("url").is_none() {
-        return Err("url is missing or empty");
+        return Err("url is missing or empty".to_owned());
     }
     let Some(languages) = text("language") else {
-        return Err("language is missing or empty");
+        return Err("language is missing or empty".to_owned());
     };
-    if languages.split(',').any(|language| language.is_empty() || language.trim() != language) {
-        return Err("language has an empty part or a blank");
-    }
-    let within = |name: &str, most: u64| {
-        body.get(name).is_none_or(|value| value.as_u64().is_some_and(|number| number <= most))
+    let is_code = |code: &str| {
+        !code.is_empty()
+            && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
-    if !within("speaker_num", 10) {
-        return Err("speaker_num is no number from 0 to 10");
+    if !languages.split(',').all(is_code) {
+        return Err("language has a part that is no code, or a blank".to_owned());
     }
-    if !within("caption_type", 4) {
-        return Err("caption_type is no number from 0 to 4");
-    }
-    Ok(())
+    let wrong = OPTIONAL.iter().find(|(name, is, _)| body.get(name).is_some_and(|value| !is(value)));
+    wrong.map_or(Ok(()), |(name, _, what)| Err(format!("{name} is {what}")))
+}
+
+fn number_to(value: &Value, most: u64) -> bool {
+    value.as_u64().is_some_and(|number| number <= most)
+}
+
+/// An object, each of whose members is so.
+fn all(value: &Value, is: Is) -> bool {
+    value.as_object().is_some_and(|members| members.values().all(is))
+}
+
+fn is_studio_voice(value: &Value) -> bool {
+    let optional = |name: &str, is: Is| value.get(name).is_none_or(is);
+    value.is_object()
+        && optional("no_translate_words", |words| {
+            words.as_array().is_some_and(|words| words.iter().all(Value::is_string))
+        })
+        && optional("fixed_words", |words| all(words, Value::is_string))
+        && optional("pronounced_words", |words| all(words, Value::is_string))
+        && optional("style", |style| style.as_str().is_some_and(|style| STYLES.contains(&style)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_field_of_another_type_is_refused_by_name() {
+        let request = |name: &str, value: Value| {
+            let mut body = json!({ "url": "u", "language": "es,fr" });
+            body[name] = value;
+            valid(&body)
+        };
+        for (name, good, bad) in [
+            ("url", json!("u"), json!("")),
+            ("language", json!("es"), json!("es, fr")),
+            ("lipsync", json!(true), json!("true")),
+            ("speaker_num", json!(10), json!(11)),
+            ("caption_type", json!(0), json!(1.5)),
+            ("webhookUrl", json!(""), json!(null)),
+            ("studio_voice", json!({"no_translate_words": ["a"], "style": "calm"}), json!({"style": "loud"})),
+            ("studio_voice", json!({"fixed_words": {"a": "b"}}), json!({"fixed_words": {"a": 1}})),
+            ("voices_map", json!({"es": {"voice_id": "v"}}), json!({"es": "v"})),
+        ] {
+            assert_eq!(request(name, good), Ok(()), "{name}");
+            let refusal = request(name, bad).unwrap_err();
+            assert!(refusal.starts_with(name), "{refusal}");
+        }
+        assert_eq!(request("a_field_of_tomorrow", json!(1)), Ok(()));
+    }
 
     #[test]
     fn an_id_tells_when_it_was_made_and_how_it_goes() {
