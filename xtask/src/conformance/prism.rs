@@ -36,7 +36,7 @@ pub(super) fn stands_between(paths: &Paths) -> Result<String> {
     let log = prism.log()?;
     let violations: Vec<_> = log
         .lines()
-        .filter(|line| ["warning", "error", "fatal"].iter().any(|level| says(line, level)))
+        .filter(|line| ["warn", "warning", "error", "fatal"].iter().any(|level| says(line, level)))
         .collect();
     ensure!(
         violations.is_empty(),

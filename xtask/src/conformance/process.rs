@@ -124,10 +124,13 @@ pub(super) fn sandbox(paths: &Paths) -> Result<Server> {
     let mut command = cargo();
     command.args(["run", "--quiet", "--package", "akool-cli", "--"]);
     command.args(["sandbox", "--listen", "127.0.0.1:0", "--json"]);
-    Server::start(paths, "sandbox", &command, |line| {
-        let event: serde_json::Value = serde_json::from_str(line).ok()?;
-        (event["event"] == "listening").then(|| event["url"].as_str().map(str::to_owned))?
-    })
+    Server::start(paths, "sandbox", &command, listening)
+}
+
+/// Where a program of this workspace listens, by a line of its JSON.
+pub(super) fn listening(line: &str) -> Option<String> {
+    let event: serde_json::Value = serde_json::from_str(line).ok()?;
+    (event["event"] == "listening").then(|| event["url"].as_str().map(str::to_owned))?
 }
 
 /// The cargo that runs this.
