@@ -66,6 +66,25 @@ fn everything(client: &Client) -> Translate {
 mod mock {
     use super::*;
 
+    /// Without this, all that the client sends would pass for right.
+    #[tokio::test]
+    #[ignore = "needs Prism; run by cargo xtask conformance"]
+    async fn prism_refuses_what_breaks_the_description() {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let status = async |body: &'static str, key: Option<&str>| {
+            let mut request = http.post(format!("{}/api/open/v3/content/video/createbytranslate", url()));
+            if let Some(key) = key {
+                request = request.header("x-api-key", key);
+            }
+            let request = request.header("content-type", "application/json").body(body);
+            request.send().await.unwrap().status().as_u16()
+        };
+        assert_eq!(status(r#"{"url":"u","language":"es"}"#, Some(KEY)).await, 200);
+        assert_eq!(status(r#"{"url":"u","language":"es"}"#, None).await, 401);
+        assert_eq!(status(r#"{"url":"u"}"#, Some(KEY)).await, 422);
+        assert_eq!(status(r#"{"url":"u","language":"es","caption_type":5}"#, Some(KEY)).await, 422);
+    }
+
     #[tokio::test]
     #[ignore = "needs Prism; run by cargo xtask conformance"]
     async fn a_look_reads_the_documented_example() {

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::{
     Paths, lint, process,
@@ -24,29 +24,23 @@ pub(super) fn serves(paths: &Paths) -> Result<String> {
     lint::examples(paths, &with_examples).context("the examples that Prism is to give")?;
 
     let prism = start(paths, "prism-mock", &["mock", "--errors", &with_examples.display().to_string()])?;
-    let tests = tests(paths, "mock::", &prism.url)?;
-    Ok(format!("{tests} tests of the client, {} requests", requests(&prism)?))
+    let passed = tests(paths, "mock::", &prism)?;
+    Ok(format!("{passed} tests of the client, {} requests", requests(&prism)?))
 }
 
 /// Prism as a proxy that answers with an error where a request or an answer is not as described.
 pub(super) fn stands_between(paths: &Paths) -> Result<String> {
     let sandbox = process::sandbox(paths)?;
     let prism = proxy(paths, &sandbox.url)?;
-    let tests = tests(paths, "proxy::", &prism.url)?;
-    let log = prism.log()?;
-    let violations: Vec<_> = log
-        .lines()
-        .filter(|line| ["warn", "warning", "error", "fatal"].iter().any(|level| says(line, level)))
-        .collect();
-    ensure!(
-        violations.is_empty(),
-        "{} saw violations. Where the request is wrong, mend the client (crates/akool); where the answer is, the \
-         sandbox (crates/akool-mock):\n{}",
-        tools::PRISM.name,
-        violations.join("\n")
-    );
-    Ok(format!("{tests} tests of the client, {} requests, no violation on either side", requests(&prism)?))
+    let passed = tests(paths, "proxy::", &prism)?;
+    // Those that it only warns of reach the client as they are.
+    let violations = complaints(&prism)?;
+    ensure!(violations.is_empty(), "{WHOSE}:\n{violations}");
+    Ok(format!("{passed} tests of the client, {} requests, no violation on either side", requests(&prism)?))
 }
+
+const WHOSE: &str = "what Prism complains of; where a request is wrong, mend the client (crates/akool), where an \
+                     answer is, the stand-in (crates/akool-mock)";
 
 /// Prism in front of this server.
 pub(super) fn proxy(paths: &Paths, upstream: &str) -> Result<Server> {
@@ -61,13 +55,15 @@ fn start(paths: &Paths, name: &str, args: &[&str]) -> Result<Server> {
     })
 }
 
-/// Runs the tests of this module against this server, and gives how many passed.
-fn tests(paths: &Paths, module: &str, url: &str) -> Result<u64> {
+/// Runs the tests of this module against Prism, and gives how many passed.
+fn tests(paths: &Paths, module: &str, prism: &Server) -> Result<u64> {
     let mut command = cargo();
     command.args(["test", "--quiet", "--package", "akool-tests", "--test", "conformance", "--"]);
-    command.args(["--ignored", module]).env("AKOOL_CONFORMANCE_URL", url);
-    let printed = process::finish(paths, "conformance-tests", &mut command)
-        .context("the tests in tests/conformance.rs, which say what the client made of the answers")?;
+    command.args(["--ignored", module]).env("AKOOL_CONFORMANCE_URL", &prism.url).env("RUST_BACKTRACE", "0");
+    let (status, printed) = process::output(paths, "conformance-tests", &command)?;
+    if !status.success() {
+        bail!("{}\n\n{WHOSE}:\n{}", process::tail(&printed), complaints(prism)?);
+    }
     let passed = printed
         .lines()
         .find_map(|line| line.strip_prefix("test result: ok. ")?.split_once(" passed")?.0.parse::<u64>().ok())
@@ -79,7 +75,12 @@ fn requests(prism: &Server) -> Result<usize> {
     Ok(prism.log()?.lines().filter(|line| line.ends_with("Request received")).count())
 }
 
-/// Whether a line of Prism's log has this level.
-fn says(line: &str, level: &str) -> bool {
-    line.split_once('›').is_some_and(|(_, rest)| rest.split_whitespace().any(|word| word == level))
+/// What its log has of warnings and errors.
+fn complaints(prism: &Server) -> Result<String> {
+    let log = prism.log()?;
+    let grave = |line: &&str| {
+        let words = line.split_once('›').map_or("", |(_, rest)| rest);
+        words.split_whitespace().any(|word| ["warn", "warning", "error", "fatal"].contains(&word))
+    };
+    Ok(log.lines().filter(grave).collect::<Vec<_>>().join("\n"))
 }

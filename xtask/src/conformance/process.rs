@@ -16,7 +16,7 @@ use super::Paths;
 /// How long a server may take to say where it listens. The first start may have to compile it.
 const START: Duration = Duration::from_secs(300);
 /// How much of a log is shown.
-const SHOWN: usize = 60;
+const SHOWN: usize = 120;
 
 /// The same command, on the leash, with its output in a log.
 fn on_leash(paths: &Paths, name: &str, command: &Command) -> Result<(Command, PathBuf)> {
