@@ -16,10 +16,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut next = || args.next().ok_or("usage: contract URL KEY JOB NAME...");
     let (url, key, job) = (next()?, next()?, next()?);
     let target = format!("{PATH}?video_model_id={job}");
-    let client =
-        reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
+    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
     for name in args {
-        let request = client.get(format!("{url}{target}")).header("x-api-key", &key).header("x-mutant", &name);
+        let request =
+            client.get(format!("{url}{target}")).header("x-api-key", &key).header("x-mutant", &name);
         let said = said(&target, &key, request.send().await?).await?;
         println!("{}", json!({ "name": name, "akool-contract": said }));
     }
@@ -38,9 +38,10 @@ async fn said(target: &str, key: &str, answer: reqwest::Response) -> Result<Valu
     let request = http::Request::get(target).header("x-api-key", key).body("")?;
     let report = Contract::resolved().check_response(&request, &response.body(body)?);
     let shown = |value: &mut dyn Iterator<Item = String>| value.collect::<Vec<_>>().join("; ");
-    let mut violations = report.violations.iter().map(|one| {
-        format!("{} ({}): expected {}, came {}", one.pointer, one.rule, one.expected, one.came)
-    });
+    let mut violations = report
+        .violations
+        .iter()
+        .map(|one| format!("{} ({}): expected {}, came {}", one.pointer, one.rule, one.expected, one.came));
     let mut drift = report
         .drift
         .iter()
