@@ -150,9 +150,9 @@ fn each_rule_of_a_body_is_told_with_its_place() {
             "/data/video_status",
             Some(json!(3)),
             "/body/data/video",
-            "minLength",
-            "minLength 1, as promised when `video_status` is 3",
-            format!("{info}/x-promises/1/then/properties/video/minLength"),
+            "pattern",
+            "pattern \"^https?://[^/]\", as promised when `video_status` is 3",
+            format!("{info}/x-promises/1/then/properties/video/pattern"),
         ),
         (
             "/data/video_status",
