@@ -15,7 +15,7 @@ from schemathesis.checks import CHECKS
 from schemathesis.core.failures import FailureGroup
 
 PATH = "/api/open/v3/content/video/infobymodelid"
-TIMEOUT = 5
+TIMEOUT = 10
 # What a connection comes to that breaks off or is silent. Anything else is a fault of this program.
 NO_ANSWER = (
     requests.ConnectionError,

@@ -434,6 +434,27 @@ mod tests {
     const KEY: (&str, &str) = ("x-api-key", "sandbox-key-000000000000");
 
     #[test]
+    fn another_method_is_refused_with_the_one_that_is_taken() {
+        let mut machine = Machine::new("http://127.0.0.1:1");
+        for (method, target, allowed) in [
+            (Method::POST, GET_VIDEO_INFO, "GET"),
+            (Method::HEAD, LIST_LANGUAGES, "GET"),
+            (Method::DELETE, "/files/64dd/video.mp4", "GET"),
+            (Method::GET, CREATE_TRANSLATION, "POST"),
+            (Method::TRACE, GET_TOKEN, "POST"),
+        ] {
+            let request = Request::builder().method(method).uri(target).body(Bytes::new()).unwrap();
+            let answer = machine.respond(&request, SystemTime::UNIX_EPOCH);
+            assert_eq!(
+                (answer.status().as_u16(), &answer.headers()[ALLOW]),
+                (405, &allowed.parse().unwrap())
+            );
+            // A test hears of it all the same.
+            assert!(machine.complaints().last().unwrap().contains(target));
+        }
+    }
+
+    #[test]
     fn credentials_are_checked_as_documented() {
         let mut machine = Machine::new("http://x");
         machine.job("a", Timeline::new());

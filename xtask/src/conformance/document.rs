@@ -54,6 +54,7 @@ fn text(paths: &Paths, seen: &mutation::Seen) -> Result<String> {
         let list = if those.is_empty() { "nothing more".to_owned() } else { those.join("; ") };
         text += &format!("- {who}: {list}.\n");
     }
+    text += WHY;
     Ok(text)
 }
 
@@ -132,4 +133,11 @@ drift, Prism warns). An answer in which nothing is broken must be sound to all.
 
 | broken | `akool-contract` | Prism | schemathesis |
 |---|---|---|---|
+";
+
+const WHY: &str = "
+What comes with success, and what each status comes with, stands in `openapi/overlays/40-promises.yaml`, which
+OpenAPI 3.0 itself cannot say and only `akool-contract` reads; so does what it calls drift. Outside tools ask
+for compression, so that a compressed answer is right to them. An answer that breaks off is told by the
+connection: nothing whole is left that `akool-contract` could judge.
 ";

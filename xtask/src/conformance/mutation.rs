@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     Paths, prism,
-    process::{self, Server, cargo},
+    process::{self, cargo},
     tools,
 };
 
@@ -81,9 +81,7 @@ impl Seen {
 }
 
 pub(super) fn run(paths: &Paths) -> Result<Seen> {
-    let mut command = cargo();
-    command.args(["run", "--quiet", "--package", "akool-tests", "--example", "mutants"]);
-    let mutants = Server::start(paths, "mutants", &command, process::listening)?;
+    let mutants = process::ours(paths, "mutants", &["akool-tests", "--example", "mutants"], &[])?;
     let events: Vec<Value> =
         mutants.log()?.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let of = |event: &str| events.iter().filter(move |line| line["event"] == event).collect::<Vec<_>>();

@@ -13,8 +13,8 @@ use anyhow::{Context, Result, bail};
 
 use super::Paths;
 
-/// How long a server may take to say where it listens. The first start may have to compile it.
-const START: Duration = Duration::from_secs(300);
+/// How long a server may take to say where it listens.
+const START: Duration = Duration::from_secs(60);
 /// How much of a log is shown.
 const SHOWN: usize = 120;
 
@@ -121,14 +121,22 @@ impl Drop for Server {
 
 /// `akool sandbox` on a free port.
 pub(super) fn sandbox(paths: &Paths) -> Result<Server> {
+    ours(paths, "sandbox", &["akool-cli"], &["sandbox", "--listen", "127.0.0.1:0", "--json"])
+}
+
+/// A server of this workspace, which says by a line of JSON where it listens. It is built before, so
+/// that a first build does not count as a start that hangs.
+pub(super) fn ours(paths: &Paths, name: &str, package: &[&str], args: &[&str]) -> Result<Server> {
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--package"]).args(package);
+    finish(paths, "build", &mut build)?;
     let mut command = cargo();
-    command.args(["run", "--quiet", "--package", "akool-cli", "--"]);
-    command.args(["sandbox", "--listen", "127.0.0.1:0", "--json"]);
-    Server::start(paths, "sandbox", &command, listening)
+    command.args(["run", "--quiet", "--package"]).args(package).arg("--").args(args);
+    Server::start(paths, name, &command, listening)
 }
 
 /// Where a program of this workspace listens, by a line of its JSON.
-pub(super) fn listening(line: &str) -> Option<String> {
+fn listening(line: &str) -> Option<String> {
     let event: serde_json::Value = serde_json::from_str(line).ok()?;
     (event["event"] == "listening").then(|| event["url"].as_str().map(str::to_owned))?
 }
