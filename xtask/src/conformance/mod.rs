@@ -20,6 +20,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
+use crate::description;
+
 /// One tool in one part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Row {
@@ -90,6 +92,20 @@ struct Paths {
     resolved: PathBuf,
 }
 
+impl Paths {
+    /// The resolved description with an overlay of this command's own, in a file of this name.
+    fn derived(&self, overlay: &str, name: &str) -> Result<PathBuf> {
+        let shown = format!("tests/conformance/{overlay}");
+        let bytes = fs::read(self.ours.join(overlay)).with_context(|| format!("cannot read {shown}"))?;
+        let mut document = description::read(&self.resolved)?;
+        crate::overlay::apply(&mut document, &bytes, &shown)?;
+        let path = self.work.join(name);
+        description::write(&path, description::to_yaml(&document)?.as_bytes())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
+    }
+}
+
 /// Runs one row or all, prints a line for each, and fails when one of them has a finding. With
 /// `write`, `docs/conformance.md` is written and not compared.
 pub(crate) fn run(root: &Path, only: Option<Row>, write: bool) -> Result<()> {
@@ -101,6 +117,10 @@ pub(crate) fn run(root: &Path, only: Option<Row>, write: bool) -> Result<()> {
     };
     fs::create_dir_all(paths.work.join("logs")).context("cannot make a folder below target/")?;
     let rows: Vec<Row> = only.map_or_else(|| ALL.to_vec(), |row| vec![row]);
+    ensure!(
+        !write || rows.contains(&Row::Mutation),
+        "--write needs what the row `mutation` shows; leave --only out, or name that row"
+    );
     tools::install(&paths, rows.iter().flat_map(|row| row.tools()))?;
 
     let mut lines = Vec::new();

@@ -1,8 +1,6 @@
 //! The rows in which Prism makes a server of the description, and in which it stands between the client and
 //! `akool sandbox`. The client's side of both are the tests in `tests/conformance.rs`.
 
-use std::fs;
-
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::{
@@ -10,17 +8,11 @@ use super::{
     process::{Server, cargo},
     tools,
 };
-use crate::{description, overlay};
 
 /// Prism alone: it validates what the client sends and answers with documented examples, some of them
 /// named in `tests/conformance/examples.yaml`.
 pub(super) fn serves(paths: &Paths) -> Result<String> {
-    let shown = "tests/conformance/examples.yaml";
-    let mut document = description::read(&paths.resolved)?;
-    let bytes = fs::read(paths.root.join(shown)).with_context(|| format!("cannot read {shown}"))?;
-    overlay::apply(&mut document, &bytes, shown)?;
-    let with_examples = paths.work.join("with-examples.yaml");
-    description::write(&with_examples, description::to_yaml(&document)?.as_bytes())?;
+    let with_examples = paths.derived("examples.yaml", "with-examples.yaml")?;
     lint::examples(paths, &with_examples).context("the examples that Prism is to give")?;
 
     let prism = start(paths, "prism-mock", &["mock", "--errors", &with_examples.display().to_string()])?;

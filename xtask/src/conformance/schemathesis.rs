@@ -5,13 +5,12 @@
 //! two checks that this convention contradicts. And once with each `code` translated into the HTTP status
 //! that says the same (`tests/conformance/envelope.py`), so that those two checks have their say as well.
 
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
 
 use super::{Paths, process, tools};
-use crate::{description, overlay};
 
 /// A run of its own.
 struct Run {
@@ -54,23 +53,17 @@ pub(super) fn left_out() -> Vec<String> {
 }
 
 pub(super) fn run(paths: &Paths) -> Result<String> {
-    let narrow = paths.work.join("narrow.yaml");
-    let mut document = description::read(&paths.resolved)?;
-    let overlay = paths.ours.join("narrow.yaml");
-    let bytes = fs::read(&overlay).with_context(|| format!("cannot read {}", overlay.display()))?;
-    overlay::apply(&mut document, &bytes, "tests/conformance/narrow.yaml")?;
-    description::write(&narrow, description::to_yaml(&document)?.as_bytes())?;
-
+    let narrow = paths.derived("narrow.yaml", "narrow.yaml")?;
     let mut requests = 0;
     for run in &RUNS {
-        requests += one(paths, run)?;
+        requests += one(paths, run, &narrow)?;
     }
     let left_out: usize = RUNS.iter().map(|run| run.left_out.len()).sum();
     Ok(format!("{requests} requests in {} runs, {left_out} checks left out with reasons", RUNS.len()))
 }
 
 /// Gives how many requests it made.
-fn one(paths: &Paths, run: &Run) -> Result<u64> {
+fn one(paths: &Paths, run: &Run, narrow: &Path) -> Result<u64> {
     let name = if run.translated { "schemathesis-translated" } else { "schemathesis" };
     let report = paths.work.join(format!("{name}.json"));
     let _ = fs::remove_file(&report);
@@ -79,7 +72,7 @@ fn one(paths: &Paths, run: &Run) -> Result<u64> {
     let mut command = tools::python_program(paths, "schemathesis");
     command.arg("--config-file").arg(paths.ours.join("schemathesis.toml"));
     command.arg("--no-color").arg("run");
-    command.arg(if run.translated { paths.work.join("narrow.yaml") } else { paths.resolved.clone() });
+    command.arg(if run.translated { narrow } else { &paths.resolved });
     command.args(["--url", &sandbox.url, "--header", "x-api-key: sandbox-key-000000000000"]);
     command.args(["--checks", "all", "--exclude-checks", &left_out.join(",")]);
     command.args(["--report", "json", "--report-json-path"]).arg(&report);
@@ -96,7 +89,7 @@ fn one(paths: &Paths, run: &Run) -> Result<u64> {
     })
 }
 
-fn judge(paths: &Paths, name: &str, command: &Command, report: &std::path::Path) -> Result<u64> {
+fn judge(paths: &Paths, name: &str, command: &Command, report: &Path) -> Result<u64> {
     let (status, printed) = process::output(paths, name, command)?;
     // What it found, without how far it got.
     let found = printed.find("= FAILURES =").map_or(&*printed, |start| &printed[start..]);
