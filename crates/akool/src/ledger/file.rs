@@ -608,6 +608,7 @@ mod tests {
     #[test]
     fn a_later_version_and_other_files_are_refused_or_passed_over_by_line() {
         let (_folder, ledger) = ledger();
+        ledger.make_folder().unwrap();
         fs::write(ledger.path(), "{\"v\":2,\"at\":1,\"news\":{}}\n").unwrap();
         let error = ledger.read().unwrap_err().to_string();
         assert!(error.contains("later version") && error.contains("line 1"), "{error}");
