@@ -6,7 +6,11 @@
 //! - for the vendored description: every overlay action applies, and none repeats what the
 //!   description says itself.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use anyhow::{Context, Result, bail};
 use enumset::EnumSet;
@@ -244,6 +248,15 @@ fn translated(value: &Value) -> Value {
     }
 }
 
+/// The names of everything under `components`.
+fn components(document: &Value) -> BTreeSet<String> {
+    let kinds = document.get("components").and_then(Value::as_object).into_iter().flatten();
+    let named = kinds.flat_map(|(kind, named)| {
+        named.as_object().into_iter().flatten().map(move |(name, _)| format!("{kind}/{name}"))
+    });
+    named.collect()
+}
+
 /// Overlay actions that the description has caught up with.
 pub(crate) fn redundant(openapi: &Path, vendored: &Value) -> Result<Vec<String>> {
     let mut document = vendored.clone();
@@ -261,7 +274,10 @@ pub(crate) fn redundant(openapi: &Path, vendored: &Value) -> Result<Vec<String>>
             let only_words = says.as_object().is_some_and(Map::is_empty);
             let meaning = |document| normal::without_docs(&normal::document(document));
             let same = normal::sorted(&before) == normal::sorted(&document)
-                || (!only_words && meaning(&before) == meaning(&document));
+                // What nothing refers to has no meaning there, and may be meant for other readers.
+                || (!only_words
+                    && components(&before) == components(&document)
+                    && meaning(&before) == meaning(&document));
             if same {
                 let target = action["target"].as_str().unwrap_or_default();
                 ready.push(format!(
