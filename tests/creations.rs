@@ -77,6 +77,9 @@ async fn an_answer_with_one_job_for_several_languages_leaves_the_rest_unclear() 
     let creation = client_of(&server).translate(VIDEO).to(["es", "fr"]).send().await.unwrap();
     assert_eq!(creation.jobs()[0].language, None);
     assert_eq!(creation.unclear(), [Language::from("es"), Language::from("fr")]);
+    // Who wants a job for each language hears of it.
+    let ensured = client_of(&server).translate(VIDEO).to(["es", "fr"]).ensure().await.into_jobs();
+    assert!(matches!(ensured, Err(CreateError::Partly(_))), "{ensured:?}");
     let creation = client_of(&server).translate(VIDEO).to(["ja"]).send().await.unwrap();
     assert_eq!(creation.jobs()[0].language, Some("ja".into()));
     assert!(creation.is_complete());
@@ -92,7 +95,10 @@ async fn what_breaks_a_rule_is_not_sent() {
         (client.translate("talk.mp4").to(["es"]), "is no link"),
         (client.translate("file:///talk.mp4").to(["es"]), "is neither https nor http"),
         (client.translate(VIDEO), "no target language is set"),
+        (client.translate("https://example.com/a\nb.mp4").to(["es"]), "a control character"),
+        (client.translate("https:talk.mp4").to(["es"]), "has no host"),
         (ok().to(["es"]), "es is set twice"),
+        (ok().to(["ES"]), "ES is set twice"),
         (ok().to([""]), "is no code"),
         (ok().to(["de,fr"]), "is no code"),
         (ok().to(["DEFAULT"]), "is no target language"),
@@ -293,6 +299,118 @@ async fn what_was_not_created_may_be_asked_for_again() {
     assert!(matches!(translate.clone().send().await, Err(CreateError::NotCreated(_))));
     translate.send().await.unwrap();
     assert_eq!(ledger.read().unwrap().entries.len(), 2);
+}
+
+#[tokio::test]
+async fn trouble_with_a_token_is_no_unknown_outcome() {
+    let server = MockServer::start().await;
+    let refusing = server.url_for(Fault::Refused);
+    let wiremock = wiremock::MockServer::start().await;
+    let unavailable = wiremock::ResponseTemplate::new(503);
+    wiremock::Mock::given(wiremock::matchers::any()).respond_with(unavailable).mount(&wiremock).await;
+    for url in [refusing, wiremock.uri()] {
+        let client = Client::builder().client_credentials("id", "secret").base_url(url).build().unwrap();
+        let error = client.translate(VIDEO).to(["es"]).send().await.unwrap_err();
+        assert!(matches!(error, CreateError::NotCreated(_)), "{error}");
+    }
+    assert_eq!(wiremock.received_requests().await.unwrap().len(), 1, "a token was asked for, and no job");
+}
+
+/// A server for one answer, which is made of these bytes, whatever they say of themselves.
+fn answering(bytes: Vec<u8>) -> String {
+    use std::io::{Read, Write};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        let mut buffer = [0; 4096];
+        // The body is the last thing that comes.
+        while !request.ends_with(b"}") {
+            let count = stream.read(&mut buffer).unwrap();
+            request.extend_from_slice(&buffer[..count]);
+        }
+        stream.write_all(&bytes).unwrap();
+    });
+    url
+}
+
+#[tokio::test]
+async fn ids_that_came_before_the_connection_broke_are_kept() {
+    let body = r#"{"code":1000,"msg":"OK","data":{"_id":"1"}}"#;
+    for (head, body) in [
+        (format!("content-length: {}", body.len() + 10), body.to_owned()),
+        ("transfer-encoding: chunked".to_owned(), format!("{:x}\r\n{body}\r\n", body.len())),
+    ] {
+        let url = answering(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}").into_bytes());
+        let client = client_at(url, Credential::api_key("key").unwrap()).unwrap();
+        let creation = client.translate(VIDEO).to(["es"]).send().await.unwrap();
+        assert_eq!(creation.jobs()[0].id.as_str(), "1");
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_comes_back_is_shown_and_written_nowhere() {
+    let body = serde_json::json!({"code": 1000, "all_results": [
+        {"code": 1000, "data": {"_id": "1", "language": "es"}},
+        {"code": 1003, "msg": format!("{} bad key MARKERKEY here", "x".repeat(145)), "data": {"language": "fr"}}]});
+    let body = body.to_string();
+    let url =
+        answering(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes());
+    let (_folder, ledger) = ledger();
+    let client = client_at(url, Credential::api_key("MARKERKEY").unwrap()).unwrap();
+    let creation = client.translate(VIDEO).to(["es", "fr"]).ledger(ledger.clone()).send().await.unwrap();
+    assert_eq!(creation.refused().len(), 1);
+    let shown = format!("{creation:?} {}", std::fs::read_to_string(ledger.path()).unwrap());
+    assert!(!shown.contains("MARKER"), "{shown}");
+}
+
+/// What is refused unprocessed by HTTP/2 may be sent again, says its standard; here it is not, for
+/// something in between may say so too.
+#[tokio::test]
+async fn a_creation_is_not_sent_again_by_the_http_client() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (sender, mut streams) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(socket).await.unwrap();
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            sender.send(request.uri().path().to_owned()).unwrap();
+            respond.send_reset(h2::Reason::REFUSED_STREAM);
+        }
+    });
+    let client = Client::builder()
+        .credential(Credential::api_key("key").unwrap())
+        .base_url(url)
+        .http(reqwest::Client::builder().no_proxy().http2_prior_knowledge())
+        .build()
+        .unwrap();
+    let error = client.translate(VIDEO).to(["es"]).send().await.unwrap_err();
+    assert!(matches!(error, CreateError::MaybeCreated(_)), "{error}");
+    drop(client);
+    assert!(streams.recv().await.unwrap().ends_with("createbytranslate"));
+    assert!(streams.try_recv().is_err(), "sent again");
+}
+
+#[tokio::test]
+async fn a_request_that_is_dropped_is_unknown_and_in_flight_no_more() {
+    let server = MockServer::start().await;
+    server.inject_into_creations(Fault::NeverAnswers, Times::Once);
+    let (_folder, ledger) = ledger();
+    let client = client_at(server.tcp_url(), Credential::api_key(server.api_key()).unwrap()).unwrap();
+    let request = client.translate(VIDEO).to(["es"]).ledger(ledger.clone());
+    let task = tokio::spawn(request.clone().send());
+    while server.created().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(ledger.read().unwrap().entries[0].outcome, Outcome::InFlight));
+    let CreateError::AlreadyThere(work) = request.send().await.unwrap_err() else { panic!() };
+    assert!(work[0].in_flight);
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+    assert!(matches!(ledger.read().unwrap().entries[0].outcome, Outcome::Unknown { .. }));
 }
 
 /// A ledger that fails to write the outcome, or the intent.

@@ -17,13 +17,13 @@ fn the_known_statuses_are_the_vendored_enum() {
         status["enum"].as_array().unwrap().iter().map(|code| code.as_i64().unwrap()).collect();
     assert_eq!(
         described,
-        Status::KNOWN.map(i64::from),
+        Status::KNOWN.iter().map(|status| i64::from(*status)).collect::<Vec<_>>(),
         "the vendor's statuses have changed: revise akool::Status"
     );
     // The page names them, in the same words.
     let words = status["description"].as_str().unwrap();
     for status in Status::KNOWN {
-        let named = format!("{}={}", i64::from(status), status.name());
+        let named = format!("{}={}", i64::from(*status), status.name());
         assert!(words.contains(&named), "{named} is not in \"{words}\"");
     }
 }
@@ -32,8 +32,8 @@ fn the_known_statuses_are_the_vendored_enum() {
 fn the_styles_are_the_described_enum() {
     let resolved: Value = serde_saphyr::from_str(include_str!("../openapi/akool.resolved.yaml")).unwrap();
     let described = &resolved["components"]["schemas"]["VoiceStyle"]["enum"];
-    let known = akool::Translate::STYLES.map(|style| Value::from(style.to_string()));
-    assert_eq!(described.as_array().unwrap().as_slice(), known);
+    let known: Vec<_> = akool::Translate::STYLES.iter().map(|style| Value::from(style.to_string())).collect();
+    assert_eq!(described.as_array().unwrap(), &known);
 }
 
 #[test]

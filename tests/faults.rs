@@ -54,6 +54,7 @@ fn expected(fault: Fault) -> Expected {
         Fault::Http(404) => Ends(ErrorKind::WrongAddress),
         Fault::Http(_) => Ends(ErrorKind::Rejected),
         Fault::Redirect(_) => Ends(ErrorKind::Redirected),
+        Fault::ForeignEnvelope(_) => Forgiven(ErrorKind::UnknownCode),
         Fault::Html | Fault::TruncatedJson | Fault::EmptyBody | Fault::Utf16 | Fault::Compressed => {
             Forgiven(ErrorKind::Undecodable)
         }
@@ -101,14 +102,15 @@ fn of_a_creation(fault: Fault) -> Made {
         | Fault::ResetInHeaders
         | Fault::ResetInBody
         | Fault::TruncatedBody => Made::Unknown,
-        Fault::Http(408) => Made::Unknown,
+        Fault::Http(408 | 499) => Made::Unknown,
         Fault::Http(400..=499) => Made::NotCreated,
-        Fault::Http(_) => Made::Unknown,
+        // A gateway's answer says nothing of what the service behind it has done.
+        Fault::Http(_) | Fault::ForeignEnvelope(_) => Made::Unknown,
         Fault::RetryAfterSeconds
         | Fault::RetryAfterDate
         | Fault::RetryAfterAbsurd
         | Fault::RetryAfterNegative => Made::NotCreated,
-        Fault::Redirect(303) => Made::Unknown,
+        Fault::Redirect(302 | 303) => Made::Unknown,
         Fault::Redirect(_) => Made::NotCreated,
         Fault::Html
         | Fault::TruncatedJson
@@ -116,6 +118,10 @@ fn of_a_creation(fault: Fault) -> Made {
         | Fault::Utf16
         | Fault::Compressed
         | Fault::TooLarge => Made::Unknown,
+        // Processing, creation or parsing failed: after what, only the vendor knows.
+        Fault::Code(1015 | 1205 | 1208) => Made::Unknown,
+        // Nobody documented it.
+        Fault::Code(1299) => Made::Unknown,
         Fault::Code(_) | Fault::Forgotten => Made::NotCreated,
         Fault::WrongContentType | Fault::NotUtf8 => Made::Created,
         Fault::EnvelopeInList | Fault::EnvelopeTwice => Made::Unknown,
@@ -154,6 +160,7 @@ fn cause(fault: Fault) -> String {
         | Fault::RetryAfterDate
         | Fault::RetryAfterAbsurd
         | Fault::RetryAfterNegative => "HTTP status 429".into(),
+        Fault::ForeignEnvelope(status) => format!("code {status}"),
         Fault::Html => "Please sign in".into(),
         Fault::TruncatedJson => "EOF".into(),
         Fault::EmptyBody => "is empty".into(),
@@ -462,6 +469,6 @@ fn the_printed_table_is_current() {
 fn every_documented_code_is_a_fault() {
     for (code, _, _) in akool::BusinessCode::TABLE {
         let listed = Fault::all().contains(&Fault::Code(code.0));
-        assert_eq!(listed, code != akool::BusinessCode::SUCCESS, "{code}");
+        assert_eq!(listed, *code != akool::BusinessCode::SUCCESS, "{code}");
     }
 }

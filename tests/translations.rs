@@ -138,7 +138,7 @@ async fn a_refused_language_does_not_hold_up_the_others() {
         assert_shown(name, &server, &output, state.path());
     }
     let output = akool_at(&server, state.path(), &["translate", VIDEO, "--to", "tlh"]).output().unwrap();
-    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    assert_eq!(code(&output), 3, "{}", stderr(&output));
     assert!(stderr(&output).contains("nothing was created"), "{}", stderr(&output));
 }
 
@@ -161,11 +161,62 @@ async fn an_unknown_outcome_is_told_kept_and_never_sent_again_by_itself() {
 
     // Somebody found it in the console.
     let entry = jobs(&server, state.path(), &["--pending"])[0]["entry"].as_str().unwrap().to_owned();
-    assert_eq!(code(&run(&["wait", &server.created()[0].id, "--interval", "10ms"])), 0);
+    let found = server.created()[0].id.clone();
+    assert_eq!(code(&run(&["jobs", "--adopt", &format!("{entry}={found}")])), 0);
+    assert_eq!(
+        code(&run(&["jobs", "--adopt", &format!("{entry}={found}")])),
+        1,
+        "nothing is unknown any more"
+    );
+    assert_eq!(code(&run(&translate)), 0);
+    assert_eq!(server.created().len(), 1, "and was not paid for again");
+
+    // Another one is not there.
+    server.inject_into_creations(Fault::Http(502), Times::Once);
+    assert_eq!(code(&run(&["translate", VIDEO, "--to", "fr"])), 7);
+    let entry = jobs(&server, state.path(), &["--pending"])[0]["entry"].as_str().unwrap().to_owned();
     assert_eq!(code(&run(&["jobs", "--forget", &entry])), 0);
     assert_eq!(code(&run(&["jobs", "--forget", "nobody"])), 1);
-    assert!(jobs(&server, state.path(), &[]).is_empty());
+    assert_eq!(jobs(&server, state.path(), &[]).len(), 1, "the one that is known stays");
     assert_eq!(code(&run(&["wait", "--pending"])), 0);
+}
+
+#[tokio::test]
+async fn equal_commands_at_once_pay_once_and_all_get_the_job() {
+    let server = MockServer::start().await;
+    server.on_create(Timeline::new().completed());
+    // Slowly, so that the others come meanwhile.
+    server.inject_into_creations(Fault::Trickle, Times::Once);
+    let state = tempfile::tempdir().unwrap();
+    let command = || {
+        let mut command = akool_at(&server, state.path(), &["translate", VIDEO, "--to", "es", "--no-wait"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let runs: Vec<_> = (0..8).map(|_| command()).collect();
+    for run in runs {
+        let output = run.wait_with_output().unwrap();
+        assert_eq!((code(&output), stdout(&output).trim()), (0, server.created()[0].id.as_str()));
+    }
+    assert_eq!(server.created().len(), 1);
+}
+
+#[tokio::test]
+async fn a_damaged_ledger_is_told_and_holds_up_what_might_be_paid_twice() {
+    let server = MockServer::start().await;
+    let state = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| akool_at(&server, state.path(), args).output().unwrap();
+    run(&["translate", VIDEO, "--to", "es", "--no-wait"]);
+    let path = state.path().join("akool/ledger.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replacen("intent", "intend", 1)).unwrap();
+    for args in
+        [&["jobs"][..], &["wait", "--pending", "--interval", "10ms"], &["translate", VIDEO, "--to", "es"]]
+    {
+        let output = run(args);
+        assert_eq!(code(&output), 1, "{args:?}");
+        assert!(stderr(&output).contains("line 1 of the ledger"), "{args:?}: {}", stderr(&output));
+    }
+    assert_eq!(server.created().len(), 1);
 }
 
 fn interrupt(child: &std::process::Child) {
@@ -208,7 +259,7 @@ async fn interrupted_twice_it_leaves_and_the_outcome_is_unknown() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     errors.read_to_string(&mut said).unwrap();
     assert!(said.contains("may have been created and paid for"), "{said}");
-    assert_eq!(jobs(&server, state.path(), &[])[0]["status"], "being_created");
+    assert_eq!(jobs(&server, state.path(), &[])[0]["status"], "outcome_unknown");
 }
 
 #[tokio::test]

@@ -286,8 +286,12 @@ pub(crate) struct Jobs {
     #[arg(long)]
     pub(crate) refresh: bool,
 
-    /// Take a request off the list, by its entry or by one of its jobs, once you know what became of it
-    #[arg(long, value_name = "ENTRY|ID", conflicts_with_all = ["pending", "all", "refresh"])]
+    /// Say that a job came of a request whose outcome was unknown: you have found it
+    #[arg(long, value_name = "ENTRY[:LANGUAGE]=ID", value_parser = pair, group = "say")]
+    pub(crate) adopt: Option<(String, String)>,
+
+    /// Take what is unknown of a request off the list, or a job: you know that nothing came of it
+    #[arg(long, value_name = "ENTRY|ID", group = "say", conflicts_with_all = ["pending", "all", "refresh"])]
     pub(crate) forget: Option<String>,
 }
 
@@ -354,7 +358,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 /// The styles of the description, with a list of them where another one is given.
 fn style() -> impl TypedValueParser<Value = VoiceStyle> {
-    let names = akool::Translate::STYLES.map(|style| PossibleValue::new(style.to_string()));
+    let names = akool::Translate::STYLES.iter().map(|style| PossibleValue::new(style.to_string()));
     PossibleValuesParser::new(names).try_map(|name| name.parse::<VoiceStyle>())
 }
 

@@ -95,21 +95,21 @@ impl<'a> Follow<'a> {
                     if changed {
                         self.report.update(&snapshot);
                     }
-                    self.note(&mut noted, &snapshot);
                     self.tell_oddities(&snapshot, &mut odd);
-                    self.open.borrow_mut().insert(job.id().clone(), Some(snapshot));
+                    self.open.borrow_mut().insert(job.id().clone(), Some(snapshot.clone()));
+                    self.note(&mut noted, &snapshot).await;
                 }
                 Event::Trouble { error, failures, budget, next_look_in } => {
                     self.report.trouble(&error, failures, budget, next_look_in);
                 }
                 Event::Ended(Ok(translation)) => {
-                    self.note(&mut noted, translation.snapshot());
+                    self.note(&mut noted, translation.snapshot()).await;
                     self.tell_oddities(translation.snapshot(), &mut odd);
                     outcome = self.completed(&job, &translation, waited).await;
                 }
                 Event::Ended(Err(error)) => {
                     if let Some(snapshot) = error.last_snapshot() {
-                        self.note(&mut noted, snapshot);
+                        self.note(&mut noted, snapshot).await;
                     }
                     self.report.ended(&error);
                     outcome = Outcome::from(&error);
@@ -122,12 +122,15 @@ impl<'a> Follow<'a> {
     }
 
     /// Tells the ledger where a job stands, where that is new.
-    fn note(&self, noted: &mut Option<Status>, snapshot: &Snapshot) {
+    async fn note(&self, noted: &mut Option<Status>, snapshot: &Snapshot) {
         let Some(ledger) = self.ledger.as_ref().filter(|_| *noted != Some(snapshot.status())) else {
             return;
         };
         *noted = Some(snapshot.status());
-        if let Err(error) = ledger.note(snapshot.id(), snapshot.status())
+        let (ledger, id, status) = (ledger.clone(), snapshot.id().clone(), snapshot.status());
+        // Not on this thread: another process may hold the file.
+        let noted = tokio::task::spawn_blocking(move || ledger.note(&id, status)).await;
+        if let Ok(Err(error)) = noted
             && !self.ledger_failed.replace(true)
         {
             // The wait matters more, and `akool jobs --refresh` finds it out again.
@@ -228,15 +231,22 @@ impl Fetch<'_> {
     }
 }
 
-/// Ctrl-C, or a request to end.
+/// Ctrl-C, a request to end, or a terminal that is closed.
 pub(crate) async fn interruption() {
     #[cfg(unix)]
-    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        if let (Ok(mut terminate), Ok(mut hang_up)) =
+            (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+        {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+                _ = hang_up.recv() => {}
+            }
+            return;
         }
-        return;
     }
     if tokio::signal::ctrl_c().await.is_err() {
         // Without a handler there is no interruption to wait for: the system ends the process.

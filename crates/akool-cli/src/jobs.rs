@@ -13,19 +13,20 @@ use crate::{
     outcome::Outcome,
     report::Report,
     table::Table,
-    text::{ago, coloured, doubtful, without_query},
+    text::{ago, coloured, doubtful},
 };
 
 pub(crate) const AFTER_HELP: &str = "\
 Examples:
   akool jobs
   akool jobs --pending --refresh
+  akool jobs --adopt t4f20a31=64dd92c1f0b6684651e90e09
   akool jobs --forget t4f20a31
 
 \"outcome unknown\": the request may have reached the service before the program or the connection
-ended. Look for the job in the service's console. If it is there, `akool wait ID` waits for it; then,
-or if it is not there, `akool jobs --forget ENTRY` takes the entry off the list, and the work can be
-asked for again.";
+ended. Look for the job in the service's console. If it is there, say so with --adopt, and
+`akool wait --pending` waits for it. If it is not, --forget takes the entry off the list, and the work
+can be asked for again.";
 
 /// How many jobs are looked at at once.
 const AT_ONCE: usize = 8;
@@ -53,27 +54,34 @@ async fn list(
     report: &Report,
     ledger: &LedgerFile,
 ) -> Result<Outcome, akool::ledger::LedgerError> {
-    let mut rows = ledger::rows(ledger, connection)?;
-    if let Some(name) = &options.forget {
-        let named = |row: &&Row| {
-            row.entry.as_str() == name || row.job.as_ref().is_some_and(|job| job.as_str() == name)
+    if let Some((entry, job)) = &options.adopt {
+        let (entry, language) = match entry.split_once(':') {
+            Some((entry, language)) => (entry, Some(language.into())),
+            None => (entry.as_str(), None),
         };
-        let Some(row) = rows.iter().find(named) else {
-            report.error(
-                None,
-                "no_match",
-                format_args!("the ledger has no {name}; `akool jobs --all` lists what it has"),
-            );
-            return Ok(Outcome::Unexpected);
-        };
-        ledger.forget(&row.entry)?;
-        report.line(format_args!("{} is off the list", row.entry));
+        ledger.adopt(&entry.into(), language.as_ref(), &job.as_str().into())?;
+        report.line(format_args!("{job} is on the list; `akool wait --pending` waits for it"));
         return Ok(Outcome::Done);
     }
+    if let Some(name) = &options.forget {
+        return if ledger.forget_job(&name.as_str().into())? || ledger.forget(&name.as_str().into())? {
+            report.line(format_args!("{name} is off the list"));
+            Ok(Outcome::Done)
+        } else {
+            let text = format!("the ledger has no {name}; `akool jobs --all` lists what it has");
+            report.error(None, "no_match", text);
+            Ok(Outcome::Unexpected)
+        };
+    }
+    let ledger::Rows { mut rows, damage } = ledger::rows(ledger, connection)?;
     let mut outcome = Outcome::Done;
+    if let Some(damage) = damage {
+        report.error(None, "ledger", damage);
+        outcome = Outcome::Unexpected;
+    }
     if options.refresh {
-        outcome = refresh(&rows, connection, report, ledger).await?;
-        rows = ledger::rows(ledger, connection)?;
+        outcome = outcome.max(refresh(&rows, connection, report, ledger).await?);
+        rows = ledger::rows(ledger, connection)?.rows;
     }
     rows.retain(|row| options.all || if options.pending { row.is_pending() } else { row.is_of_interest() });
     if report.is_json() {
@@ -93,7 +101,7 @@ async fn list(
             row.language.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string),
             state(row),
             ago(row.at),
-            without_query(&row.url),
+            row.source.clone(),
         ]);
     }
     report.line(table);
@@ -154,7 +162,7 @@ pub(crate) fn object(row: &Row) -> serde_json::Value {
         "language": row.language,
         "status": status,
         "message": why,
-        "source": without_query(&row.url),
+        "source": row.source,
         "asked_at": time(row.at),
         "seen_at": row.seen.map(time),
         "forgotten": row.forgotten,

@@ -1,10 +1,6 @@
 //! Where the program keeps its ledger, and what is in it, a row for each job.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
 use akool::{
     BusinessCode, JobId, Language, Status,
@@ -16,8 +12,6 @@ use crate::connect::Connection;
 
 /// What the ledger says instead of the address of a sandbox, which is another one each time.
 const SANDBOX: &str = "sandbox";
-/// Until then, a request without an outcome may be one that another process is making.
-const IN_FLIGHT: Duration = Duration::from_secs(150);
 
 /// The ledger's file. A sandbox has one of its own.
 pub(crate) fn file(connection: &Connection) -> Result<LedgerFile, String> {
@@ -58,8 +52,8 @@ impl Ledger for SandboxLedger {
 pub(crate) struct Row {
     pub(crate) entry: EntryId,
     pub(crate) at: SystemTime,
-    /// The link to the source, as it was sent; may be signed.
-    pub(crate) url: String,
+    /// The link to the source, without what may be secret in it.
+    pub(crate) source: String,
     pub(crate) language: Option<Language>,
     pub(crate) job: Option<JobId>,
     pub(crate) state: State,
@@ -72,9 +66,9 @@ pub(crate) struct Row {
 pub(crate) enum State {
     /// A job; where it stood when it was last seen.
     Job(Option<Status>),
-    /// Being asked for, or asked for by a process that is gone.
+    /// Nobody knows what became of it.
     Unknown { why: Option<String> },
-    /// Being asked for just now, as far as can be told.
+    /// A process that lives is asking for it.
     InFlight,
     /// The service refused the language.
     Refused(BusinessCode),
@@ -88,8 +82,8 @@ impl Row {
         !self.forgotten
             && match &self.state {
                 State::Job(status) => !status.is_some_and(Status::is_terminal),
-                State::Unknown { .. } => true,
-                State::InFlight | State::Refused(_) | State::NotCreated { .. } => false,
+                State::Unknown { .. } | State::InFlight => true,
+                State::Refused(_) | State::NotCreated { .. } => false,
             }
     }
 
@@ -99,10 +93,25 @@ impl Row {
     }
 }
 
-/// What the ledger has for this service, oldest first.
-pub(crate) fn rows(ledger: &LedgerFile, connection: &Connection) -> Result<Vec<Row>, LedgerError> {
+/// What the ledger has for this service.
+pub(crate) struct Rows {
+    /// Oldest first.
+    pub(crate) rows: Vec<Row>,
+    /// What is wrong with the ledger itself.
+    pub(crate) damage: Option<String>,
+}
+
+/// Reads what the ledger has for this service.
+pub(crate) fn rows(ledger: &LedgerFile, connection: &Connection) -> Result<Rows, LedgerError> {
     let base_url = if connection.is_sandbox() { SANDBOX } else { connection.client.base_url() };
     let contents = ledger.read()?;
+    let damage = contents.unreadable.first().map(|line| {
+        format!(
+            "line {line} of the ledger {} cannot be read, and may be a request that was paid for; mend or remove \
+             the line",
+            ledger.path().display()
+        )
+    });
     let mut rows = Vec::new();
     for entry in contents.entries {
         // One whose intent was lost has no address: it may be anybody's.
@@ -112,7 +121,7 @@ pub(crate) fn rows(ledger: &LedgerFile, connection: &Connection) -> Result<Vec<R
         let row = |language: Option<&Language>, state| Row {
             entry: entry.id.clone(),
             at: entry.at,
-            url: entry.url().to_owned(),
+            source: entry.source(),
             language: language.cloned(),
             job: None,
             state,
@@ -120,13 +129,11 @@ pub(crate) fn rows(ledger: &LedgerFile, connection: &Connection) -> Result<Vec<R
             forgotten: entry.forgotten,
         };
         match &entry.outcome {
+            Outcome::InFlight => {
+                rows.extend(entry.languages.iter().map(|language| row(Some(language), State::InFlight)));
+            }
             Outcome::Unknown { why } => {
-                let age = entry.at.elapsed().unwrap_or_default();
-                let state = if why.is_none() && age < IN_FLIGHT {
-                    State::InFlight
-                } else {
-                    State::Unknown { why: why.clone() }
-                };
+                let state = State::Unknown { why: why.clone() };
                 rows.extend(entry.languages.iter().map(|language| row(Some(language), state.clone())));
             }
             Outcome::NotCreated { why } => {
@@ -137,6 +144,7 @@ pub(crate) fn rows(ledger: &LedgerFile, connection: &Connection) -> Result<Vec<R
                 rows.extend(jobs.iter().map(|job| Row {
                     job: Some(job.id.clone()),
                     seen: job.seen,
+                    forgotten: job.forgotten,
                     ..row(job.language.as_ref(), State::Job(job.status))
                 }));
                 rows.extend(
@@ -153,5 +161,5 @@ pub(crate) fn rows(ledger: &LedgerFile, connection: &Connection) -> Result<Vec<R
             _ => {}
         }
     }
-    Ok(rows)
+    Ok(Rows { rows, damage })
 }

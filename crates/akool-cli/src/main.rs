@@ -107,8 +107,10 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
 fn not_understood(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
         let message = error.render().to_string();
-        let message = message.lines().next().unwrap_or_default();
-        let message = message.strip_prefix("error: ").unwrap_or(message);
+        // Without the usage, which is for people.
+        let lines = message.lines().take_while(|line| !line.starts_with("Usage:"));
+        let message = lines.map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+        let message = message.strip_prefix("error: ").unwrap_or(&message);
         let object = serde_json::json!({ "event": "error", "kind": "wrong_use", "message": message });
         // What a reader that is gone misses, nobody else does.
         let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{object}\n"));

@@ -59,6 +59,13 @@ impl From<&CreateError> for Outcome {
     fn from(error: &CreateError) -> Self {
         match error {
             CreateError::Invalid(_) => Self::WrongUse,
+            // Refused as a whole, as a language may be on its own.
+            CreateError::NotCreated(error)
+                if error.code().is_some()
+                    && matches!(error.kind(), ErrorKind::Rejected | ErrorKind::UnknownJob) =>
+            {
+                Self::JobFailed
+            }
             CreateError::NotCreated(error) => Self::from(error),
             CreateError::AllRefused(_) => Self::JobFailed,
             CreateError::MaybeCreated(_) => Self::Unknown,

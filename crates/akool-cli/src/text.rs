@@ -87,12 +87,3 @@ pub(crate) fn ago(time: SystemTime) -> String {
 pub(crate) fn on_one_line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
-
-/// A link without what may be its signature.
-pub(crate) fn without_query(url: &str) -> String {
-    let url = on_one_line(url);
-    match url.find(['?', '#']) {
-        Some(end) => format!("{}?...", &url[..end]),
-        None => url,
-    }
-}

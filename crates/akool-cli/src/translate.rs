@@ -11,6 +11,7 @@ use crate::{
     ledger,
     outcome::Outcome,
     report::Report,
+    wait::IN_FLIGHT,
 };
 
 pub(crate) const AFTER_HELP: &str = "\
@@ -54,33 +55,54 @@ pub(crate) async fn run(options: &Translate, connection: &Connection, report: &R
     };
     let mut made = Made::default();
     let ledger = ledger::for_creation(&ledger, connection);
-    let mut ensure = pin!(request(options, &connection.client).ledger(ledger).ensure());
-    let ensured = tokio::select! {
-        ensured = &mut ensure => ensured,
-        () = interruption() => {
-            report.note("interrupted while jobs are created; waiting for their ids (once more: leave)");
-            made.worsen(Outcome::Interrupted);
-            tokio::select! {
-                ensured = &mut ensure => ensured,
-                () = interruption() => {
-                    report.left_unknown();
-                    return Outcome::Interrupted;
+    let mut languages = options.to.clone();
+    // More than once only where another run is asking for the same work.
+    while !languages.is_empty() {
+        let request = request(options, &languages, &connection.client).ledger(ledger.clone());
+        let mut ensure = pin!(request.ensure());
+        let ensured = tokio::select! {
+            ensured = &mut ensure => ensured,
+            () = interruption() => {
+                report.note("interrupted while jobs are created; waiting for their ids (once more: leave)");
+                made.worsen(Outcome::Interrupted);
+                tokio::select! {
+                    ensured = &mut ensure => ensured,
+                    () = interruption() => {
+                        report.left_unknown();
+                        return Outcome::Interrupted;
+                    }
                 }
             }
+        };
+        let asking = |work: &&KnownWork| work.in_flight;
+        let first = languages.len() == options.to.len();
+        languages = ensured.known.iter().filter(asking).map(|work| work.language.code().to_owned()).collect();
+        let known = ensured.known.iter().filter(|work| !work.in_flight || first);
+        already_there(known, &mut made, report);
+        match ensured.sent {
+            None => {}
+            Some(Ok(creation)) => created(&creation, &mut made, report),
+            Some(Err(CreateError::Unrecorded { creation, error })) => {
+                report.error(None, "ledger", format_args!("{error}; keep the ids below"));
+                created(&creation, &mut made, report);
+                made.worsen(Outcome::Unexpected);
+            }
+            Some(Err(error)) => {
+                report.not_created(&error);
+                made.worsen(Outcome::from(&error));
+            }
         }
-    };
-    already_there(&ensured.known, &mut made, report);
-    match ensured.sent {
-        None => {}
-        Some(Ok(creation)) => created(&creation, &mut made, report),
-        Some(Err(CreateError::Unrecorded { creation, error })) => {
-            report.error(None, "ledger", format_args!("{error}; keep the ids below"));
-            created(&creation, &mut made, report);
-            made.worsen(Outcome::Unexpected);
+        if made.outcome == Some(Outcome::Interrupted) {
+            break;
         }
-        Some(Err(error)) => {
-            report.not_created(&error);
-            made.worsen(Outcome::from(&error));
+        if !languages.is_empty() {
+            tokio::select! {
+                () = tokio::time::sleep(IN_FLIGHT) => {}
+                () = interruption() => {
+                    made.worsen(Outcome::Interrupted);
+                    break;
+                }
+            }
         }
     }
     let interrupted = made.outcome == Some(Outcome::Interrupted);
@@ -95,9 +117,9 @@ pub(crate) async fn run(options: &Translate, connection: &Connection, report: &R
     created.max(follow.run(made.jobs).await)
 }
 
-fn request(options: &Translate, client: &Client) -> akool::Translate {
-    let languages = options.to.iter().map(|code| code.trim());
-    let mut request = client.translate(options.url.as_str()).to(languages);
+fn request(options: &Translate, languages: &[String], client: &Client) -> akool::Translate {
+    let languages = languages.iter().map(|code| code.trim());
+    let mut request = client.translate(options.url.as_str()).to(languages.clone());
     if let Some(language) = &options.from {
         request = request.source_language(language.as_str());
     }
@@ -133,7 +155,10 @@ fn request(options: &Translate, client: &Client) -> akool::Translate {
         request = request.style(style);
     }
     for (language, voice) in &options.voice {
-        request = request.voice(language.as_str(), voice);
+        // Of those that another run is asking for, its voices count.
+        if languages.clone().any(|code| code == language) || !options.to.contains(language) {
+            request = request.voice(language.as_str(), voice);
+        }
     }
     if options.dynamic_duration {
         request = request.dynamic_duration(true);
@@ -163,7 +188,7 @@ fn created(creation: &Creation, made: &mut Made, report: &Report) {
     }
 }
 
-fn already_there(work: &[KnownWork], made: &mut Made, report: &Report) {
+fn already_there<'a>(work: impl Iterator<Item = &'a KnownWork>, made: &mut Made, report: &Report) {
     for work in work {
         report.already_there(work);
         match &work.job {
@@ -171,6 +196,7 @@ fn already_there(work: &[KnownWork], made: &mut Made, report: &Report) {
                 report.label(job, Some(&work.language));
                 made.jobs.insert(job.clone());
             }
+            None if work.in_flight => {}
             None => made.worsen(Outcome::Unknown),
         }
     }

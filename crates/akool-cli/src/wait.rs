@@ -1,10 +1,23 @@
 //! `akool wait`: the jobs of the command line, and with `--pending` those of the ledger.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use akool::JobId;
+use akool::{
+    JobId,
+    ledger::{LedgerError, LedgerFile},
+};
 
-use crate::{args::Wait, connect::Connection, follow::Follow, ledger, outcome::Outcome, report::Report};
+use crate::{
+    args::Wait,
+    connect::Connection,
+    follow::{Follow, interruption},
+    ledger::{self, Rows, State},
+    outcome::Outcome,
+    report::Report,
+};
+
+/// How often to ask whether another process has its answer.
+pub(crate) const IN_FLIGHT: Duration = Duration::from_millis(200);
 
 pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report) -> Outcome {
     let mut ids: BTreeSet<_> = options.ids.iter().map(|id| JobId::from(id.as_str())).collect();
@@ -19,13 +32,21 @@ pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report
         Err(_) => None,
     };
     if let Some(ledger) = ledger.as_ref().filter(|_| options.pending) {
-        let rows = match ledger::rows(ledger, connection) {
+        let rows = tokio::select! {
+            rows = settled(ledger, connection, report) => rows,
+            () = interruption() => return Outcome::Interrupted,
+        };
+        let Rows { rows, damage } = match rows {
             Ok(rows) => rows,
             Err(error) => {
                 report.error(None, "ledger", error);
                 return Outcome::Unexpected;
             }
         };
+        if let Some(damage) = damage {
+            report.error(None, "ledger", damage);
+            outcome = outcome.max(Outcome::Unexpected);
+        }
         for row in rows.iter().filter(|row| row.is_pending()) {
             match &row.job {
                 Some(job) => {
@@ -49,5 +70,22 @@ pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report
             report.error(None, "wrong_use", wrong);
             Outcome::WrongUse
         }
+    }
+}
+
+/// What the ledger has, once no process asks for anything any more.
+async fn settled(ledger: &LedgerFile, connection: &Connection, report: &Report) -> Result<Rows, LedgerError> {
+    let mut told = false;
+    loop {
+        let rows = ledger::rows(ledger, connection)?;
+        let asking = rows.rows.iter().filter(|row| row.state == State::InFlight).count();
+        if asking == 0 {
+            return Ok(rows);
+        }
+        if !told {
+            report.note("another run is asking for jobs just now; waiting for what comes of that");
+            told = true;
+        }
+        tokio::time::sleep(IN_FLIGHT).await;
     }
 }

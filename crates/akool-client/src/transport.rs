@@ -20,6 +20,11 @@ use crate::Client;
 /// documented answers are about 1 KiB.
 const BODY_LIMIT: usize = 1024 * 1024;
 
+/// What stands for a credential that a server sent back, and the shortest that can be told from other
+/// text.
+const HIDDEN: &str = "[credential]";
+const SHORTEST: usize = 4;
+
 /// What accompanies every request of a [`Client`]: the credential, and the bounds of an answer.
 #[derive(Clone, Debug)]
 pub struct Transport {
@@ -58,6 +63,31 @@ impl Transport {
             Some(credential) => credential.scrub(text),
             None => text.to_owned(),
         }
+    }
+
+    /// Bytes without the credential in them: a server that sends it back does not get it into errors,
+    /// whatever they cite.
+    fn scrub_bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
+        let credential = self.credential.read().unwrap_or_else(PoisonError::into_inner);
+        let secret = credential.as_ref().map_or(&[][..], |credential| credential.secret().as_bytes());
+        if secret.len() < SHORTEST || !bytes.windows(secret.len()).any(|window| window == secret) {
+            return bytes;
+        }
+        let mut scrubbed = Vec::with_capacity(bytes.len());
+        let mut rest = &bytes[..];
+        while let Some(first) = rest.first() {
+            match rest.strip_prefix(secret) {
+                Some(after) => {
+                    scrubbed.extend_from_slice(HIDDEN.as_bytes());
+                    rest = after;
+                }
+                None => {
+                    scrubbed.push(*first);
+                    rest = &rest[1..];
+                }
+            }
+        }
+        scrubbed
     }
 
     /// Sets the largest body that is read, in bytes (1 MiB unless set). A larger one ends in
@@ -107,9 +137,14 @@ impl Credential {
     /// The text with `[credential]` where the key or token stood. One of less than 4 characters
     /// cannot be told from other text and is left.
     fn scrub(&self, text: &str) -> String {
+        let secret = self.secret();
+        if secret.len() < SHORTEST { text.to_owned() } else { text.replace(secret, HIDDEN) }
+    }
+
+    /// The key or token alone.
+    fn secret(&self) -> &str {
         let value = self.value.expose_secret();
-        let secret = value.strip_prefix("Bearer ").unwrap_or(value);
-        if secret.len() < 4 { text.to_owned() } else { text.replace(secret, "[credential]") }
+        value.strip_prefix("Bearer ").unwrap_or(value)
     }
 
     fn header_value(&self) -> Option<HeaderValue> {
@@ -215,6 +250,11 @@ impl Recording {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// The latest exchange, which stays to be taken.
+    pub fn peek(&self) -> Option<Exchange> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn put(&self, exchange: Exchange) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(exchange);
     }
@@ -299,7 +339,7 @@ impl ClientHooks<Transport> for Client {
                 }
             }
         }
-        let body = Bytes::from(body);
+        let body = Bytes::from(self.inner.scrub_bytes(body));
         if let Some(recording) = &self.inner.recording {
             recording.put(Exchange { status, headers: headers.clone(), body: body.clone(), ending });
         }
@@ -344,6 +384,8 @@ mod tests {
         transport.clone().set_credential(Credential::api_key("OTHER").unwrap());
         assert_eq!(transport.scrub("got OTHER"), "got [credential]");
         assert_eq!(Transport::new(None).scrub("a"), "a");
+        assert_eq!(transport.scrub_bytes(b"\xffOTHER, OTHER".to_vec()), b"\xff[credential], [credential]");
+        assert_eq!(transport.scrub_bytes(b"OTHE".to_vec()), b"OTHE");
     }
 
     #[test]

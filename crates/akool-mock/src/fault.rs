@@ -42,6 +42,9 @@ pub enum Fault {
     Trickle,
     /// This HTTP status, without an envelope.
     Http(u16),
+    /// This HTTP status with an envelope that is not the service's: its `code` is the status, as some
+    /// gateways have it.
+    ForeignEnvelope(u16),
     /// HTTP 429 with `Retry-After: 1`.
     RetryAfterSeconds,
     /// HTTP 429 with the date of the next second but one in `Retry-After`.
@@ -169,6 +172,8 @@ impl Fault {
         ];
         all.extend([400, 401, 403, 404, 408, 418, 425, 429, 500, 502, 503, 504].map(Self::Http));
         all.extend([
+            Self::ForeignEnvelope(500),
+            Self::ForeignEnvelope(504),
             Self::RetryAfterSeconds,
             Self::RetryAfterDate,
             Self::RetryAfterAbsurd,
@@ -230,6 +235,7 @@ impl Fault {
             Self::NeverAnswers => "never answered (read timeout)".into(),
             Self::Trickle => "body trickles in".into(),
             Self::Http(status) => format!("HTTP {status} without an envelope"),
+            Self::ForeignEnvelope(status) => format!("HTTP {status} with a gateway's envelope"),
             Self::RetryAfterSeconds => "HTTP 429, `Retry-After` in seconds".into(),
             Self::RetryAfterDate => "HTTP 429, `Retry-After` as a date".into(),
             Self::RetryAfterAbsurd => "HTTP 429, `Retry-After` of centuries".into(),
@@ -284,19 +290,20 @@ impl Fault {
         }
     }
 
-    /// Whether it turns a request away, so that nothing comes of it.
+    /// Whether it turns a request away, so that nothing comes of it. What may also come of a request
+    /// that was passed on, or has failed half-way, does not.
     pub(crate) fn turns_away(self) -> bool {
-        matches!(
-            self,
-            Self::Http(400..=407 | 409..=499)
-                | Self::RetryAfterSeconds
-                | Self::RetryAfterDate
-                | Self::RetryAfterAbsurd
-                | Self::RetryAfterNegative
-                | Self::Redirect(301 | 302 | 307 | 308)
-                | Self::Code(_)
-                | Self::Forgotten
-        )
+        match self {
+            Self::Http(status) => matches!(status, 400..=407 | 409..=498),
+            Self::Redirect(status) => matches!(status, 301 | 307 | 308),
+            Self::RetryAfterSeconds
+            | Self::RetryAfterDate
+            | Self::RetryAfterAbsurd
+            | Self::RetryAfterNegative
+            | Self::Forgotten => true,
+            Self::Code(code) => CODES.contains(&code) && !matches!(code, 1015 | 1205 | 1208 | 1299),
+            _ => false,
+        }
     }
 
     /// The answer with the fault in it. `state` is the answer that there would have been.
@@ -317,6 +324,14 @@ impl Fault {
         }
         match self {
             Self::Http(status) => bare(status, "<h1>No service here</h1>"),
+            Self::ForeignEnvelope(status) => {
+                let mut response = edit_json(response, |answer| {
+                    *answer = answer::error(status.into(), "upstream request timeout");
+                });
+                *response.status_mut() =
+                    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                response
+            }
             Self::RetryAfterSeconds => retry_after("1"),
             Self::RetryAfterDate => retry_after(&httpdate::fmt_http_date(now + Duration::from_secs(2))),
             Self::RetryAfterAbsurd => retry_after("9999999999"),

@@ -181,8 +181,8 @@ impl Machine {
     }
 
     /// Lays a fault over the answers to requests that create, as [`inject`](Self::inject) does for
-    /// looks. What turns a request away (a redirect but 303, HTTP 4xx but 408, a business code) creates nothing;
-    /// under any other fault the jobs are created, and only their answer suffers.
+    /// looks. What turns a request away (a documented code, most of HTTP 4xx) creates nothing; under any
+    /// other fault the jobs are created, and only their answer suffers.
     pub fn inject_into_creations(&mut self, fault: Fault, times: Times) {
         self.creation_faults.push_back((fault, times));
     }

@@ -21,10 +21,13 @@ impl Client {
             // Nothing to be refused yet: the first credential is fetched like any other.
             return match renewal.renew(generation, &self.transport).await {
                 Ok(()) => request().await,
-                Err(why) => Err(passing(&why).unwrap_or_else(|| {
-                    let what = format!("no credential could be had: {}", redact::excerpt(&why.to_string()));
-                    Error::new(ErrorKind::CredentialsRefused, what)
-                })),
+                Err(why) => Err(passing(&why)
+                    .unwrap_or_else(|| {
+                        let why = redact::excerpt(&why.to_string());
+                        let what = format!("no credential could be had: {why}");
+                        Error::new(ErrorKind::CredentialsRefused, what)
+                    })
+                    .without_effect()),
             };
         }
         let refused = match request().await {

@@ -41,7 +41,7 @@ impl BusinessCode {
 
     /// The codes that a translation can meet, with what they mean and whether trying again helps.
     /// From the vendor's public documentation.
-    pub const TABLE: [(Self, &'static str, Retry); 28] = [
+    pub const TABLE: &'static [(Self, &'static str, Retry)] = &[
         (Self(1000), "success", Retry::Never),
         (Self(1003), "parameter wrong or missing", Retry::Never),
         (Self(1004), "verification required", Retry::Never),
@@ -83,7 +83,7 @@ impl BusinessCode {
     }
 
     fn row(self) -> Option<(Self, &'static str, Retry)> {
-        Self::TABLE.into_iter().find(|(code, _, _)| *code == self)
+        Self::TABLE.iter().copied().find(|(code, _, _)| *code == self)
     }
 }
 

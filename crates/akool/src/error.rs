@@ -33,6 +33,8 @@ struct Inner {
     code: Option<BusinessCode>,
     http_status: Option<u16>,
     retry_after: Option<Duration>,
+    /// Whether it is certain that nothing came of the request, whatever the error is.
+    without_effect: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -155,6 +157,7 @@ impl Error {
             code: None,
             http_status: None,
             retry_after: None,
+            without_effect: false,
             source: None,
         }))
     }
@@ -222,7 +225,11 @@ impl Error {
             _ => format!("the connection to {host} broke: {}", root_cause(&error)),
         };
         let mut made = Self::new(kind, what);
-        made.edit(|inner| inner.source = Some(Box::new(error.without_url())));
+        made.edit(|inner| {
+            // Never connected, or never made.
+            inner.without_effect = matches!(kind, ErrorKind::Connect | ErrorKind::Rejected);
+            inner.source = Some(Box::new(error.without_url()));
+        });
         made
     }
 
@@ -233,6 +240,31 @@ impl Error {
             _ => "the HTTP client gave no reason",
         };
         Self::new(ErrorKind::Rejected, format!("the request cannot be made: {}", redact::excerpt(why)))
+            .without_effect()
+    }
+
+    /// Says that nothing came of the request: it was never made, or was refused before.
+    pub(crate) fn without_effect(mut self) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.without_effect = true;
+            return self;
+        }
+        // Shared, as an error of a credential source may be.
+        let inner = &self.0;
+        Self(Arc::new(Inner {
+            kind: inner.kind,
+            job: inner.job.clone(),
+            what: inner.what.clone(),
+            code: inner.code,
+            http_status: inner.http_status,
+            retry_after: inner.retry_after,
+            without_effect: true,
+            source: None,
+        }))
+    }
+
+    pub(crate) fn is_without_effect(&self) -> bool {
+        self.0.without_effect
     }
 
     pub(crate) fn about(mut self, job: &JobId) -> Self {

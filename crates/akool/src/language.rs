@@ -36,6 +36,17 @@ impl Language {
     pub fn code(&self) -> &str {
         &self.0
     }
+
+    /// Whether both name the same language: codes are the same in capital letters too.
+    ///
+    /// ```
+    /// use akool::Language;
+    ///
+    /// assert!(Language::from("zh-CN").is(&Language::from("zh-cn")));
+    /// ```
+    pub fn is(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
 }
 
 impl From<&str> for Language {

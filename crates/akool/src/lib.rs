@@ -1,7 +1,9 @@
-//! AKOOL video translation from Rust: look at a job, wait for it without losing it, fetch its
-//! files.
+//! AKOOL video translation from Rust: create a translation once, wait for it without losing it, fetch
+//! its files.
 //!
-//! A job takes minutes and costs money. [`Client::job`] takes its id; [`Job::get`] looks once,
+//! A job takes minutes and costs money. [`Client::translate`] creates one for each language, and says
+//! so where nobody knows whether it did; a [`ledger`] has what was asked for before it is asked.
+//! [`Client::job`] takes a job's id; [`Job::get`] looks once,
 //! [`Job::wait`] waits for its end, [`Job::updates`] streams its changes. A wait forgives trouble
 //! within a budget, ends by its deadline ([`DEFAULT_DEADLINE`] unless set), and whatever ends it
 //! early says so: the job goes on, and its id is all it takes to wait again.
@@ -32,7 +34,8 @@
 //! - The credential goes to the service's own address and nowhere else. No redirect is followed.
 //!   It shows in no `Debug`, log or error; the copy held here is wiped when it is dropped, those
 //!   in HTTP buffers are not.
-//! - Dropping a future or a stream of this crate ends its work at once. Nothing is spawned.
+//! - Dropping a future or a stream of this crate ends its work at once. Nothing is spawned, but what a
+//!   ledger writes into its file.
 //!
 //! # Features
 //! - `rustls` (default) or `native-tls`: without either, only `http` to this machine works.

@@ -35,7 +35,7 @@ pub enum Status {
 
 impl Status {
     /// Every status that the description knows, in the order of its numbers.
-    pub const KNOWN: [Self; 4] = [Self::Queueing, Self::Processing, Self::Completed, Self::Failed];
+    pub const KNOWN: &'static [Self] = &[Self::Queueing, Self::Processing, Self::Completed, Self::Failed];
 
     /// Whether the job will not change any more.
     pub fn is_terminal(self) -> bool {

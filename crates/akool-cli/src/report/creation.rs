@@ -40,7 +40,11 @@ impl Report {
         let when = ago(work.at);
         if self.json {
             let time = humantime::format_rfc3339_seconds(work.at).to_string();
-            let event = if work.job.is_some() { "already_there" } else { "outcome_unknown" };
+            let event = match &work.job {
+                Some(_) => "already_there",
+                None if work.in_flight => "being_created",
+                None => "outcome_unknown",
+            };
             self.object(&json!({
                 "event": event,
                 "id": work.job,
@@ -60,6 +64,10 @@ impl Report {
                     work.language
                 ));
             }
+            None if work.in_flight => self.note(format_args!(
+                "{}  another run is asking for it just now; waiting for what comes of that",
+                work.language
+            )),
             None => self.note(format_args!(
                 "{} {}: it was asked for {when}, and its outcome is unknown; it was not asked for again.{}",
                 text::error(),
@@ -93,7 +101,10 @@ impl Report {
     /// An entry of the ledger of which nobody knows what became.
     pub(crate) fn unknown(&self, row: &Row) {
         if self.json {
-            self.object(&crate::jobs::object(row));
+            let text = "the outcome is unknown";
+            self.object(&json!({
+                "event": "outcome_unknown", "entry": row.entry, "language": row.language, "message": text,
+            }));
         }
         let why = match &row.state {
             State::Unknown { why: Some(why) } => format!(" ({why})"),
@@ -141,12 +152,19 @@ impl Report {
             }
             return self.note(format_args!("{} {text}", text::error()));
         }
+        if self.json
+            && let CreateError::NotCreated(call) = error
+            && let Some(code) = call.code()
+        {
+            self.object(&json!({ "event": "refused", "code": code, "message": error.to_string() }));
+        }
         self.error(None, kind, error);
     }
 }
 
 fn what_to_do(entry: &str) -> String {
     format!(
-        "\n  Look for it in the service's console. If it is there: akool wait ID\n  Once you know: akool jobs --forget {entry}"
+        "\n  Look for it in the service's console. If it is there: akool jobs --adopt {entry}=ID\n  If it is not: \
+         akool jobs --forget {entry}"
     )
 }

@@ -2,26 +2,30 @@
 //!
 //! One JSON object a line, only ever appended: intents, outcomes, and what was seen of the jobs since.
 //! A line is written under an exclusive lock and synced before the lock goes, so several processes can
-//! share the file. A line that was cut off by a crash is passed over: an intent cut off was never sent,
-//! an outcome cut off leaves its intent without one.
+//! share the file. A last line that was cut off by a crash is passed over, and removed by the next
+//! writer: an intent cut off was never sent, an outcome cut off leaves its intent without one. While a
+//! request is on its way, its process holds a lock beside the ledger, so that others can tell a request
+//! that is being made from one whose process is gone.
 
 use std::{
     collections::HashMap,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, SystemTime},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
 };
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use super::{
+    Begin, EntryId, Intent, Ledger, LedgerError, LedgerFuture, Settlement,
+    entry::{Contents, Entry, Outcome},
+    lines::{JobLine, Line, Reading, What, created, is_later, new_id},
+};
+use crate::{JobId, Language, Status};
 
-use super::{Begin, EntryId, Intent, KnownWork, Ledger, LedgerError, LedgerFuture, Settlement};
-use crate::{Creation, JobId, Language, Status, translate::Refusal};
-
-/// The version of the lines that this code writes.
-const VERSION: u32 = 1;
+/// How long another process may hold the file: it is held for one reading and one line.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A ledger in a file that several processes can share. Cheap to clone.
 ///
@@ -41,142 +45,15 @@ const VERSION: u32 = 1;
 #[derive(Clone, Debug)]
 pub struct LedgerFile {
     path: Arc<Path>,
-}
-
-/// Everything in a ledger.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Contents {
-    /// The requests, oldest first.
-    pub entries: Vec<Entry>,
-    /// The numbers of lines that could not be read, from 1. A crash leaves at most one at a time.
-    pub unreadable: Vec<usize>,
-}
-
-/// A request, and what is known of it.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Entry {
-    /// Under what the ledger has it.
-    pub id: EntryId,
-    /// When it was asked for.
-    pub at: SystemTime,
-    /// The service's address.
-    pub base_url: String,
-    /// The target languages.
-    pub languages: Vec<Language>,
-    /// The request's members as they were sent. The source's link may be signed: guard it.
-    pub request: Map<String, Value>,
-    /// What became of it.
-    pub outcome: Outcome,
-    /// Whether somebody said that it is of no interest any more.
-    pub forgotten: bool,
-}
-
-/// What became of a request.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// Nobody knows: jobs may have been created and paid for.
-    Unknown {
-        /// Why, where the process that asked lived to say it.
-        why: Option<String>,
-    },
-    /// Jobs were created.
-    Created {
-        /// The jobs.
-        jobs: Vec<LedgerJob>,
-        /// The languages that were refused.
-        refused: Vec<Refusal>,
-        /// The languages of which the answer said nothing clear.
-        unclear: Vec<Language>,
-    },
-    /// Nothing was created.
-    NotCreated {
-        /// Why.
-        why: String,
-    },
-}
-
-/// A job that was created, and what was seen of it since.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct LedgerJob {
-    /// The job's id.
-    pub id: JobId,
-    /// Its target language, where the answer told which of several it was.
-    pub language: Option<Language>,
-    /// Where it stood when it was last seen.
-    pub status: Option<Status>,
-    /// When that was.
-    pub seen: Option<SystemTime>,
-}
-
-impl Entry {
-    /// The link to the source, as it was sent.
-    pub fn url(&self) -> &str {
-        self.request.get("url").and_then(Value::as_str).unwrap_or_default()
-    }
-
-    /// The jobs that were created.
-    pub fn jobs(&self) -> &[LedgerJob] {
-        match &self.outcome {
-            Outcome::Created { jobs, .. } => jobs,
-            _ => &[],
-        }
-    }
-
-    /// What of its work is there already, by language: failed jobs are not.
-    fn known(&self, language: &Language) -> Option<KnownWork> {
-        let known = |job: Option<&LedgerJob>| KnownWork {
-            entry: self.id.clone(),
-            at: self.at,
-            language: language.clone(),
-            job: job.map(|job| job.id.clone()),
-            status: job.and_then(|job| job.status),
-        };
-        match &self.outcome {
-            _ if self.forgotten => None,
-            Outcome::NotCreated { .. } => None,
-            Outcome::Unknown { .. } => self.languages.contains(language).then(|| known(None)),
-            Outcome::Created { jobs, unclear, .. } => {
-                let job = jobs.iter().find(|job| job.language.as_ref() == Some(language));
-                match job {
-                    Some(job) if job.status == Some(Status::Failed) => None,
-                    Some(job) => Some(known(Some(job))),
-                    None => unclear.contains(language).then(|| known(None)),
-                }
-            }
-        }
-    }
-}
-
-/// A line of the file.
-#[derive(Serialize, Deserialize)]
-struct Line {
-    v: u32,
-    /// Milliseconds since 1970.
-    at: u64,
-    #[serde(flatten)]
-    what: What,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum What {
-    Intent { entry: EntryId, base_url: String, languages: Vec<Language>, request: Map<String, Value> },
-    Created { entry: EntryId, creation: Creation },
-    NotCreated { entry: EntryId, why: String },
-    Unknown { entry: EntryId, why: String },
-    Seen { job: JobId, status: Status },
-    Forgotten { entry: EntryId },
+    /// The locks of this process's requests that are on their way.
+    asking: Arc<Mutex<HashMap<EntryId, File>>>,
 }
 
 impl LedgerFile {
     /// A ledger in this file. The file comes with the first entry, and its folder where that is
     /// missing, both for this user only.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into().into() }
+        Self { path: path.into().into(), asking: Arc::default() }
     }
 
     /// Where it is.
@@ -187,97 +64,217 @@ impl LedgerFile {
     /// Reads everything. A file that is not there is an empty ledger.
     ///
     /// # Errors
-    /// When it cannot be read, or was written by a later version of this library.
+    /// When it cannot be read, is held by another process for more than 10 seconds, or was written by a
+    /// later version of this library.
     pub fn read(&self) -> Result<Contents, LedgerError> {
         let mut file = match File::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contents::default()),
             Err(error) => return Err(self.error("read", error)),
         };
-        file.lock_shared().map_err(|error| self.error("lock", error))?;
+        self.lock(|| file.try_lock_shared())?;
         self.contents(&mut file)
     }
 
     /// Writes down where a job stands. Of jobs that the ledger does not have, nothing is written.
     ///
     /// # Errors
-    /// When it cannot be read or written.
+    /// When it cannot be read or written; see [`read`](Self::read).
     pub fn note(&self, job: &JobId, status: Status) -> Result<(), LedgerError> {
-        if !self.path.exists() {
-            return Ok(());
-        }
-        self.append(|contents| {
-            let mut jobs = contents.entries.iter().flat_map(Entry::jobs);
-            let known = jobs.find(|known| known.id == *job)?;
-            (known.status != Some(status)).then(|| What::Seen { job: job.clone(), status })
+        self.change(|contents| {
+            let jobs = || contents.entries.iter().flat_map(Entry::jobs).filter(|known| known.id == *job);
+            let news = jobs().any(|known| known.status != Some(status));
+            Ok(news.then(|| What::Seen { job: job.clone(), status }))
         })
-        .map(drop)
     }
 
-    /// Says that a request is of no interest any more: its work is not there already, and it is not
-    /// pending. True where there is such a request.
+    /// Says that a job is of no interest any more: its work is not there already, and it is not pending.
+    /// True where the ledger has the job.
     ///
     /// # Errors
-    /// When it cannot be read or written.
-    pub fn forget(&self, entry: &EntryId) -> Result<bool, LedgerError> {
+    /// When it cannot be read or written; see [`read`](Self::read).
+    pub fn forget_job(&self, job: &JobId) -> Result<bool, LedgerError> {
         let mut found = false;
-        if !self.path.exists() {
-            return Ok(found);
-        }
-        self.append(|contents| {
-            let known = contents.entries.iter().find(|known| known.id == *entry)?;
-            found = true;
-            (!known.forgotten).then(|| What::Forgotten { entry: entry.clone() })
+        self.change(|contents| {
+            let entry =
+                contents.entries.iter().find(|entry| entry.jobs().iter().any(|known| known.id == *job));
+            found = entry.is_some();
+            Ok(entry.map(|entry| What::Forgotten { entry: entry.id.clone(), job: Some(job.clone()) }))
         })?;
         Ok(found)
+    }
+
+    /// Says that what is unknown of a request is of no interest any more: somebody has found out that
+    /// nothing came of it. Its jobs stay. True where the ledger has the request.
+    ///
+    /// # Errors
+    /// When a process that lives is making the request, or the ledger cannot be read or written; see
+    /// [`read`](Self::read).
+    pub fn forget(&self, entry: &EntryId) -> Result<bool, LedgerError> {
+        let mut found = false;
+        self.change(|contents| {
+            let Some(known) = contents.entries.iter().find(|known| known.id == *entry) else {
+                return Ok(None);
+            };
+            found = true;
+            if known.outcome == Outcome::InFlight {
+                return Err(LedgerError::new(format!(
+                    "{entry} is being asked for just now; wait for its outcome"
+                )));
+            }
+            Ok((!known.forgotten).then(|| What::Forgotten { entry: entry.clone(), job: None }))
+        })?;
+        Ok(found)
+    }
+
+    /// Says that a job came of a request whose outcome was unknown: somebody has found it. Its language
+    /// may be left out where only one is unknown.
+    ///
+    /// # Errors
+    /// When the ledger does not have the request, nothing of it or several languages are unknown, or the
+    /// ledger cannot be read or written; see [`read`](Self::read).
+    pub fn adopt(
+        &self,
+        entry: &EntryId,
+        language: Option<&Language>,
+        job: &JobId,
+    ) -> Result<(), LedgerError> {
+        let refuse = |why: String| Err(LedgerError::new(why));
+        let mut found = false;
+        self.change(|contents| {
+            let Some(known) = contents.entries.iter().find(|known| known.id == *entry) else {
+                return Ok(None);
+            };
+            found = true;
+            let unknown: &[Language] = match &known.outcome {
+                Outcome::Unknown { .. } => &known.languages,
+                Outcome::Created { unclear, .. } => unclear,
+                _ => &[],
+            };
+            let language = match (language, unknown) {
+                (Some(language), _) => match unknown.iter().find(|unknown| unknown.is(language)) {
+                    Some(language) => language,
+                    None => return refuse(format!("nothing is unknown of {language} in {entry}")),
+                },
+                (None, [only]) => only,
+                (None, []) => return refuse(format!("nothing is unknown of {entry}")),
+                (None, several) => {
+                    let codes: Vec<_> = several.iter().map(Language::code).collect();
+                    return refuse(format!(
+                        "several languages of {entry} are unknown ({}); name one",
+                        codes.join(", ")
+                    ));
+                }
+            };
+            let job = JobLine { id: job.clone(), language: Some(language.clone()), status: None };
+            Ok(Some(What::Adopted { entry: entry.clone(), job }))
+        })?;
+        if found { Ok(()) } else { Err(LedgerError::new(format!("the ledger has no {entry}"))) }
     }
 
     fn begin_now(&self, intent: &Intent) -> Result<Begin, LedgerError> {
         let mut begin = None;
         self.append(|contents| {
-            let known: Vec<_> = if intent.again {
-                Vec::new()
-            } else {
-                // The latest word on a language counts.
-                let known = |language: &Language| {
-                    let mut same = contents
-                        .entries
-                        .iter()
-                        .rev()
-                        .filter(|entry| intent.covers(language, &entry.base_url, &entry.request));
-                    same.find_map(|entry| entry.known(language))
-                };
-                intent.languages.iter().filter_map(known).collect()
+            if let Some(line) = contents.unreadable.first().filter(|_| !intent.again) {
+                return Err(LedgerError::new(format!(
+                    "line {line} of the ledger {} cannot be read, and may be a request that was paid for; mend \
+                     or remove the line, or ask for the work `again`",
+                    self.path.display()
+                )));
+            }
+            // The latest word on a language counts.
+            let known = |language: &Language| {
+                let mut same = contents
+                    .entries
+                    .iter()
+                    .rev()
+                    .filter(|entry| intent.covers(language, &entry.base_url, &entry.request));
+                same.find_map(|entry| entry.known(language))
             };
+            let known: Vec<_> = intent.languages.iter().filter(|_| !intent.again).filter_map(known).collect();
             if !known.is_empty() {
                 begin = Some(Begin::AlreadyThere(known));
-                return None;
+                return Ok(None);
             }
             let entry = new_id(contents);
+            self.hold(&entry)?;
             begin = Some(Begin::Written(entry.clone()));
-            Some(What::Intent {
+            Ok(Some(What::Intent {
                 entry,
                 base_url: intent.base_url.clone(),
                 languages: intent.languages.clone(),
                 request: intent.request.clone(),
-            })
+            }))
+        })
+        .inspect_err(|_| {
+            if let Some(Begin::Written(entry)) = &begin {
+                self.release(entry);
+            }
         })?;
         begin.ok_or_else(|| LedgerError::new("the ledger was not asked"))
     }
 
     fn settle_now(&self, entry: EntryId, outcome: Settlement) -> Result<(), LedgerError> {
-        self.append(|_| {
-            Some(match outcome {
-                Settlement::Created(creation) => What::Created { entry, creation },
+        let held = entry.clone();
+        let settled = self.append(|_| {
+            Ok(Some(match outcome {
+                Settlement::Created(creation) => created(entry, &creation),
                 Settlement::NotCreated(why) => What::NotCreated { entry, why },
                 Settlement::Unknown(why) => What::Unknown { entry, why },
-            })
-        })
+            }))
+        });
+        self.release(&held);
+        settled
+    }
+
+    /// The file whose lock says that a request is being made.
+    fn lock_path(&self, entry: &EntryId) -> PathBuf {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        self.path.with_file_name(format!("{name}.{entry}.lock"))
+    }
+
+    fn hold(&self, entry: &EntryId) -> Result<(), LedgerError> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        let held = options.open(self.lock_path(entry)).and_then(|file| {
+            file.try_lock()?;
+            Ok(file)
+        });
+        let held = held.map_err(|error| self.error("lock a request beside", error))?;
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.clone(), held);
+        Ok(())
+    }
+
+    fn release(&self, entry: &EntryId) {
+        if self.asking.lock().unwrap_or_else(PoisonError::into_inner).remove(entry).is_some() {
+            // One that stays says nothing: nobody holds its lock.
+            let _ = fs::remove_file(self.lock_path(entry));
+        }
+    }
+
+    /// Whether a process that lives is making this request.
+    fn is_asking(&self, entry: &EntryId) -> bool {
+        if self.asking.lock().unwrap_or_else(PoisonError::into_inner).contains_key(entry) {
+            return true;
+        }
+        let Ok(file) = File::open(self.lock_path(entry)) else { return false };
+        matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+    }
+
+    /// Like [`append`](Self::append), of a ledger that is there.
+    fn change(
+        &self,
+        decide: impl FnOnce(&Contents) -> Result<Option<What>, LedgerError>,
+    ) -> Result<(), LedgerError> {
+        if self.path.exists() { self.append(decide) } else { Ok(()) }
     }
 
     /// Reads, decides and appends under one lock. What is appended is on the disk when this returns,
     /// and either all of it or nothing.
-    fn append(&self, decide: impl FnOnce(&Contents) -> Option<What>) -> Result<(), LedgerError> {
+    fn append(
+        &self,
+        decide: impl FnOnce(&Contents) -> Result<Option<What>, LedgerError>,
+    ) -> Result<(), LedgerError> {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
         #[cfg(unix)]
@@ -287,16 +284,17 @@ impl LedgerFile {
             self.make_folder()?;
         }
         let mut file = options.open(&*self.path).map_err(|error| self.error("open", error))?;
-        file.lock().map_err(|error| self.error("lock", error))?;
+        self.lock(|| file.try_lock())?;
         let contents = self.contents(&mut file)?;
-        let Some(what) = decide(&contents) else {
+        let Some(what) = decide(&contents)? else {
             return Ok(());
         };
-        let line = Line { v: VERSION, at: millis(SystemTime::now()), what };
-        let mut text = serde_json::to_string(&line).map_err(LedgerError::new)? + "\n";
+        let mut text = serde_json::to_string(&Line::now(what)).map_err(LedgerError::new)? + "\n";
+        if let Some(start) = contents.torn {
+            file.set_len(start).map_err(|error| self.error("mend", error))?;
+        }
         let length = file.seek(SeekFrom::End(0)).map_err(|error| self.error("read", error))?;
         if length > 0 && !self.ends_with_a_line(&mut file)? {
-            // What a crash cut off stays on a line of its own.
             text.insert(0, '\n');
         }
         let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
@@ -309,6 +307,26 @@ impl LedgerFile {
             self.sync_folder();
         }
         Ok(())
+    }
+
+    /// Takes a lock, for which others are given time to let go.
+    fn lock(&self, try_lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), LedgerError> {
+        let began = Instant::now();
+        loop {
+            match try_lock() {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::WouldBlock) if began.elapsed() < PATIENCE => {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(LedgerError::new(format!(
+                        "the ledger {} is held by another process; try again when it has ended",
+                        self.path.display()
+                    )));
+                }
+                Err(TryLockError::Error(error)) => return Err(self.error("lock", error)),
+            }
+        }
     }
 
     fn make_folder(&self) -> Result<(), LedgerError> {
@@ -344,12 +362,15 @@ impl LedgerFile {
         let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut bytes));
         read.map_err(|error| self.error("read", error))?;
         let mut reading = Reading::default();
+        let mut start = 0;
         for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+            let here = start;
+            start += line.len() as u64 + 1;
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            match serde_json::from_slice::<Line>(line) {
-                Ok(line) if line.v == VERSION => reading.take(line),
+            match Line::read(line) {
+                Some(line) => reading.take(line),
                 _ if is_later(line) => {
                     return Err(LedgerError::new(format!(
                         "{} was written by a later version of this program (line {}); use that one",
@@ -357,7 +378,14 @@ impl LedgerFile {
                         index + 1
                     )));
                 }
+                // Without a line break behind it, it was being written.
+                _ if start > bytes.len() as u64 => reading.contents.torn = Some(here),
                 _ => reading.contents.unreadable.push(index + 1),
+            }
+        }
+        for entry in &mut reading.contents.entries {
+            if matches!(entry.outcome, Outcome::Unknown { why: None }) && self.is_asking(&entry.id) {
+                entry.outcome = Outcome::InFlight;
             }
         }
         Ok(reading.contents)
@@ -374,6 +402,10 @@ impl Ledger for LedgerFile {
         Box::pin(async move { blocking(move || ledger.begin_now(&intent)).await })
     }
 
+    fn abandon(&self, entry: &EntryId) {
+        self.release(entry);
+    }
+
     fn settle<'a>(&'a self, entry: &'a EntryId, outcome: &'a Settlement) -> LedgerFuture<'a, ()> {
         let (ledger, entry, outcome) = (self.clone(), entry.clone(), outcome.clone());
         Box::pin(async move { blocking(move || ledger.settle_now(entry, outcome)).await })
@@ -387,116 +419,12 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(LedgerError::new)?
 }
 
-/// Entries as they come together, line by line.
-#[derive(Default)]
-struct Reading {
-    contents: Contents,
-    /// Where each entry is, and each job: entry and place.
-    entries: HashMap<EntryId, usize>,
-    jobs: HashMap<JobId, (usize, usize)>,
-}
-
-impl Reading {
-    fn take(&mut self, line: Line) {
-        let at = time(line.at);
-        match line.what {
-            What::Intent { entry, base_url, languages, request } => {
-                let index = self.entry(entry, at);
-                let known = &mut self.contents.entries[index];
-                (known.base_url, known.languages, known.request) = (base_url, languages, request);
-            }
-            What::Created { entry, creation } => {
-                let index = self.entry(entry, at);
-                let (jobs, refused, unclear) = creation.into_parts();
-                let jobs: Vec<_> = jobs
-                    .into_iter()
-                    .map(|job| LedgerJob {
-                        id: job.id,
-                        language: job.language,
-                        status: job.status,
-                        seen: job.status.map(|_| at),
-                    })
-                    .collect();
-                for (place, job) in jobs.iter().enumerate() {
-                    self.jobs.insert(job.id.clone(), (index, place));
-                }
-                self.contents.entries[index].outcome = Outcome::Created { jobs, refused, unclear };
-            }
-            What::NotCreated { entry, why } => {
-                let index = self.entry(entry, at);
-                self.contents.entries[index].outcome = Outcome::NotCreated { why };
-            }
-            What::Unknown { entry, why } => {
-                let index = self.entry(entry, at);
-                self.contents.entries[index].outcome = Outcome::Unknown { why: Some(why) };
-            }
-            What::Seen { job, status } => {
-                if let Some((entry, place)) = self.jobs.get(&job)
-                    && let Outcome::Created { jobs, .. } = &mut self.contents.entries[*entry].outcome
-                {
-                    (jobs[*place].status, jobs[*place].seen) = (Some(status), Some(at));
-                }
-            }
-            What::Forgotten { entry } => {
-                let index = self.entry(entry, at);
-                self.contents.entries[index].forgotten = true;
-            }
-        }
-    }
-
-    /// The entry of this name; one whose intent could not be read is made up, so that its jobs stay.
-    fn entry(&mut self, id: EntryId, at: SystemTime) -> usize {
-        let next = self.contents.entries.len();
-        let index = *self.entries.entry(id.clone()).or_insert(next);
-        if index == next {
-            self.contents.entries.push(Entry {
-                id,
-                at,
-                base_url: String::new(),
-                languages: Vec::new(),
-                request: Map::new(),
-                outcome: Outcome::Unknown { why: None },
-                forgotten: false,
-            });
-        }
-        index
-    }
-}
-
-/// Whether a line says that it is of a later version than this.
-fn is_later(line: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct Version {
-        v: u32,
-    }
-    serde_json::from_slice::<Version>(line).is_ok_and(|line| line.v > VERSION)
-}
-
-/// A short name that is free.
-fn new_id(contents: &Contents) -> EntryId {
-    loop {
-        let id = EntryId(format!("t{:07x}", fastrand::u32(..1 << 28)));
-        if contents.entries.iter().all(|entry| entry.id != id) {
-            return id;
-        }
-    }
-}
-
-fn millis(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-fn time(millis: u64) -> SystemTime {
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis)).unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::CreatedJob;
+    use crate::{CreatedJob, Creation};
 
     fn ledger() -> (tempfile::TempDir, LedgerFile) {
         let folder = tempfile::tempdir().unwrap();
@@ -509,7 +437,7 @@ mod tests {
         let joined: Vec<_> = languages.iter().map(Language::code).collect();
         let request = json!({"url": "https://a.example/v.mp4", "language": joined.join(",")});
         let Value::Object(request) = request else { panic!() };
-        Intent { base_url: "https://x".into(), languages, request, at: SystemTime::now(), again: false }
+        Intent::new("https://x", languages, request)
     }
 
     fn written(ledger: &LedgerFile, intent: &Intent) -> EntryId {
@@ -522,14 +450,10 @@ mod tests {
     fn creation(jobs: &[(&str, &str)], unclear: &[&str]) -> Settlement {
         let jobs = jobs
             .iter()
-            .map(|(id, language)| CreatedJob {
-                id: (*id).into(),
-                language: Some((*language).into()),
-                status: None,
-            })
+            .map(|(id, language)| CreatedJob { language: Some((*language).into()), ..CreatedJob::new(*id) })
             .collect();
         let unclear = unclear.iter().map(|code| Language::from(*code)).collect();
-        Settlement::Created(Creation::from_parts(jobs, Vec::new(), unclear))
+        Settlement::Created(Creation::new(jobs, Vec::new(), unclear))
     }
 
     #[test]
@@ -539,7 +463,13 @@ mod tests {
         let id = written(&ledger, &intent(&["es"]));
         let entries = ledger.read().unwrap().entries;
         assert_eq!((entries.len(), &entries[0].id), (1, &id));
-        assert_eq!(entries[0].outcome, Outcome::Unknown { why: None });
+        assert_eq!(entries[0].outcome, Outcome::InFlight);
+        let elsewhere = LedgerFile::at(ledger.path());
+        assert_eq!(elsewhere.read().unwrap().entries[0].outcome, Outcome::InFlight, "told across processes");
+        assert!(elsewhere.forget(&id).unwrap_err().to_string().contains("just now"));
+        // The process that asked is gone.
+        drop(ledger.asking.lock().unwrap().drain());
+        assert_eq!(elsewhere.read().unwrap().entries[0].outcome, Outcome::Unknown { why: None });
         assert_eq!(entries[0].url(), "https://a.example/v.mp4");
     }
 
@@ -565,14 +495,90 @@ mod tests {
         ledger.note(&"1".into(), Status::Failed).unwrap();
         assert_eq!(there(&["es"]), "free");
         assert!(ledger.forget(&first).unwrap());
-        assert_eq!(there(&["fr", "ja"]), "free");
-        assert!(!ledger.forget(&"nobody".into()).unwrap());
+        assert_eq!(there(&["JA"]), "free");
+        assert_eq!(there(&["fr"]), "fr is job 2", "what is known stays");
+        assert!(ledger.forget_job(&"2".into()).unwrap());
+        assert_eq!(there(&["fr"]), "free");
+        assert!(!ledger.forget(&"nobody".into()).unwrap() && !ledger.forget_job(&"nobody".into()).unwrap());
 
         let mut other = intent(&["fr"]);
         other.request.insert("lipsync".into(), true.into());
         assert!(matches!(ledger.begin_now(&other).unwrap(), Begin::Written(_)), "another option, other work");
         let again = Intent { again: true, ..intent(&["es"]) };
         assert!(matches!(ledger.begin_now(&again).unwrap(), Begin::Written(_)));
+    }
+
+    #[test]
+    fn what_means_the_same_is_the_same_work() {
+        let (_folder, ledger) = ledger();
+        let first = written(&ledger, &intent(&["es"]));
+        ledger.settle_now(first, creation(&[("1", "es")], &[])).unwrap();
+        for (name, value) in [
+            ("url", json!("HTTPS://A.example:443/v.mp4#t=1")),
+            ("lipsync", json!(false)),
+            ("caption_type", json!(0)),
+            ("speaker_num", json!(0)),
+            ("source_language", json!("DEFAULT")),
+            ("studio_voice", json!({"style": "professional"})),
+            ("webhookUrl", json!("https://a.example/hook")),
+            ("voices_map", json!({"fr": {"voice_id": "v"}})),
+        ] {
+            let mut same = intent(&["ES"]);
+            same.request.insert(name.to_owned(), value);
+            let begun = ledger.begin_now(&same).unwrap();
+            assert!(matches!(begun, Begin::AlreadyThere(_)), "{name}");
+        }
+        for (name, value) in [
+            ("url", json!("https://a.example/v.mp4?v=2")),
+            ("lipsync", json!(true)),
+            ("voices_map", json!({"ES": {"voice_id": "v"}})),
+        ] {
+            let mut other = intent(&["es"]);
+            other.request.insert(name.to_owned(), value);
+            let begun = ledger.begin_now(&other).unwrap();
+            assert!(matches!(begun, Begin::Written(_)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_somebody_found_is_adopted() {
+        let (_folder, ledger) = ledger();
+        let first = written(&ledger, &intent(&["es", "fr"]));
+        ledger.settle_now(first.clone(), Settlement::Unknown("a test".into())).unwrap();
+        let several = ledger.adopt(&first, None, &"1".into()).unwrap_err().to_string();
+        assert!(several.contains("(es, fr); name one"), "{several}");
+        ledger.adopt(&first, Some(&"ES".into()), &"1".into()).unwrap();
+        ledger.adopt(&first, None, &"2".into()).unwrap();
+        assert!(
+            ledger.adopt(&first, None, &"3".into()).unwrap_err().to_string().contains("nothing is unknown")
+        );
+        assert!(ledger.adopt(&"nobody".into(), None, &"3".into()).is_err());
+        match ledger.begin_now(&intent(&["es", "fr"])).unwrap() {
+            Begin::AlreadyThere(work) => {
+                assert!(work.iter().map(|work| work.job.as_ref().unwrap().as_str()).eq(["1", "2"]));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_outcome_that_comes_late_undoes_what_was_said_before_it() {
+        let (_folder, ledger) = ledger();
+        let first = written(&ledger, &intent(&["es"]));
+        // As by a process that takes it for dead.
+        ledger.append(|_| Ok(Some(What::Forgotten { entry: first.clone(), job: None }))).unwrap();
+        ledger.settle_now(first, creation(&[("1", "es")], &[])).unwrap();
+        assert!(matches!(ledger.begin_now(&intent(&["es"])).unwrap(), Begin::AlreadyThere(_)));
+    }
+
+    #[test]
+    fn a_job_that_is_there_twice_is_seen_twice() {
+        let (_folder, ledger) = ledger();
+        let first = written(&ledger, &intent(&["es", "fr"]));
+        ledger.settle_now(first, creation(&[("1", "es"), ("1", "fr")], &[])).unwrap();
+        ledger.note(&"1".into(), Status::Completed).unwrap();
+        let contents = ledger.read().unwrap();
+        assert!(contents.entries[0].jobs().iter().all(|job| job.status == Some(Status::Completed)));
     }
 
     #[test]
@@ -584,13 +590,25 @@ mod tests {
         for cut in 0..whole.len() {
             fs::write(ledger.path(), &whole[..cut]).unwrap();
             let before = ledger.read().unwrap();
-            let again = Intent { again: true, ..intent(&["fr"]) };
-            let second = written(&ledger, &again);
+            assert!(before.unreadable.is_empty(), "cut at {cut}");
+            let second = written(&ledger, &intent(&["fr"]));
             let after = ledger.read().unwrap();
             assert_eq!(after.entries.len(), before.entries.len() + 1, "cut at {cut}");
             assert_eq!(after.entries.last().unwrap().id, second, "cut at {cut}");
-            assert!(after.unreadable.len() <= 1);
+            assert!(after.unreadable.is_empty() && after.torn.is_none(), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn a_line_that_is_damaged_holds_up_what_might_be_paid_twice() {
+        let (_folder, ledger) = ledger();
+        written(&ledger, &intent(&["es"]));
+        written(&ledger, &intent(&["fr"]));
+        let text = fs::read_to_string(ledger.path()).unwrap();
+        fs::write(ledger.path(), text.replacen("intent", "int\u{0}nt", 1)).unwrap();
+        let error = ledger.begin_now(&intent(&["es"])).unwrap_err().to_string();
+        assert!(error.contains("line 1 of the ledger") && error.contains("`again`"), "{error}");
+        written(&ledger, &Intent { again: true, ..intent(&["es"]) });
     }
 
     #[test]

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use akool_client::{Ending, Exchange};
-use serde::{Deserialize, Serialize};
+use akool_client::Exchange;
 use serde_json::{Map, Value};
 
 use super::CreateError;
@@ -15,17 +14,15 @@ use crate::{
 
 /// What became of a request: jobs that were created, languages that were refused, and languages of
 /// which the answer says nothing clear.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Creation {
     jobs: Vec<CreatedJob>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     refused: Vec<Refusal>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     unclear: Vec<Language>,
 }
 
 /// A job that was created.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct CreatedJob {
     /// The job's id.
@@ -37,7 +34,7 @@ pub struct CreatedJob {
 }
 
 /// A language that was refused, while others may have been created.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Refusal {
     /// The language, where the answer tells which of several it is.
@@ -62,7 +59,26 @@ impl fmt::Display for Refusal {
     }
 }
 
+impl CreatedJob {
+    /// A job of which nothing but its id is known.
+    pub fn new(id: impl Into<JobId>) -> Self {
+        Self { id: id.into(), language: None, status: None }
+    }
+}
+
+impl Refusal {
+    /// A refusal of a language that the answer does not name.
+    pub fn new(code: BusinessCode, message: impl Into<String>) -> Self {
+        Self { language: None, code, message: message.into() }
+    }
+}
+
 impl Creation {
+    /// What became of a request, made by hand: for tests of a ledger.
+    pub fn new(jobs: Vec<CreatedJob>, refused: Vec<Refusal>, unclear: Vec<Language>) -> Self {
+        Self { jobs, refused, unclear }
+    }
+
     /// The jobs that were created: each was paid for.
     pub fn jobs(&self) -> &[CreatedJob] {
         &self.jobs
@@ -84,17 +100,6 @@ impl Creation {
         self.refused.is_empty() && self.unclear.is_empty()
     }
 
-    /// Jobs, refusals and unclear languages.
-    #[cfg(feature = "ledger")]
-    pub(crate) fn into_parts(self) -> (Vec<CreatedJob>, Vec<Refusal>, Vec<Language>) {
-        (self.jobs, self.refused, self.unclear)
-    }
-
-    #[cfg(all(test, feature = "ledger"))]
-    pub(crate) fn from_parts(jobs: Vec<CreatedJob>, refused: Vec<Refusal>, unclear: Vec<Language>) -> Self {
-        Self { jobs, refused, unclear }
-    }
-
     /// An error where nothing was created and everything was refused.
     pub(super) fn or_refused(self) -> Result<Self, CreateError> {
         if self.jobs.is_empty() && self.unclear.is_empty() {
@@ -105,32 +110,47 @@ impl Creation {
 }
 
 /// Reads an answer for what became of these languages. Leniently: an id that can be read is never
-/// lost, whatever stands around it.
+/// lost, whatever stands around it, and however the connection ended.
 pub(super) fn read(asked: &[Language], exchange: &Exchange) -> Result<Creation, Error> {
-    let whole = if exchange.ending == Ending::Complete { decode::parse(&exchange.body).ok() } else { None };
-    let creation = whole.map(|answer| collect(asked, &answer)).unwrap_or_default();
-    // Jobs may have been created though the envelope says otherwise: it counts for none of them.
-    if !creation.jobs.is_empty() {
+    if let Some(creation) = salvage(asked, exchange) {
         return Ok(creation);
     }
     decode::opened(exchange)?;
+    let whole = decode::parse(&exchange.body).unwrap_or_default();
+    let creation = collect(asked, &whole);
     if creation.refused.len() >= asked.len() {
         return Ok(creation);
     }
     Err(undecodable("the answer has no job's id").with_http(exchange.status.as_u16(), None))
 }
 
+/// What an answer says of jobs that were created, whatever else it says. `None` where it says nothing
+/// of any.
+pub(super) fn salvage(asked: &[Language], exchange: &Exchange) -> Option<Creation> {
+    let whole = decode::parse(&exchange.body).ok()?;
+    let results = whole.get("all_results").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let created = |result: &Value| result.get("code").and_then(integer) == Some(BusinessCode::SUCCESS.0);
+    let creation = collect(asked, &whole);
+    (!creation.jobs.is_empty() || results.iter().any(created)).then_some(creation)
+}
+
 fn collect(asked: &[Language], answer: &Value) -> Creation {
     let mut creation = Creation::default();
     let results = answer.get("all_results").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let named = |result: &Value| {
+        let name = text(result.get("data")?.as_object()?, "language").map(Language::from)?;
+        Some(asked.iter().find(|asked| asked.is(&name)).cloned().unwrap_or(name))
+    };
     // Without a language of its own, a result can be told by its place, where there are as many as
-    // were asked for.
-    let by_place = results.len() == asked.len();
+    // were asked for, and those that have one are in that order.
+    let by_place = results.len() == asked.len()
+        && results
+            .iter()
+            .zip(asked)
+            .all(|(result, asked)| named(result).is_none_or(|language| language.is(asked)));
     for (place, result) in results.iter().enumerate() {
         let data = result.get("data").and_then(Value::as_object);
-        let named = data.and_then(|data| text(data, "language")).map(Language::from);
-        let language =
-            named.map(|name| asked_as(asked, name)).or_else(|| by_place.then(|| asked[place].clone()));
+        let language = named(result).or_else(|| by_place.then(|| asked[place].clone()));
         let code = result.get("code").and_then(integer).map(BusinessCode);
         match (data.and_then(|data| text(data, "_id")), code) {
             (Some(id), _) => {
@@ -145,42 +165,38 @@ fn collect(asked: &[Language], answer: &Value) -> Creation {
             (None, _) => {}
         }
     }
-    if let Some(data) = answer.get("data").and_then(Value::as_object)
+    let open = |creation: &Creation| -> Vec<Language> {
+        let jobs = creation.jobs.iter().map(|job| &job.language);
+        let told: Vec<_> =
+            jobs.chain(creation.refused.iter().map(|refusal| &refusal.language)).flatten().collect();
+        asked.iter().filter(|asked| !told.iter().any(|told| told.is(asked))).cloned().collect()
+    };
+    // One result without a name for one language without a result: that is the one.
+    let nameless = creation.jobs.iter().filter(|job| job.language.is_none()).count()
+        + creation.refused.iter().filter(|refusal| refusal.language.is_none()).count();
+    if let (1, Ok([only])) = (nameless, <[Language; 1]>::try_from(open(&creation))) {
+        let jobs = creation.jobs.iter_mut().map(|job| &mut job.language);
+        let refusals = creation.refused.iter_mut().map(|refusal| &mut refusal.language);
+        if let Some(language) = jobs.chain(refusals).find(|language| language.is_none()) {
+            *language = Some(only);
+        }
+    }
+    let mut unclear = open(&creation);
+    if !unclear.is_empty()
+        && let Some(data) = answer.get("data").and_then(Value::as_object)
         && let Some(id) = text(data, "_id").map(JobId::from)
         && creation.jobs.iter().all(|job| job.id != id)
     {
-        // The only job there is word of. Of several languages it may be any.
-        let language = <[Language; 1]>::try_from(asked.to_vec()).ok().map(|[only]| only);
+        // A job of which the results say nothing. Of several languages it may be any.
+        let language = if let [only] = &unclear[..] { Some(only.clone()) } else { None };
         let status = data.get("video_status").and_then(integer).map(Status::from);
+        if language.is_some() {
+            unclear.clear();
+        }
         creation.jobs.push(CreatedJob { id, language, status });
     }
-    let told = |language: &Language| {
-        let created = creation.jobs.iter().filter_map(|job| job.language.as_ref());
-        created
-            .chain(creation.refused.iter().filter_map(|refusal| refusal.language.as_ref()))
-            .any(|told| told == language)
-    };
-    // One result without a name for one language without a result: that is the one.
-    let open: Vec<_> = asked.iter().filter(|language| !told(language)).cloned().collect();
-    let nameless = creation.jobs.iter().filter(|job| job.language.is_none()).count()
-        + creation.refused.iter().filter(|refusal| refusal.language.is_none()).count();
-    match <[Language; 1]>::try_from(open) {
-        Ok([only]) if nameless == 1 => {
-            let jobs = creation.jobs.iter_mut().map(|job| &mut job.language);
-            let refusals = creation.refused.iter_mut().map(|refusal| &mut refusal.language);
-            if let Some(language) = jobs.chain(refusals).find(|language| language.is_none()) {
-                *language = Some(only);
-            }
-        }
-        Ok(open) => creation.unclear = open.into(),
-        Err(open) => creation.unclear = open,
-    }
+    creation.unclear = unclear;
     creation
-}
-
-/// A language as it was asked for, where the service writes it in other letters.
-fn asked_as(asked: &[Language], named: Language) -> Language {
-    asked.iter().find(|asked| asked.code().eq_ignore_ascii_case(named.code())).cloned().unwrap_or(named)
 }
 
 /// A text that is not empty; a number is one too.
@@ -194,6 +210,7 @@ fn text(members: &Map<String, Value>, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use akool_client::Ending;
     use reqwest::{StatusCode, header::HeaderMap};
     use serde_json::json;
 
@@ -244,6 +261,35 @@ mod tests {
     }
 
     #[test]
+    fn places_count_only_where_no_name_says_otherwise() {
+        let body = json!({"code": 1000, "all_results": [
+            {"code": 1000, "data": {"_id": "2", "language": "fr"}}, {"code": 1006}]});
+        assert_eq!(seen(&["es", "fr"], body), "fr=2 es!1006");
+        let body = json!({"code": 1000, "all_results": [
+            {"code": 1003}, {"code": 1000, "data": {"_id": "1", "language": "es"}}]});
+        assert_eq!(seen(&["es", "fr"], body), "es=1 fr!1003");
+        let body = json!({"code": 1000, "all_results": [
+            {"code": 1003}, {"code": 1006}, {"code": 1000, "data": {"_id": "1", "language": "es"}}]});
+        assert_eq!(seen(&["es", "fr", "ja"], body), "es=1 ?!1003 ?!1006 fr?? ja??");
+    }
+
+    #[test]
+    fn a_success_without_an_id_is_unclear_whatever_the_envelope_says() {
+        for code in [1000, 1006] {
+            let body = json!({"code": code, "all_results": [
+                {"code": 1003, "data": {"language": "es"}}, {"code": 1000, "data": {"language": "fr"}}]});
+            assert_eq!(seen(&["es", "fr"], body), "es!1003 fr??");
+        }
+    }
+
+    #[test]
+    fn data_beside_a_result_for_every_language_is_no_further_job() {
+        let body = json!({"code": 1000, "data": {"_id": "batch"}, "all_results": [
+            {"code": 1000, "data": {"_id": "1", "language": "es"}}]});
+        assert_eq!(seen(&["es"], body), "es=1");
+    }
+
+    #[test]
     fn one_job_for_several_languages_may_be_any_of_them() {
         let body = json!({"code": 1000, "msg": "OK", "data": {"_id": "1"}});
         assert_eq!(seen(&["es", "fr"], body), "?=1 es?? fr??");
@@ -268,7 +314,7 @@ mod tests {
         for body in [
             json!({"code": 1000, "msg": "OK"}),
             json!({"code": 1000, "data": {"_id": ""}}),
-            json!({"code": 1000, "data": [], "all_results": [{"code": 1000, "data": {}}]}),
+            json!({"code": 1000, "data": [], "all_results": []}),
         ] {
             assert_eq!(seen(&["es"], body.clone()), "the answer has no job's id", "{body}");
         }

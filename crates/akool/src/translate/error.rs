@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Creation, Refusal};
 use crate::{
-    Error, ErrorKind,
+    Error, ErrorKind, Retry,
     ledger::{EntryId, KnownWork, LedgerError},
 };
 
@@ -23,11 +23,15 @@ pub enum CreateError {
     Ledger(#[from] LedgerError),
     /// The request was refused, or did not reach the service. Nothing was created, and the same request
     /// may be sent again.
-    #[error("nothing was created: {0}")]
+    #[error("nothing was created: {}; {}", .0.cause(), advice(.0))]
     NotCreated(Error),
     /// Every language was refused on its own. Nothing was created.
     #[error("nothing was created: {}", list(.0))]
     AllRefused(Vec<Refusal>),
+    /// Jobs were created, but not for every language: others were refused, or the answer says nothing
+    /// clear of them. Only [`Ensured::into_jobs`](super::Ensured::into_jobs) makes an error of it.
+    #[error("jobs were created ({}), but not for every language{}", ids(.0), rest(.0))]
+    Partly(Creation),
     /// The request may have reached the service: jobs may have been created and paid for, whose ids
     /// nobody told. It is not sent again by itself.
     #[error(transparent)]
@@ -44,15 +48,20 @@ pub enum CreateError {
 }
 
 impl CreateError {
-    /// Decides whether anything may have come of a request that failed in this way.
+    /// Decides whether anything may have come of a request that failed in this way. Certain is only
+    /// what never left this machine, and what the service itself refused: a gateway's answer says
+    /// nothing of what the service behind it has done.
     pub(super) fn of(error: Error) -> Self {
-        let refused_by_envelope = error.code().is_some();
-        let never_sent = error.kind() == ErrorKind::Connect
-            || (error.http_status().is_none()
-                && matches!(error.kind(), ErrorKind::Rejected | ErrorKind::CredentialsRefused));
-        // 408 may come from a gateway that had passed the request on; 303 follows a success.
-        let turned_away = matches!(error.http_status(), Some(301 | 302 | 307 | 308 | 400..=407 | 409..=499));
-        if refused_by_envelope || never_sent || turned_away {
+        let status = error.http_status().unwrap_or_default();
+        // 408 and 499 may come from a gateway that had passed the request on; 302 and 303 may follow a
+        // success.
+        let turned_away = matches!(status, 301 | 307 | 308 | 400..=407 | 409..=498);
+        let refused = error.code().is_some_and(|code| {
+            let processing_failed = matches!(code.0, 1015 | 1205 | 1208);
+            let by_a_gateway = matches!(status, 408 | 499..);
+            code.retry() != Retry::Unknown && !processing_failed && !by_a_gateway
+        });
+        if error.is_without_effect() || turned_away || refused {
             Self::NotCreated(error)
         } else {
             Self::MaybeCreated(MaybeCreated { error, entry: None })
@@ -62,7 +71,7 @@ impl CreateError {
     /// Whether jobs may exist that were paid for, so that the same request must not simply be sent
     /// again.
     pub fn may_have_created(&self) -> bool {
-        matches!(self, Self::MaybeCreated(_) | Self::Unrecorded { .. })
+        matches!(self, Self::MaybeCreated(_) | Self::Partly(_) | Self::Unrecorded { .. })
     }
 
     /// The failed call, where it came to one.
@@ -140,7 +149,31 @@ fn ids(creation: &Creation) -> String {
     ids.join(", ")
 }
 
+fn rest(creation: &Creation) -> String {
+    let refused = creation.refused().iter().map(|refusal| format!("; {refusal}"));
+    let unclear = creation.unclear().iter().map(|language| format!("; {language}: outcome unknown"));
+    refused.chain(unclear).collect()
+}
+
+/// What to do about a refused creation.
+fn advice(error: &Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::UnknownJob => "check that what the request names is there, and belongs to this account",
+        ErrorKind::RateLimited | ErrorKind::UnknownCode => "ask again a little later",
+        ErrorKind::Timeout => "check the network, or allow more time",
+        kind => kind.advice(),
+    }
+}
+
 fn already_there(work: &[KnownWork]) -> String {
-    let work: Vec<_> = work.iter().map(ToString::to_string).collect();
-    format!("already asked for: {}; ask for it `again` to pay for it once more", work.join("; "))
+    let shown: Vec<_> = work.iter().map(ToString::to_string).collect();
+    let shown = shown.join("; ");
+    if work.iter().all(|work| work.job.is_some()) {
+        format!("already asked for: {shown}; ask for it `again` to pay for it once more")
+    } else {
+        format!(
+            "already asked for: {shown}; find out in the service's console what became of it before you ask \
+             for it again"
+        )
+    }
 }
