@@ -39,6 +39,7 @@
 //! - `http2` (default): HTTP/2 where the service speaks it.
 //! - `download`: saving files to disk, in the module `download`.
 //! - `ledger`: a ledger in a file, in the module [`ledger`].
+//! - `webhook`: opening the messages of a webhook, in the module `webhook`.
 //!
 //! The requests and types underneath are generated from the service's OpenAPI description, in the
 //! crate `akool-client`.
@@ -63,6 +64,8 @@ mod status;
 mod token;
 mod translate;
 mod wait;
+#[cfg(feature = "webhook")]
+pub mod webhook;
 
 /// Inner doors for the fuzz targets in `fuzz/`.
 #[cfg(fuzzing)]
