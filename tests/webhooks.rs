@@ -1,12 +1,19 @@
 //! Webhooks: messages made by other implementations, and events as hints to waits.
 
 use std::{
+    future::IntoFuture,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use akool::webhook::{MemoryNonces, Rejection, WebhookError, WebhookEvent, WebhookVerifier};
+use akool::{
+    Event, Hints, PollPolicy, Status,
+    webhook::{MemoryNonces, Rejection, WebhookError, WebhookEvent, WebhookVerifier},
+};
+use akool_mock::{Fault, Looks, MockServer, Timeline, Times};
+use akool_tests::{ID, client_of};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -161,4 +168,90 @@ fn a_key_that_is_none_is_refused_at_once_and_not_shown() {
     assert!(WebhookVerifier::new("", "sandbox-secret-24-bytes!").is_err());
     // Bytes count, not characters.
     assert!(WebhookVerifier::new("id", "ключ-ключ-клю").is_ok());
+}
+
+/// Looks only when told to, within the test's time.
+fn told() -> PollPolicy {
+    PollPolicy::fixed(Duration::from_secs(3600)).with_hint_gap(Duration::from_millis(10))
+}
+
+#[tokio::test]
+async fn a_hint_leads_to_a_look_at_once() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().processing(Looks(2)).completed());
+    let hints = Hints::new();
+    let mut events = client_of(&server).job(ID).wait().hints(&hints).policy(told()).events();
+    for _ in 0..2 {
+        assert!(matches!(events.next().await, Some(Event::Looked { .. })));
+        assert!(hints.look_now(ID));
+    }
+    assert!(matches!(events.next().await, Some(Event::Ended(Ok(_)))));
+    assert_eq!(server.looks_at(ID).len(), 3);
+    drop(events);
+    assert!(!hints.look_now(ID), "nobody waits any more");
+}
+
+#[tokio::test]
+async fn a_forged_hint_is_followed_by_what_the_look_tells() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().stuck(2));
+    let hints = Hints::new();
+    let mut events = client_of(&server).job(ID).wait().hints(&hints).policy(told()).events();
+    for _ in 0..3 {
+        let Some(Event::Looked { snapshot, .. }) = events.next().await else { panic!() };
+        assert_eq!(snapshot.status(), Status::Processing);
+        hints.look_now(ID);
+    }
+}
+
+#[tokio::test]
+async fn a_hint_that_came_before_a_look_is_served_by_it() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().stuck(2));
+    let hints = Hints::new();
+    let mut events = client_of(&server).job(ID).wait().hints(&hints).policy(told()).events();
+    hints.look_now(ID);
+    events.next().await;
+    let more = tokio::time::timeout(Duration::from_millis(200), events.next()).await;
+    assert!(more.is_err() && server.looks_at(ID).len() == 1);
+}
+
+#[tokio::test]
+async fn a_flood_of_hints_makes_no_flood_of_looks() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().stuck(2));
+    let hints = Hints::new();
+    let wait = client_of(&server).job(ID).wait().hints(&hints).policy(told());
+    let wait = wait.deadline(Duration::from_millis(500)).into_future();
+    let flood = async {
+        loop {
+            hints.look_now(ID);
+            hints.look_now("nobody's");
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        end = wait => drop(end.unwrap_err()),
+        () = flood => {}
+    }
+    // Hints in vain and the looks after them at doubling pauses: 10, 20, 40 ms and so on.
+    let looks = server.looks_at(ID).len();
+    assert!((2..=16).contains(&looks), "{looks} looks");
+}
+
+#[tokio::test]
+async fn a_hint_does_not_look_before_the_service_allows_it() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().completed());
+    server.inject(Fault::RetryAfterSeconds, Times::Once);
+    let hints = Hints::new();
+    let mut wait = client_of(&server).job(ID).wait().hints(&hints).policy(told()).into_future();
+    while server.looks_at(ID).is_empty() {
+        let _ = tokio::time::timeout(Duration::from_millis(10), &mut wait).await;
+    }
+    for _ in 0..20 {
+        hints.look_now(ID);
+        assert!(tokio::time::timeout(Duration::from_millis(10), &mut wait).await.is_err());
+    }
+    assert_eq!(server.looks_at(ID).len(), 1);
 }

@@ -51,6 +51,7 @@ mod decode;
 #[cfg(feature = "download")]
 pub mod download;
 mod error;
+mod hints;
 mod job;
 mod language;
 pub mod ledger;
@@ -113,6 +114,7 @@ pub use akool_client::{
 pub use client::{Client, ClientBuilder, ConfigError};
 pub use code::{BusinessCode, Retry};
 pub use error::{Error, ErrorKind};
+pub use hints::Hints;
 pub use job::{Job, JobId};
 pub use language::{Language, LanguageInfo};
 pub use policy::PollPolicy;
