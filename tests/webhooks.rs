@@ -10,7 +10,7 @@ use akool::{
     Event, Hints, PollPolicy, Status,
     webhook::{MemoryNonces, Rejection, WebhookError, WebhookEvent, WebhookVerifier},
 };
-use akool_mock::{Fault, Looks, MockServer, Timeline, Times};
+use akool_mock::{Fault, Looks, MockServer, Timeline, Times, WebhookFault};
 use akool_tests::{ID, client_of};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::StreamExt;
@@ -23,6 +23,7 @@ struct Vector {
     name: String,
     client_id: String,
     client_secret: String,
+    plain: Option<String>,
     now: u64,
     max_body: usize,
     body: Option<String>,
@@ -102,6 +103,26 @@ fn messages_of_other_implementations_open_or_are_refused_as_told() {
             (seen, ..) => panic!("{name}: {seen:?}"),
         }
     }
+}
+
+/// The stand-in has code of its own for this, so that the two can prove each other wrong.
+#[test]
+fn the_stand_in_makes_the_messages_that_others_make() {
+    let mut compared = 0;
+    for vector in Vector::all() {
+        let (Some(plain), Some(body)) = (&vector.plain, &vector.body) else { continue };
+        let body: Value = serde_json::from_str(body).unwrap();
+        let (nonce, timestamp) = (&body["nonce"], body["timestamp"].as_u64());
+        let (Some(timestamp), false) = (timestamp, nonce.is_f64()) else { continue };
+        let sealed = akool_mock::seal(&vector.client_id, &vector.client_secret, timestamp, nonce, plain);
+        let sealed: Value = serde_json::from_str(&sealed.unwrap()).unwrap();
+        for field in ["signature", "dataEncrypt", "timestamp", "nonce"] {
+            assert_eq!(sealed[field], body[field], "{}: {field}", vector.name);
+        }
+        compared += 1;
+    }
+    assert!(compared > 50, "{compared}");
+    assert_eq!(akool_mock::seal("id", "no key", 0, &0.into(), "{}"), None);
 }
 
 #[test]
@@ -254,4 +275,161 @@ async fn a_hint_does_not_look_before_the_service_allows_it() {
         assert!(tokio::time::timeout(Duration::from_millis(10), &mut wait).await.is_err());
     }
     assert_eq!(server.looks_at(ID).len(), 1);
+}
+
+/// A server for webhooks, as a user would have one.
+struct Receiver {
+    server: wiremock::MockServer,
+    events: std::sync::mpsc::Receiver<Result<WebhookEvent, WebhookError>>,
+}
+
+impl Receiver {
+    /// One that passes hints on. `busy` answers come before the first that is meant.
+    async fn start(stand_in: &MockServer, hints: &Hints, busy: usize) -> Self {
+        let verifier = WebhookVerifier::new(stand_in.client_id(), stand_in.api_key()).unwrap();
+        let verifier = verifier.nonces(MemoryNonces::new(100));
+        let (sender, events) = std::sync::mpsc::channel();
+        let hints = hints.clone();
+        let busy = std::sync::atomic::AtomicUsize::new(busy);
+        let server = wiremock::MockServer::start().await;
+        let answer = move |request: &wiremock::Request| {
+            use std::sync::atomic::Ordering::Relaxed;
+            if busy.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
+                return wiremock::ResponseTemplate::new(503);
+            }
+            let seen = verifier.verify(&request.body, SystemTime::now());
+            let status = match &seen {
+                Ok(event) => {
+                    hints.look_now(event.job());
+                    200
+                }
+                Err(error) => error.http_status(),
+            };
+            let _ = sender.send(seen);
+            wiremock::ResponseTemplate::new(status)
+        };
+        wiremock::Mock::given(wiremock::matchers::method("POST")).respond_with(answer).mount(&server).await;
+        Self { server, events }
+    }
+
+    fn url(&self) -> String {
+        format!("{}/akool?x=1", self.server.uri())
+    }
+
+    fn seen(&self) -> Vec<Result<WebhookEvent, WebhookError>> {
+        self.events.try_iter().collect()
+    }
+}
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+#[tokio::test]
+async fn a_job_that_is_created_with_a_webhook_is_waited_for_by_its_events() {
+    let server = MockServer::start().await;
+    server.on_create(Timeline::new().queueing(millis(100)).processing(millis(100)).completed());
+    let hints = Hints::new();
+    let receiver = Receiver::start(&server, &hints, 0).await;
+    let client = client_of(&server);
+    let creation = client.translate("https://example.com/talk.mp4").to(["es", "fr"]).webhook(receiver.url());
+    for created in creation.send().await.unwrap().jobs() {
+        let wait = client.job(&created.id).wait().hints(&hints).policy(told());
+        let translation = wait.await.unwrap();
+        assert_eq!(translation.id(), &created.id);
+    }
+    let events = receiver.seen();
+    let mut told: Vec<_> = events.iter().map(|event| event.as_ref().unwrap()).collect();
+    assert!(told.iter().all(|event| event.product() == Some("video translate")));
+    told.retain(|event| event.status() == Status::Completed);
+    assert!(told.iter().all(|event| event.url().is_some()), "{told:?}");
+    assert_eq!(hints.waiting(), 0);
+}
+
+#[tokio::test]
+async fn whatever_happens_to_its_events_a_wait_ends_with_the_truth() {
+    for fault in [
+        WebhookFault::Lost,
+        WebhookFault::Doubled,
+        WebhookFault::Delayed(millis(150)),
+        WebhookFault::Stale,
+        WebhookFault::WrongSignature,
+        WebhookFault::WrongKey,
+        WebhookFault::Untrue,
+    ] {
+        let server = MockServer::start().await;
+        server.inject_into_webhooks(fault, Times::Always);
+        let hints = Hints::new();
+        let receiver = Receiver::start(&server, &hints, 0).await;
+        server.job(ID, Timeline::new().queueing(millis(50)).processing(millis(100)).completed());
+        server.webhook(ID, receiver.url());
+        let policy = PollPolicy::fixed(millis(60)).with_hint_gap(millis(10));
+        let translation = client_of(&server).job(ID).wait().hints(&hints).policy(policy).await;
+        let translation = translation.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+        assert!(translation.video().path().ends_with("/video.mp4"), "{fault:?}");
+        let looks = server.looks_at(ID).len();
+        assert!(looks <= 12, "{fault:?}: {looks} looks");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_message_is_told_apart_within_and_alike_without() {
+    for (fault, wanted) in [
+        (WebhookFault::Stale, &["stale"][..]),
+        (WebhookFault::WrongSignature, &["wrong-signature"]),
+        (WebhookFault::WrongKey, &["undecryptable", "not-an-event"]),
+    ] {
+        let (sender, calls) = std::sync::mpsc::channel();
+        let builder = MockServer::builder().on_webhook_call(move |call| drop(sender.send(call.clone())));
+        let server = builder.start().await;
+        server.inject_into_webhooks(fault, Times::Always);
+        let receiver = Receiver::start(&server, &Hints::new(), 0).await;
+        server.job(ID, Timeline::new().processing(Looks(9)).completed());
+        server.webhook(ID, receiver.url());
+        client_of(&server).job(ID).get().await.unwrap();
+        let call = tokio::task::spawn_blocking(move || calls.recv().unwrap()).await.unwrap();
+        assert_eq!((call.status, call.answer.map(|status| status.as_u16())), (2, Some(400)), "{fault:?}");
+        let seen = receiver.seen().remove(0).unwrap_err();
+        assert!(wanted.contains(&word(seen.reason())), "{fault:?}: {seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_comes_again_until_it_is_answered_and_counts_once() {
+    let (sender, calls) = std::sync::mpsc::channel();
+    let builder = MockServer::builder().on_webhook_call(move |call| drop(sender.send(call.clone())));
+    let server = builder.start().await;
+    server.inject_into_webhooks(WebhookFault::Doubled, Times::Once);
+    let receiver = Receiver::start(&server, &Hints::new(), 3).await;
+    server.job(ID, Timeline::new().failed(1015, "no speech"));
+    server.webhook(ID, receiver.url());
+    client_of(&server).job(ID).get().await.unwrap();
+    let calls = tokio::task::spawn_blocking(move || {
+        let mut answers = Vec::new();
+        while answers.iter().filter(|answer| **answer == 200).count() < 2 {
+            answers.push(calls.recv().unwrap().answer.unwrap().as_u16());
+        }
+        answers
+    });
+    let mut answers = calls.await.unwrap();
+    answers.sort_unstable();
+    assert_eq!(answers, [200, 200, 503, 503, 503]);
+    let (good, repeated): (Vec<_>, Vec<_>) = receiver.seen().into_iter().partition(Result::is_ok);
+    assert_eq!((good.len(), repeated.len()), (1, 1));
+    let event = good[0].as_ref().unwrap();
+    assert_eq!((event.status(), event.error_code()), (Status::Failed, Some(1015)));
+}
+
+#[tokio::test]
+async fn the_stand_in_calls_no_other_machine() {
+    for url in ["http://hooks.example.com/", "https://127.0.0.1:1/", "http://10.0.0.1/", "no url"] {
+        let (sender, calls) = std::sync::mpsc::channel();
+        let builder = MockServer::builder().on_webhook_call(move |call| drop(sender.send(call.clone())));
+        let server = builder.start().await;
+        server.job(ID, Timeline::new());
+        server.webhook(ID, url);
+        client_of(&server).job(ID).get().await.unwrap();
+        let call = tokio::task::spawn_blocking(move || calls.recv().unwrap()).await.unwrap();
+        assert!(call.answer.is_none() && call.failure.is_some(), "{call:?}");
+    }
 }

@@ -42,9 +42,11 @@ pub mod sandbox;
 mod server;
 mod tcp;
 mod timeline;
+mod webhook;
 
 pub use create::CreatedJob;
 pub use fault::{Fault, Times};
 pub use machine::{Exchange, Machine};
 pub use server::{Builder, MockServer};
 pub use timeline::{Looks, Span, Timeline};
+pub use webhook::{WebhookCall, WebhookFault, seal};
