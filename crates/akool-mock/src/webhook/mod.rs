@@ -207,7 +207,7 @@ impl Machine {
         }
         // The documents give it once as a text and once as a number.
         let nonce = 1000 + serial.wrapping_mul(7919) % 9000;
-        let nonce = if serial % 2 == 0 { Value::from(nonce) } else { nonce.to_string().into() };
+        let nonce = if serial.is_multiple_of(2) { Value::from(nonce) } else { nonce.to_string().into() };
         let sent = if fault == Some(WebhookFault::Stale) { at.checked_sub(STALE).unwrap_or(at) } else { at };
         let signer = match fault {
             Some(WebhookFault::WrongSignature) => "another-client",

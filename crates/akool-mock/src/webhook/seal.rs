@@ -51,7 +51,7 @@ pub(super) fn message(
 
     let timestamp = timestamp_ms.to_string();
     let nonce_text = nonce.as_str().map_or_else(|| nonce.to_string(), str::to_owned);
-    let mut parts = vec![signer, &timestamp, &nonce_text, &data];
+    let mut parts = [signer, &timestamp, &nonce_text, &data];
     parts.sort();
     let digest = Sha1::digest(parts.concat());
     let signature = digest.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
