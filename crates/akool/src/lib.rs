@@ -91,6 +91,18 @@ pub mod fuzzing {
         decode::lenient(&"64dd".into(), &Exchange::new(status, headers, body.to_vec(), Ending::Complete))
     }
 
+    /// The signature of a webhook's message.
+    #[cfg(feature = "webhook")]
+    pub fn webhook_signature(client_id: &str, timestamp: &str, nonce: &str, data_encrypt: &str) -> String {
+        crate::webhook::signature(client_id, timestamp, nonce, data_encrypt)
+    }
+
+    /// What a webhook's message holds, once it is decrypted.
+    #[cfg(feature = "webhook")]
+    pub fn webhook_event(json: &[u8]) -> Option<crate::webhook::WebhookEvent> {
+        crate::webhook::WebhookEvent::read(json, std::time::SystemTime::UNIX_EPOCH)
+    }
+
     /// How long an answer with these headers asks to wait.
     pub fn retry_after(value: &str, date: Option<&str>) -> Option<Duration> {
         let mut headers = HeaderMap::new();

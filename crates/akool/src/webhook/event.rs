@@ -25,7 +25,7 @@ pub struct WebhookEvent {
 
 impl WebhookEvent {
     /// From what was decrypted; `None` where it has no id or no status.
-    pub(super) fn read(json: &[u8], sent_at: SystemTime) -> Option<Self> {
+    pub(crate) fn read(json: &[u8], sent_at: SystemTime) -> Option<Self> {
         let Ok(Value::Object(fields)) = serde_json::from_slice(json) else {
             return None;
         };

@@ -59,13 +59,7 @@ impl<'a> Message<'a> {
 
     /// The signature, if it is that of the client id and the values.
     pub(super) fn verified(&self, client_id: &str) -> Option<String> {
-        let mut texts = [client_id, &self.timestamp, &self.nonce, &self.data_encrypt];
-        texts.sort_unstable();
-        let mut hash = Sha1::new();
-        for text in texts {
-            hash.update(text);
-        }
-        let expected: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = signature(client_id, &self.timestamp, &self.nonce, &self.data_encrypt);
         bool::from(expected.as_bytes().ct_eq(self.signature.as_bytes())).then_some(expected)
     }
 
@@ -113,6 +107,17 @@ impl<'a> Message<'a> {
         }
         event.ok_or(Rejection::NotAnEvent)
     }
+}
+
+/// SHA-1 over the four texts, sorted and joined, in lower-case hexadecimal digits.
+pub(crate) fn signature(client_id: &str, timestamp: &str, nonce: &str, data_encrypt: &str) -> String {
+    let mut texts = [client_id, timestamp, nonce, data_encrypt];
+    texts.sort_unstable();
+    let mut hash = Sha1::new();
+    for text in texts {
+        hash.update(text);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A text without its quotes, or a number exactly as it was written.

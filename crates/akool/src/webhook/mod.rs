@@ -50,6 +50,8 @@ use akool_client::Secret;
 
 pub use event::WebhookEvent;
 use message::Message;
+#[cfg(fuzzing)]
+pub(crate) use message::signature;
 pub use nonce::{MemoryNonces, NonceStore};
 
 /// How old a message may be unless told otherwise.
