@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     process::{Child, ChildStdout, Command, Output, Stdio},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use akool_mock::{MockServer, Timeline, Times, WebhookFault};
@@ -126,7 +126,9 @@ async fn what_the_stand_in_sends_is_received() {
         // The stale one is sent again meanwhile.
         let mut objects = std::iter::repeat_with(|| listening.object());
         let object = objects.find(|object| object["event"] == event).unwrap();
-        assert_eq!(calls.iter().find(|(job, _)| job == id).unwrap().1, answer);
+        let long = Duration::from_secs(20);
+        let mut made = std::iter::repeat_with(|| calls.recv_timeout(long).unwrap());
+        assert_eq!(made.find(|(job, _)| job == id).unwrap().1, answer);
         if id == "stale" {
             assert!(object["message"].as_str().unwrap().contains("3600 s old"), "{object}");
         } else {

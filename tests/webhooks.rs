@@ -191,6 +191,9 @@ fn a_key_that_is_none_is_refused_at_once_and_not_shown() {
     assert!(WebhookVerifier::new("id", "ключ-ключ-клю").is_ok());
 }
 
+/// Only what has failed takes so long.
+const LONG: Duration = Duration::from_secs(20);
+
 /// Looks only when told to, within the test's time.
 fn told() -> PollPolicy {
     PollPolicy::fixed(Duration::from_secs(3600)).with_hint_gap(Duration::from_millis(10))
@@ -201,7 +204,7 @@ async fn a_hint_leads_to_a_look_at_once() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().processing(Looks(2)).completed());
     let hints = Hints::new();
-    let mut events = client_of(&server).job(ID).wait().hints(&hints).policy(told()).events();
+    let mut events = client_of(&server).job(ID).wait().hints(&hints).policy(told()).deadline(LONG).events();
     for _ in 0..2 {
         assert!(matches!(events.next().await, Some(Event::Looked { .. })));
         assert!(hints.look_now(ID));
@@ -217,7 +220,7 @@ async fn a_forged_hint_is_followed_by_what_the_look_tells() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().stuck(2));
     let hints = Hints::new();
-    let mut events = client_of(&server).job(ID).wait().hints(&hints).policy(told()).events();
+    let mut events = client_of(&server).job(ID).wait().hints(&hints).policy(told()).deadline(LONG).events();
     for _ in 0..3 {
         let Some(Event::Looked { snapshot, .. }) = events.next().await else { panic!() };
         assert_eq!(snapshot.status(), Status::Processing);
@@ -230,7 +233,7 @@ async fn a_hint_that_came_before_a_look_is_served_by_it() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().stuck(2));
     let hints = Hints::new();
-    let mut events = client_of(&server).job(ID).wait().hints(&hints).policy(told()).events();
+    let mut events = client_of(&server).job(ID).wait().hints(&hints).policy(told()).deadline(LONG).events();
     hints.look_now(ID);
     events.next().await;
     let more = tokio::time::timeout(Duration::from_millis(200), events.next()).await;
@@ -334,7 +337,7 @@ async fn a_job_that_is_created_with_a_webhook_is_waited_for_by_its_events() {
     let client = client_of(&server);
     let creation = client.translate("https://example.com/talk.mp4").to(["es", "fr"]).webhook(receiver.url());
     for created in creation.send().await.unwrap().jobs() {
-        let wait = client.job(&created.id).wait().hints(&hints).policy(told());
+        let wait = client.job(&created.id).wait().hints(&hints).policy(told()).deadline(LONG);
         let translation = wait.await.unwrap();
         assert_eq!(translation.id(), &created.id);
     }
@@ -387,7 +390,7 @@ async fn what_is_wrong_with_a_message_is_told_apart_within_and_alike_without() {
         server.job(ID, Timeline::new().processing(Looks(9)).completed());
         server.webhook(ID, receiver.url());
         client_of(&server).job(ID).get().await.unwrap();
-        let call = tokio::task::spawn_blocking(move || calls.recv().unwrap()).await.unwrap();
+        let call = tokio::task::spawn_blocking(move || calls.recv_timeout(LONG).unwrap()).await.unwrap();
         assert_eq!((call.status, call.answer.map(|status| status.as_u16())), (2, Some(400)), "{fault:?}");
         let seen = receiver.seen().remove(0).unwrap_err();
         assert!(wanted.contains(&word(seen.reason())), "{fault:?}: {seen:?}");
@@ -407,7 +410,7 @@ async fn a_call_comes_again_until_it_is_answered_and_counts_once() {
     let calls = tokio::task::spawn_blocking(move || {
         let mut answers = Vec::new();
         while answers.iter().filter(|answer| **answer == 200).count() < 2 {
-            answers.push(calls.recv().unwrap().answer.unwrap().as_u16());
+            answers.push(calls.recv_timeout(LONG).unwrap().answer.unwrap().as_u16());
         }
         answers
     });
@@ -429,7 +432,7 @@ async fn the_stand_in_calls_no_other_machine() {
         server.job(ID, Timeline::new());
         server.webhook(ID, url);
         client_of(&server).job(ID).get().await.unwrap();
-        let call = tokio::task::spawn_blocking(move || calls.recv().unwrap()).await.unwrap();
+        let call = tokio::task::spawn_blocking(move || calls.recv_timeout(LONG).unwrap()).await.unwrap();
         assert!(call.answer.is_none() && call.failure.is_some(), "{call:?}");
     }
 }
