@@ -319,6 +319,10 @@ pub(crate) struct Man {
 const HINT: &str = "\
 An event is a hint and proves little: ask for the truth with `akool status ID`.
 
+Examples:
+  akool webhook listen --listen 0.0.0.0:8080
+  akool webhook verify message.json
+
 Environment:
   AKOOL_CLIENT_ID      the client id
   AKOOL_CLIENT_SECRET  the client secret [default: $AKOOL_API_KEY, which is the same]";
