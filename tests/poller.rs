@@ -137,6 +137,97 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { rng_seed: proptest::test_runner::RngSeed::Fixed(7), ..ProptestConfig::default() })]
+
+    #[test]
+    fn hints_bring_looks_forward_and_do_nothing_else(
+        policy in any_policy(),
+        gap in any_duration(),
+        deadline in proptest::option::of(any_duration()),
+        seed in any::<u64>(),
+        looks in proptest::collection::vec(
+            (any_duration(), any_observation(), proptest::collection::vec(any_duration(), 0..9)),
+            1..60,
+        ),
+    ) {
+        let mut poller = Poller::new(policy.with_hint_gap(gap), deadline, seed);
+        let mut due = Duration::ZERO;
+        for (takes, seen, hints) in looks {
+            let ended = due.saturating_add(takes);
+            match poller.observe(due, ended, seen) {
+                Decision::Finished(end) => {
+                    prop_assert_eq!(poller.hint(ended), Decision::Finished(end), "it went on after its end");
+                    return Ok(());
+                }
+                Decision::LookAt(at) => due = at,
+            }
+            let failures = poller.failures();
+            for hint in hints {
+                let now = ended.saturating_add(hint);
+                let before = due;
+                let Decision::LookAt(at) = poller.hint(now) else {
+                    return Err(TestCaseError::fail("a hint ended it"));
+                };
+                prop_assert!(at <= before, "a hint put a look off");
+                let gap = gap.max(FLOOR);
+                prop_assert!(at == before || at >= now.max(ended.saturating_add(gap)), "too soon after a look");
+                let trouble = matches!(seen, Observation::Trouble { .. });
+                prop_assert!(at == before || !trouble, "a pause after trouble was cut short");
+                due = at;
+            }
+            prop_assert_eq!(poller.failures(), failures);
+        }
+    }
+}
+
+/// A job of this length under a safety net: how many looks it took, and how late its end was noticed.
+fn with_hints(
+    length: Duration,
+    hints: impl Fn(u32) -> Option<Duration>,
+    policy: PollPolicy,
+) -> (u32, Duration) {
+    let mut poller = Poller::new(policy, None, 7);
+    let (mut now, mut looks, mut next_hint) = (Duration::ZERO, 0, 0);
+    loop {
+        looks += 1;
+        let status = match now {
+            now if now < Duration::from_secs(10) => Status::Queueing,
+            now if now < length => Status::Processing,
+            _ => Status::Completed,
+        };
+        let Decision::LookAt(mut due) = poller.observe(now, now, Observation::Status { status, age: None })
+        else {
+            return (looks, now - length);
+        };
+        while let Some(hint) = hints(next_hint).filter(|hint| *hint < due) {
+            next_hint += 1;
+            if let Decision::LookAt(at) = poller.hint(hint.max(now)) {
+                due = at;
+            }
+        }
+        now = due;
+    }
+}
+
+#[test]
+fn hints_save_looks_and_lost_or_forged_ones_cost_little() {
+    let length = Duration::from_secs(15 * 60);
+    let second = Duration::from_secs(1);
+    let honest = [second * 11, length + second];
+    let honest = |number: u32| honest.get(number as usize).copied();
+    let flood = |number: u32| Some(number * Duration::from_millis(200));
+
+    let (without, late) = with_hints(length, |_| None, PollPolicy::default());
+    assert!(without >= 45 && late < second * 60, "{without} looks, {late:?} late");
+    let (with, late) = with_hints(length, honest, PollPolicy::safety_net());
+    assert!(with <= 18 && late <= second, "{with} looks, {late:?} late");
+    let (lost, late) = with_hints(length, |_| None, PollPolicy::safety_net());
+    assert!(lost <= 16 && late < second * 300, "{lost} looks, {late:?} late");
+    let (flooded, late) = with_hints(length, flood, PollPolicy::safety_net());
+    assert!(flooded <= without + 10 && late < second * 300, "{flooded} looks, {late:?} late");
+}
+
 /// A generator of our own, so that the simulation is the same on every machine.
 struct Random(u64);
 

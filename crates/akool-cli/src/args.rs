@@ -112,6 +112,10 @@ An early end does not end the jobs: run the same command again to pick them up."
     /// Say which credential is used, and whether it works, without showing it
     Auth,
 
+    /// Receive or check what the service sends to a webhook
+    #[command(subcommand)]
+    Webhook(Webhook),
+
     /// Run the stand-in as a server, for programs of your own
     #[cfg(feature = "sandbox")]
     #[command(after_help = "Example:\n  akool sandbox --listen 127.0.0.1:4010")]
@@ -313,6 +317,59 @@ pub(crate) struct Man {
     /// The folder
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
+}
+
+/// What an event is worth, for the help of both commands.
+const HINT: &str = "\
+An event is a hint and proves little: ask for the truth with `akool status ID`.
+
+Examples:
+  akool webhook listen --listen 0.0.0.0:8080
+  akool webhook verify message.json
+
+Environment:
+  AKOOL_CLIENT_ID      the client id
+  AKOOL_CLIENT_SECRET  the client secret [default: $AKOOL_API_KEY, which is the same]";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Webhook {
+    /// Listen for messages and print each that is right
+    #[command(after_help = HINT)]
+    Listen(Listen),
+
+    /// Check one saved message and say what is wrong with it
+    #[command(after_help = HINT)]
+    Verify(Verify),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Listen {
+    /// Where to listen, for any path; port 0 takes any that is free
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4011")]
+    pub(crate) listen: std::net::SocketAddr,
+
+    /// The client id [default: $AKOOL_CLIENT_ID]
+    #[arg(long, value_name = "ID")]
+    pub(crate) client_id: Option<String>,
+
+    /// Refuse messages that are older than this, or as far ahead
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    pub(crate) max_age: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The body of the request, as it came (`-`: from standard input)
+    #[arg(value_name = "FILE", default_value = "-")]
+    pub(crate) file: PathBuf,
+
+    /// The client id [default: $AKOOL_CLIENT_ID]
+    #[arg(long, value_name = "ID")]
+    pub(crate) client_id: Option<String>,
+
+    /// Refuse a message that is older than this, or as far ahead [default: take any]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) max_age: Option<Duration>,
 }
 
 #[cfg(feature = "sandbox")]

@@ -19,6 +19,7 @@ mod table;
 mod text;
 mod translate;
 mod wait;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -69,6 +70,7 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
     match &cli.command {
         #[cfg(feature = "sandbox")]
         Command::Sandbox(options) => return sandbox::run(options, report, cli.global.json).await,
+        Command::Webhook(command) => return webhook::run(command, &cli.global, report).await,
         Command::Completions(options) => return shell::completions(options, report),
         Command::Man(options) => return shell::man(options, report),
         _ => {}
@@ -91,7 +93,7 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
         // Done above.
         #[cfg(feature = "sandbox")]
         Command::Sandbox(_) => Outcome::WrongUse,
-        Command::Completions(_) | Command::Man(_) => Outcome::WrongUse,
+        Command::Webhook(_) | Command::Completions(_) | Command::Man(_) => Outcome::WrongUse,
     };
     #[cfg(feature = "sandbox")]
     if connection.is_sandbox()

@@ -39,6 +39,22 @@ pub(crate) async fn run(options: &Sandbox, report: &Report, json: bool) -> Outco
             // A reader that has seen enough does not end the server.
             let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
         })
+        .on_webhook_call(move |call| {
+            let (job, url, status) = (&call.job, &call.url, call.status);
+            let outcome = match (&call.answer, &call.failure) {
+                (Some(answer), _) => answer.as_u16().to_string(),
+                (None, why) => why.clone().unwrap_or_default(),
+            };
+            let line = if json {
+                json!({
+                    "event": "webhook_call", "id": job, "status_code": status, "url": url, "message": outcome,
+                })
+                .to_string()
+            } else {
+                format!("webhook {url} <- {job} has status {status} -> {outcome}")
+            };
+            let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
+        })
         .start()
         .await;
     server.furnish();

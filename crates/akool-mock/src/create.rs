@@ -123,6 +123,9 @@ impl Machine {
         self.serial += 1;
         let id = job_id(now, kind, &self.base_url, self.serial);
         self.jobs.insert(id.clone(), Journey::started(timeline, now));
+        if let Some(url) = request["webhookUrl"].as_str().filter(|url| !url.is_empty()) {
+            self.webhook(id.as_str(), url);
+        }
         if self.created.len() == REMEMBERED {
             self.created.pop_front();
         }

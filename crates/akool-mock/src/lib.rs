@@ -29,6 +29,9 @@
 //! tests don't meet. Requests that nothing matches, and credentials sent where they do not
 //! belong, make it panic when it is dropped, with what came and what it knows.
 //!
+//! Jobs that were created with a webhook, or given one by [`MockServer::webhook`], have it called on each
+//! change, signed and encrypted as documented; [`WebhookFault`] is what can go wrong with that.
+//!
 //! Underneath is [`Machine`], which has no transport and no clock: a request and a time in, an
 //! answer out.
 
@@ -42,9 +45,11 @@ pub mod sandbox;
 mod server;
 mod tcp;
 mod timeline;
+mod webhook;
 
 pub use create::CreatedJob;
 pub use fault::{Fault, Times};
 pub use machine::{Exchange, Machine};
 pub use server::{Builder, MockServer};
 pub use timeline::{Looks, Span, Timeline};
+pub use webhook::{WebhookCall, WebhookFault, seal};

@@ -18,6 +18,7 @@ use crate::{
     fault::{Fault, Place, Times},
     files,
     timeline::{Journey, Timeline},
+    webhook::Webhooks,
 };
 
 const GET_VIDEO_INFO: &str = "/api/open/v3/content/video/infobymodelid";
@@ -62,6 +63,7 @@ pub struct Machine {
     pub(crate) created: VecDeque<CreatedJob>,
     /// Counts the jobs that were created.
     pub(crate) serial: u32,
+    pub(crate) webhooks: Webhooks,
     exchanges: VecDeque<Exchange>,
     complaints: Vec<String>,
     look_faults: VecDeque<(Fault, Times)>,
@@ -123,6 +125,7 @@ impl Machine {
             omits_all_results: false,
             created: VecDeque::new(),
             serial: 0,
+            webhooks: Webhooks::default(),
             exchanges: VecDeque::new(),
             complaints: Vec::new(),
             look_faults: VecDeque::new(),
@@ -192,6 +195,7 @@ impl Machine {
         self.look_faults.clear();
         self.file_faults.clear();
         self.creation_faults.clear();
+        self.webhooks.heal();
     }
 
     /// Sets what the file of this name holds (`video.mp4`, `original.srt`, `translated.srt` or
@@ -211,6 +215,12 @@ impl Machine {
         &self.complaints
     }
 
+    pub(crate) fn complain(&mut self, complaint: String) {
+        if self.complaints.len() < REMEMBERED {
+            self.complaints.push(complaint);
+        }
+    }
+
     /// The answer to a request that comes at this time.
     pub fn respond(&mut self, request: &Request<Bytes>, now: SystemTime) -> Response<Bytes> {
         let faults = match request.uri().path() {
@@ -227,10 +237,8 @@ impl Machine {
             outcome.response = fault.spoil(outcome.response, now);
             outcome.summary = format!("{}; fault: {}", outcome.summary, fault.description());
         }
-        if let Some(complaint) = outcome.complaint
-            && self.complaints.len() < REMEMBERED
-        {
-            self.complaints.push(complaint);
+        if let Some(complaint) = outcome.complaint {
+            self.complain(complaint);
         }
         if self.exchanges.len() == REMEMBERED {
             self.exchanges.pop_front();
@@ -358,6 +366,11 @@ impl Machine {
 
 /// The fault for the next answer, counted down.
 fn next_fault(faults: &mut VecDeque<(Fault, Times)>) -> Option<Fault> {
+    next_of(faults).filter(|fault| fault.place() != Place::Connection)
+}
+
+/// The next of faults that come one after the other.
+pub(crate) fn next_of<F: Copy>(faults: &mut VecDeque<(F, Times)>) -> Option<F> {
     let (fault, times) = faults.front_mut()?;
     let fault = *fault;
     let spent = match times {
@@ -371,7 +384,7 @@ fn next_fault(faults: &mut VecDeque<(Fault, Times)>) -> Option<Fault> {
     if spent {
         faults.pop_front();
     }
-    (fault.place() != Place::Connection).then_some(fault)
+    Some(fault)
 }
 
 pub(crate) fn refused(code: i64, message: &str) -> Outcome {

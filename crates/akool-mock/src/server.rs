@@ -11,9 +11,10 @@ use bytes::Bytes;
 use wiremock::{Mock, Request, Respond, ResponseTemplate, matchers::any};
 
 use crate::{
-    CreatedJob, Exchange, Fault, Machine, Timeline, Times,
+    CreatedJob, Exchange, Fault, Machine, Timeline, Times, WebhookCall, WebhookFault,
     fault::{Delivery, Place},
     tcp::TcpFront,
+    webhook::{CallHook, Deliverer, Waker},
 };
 
 /// What is called after each exchange.
@@ -30,6 +31,7 @@ pub struct MockServer {
     address: SocketAddr,
     machine: Arc<Mutex<Machine>>,
     lenient: bool,
+    webhooks: Deliverer,
     /// Started when it is first asked for.
     tcp: OnceLock<TcpFront>,
     /// Sockets that nobody answers on: one that refuses, one that never accepts.
@@ -45,6 +47,8 @@ pub struct Builder {
     api_key: Option<String>,
     token: Option<String>,
     hook: Option<Hook>,
+    call_hook: Option<CallHook>,
+    calls_anywhere: bool,
     lenient: bool,
 }
 
@@ -80,6 +84,18 @@ impl Builder {
         self
     }
 
+    /// Calls back after each call to a webhook, for a log. Must not block.
+    pub fn on_webhook_call(mut self, call: impl Fn(&WebhookCall) + Send + Sync + 'static) -> Self {
+        self.call_hook = Some(Box::new(call));
+        self
+    }
+
+    /// Calls webhooks of other machines too, and not only of this one.
+    pub fn call_webhooks_anywhere(mut self) -> Self {
+        self.calls_anywhere = true;
+        self
+    }
+
     /// Does not panic on what should not have come.
     pub fn lenient(mut self) -> Self {
         self.lenient = true;
@@ -104,13 +120,15 @@ impl Builder {
             machine = machine.with_token(token);
         }
         let machine = Arc::new(Mutex::new(machine));
-        let front = Front { machine: Arc::clone(&machine), hook: self.hook };
+        let webhooks = Deliverer::start(Arc::clone(&machine), self.calls_anywhere, self.call_hook);
+        let front = Front { machine: Arc::clone(&machine), hook: self.hook, waker: webhooks.waker() };
         server.register(Mock::given(any()).respond_with(front)).await;
         MockServer {
             address: *server.address(),
             server: Some(server),
             machine,
             lenient: self.lenient,
+            webhooks,
             tcp: OnceLock::new(),
             refusing: OnceLock::new(),
             hanging: OnceLock::new(),
@@ -187,6 +205,25 @@ impl MockServer {
         self.machine().created().cloned().collect()
     }
 
+    /// Tells this link of a job's changes, as if its creation had said so; see [`Machine::webhook`].
+    /// Only links to this machine, by `http`, are called, unless [`Builder::call_webhooks_anywhere`] says
+    /// otherwise. Messages are signed with [`client_id`](Self::client_id) and encrypted with
+    /// [`api_key`](Self::api_key), which is the client secret.
+    pub fn webhook(&self, job: impl Into<String>, url: impl Into<String>) {
+        self.machine().webhook(job, url);
+        self.webhooks.waker().wake();
+    }
+
+    /// Lays a fault over the calls to webhooks; see [`Machine::inject_into_webhooks`].
+    pub fn inject_into_webhooks(&self, fault: WebhookFault, times: Times) {
+        self.machine().inject_into_webhooks(fault, times);
+    }
+
+    /// The calls to webhooks that were made, the last 10,000.
+    pub fn webhook_calls(&self) -> Vec<WebhookCall> {
+        self.machine().webhook_calls().cloned().collect()
+    }
+
     /// Makes every token that was given out worthless; see [`Machine::expire_token`].
     pub fn expire_token(&self) {
         self.machine().expire_token();
@@ -231,7 +268,9 @@ impl MockServer {
 
     #[expect(clippy::expect_used, reason = "as for the server itself: a test without a port has failed")]
     fn tcp(&self) -> &TcpFront {
-        self.tcp.get_or_init(|| TcpFront::start(Arc::clone(&self.machine)).expect("a port is free"))
+        self.tcp.get_or_init(|| {
+            TcpFront::start(Arc::clone(&self.machine), self.webhooks.waker()).expect("a port is free")
+        })
     }
 
     /// Lays a fault over the answers to looks; see [`Machine::inject`].
@@ -310,6 +349,7 @@ fn refusing() -> std::io::Result<(socket2::Socket, SocketAddr)> {
 struct Front {
     machine: Arc<Mutex<Machine>>,
     hook: Option<Hook>,
+    waker: Waker,
 }
 
 impl Respond for Front {
@@ -328,6 +368,7 @@ impl Respond for Front {
             hook(exchange);
         }
         drop(machine);
+        self.waker.wake();
         if response.extensions().get::<Delivery>().is_some() {
             return ResponseTemplate::new(501)
                 .set_body_string("akool-mock: this fault happens at MockServer::url_for(fault) only\n");

@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 
-use crate::{Machine, fault::Delivery};
+use crate::{Machine, fault::Delivery, webhook::Waker};
 
 /// The largest request head that is read, and the largest body.
 const HEAD: usize = 64 * 1024;
@@ -30,7 +30,7 @@ pub(crate) struct TcpFront {
 }
 
 impl TcpFront {
-    pub(crate) fn start(machine: Arc<Mutex<Machine>>) -> io::Result<Self> {
+    pub(crate) fn start(machine: Arc<Mutex<Machine>>, waker: Waker) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -41,9 +41,9 @@ impl TcpFront {
                     break;
                 }
                 let Ok(stream) = stream else { continue };
-                let (machine, stopped) = (Arc::clone(&machine), Arc::clone(&stopped));
+                let (machine, stopped, waker) = (Arc::clone(&machine), Arc::clone(&stopped), waker.clone());
                 // A peer that goes away in the middle is what this front is there for.
-                thread::spawn(move || drop(serve(stream, &machine, &stopped)));
+                thread::spawn(move || drop(serve(stream, &machine, &stopped, &waker)));
             }
         });
         Ok(Self { address, stop })
@@ -63,7 +63,12 @@ impl Drop for TcpFront {
 }
 
 /// One request, one answer, and the end of the connection.
-fn serve(mut stream: TcpStream, machine: &Mutex<Machine>, stop: &AtomicBool) -> io::Result<()> {
+fn serve(
+    mut stream: TcpStream,
+    machine: &Mutex<Machine>,
+    stop: &AtomicBool,
+    waker: &Waker,
+) -> io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     stream.set_write_timeout(Some(Duration::from_secs(30)))?;
     stream.set_nodelay(true)?;
@@ -72,6 +77,7 @@ fn serve(mut stream: TcpStream, machine: &Mutex<Machine>, stop: &AtomicBool) -> 
     };
     let response =
         machine.lock().unwrap_or_else(PoisonError::into_inner).respond(&request, SystemTime::now());
+    waker.wake();
     let delivery = response.extensions().get::<Delivery>().copied();
     let head = head(&response);
     let body = response.into_body();

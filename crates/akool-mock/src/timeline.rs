@@ -136,6 +136,30 @@ impl Journey {
 
     /// One look at this time.
     pub(crate) fn look(&mut self, now: SystemTime) -> State {
+        let state = self.stand(now);
+        self.looks += 1;
+        state
+    }
+
+    /// Where it stands at this time, without a look; `None` before its clock has started.
+    pub(crate) fn peek(&mut self, now: SystemTime) -> Option<State> {
+        self.times.map(|_| self.stand(now))
+    }
+
+    /// When its present step began.
+    pub(crate) fn began(&self) -> Option<SystemTime> {
+        self.times.map(|(_, began)| began)
+    }
+
+    /// When its present step ends, unless looks decide that.
+    pub(crate) fn next_step(&self) -> Option<SystemTime> {
+        match self.timeline.steps.get(self.step)?.1 {
+            Span::Time(time) => self.began()?.checked_add(time),
+            Span::Looks(looks) => self.began().filter(|_| self.looks >= looks),
+        }
+    }
+
+    fn stand(&mut self, now: SystemTime) -> State {
         let (created, mut began) = *self.times.get_or_insert((now, now));
         let progress = loop {
             let Some((_, span)) = self.timeline.steps.get(self.step) else {
@@ -160,7 +184,6 @@ impl Journey {
             };
             break (share * 100.0) as u8;
         };
-        self.looks += 1;
         self.times = Some((created, began));
 
         let (status, error) = match (self.timeline.steps.get(self.step), &self.timeline.end) {

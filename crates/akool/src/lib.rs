@@ -42,6 +42,7 @@
 //! - `http2` (default): HTTP/2 where the service speaks it.
 //! - `download`: saving files to disk, in the module `download`.
 //! - `ledger`: a ledger in a file, in the module [`ledger`].
+//! - `webhook`: opening the messages of a webhook, in the module `webhook`.
 //!
 //! The requests and types underneath are generated from the service's OpenAPI description, in the
 //! crate `akool-client`.
@@ -53,6 +54,7 @@ mod decode;
 #[cfg(feature = "download")]
 pub mod download;
 mod error;
+mod hints;
 mod job;
 mod language;
 pub mod ledger;
@@ -66,6 +68,8 @@ mod status;
 mod token;
 mod translate;
 mod wait;
+#[cfg(feature = "webhook")]
+pub mod webhook;
 
 /// Inner doors for the fuzz targets in `fuzz/`.
 #[cfg(fuzzing)]
@@ -88,6 +92,18 @@ pub mod fuzzing {
         }
         let status = reqwest::StatusCode::from_u16(status).unwrap_or_default();
         decode::lenient(&"64dd".into(), &Exchange::new(status, headers, body.to_vec(), Ending::Complete))
+    }
+
+    /// The signature of a webhook's message.
+    #[cfg(feature = "webhook")]
+    pub fn webhook_signature(client_id: &str, timestamp: &str, nonce: &str, data_encrypt: &str) -> String {
+        crate::webhook::signature(client_id, timestamp, nonce, data_encrypt)
+    }
+
+    /// What a webhook's message holds, once it is decrypted.
+    #[cfg(feature = "webhook")]
+    pub fn webhook_event(json: &[u8]) -> Option<crate::webhook::WebhookEvent> {
+        crate::webhook::WebhookEvent::read(json, std::time::SystemTime::UNIX_EPOCH)
     }
 
     /// How long an answer with these headers asks to wait.
@@ -113,6 +129,7 @@ pub use akool_client::{
 pub use client::{Client, ClientBuilder, ConfigError};
 pub use code::{BusinessCode, Retry};
 pub use error::{Error, ErrorKind};
+pub use hints::Hints;
 pub use job::{Job, JobId};
 pub use language::{Language, LanguageInfo};
 pub use policy::PollPolicy;

@@ -27,6 +27,7 @@ pub struct PollPolicy {
     max_interval: Duration,
     growth: f64,
     jitter: f64,
+    hint_gap: Duration,
     failure_budget: u32,
 }
 
@@ -44,6 +45,7 @@ impl Default for PollPolicy {
             max_interval: Duration::from_secs(60),
             growth: 0.1,
             jitter: 0.1,
+            hint_gap: Duration::from_secs(3),
             failure_budget: 20,
         }
     }
@@ -53,6 +55,21 @@ impl PollPolicy {
     /// The same interval throughout, without jitter. Shorter than 10 ms counts as 10 ms.
     pub fn fixed(interval: Duration) -> Self {
         Self { min_interval: interval, max_interval: interval, growth: 0.0, jitter: 0.0, ..Self::default() }
+    }
+
+    /// For waits that are told when to look, by [`Hints`](crate::Hints): the looks in between are
+    /// only a safety net, for hints that are lost. The interval is a quarter of the job's age, from
+    /// 30 seconds to 5 minutes.
+    ///
+    /// A job of 15 minutes takes 15 looks so, and not 49. Its end is noticed when its hint comes; if that
+    /// is lost, up to three minutes late on average.
+    pub fn safety_net() -> Self {
+        Self {
+            min_interval: Duration::from_secs(30),
+            max_interval: Duration::from_secs(5 * 60),
+            growth: 0.25,
+            ..Self::default()
+        }
     }
 
     /// Sets the shortest interval (3 s unless set; at least 10 ms).
@@ -86,6 +103,14 @@ impl PollPolicy {
         self
     }
 
+    /// Sets how soon after the end of a look a hint may lead to the next one (3 s unless set; at least
+    /// 10 ms). Where the interval is shorter, hints change nothing.
+    #[must_use]
+    pub fn with_hint_gap(mut self, gap: Duration) -> Self {
+        self.hint_gap = gap;
+        self
+    }
+
     /// Sets how many looks in a row may fail before the wait ends (20 unless set; at least 1, and
     /// with 1 the first failure ends it). A look that succeeds starts the count anew.
     #[must_use]
@@ -97,6 +122,11 @@ impl PollPolicy {
     /// How many looks in a row may fail before the wait ends.
     pub fn failure_budget(&self) -> u32 {
         self.failure_budget.max(1)
+    }
+
+    /// How soon after a look a hint may lead to the next one.
+    pub(crate) fn hint_gap(&self) -> Duration {
+        self.hint_gap.max(SHORTEST)
     }
 
     /// The pause after a look that told the status of a job of this age. `random` is from 0 to 1.

@@ -34,7 +34,27 @@ pub struct Poller {
     deadline: Option<Duration>,
     random: fastrand::Rng,
     failures: u32,
+    /// When the next look is due, and when the last one ended.
+    due: Duration,
+    ended: Option<Duration>,
+    status: Option<Status>,
+    hints: HintState,
     end: Option<End>,
+}
+
+/// How many hints in a row may lead to a look that tells nothing new.
+const HINTS: u8 = 3;
+
+/// What hints may still do.
+#[derive(Clone, Debug)]
+struct HintState {
+    /// How many may bring a look forward still.
+    left: u8,
+    /// The next look was brought forward by one.
+    brought_forward: bool,
+    /// When a look that was brought forward told nothing new: the news may not have reached the
+    /// place yet that answers looks.
+    in_vain: Option<Duration>,
 }
 
 /// What one look at the job told.
@@ -89,7 +109,17 @@ impl Poller {
     /// `deadline` counts from the beginning of the wait; `None` waits without end. `seed`
     /// determines the jitter: the same seed and the same observations give the same decisions.
     pub fn new(policy: PollPolicy, deadline: Option<Duration>, seed: u64) -> Self {
-        Self { policy, deadline, random: fastrand::Rng::with_seed(seed), failures: 0, end: None }
+        Self {
+            policy,
+            deadline,
+            random: fastrand::Rng::with_seed(seed),
+            failures: 0,
+            due: Duration::ZERO,
+            ended: None,
+            status: None,
+            hints: HintState { left: HINTS, brought_forward: false, in_vain: None },
+            end: None,
+        }
     }
 
     /// Takes what a look saw that began and ended at these times, and says what to do.
@@ -100,10 +130,54 @@ impl Poller {
         if self.end.is_none() {
             match self.decide(began, ended.max(began), seen) {
                 Decision::Finished(end) => self.end = Some(end),
-                look => return look,
+                Decision::LookAt(at) => {
+                    self.due = at;
+                    self.ended = Some(ended.max(began));
+                }
             }
         }
-        Decision::Finished(self.end.unwrap_or(End::Rejected))
+        self.decision()
+    }
+
+    /// Takes a hint that the job has changed, between two looks, and says when to look now: at once,
+    /// if the last look ended long enough ago ([`PollPolicy::with_hint_gap`]). The result is never
+    /// later than without the hint, and never before its own time.
+    ///
+    /// A hint may be forged, doubled or lost, so it can do no more than that. It never shortens the
+    /// pause after a look that failed. Three in a row may lead to a look that tells nothing new; the
+    /// next may do so after a look that came by itself, or told another status. After a hint in
+    /// vain, looks come again at pauses that start with the gap and double, until they are as long
+    /// as without hints.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use akool::{PollPolicy, Status, poller::{Decision, Observation, Poller}};
+    ///
+    /// let secs = Duration::from_secs;
+    /// let mut poller = Poller::new(PollPolicy::safety_net().with_jitter(0.0), None, 7);
+    /// let processing = Observation::Status { status: Status::Processing, age: None };
+    /// assert_eq!(poller.observe(secs(0), secs(1), processing), Decision::LookAt(secs(31)));
+    /// assert_eq!(poller.hint(secs(9)), Decision::LookAt(secs(9)));
+    /// ```
+    pub fn hint(&mut self, now: Duration) -> Decision {
+        if self.end.is_none()
+            && self.failures == 0
+            && self.hints.left > 0
+            && let Some(ended) = self.ended
+        {
+            let soonest = now.max(ended.saturating_add(self.policy.hint_gap()));
+            if soonest < self.due {
+                self.due = soonest;
+                self.hints.left -= 1;
+                self.hints.brought_forward = true;
+            }
+        }
+        self.decision()
+    }
+
+    /// What was decided last.
+    fn decision(&self) -> Decision {
+        self.end.map_or(Decision::LookAt(self.due), Decision::Finished)
     }
 
     /// How many looks in a row have failed.
@@ -121,13 +195,16 @@ impl Poller {
                 return Decision::Finished(End::Failed);
             }
             Observation::Rejected => return Decision::Finished(End::Rejected),
-            Observation::Status { age, .. } => {
+            Observation::Status { status, age } => {
                 self.failures = 0;
+                let changed = self.status.replace(status) != Some(status);
                 if passed(now) {
                     return Decision::Finished(End::DeadlinePassed);
                 }
                 let age = age.unwrap_or_default().max(now);
-                self.policy.interval(age, self.random.f64())
+                let interval = self.policy.interval(age, self.random.f64());
+                self.hints.after_look(began, changed);
+                self.hints.pause(now, self.policy.hint_gap(), interval)
             }
             Observation::Trouble { retry_after } => {
                 self.failures = self.failures.saturating_add(1);
@@ -144,6 +221,33 @@ impl Poller {
         // The last look is made at the deadline, or at once where it has passed meanwhile.
         let next = self.deadline.map_or(next, |deadline| next.min(deadline.max(now)));
         Decision::LookAt(next)
+    }
+}
+
+impl HintState {
+    /// A look that began at this time told a status, another one than before or not.
+    fn after_look(&mut self, began: Duration, changed: bool) {
+        let brought_forward = std::mem::take(&mut self.brought_forward);
+        if changed {
+            self.left = HINTS;
+            self.in_vain = None;
+        } else if brought_forward {
+            self.in_vain = Some(began);
+        } else if self.in_vain.is_none() {
+            self.left = HINTS.min(self.left + 1);
+        }
+    }
+
+    /// The pause until the next look, which would be this interval without hints.
+    fn pause(&mut self, now: Duration, gap: Duration, interval: Duration) -> Duration {
+        let again = self.in_vain.map(|since| gap.max(now.saturating_sub(since)));
+        match again {
+            Some(again) if again < interval => again,
+            _ => {
+                self.in_vain = None;
+                interval
+            }
+        }
     }
 }
 
@@ -228,6 +332,94 @@ mod tests {
         assert_eq!(poller(3600).observe(secs(0), secs(0), asks(120)), Decision::LookAt(secs(120)));
         assert_eq!(poller(60).observe(secs(0), secs(0), asks(120)), Decision::LookAt(secs(60)));
         assert_eq!(poller(36_000).observe(secs(0), secs(0), asks(u64::MAX)), Decision::LookAt(secs(900)));
+    }
+
+    fn hinted() -> Poller {
+        Poller::new(PollPolicy::safety_net().with_jitter(0.0), Some(secs(36_000)), 0)
+    }
+
+    #[test]
+    fn a_hint_leads_to_a_look_at_once_but_not_right_after_the_last() {
+        let mut poller = hinted();
+        // The first look is due anyway.
+        assert_eq!(poller.hint(secs(0)), Decision::LookAt(secs(0)));
+        assert_eq!(poller.observe(secs(0), secs(1), processing()), Decision::LookAt(secs(31)));
+        assert_eq!(poller.hint(secs(2)), Decision::LookAt(secs(4)));
+        assert_eq!(poller.hint(secs(3)), Decision::LookAt(secs(4)));
+        let mut late = hinted();
+        late.observe(secs(0), secs(1), processing());
+        assert_eq!(late.hint(secs(20)), Decision::LookAt(secs(20)));
+        assert_eq!(late.hint(secs(40)), Decision::LookAt(secs(20)));
+    }
+
+    #[test]
+    fn a_hint_in_vain_is_followed_by_looks_at_doubling_pauses() {
+        let mut poller = hinted();
+        poller.observe(secs(0), secs(0), processing());
+        let mut now = secs(10);
+        assert_eq!(poller.hint(now), Decision::LookAt(now));
+        let mut times = vec![];
+        while times.len() < 7 {
+            match poller.observe(now, now, processing()) {
+                Decision::LookAt(at) => now = at,
+                Decision::Finished(end) => panic!("{end:?}"),
+            }
+            times.push(now.as_secs());
+        }
+        assert_eq!(times, [13, 16, 22, 34, 58, 88, 118]);
+    }
+
+    #[test]
+    fn a_hint_that_told_something_new_is_not_followed_up() {
+        let mut poller = hinted();
+        let queueing = Observation::Status { status: Status::Queueing, age: None };
+        poller.observe(secs(0), secs(0), queueing);
+        poller.hint(secs(10));
+        assert_eq!(poller.observe(secs(10), secs(10), processing()), Decision::LookAt(secs(40)));
+    }
+
+    #[test]
+    fn a_hint_never_shortens_a_pause_after_trouble() {
+        let mut poller = hinted();
+        poller.observe(secs(0), secs(0), processing());
+        let asks = Observation::Trouble { retry_after: Some(secs(120)) };
+        for trouble in [asks, TROUBLE] {
+            let due = poller.observe(secs(30), secs(30), trouble);
+            assert_eq!(poller.hint(secs(31)), due);
+            assert_eq!(poller.hint(secs(100)), due);
+        }
+    }
+
+    #[test]
+    fn a_flood_of_hints_runs_dry() {
+        let mut poller = hinted();
+        let mut now = secs(0);
+        let mut times = vec![];
+        while times.len() < 14 {
+            poller.observe(now, now, processing());
+            match poller.hint(now) {
+                Decision::LookAt(at) => now = at,
+                Decision::Finished(end) => panic!("{end:?}"),
+            }
+            times.push(now.as_secs());
+        }
+        // The third hint in vain was that for 21; the look at 99 came by itself, and allows one more.
+        assert_eq!(times, [3, 6, 9, 12, 15, 18, 21, 24, 27, 33, 45, 69, 99, 102]);
+    }
+
+    #[test]
+    fn where_looks_come_often_hints_change_nothing() {
+        let mut poller = Poller::new(PollPolicy::fixed(secs(2)), None, 0);
+        poller.observe(secs(0), secs(0), processing());
+        assert_eq!(poller.hint(secs(1)), Decision::LookAt(secs(2)));
+    }
+
+    #[test]
+    fn after_the_end_a_hint_changes_nothing() {
+        let mut poller = hinted();
+        let failed = Observation::Status { status: Status::Failed, age: None };
+        poller.observe(secs(0), secs(0), failed);
+        assert_eq!(poller.hint(secs(5)), Decision::Finished(End::Failed));
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl Snapshot {
     }
 }
 
-fn link(text: Option<&str>) -> Option<Url> {
+pub(crate) fn link(text: Option<&str>) -> Option<Url> {
     let url = Url::parse(text?.trim()).ok()?;
     matches!(url.scheme(), "http" | "https").then_some(url)
 }

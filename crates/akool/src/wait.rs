@@ -6,18 +6,23 @@
 use std::{
     fmt,
     future::{Future, IntoFuture},
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
 use futures_core::Stream;
-use futures_util::{StreamExt, stream};
+use futures_util::{
+    StreamExt,
+    future::{Either, select},
+    stream,
+};
 use tokio::time::Instant;
 use tracing::{Instrument, debug_span};
 
 use crate::{
-    Error, ErrorKind, Job, JobId, PollPolicy, Snapshot, Status, Translation,
+    Error, ErrorKind, Hints, Job, JobId, PollPolicy, Snapshot, Status, Translation,
+    hints::Listener,
     poller::{Decision, End, Observation, Poller},
 };
 
@@ -52,11 +57,12 @@ pub struct Wait {
     job: Job,
     policy: PollPolicy,
     deadline: Option<Duration>,
+    hints: Option<Hints>,
 }
 
 impl Wait {
     pub(crate) fn new(job: Job) -> Self {
-        Self { job, policy: PollPolicy::default(), deadline: Some(DEFAULT_DEADLINE) }
+        Self { job, policy: PollPolicy::default(), deadline: Some(DEFAULT_DEADLINE), hints: None }
     }
 
     /// Sets how long to wait in all ([`DEFAULT_DEADLINE`], 2 hours, unless set). A last look is
@@ -75,6 +81,14 @@ impl Wait {
     /// Sets how often to look and how much trouble to forgive.
     pub fn policy(mut self, policy: PollPolicy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// Looks also when these say that the job may have changed. The looks in between may be fewer
+    /// then: [`PollPolicy::safety_net`]. Hints count from when the wait is awaited, or its updates or
+    /// events are asked for.
+    pub fn hints(mut self, hints: &Hints) -> Self {
+        self.hints = Some(hints.clone());
         self
     }
 
@@ -199,6 +213,7 @@ struct Watch {
     policy: PollPolicy,
     deadline: Option<Duration>,
     poller: Poller,
+    hints: Option<Listener>,
     /// When the first look began; the poller's times count from here.
     started: Option<Instant>,
     due: Duration,
@@ -215,7 +230,13 @@ struct Watch {
 
 impl Watch {
     fn new(wait: Wait) -> Self {
+        let hints = wait.hints.map(|hints| {
+            let mut listener = hints.listener();
+            listener.listen(wait.job.id());
+            listener
+        });
         Self {
+            hints,
             poller: Poller::new(wait.policy, wait.deadline, fastrand::u64(..)),
             job: wait.job,
             policy: wait.policy,
@@ -252,18 +273,13 @@ impl Watch {
     /// where the last look told something new without being the job's end, both.
     async fn step(&mut self) -> (Option<Event>, Option<Result<Translation, WaitError>>) {
         let started = *self.started.get_or_insert_with(Instant::now);
-        let pause = self.pause(started.elapsed());
-        if !pause.is_zero() {
-            let span = debug_span!("akool.pause", job = %self.job.id(), after = self.looks);
-            async {
-                tracing::debug!(seconds = pause.as_secs_f64(), "pausing");
-                sleep(pause).await;
-            }
-            .instrument(span)
-            .await;
-        }
+        let span = debug_span!("akool.pause", job = %self.job.id(), after = self.looks);
+        self.until_due(started).instrument(span).await;
 
         let began = started.elapsed();
+        if let Some(hints) = &self.hints {
+            hints.served(self.job.id());
+        }
         self.looks = self.looks.saturating_add(1);
         let seen = self.job.look(self.looks).await;
         let now = started.elapsed();
@@ -302,6 +318,29 @@ impl Watch {
             _ => None,
         };
         (event, end.map(|end| self.finish(end, seen, now)))
+    }
+
+    /// Pauses until the next look is due, which a hint may bring forward.
+    async fn until_due(&mut self, started: Instant) {
+        loop {
+            let pause = self.pause(started.elapsed());
+            if pause.is_zero() {
+                return;
+            }
+            tracing::debug!(seconds = pause.as_secs_f64(), "pausing");
+            let Some(hints) = &self.hints else {
+                return sleep(pause).await;
+            };
+            match select(pin!(sleep(pause)), pin!(hints.heard())).await {
+                Either::Left(((), _)) => return,
+                Either::Right(_) => {
+                    if let Decision::LookAt(at) = self.poller.hint(started.elapsed()) {
+                        tracing::debug!(hastened = at < self.due, "a hint");
+                        self.due = at;
+                    }
+                }
+            }
+        }
     }
 
     /// Keeps what a look told. Says whether it is something new.

@@ -1,0 +1,157 @@
+//! Makes the calls that are due: a thread that sleeps until the next one.
+
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, Thread},
+    time::{Duration, SystemTime},
+};
+
+use http::StatusCode;
+use url::{Host, Url};
+
+use super::WebhookCall;
+use crate::Machine;
+
+/// How long connecting, and each read and write of a call, may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest head of an answer that is read.
+const HEAD: usize = 64 * 1024;
+
+/// What is called after each call to a webhook.
+pub(crate) type CallHook = Box<dyn Fn(&WebhookCall) + Send + Sync>;
+
+/// The thread that makes calls, gone when this is dropped.
+pub(crate) struct Deliverer {
+    stop: Arc<AtomicBool>,
+    waker: Waker,
+}
+
+/// Lets the thread see that something may be due.
+#[derive(Clone)]
+pub(crate) struct Waker(Thread);
+
+impl Waker {
+    pub(crate) fn wake(&self) {
+        self.0.unpark();
+    }
+}
+
+impl Deliverer {
+    /// `anywhere`: also to other machines than this one.
+    pub(crate) fn start(machine: Arc<Mutex<Machine>>, anywhere: bool, hook: Option<CallHook>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let hook = hook.map(Arc::new);
+        let thread = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                let (due, next) = {
+                    let mut machine = lock(&machine);
+                    (machine.calls_due(SystemTime::now()), machine.next_call())
+                };
+                for call in due {
+                    let (machine, hook, waker) =
+                        (Arc::clone(&machine), hook.clone(), Waker(thread::current()));
+                    // One that hangs does not hold up the others.
+                    thread::spawn(move || {
+                        let answer = post(&call, anywhere);
+                        let mut machine = lock(&machine);
+                        machine.call_ended(call, answer, SystemTime::now());
+                        if let (Some(hook), Some(call)) = (&hook, machine.webhook_calls().last()) {
+                            hook(call);
+                        }
+                        drop(machine);
+                        waker.wake();
+                    });
+                }
+                match next {
+                    None => thread::park(),
+                    Some(at) => {
+                        thread::park_timeout(at.duration_since(SystemTime::now()).unwrap_or_default())
+                    }
+                }
+            }
+        });
+        Self { stop, waker: Waker(thread.thread().clone()) }
+    }
+
+    pub(crate) fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+}
+
+impl Drop for Deliverer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.waker.wake();
+    }
+}
+
+fn lock(machine: &Mutex<Machine>) -> MutexGuard<'_, Machine> {
+    machine.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn post(call: &WebhookCall, anywhere: bool) -> Result<StatusCode, String> {
+    let url = Url::parse(&call.url).map_err(|error| format!("{}: {error}", call.url))?;
+    if url.scheme() != "http" {
+        return Err(format!("{url}: only http is spoken here"));
+    }
+    // By its literal name: the name of another machine is not even looked up.
+    let here = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    if !here && !anywhere {
+        return Err(format!("{url}: not on this machine, and so not called"));
+    }
+    let addresses = url.socket_addrs(|| None).map_err(|error| format!("{url}: {error}"))?;
+    exchange(&url, &addresses, &call.body).map_err(|error| format!("{url}: {error}"))
+}
+
+fn exchange(url: &Url, addresses: &[SocketAddr], body: &[u8]) -> io::Result<StatusCode> {
+    let mut stream = Err(io::Error::other("it has no address"));
+    for address in addresses {
+        stream = TcpStream::connect_timeout(address, TIMEOUT);
+        if stream.is_ok() {
+            break;
+        }
+    }
+    let mut stream = stream?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    let head = format!(
+        "POST {} HTTP/1.1\r\nhost: {}\r\nuser-agent: akool-mock/{}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n",
+        &url[url::Position::BeforePath..url::Position::AfterQuery],
+        &url[url::Position::BeforeHost..url::Position::AfterPort],
+        env!("CARGO_PKG_VERSION"),
+        body.len()
+    );
+    stream.write_all(&[head.as_bytes(), body].concat())?;
+
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let count = stream.read(&mut buffer)?;
+        if count == 0 || answer.len() > HEAD {
+            return Err(io::Error::other("it did not answer with HTTP"));
+        }
+        answer.extend_from_slice(&buffer[..count]);
+        let mut headers = [httparse::EMPTY_HEADER; 64];
+        let mut parsed = httparse::Response::new(&mut headers);
+        match parsed.parse(&answer) {
+            Ok(httparse::Status::Partial) => {}
+            Ok(httparse::Status::Complete(_)) => {
+                let status = StatusCode::from_u16(parsed.code.unwrap_or_default());
+                return status.map_err(io::Error::other);
+            }
+            Err(error) => return Err(io::Error::other(error)),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! A translation whose end is told by a webhook: create, hear of it, look, done.
+//!
+//! In one terminal the stand-in, in another this example:
+//!
+//! ```sh
+//! akool sandbox
+//! AKOOL_API_HOST=http://127.0.0.1:4010 AKOOL_API_KEY=sandbox-key-000000000000 AKOOL_CLIENT_ID=sandbox-client \
+//!     cargo run -p akool --features webhook --example webhook
+//! ```
+//!
+//! With the service itself, `LISTEN` says where to listen, and `PUBLIC_URL` how that is reached from outside.
+
+use std::{env, error::Error, future::IntoFuture, net::SocketAddr, time::SystemTime};
+
+use akool::{
+    Client, Hints, PollPolicy,
+    webhook::{MemoryNonces, WebhookVerifier},
+};
+use axum::{Router, body::Bytes, extract::DefaultBodyLimit, extract::State, http::StatusCode, routing::post};
+
+/// What the handler needs. Clones share what is inside.
+#[derive(Clone)]
+struct App {
+    verifier: WebhookVerifier,
+    hints: Hints,
+}
+
+/// Takes a message and leads to a look. The sender learns nothing but the status.
+async fn receive(State(app): State<App>, body: Bytes) -> StatusCode {
+    match app.verifier.verify(&body, SystemTime::now()) {
+        Ok(event) => {
+            let waited_for = app.hints.look_now(event.job());
+            println!("event: {} is said to be {} (waited for: {waited_for})", event.job(), event.status());
+            StatusCode::OK
+        }
+        Err(rejected) => {
+            eprintln!("event refused: {}", rejected.reason());
+            StatusCode::from_u16(rejected.http_status()).unwrap_or(StatusCode::BAD_REQUEST)
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    // The key is the client secret too.
+    let client = Client::from_env()?;
+    let verifier = WebhookVerifier::new(env::var("AKOOL_CLIENT_ID")?, env::var("AKOOL_API_KEY")?)?
+        .nonces(MemoryNonces::new(10_000));
+    let hints = Hints::new();
+
+    let listen: SocketAddr = env::var("LISTEN").as_deref().unwrap_or("127.0.0.1:0").parse()?;
+    let listener = tokio::net::TcpListener::bind(listen).await?;
+    let here = format!("http://{}", listener.local_addr()?);
+    let webhook = env::var("PUBLIC_URL").unwrap_or(here) + "/akool";
+    let limit = DefaultBodyLimit::max(verifier.max_body_bytes());
+    let app = App { verifier, hints: hints.clone() };
+    let router = Router::new().route("/akool", post(receive)).layer(limit).with_state(app);
+    tokio::spawn(async { axum::serve(listener, router).await });
+
+    let creation =
+        client.translate("https://example.com/talk.mp4").to(["es", "fr"]).webhook(webhook).send().await?;
+    for refusal in creation.refused() {
+        eprintln!("{refusal}");
+    }
+    let waits = creation.jobs().iter().map(|created| {
+        // Looks go on slowly: an event that is lost costs time, and nothing else.
+        client.job(&created.id).wait().hints(&hints).policy(PollPolicy::safety_net()).into_future()
+    });
+    for translation in futures_util::future::try_join_all(waits).await? {
+        println!("done: {} has {} files", translation.id(), translation.files().len());
+    }
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! Telling waits that it is time to look: [`Hints`].
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use tokio::sync::Notify;
+
+use crate::JobId;
+
+/// Tells waits that a job may have changed, from wherever that is known: the handler of a webhook, a
+/// queue, another process. Cheap to clone; clones are one.
+///
+/// A hint is no news. It leads to a look at the job at once, and what that tells is what counts; so one
+/// that is forged, doubled or lost changes nothing but when looks come. How far it may do that is
+/// decided by [`Poller::hint`](crate::poller::Poller::hint), and never against what the service asked for.
+///
+/// Only ids that are waited for are kept, and of each at most one hint: what anybody sends takes no
+/// memory.
+///
+/// ```no_run
+/// # async fn example(client: akool::Client) -> Result<(), akool::WaitError> {
+/// use akool::{Hints, PollPolicy};
+///
+/// let hints = Hints::new();
+/// let told = hints.clone();
+/// // Where it is heard that the job has changed:
+/// tokio::spawn(async move { told.look_now("64dd92c1f0b6684651e90e09") });
+///
+/// let job = client.job("64dd92c1f0b6684651e90e09");
+/// let translation = job.wait().hints(&hints).policy(PollPolicy::safety_net()).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Default)]
+pub struct Hints(Arc<Mutex<HashMap<JobId, Vec<Weak<Ear>>>>>);
+
+/// Where the hints for a listener arrive.
+#[derive(Default)]
+struct Ear {
+    pending: Mutex<HashSet<JobId>>,
+    news: Notify,
+}
+
+impl Hints {
+    /// Hints that nobody listens to yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Says that this job may have changed. Returns whether a wait for it is under way; where none is,
+    /// nothing is kept: a wait that begins later looks at once anyway.
+    pub fn look_now(&self, job: impl Into<JobId>) -> bool {
+        let job = job.into();
+        let Some(ears) = self.table().get(&job).cloned() else {
+            return false;
+        };
+        let mut heard = false;
+        for ear in ears.iter().filter_map(Weak::upgrade) {
+            ear.pending().insert(job.clone());
+            ear.news.notify_one();
+            heard = true;
+        }
+        heard
+    }
+
+    /// How many jobs are waited for, each counted once.
+    pub fn waiting(&self) -> usize {
+        self.table().len()
+    }
+
+    /// Somebody who hears the hints for some jobs. Dropping it ends that.
+    pub(crate) fn listener(&self) -> Listener {
+        Listener { hints: self.clone(), ear: Arc::default(), jobs: HashSet::new() }
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<JobId, Vec<Weak<Ear>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Hints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hints").field("waiting", &self.waiting()).finish()
+    }
+}
+
+impl Ear {
+    fn pending(&self) -> MutexGuard<'_, HashSet<JobId>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Hears the hints for the jobs that it listens for: one for a wait, many for a set of them.
+pub(crate) struct Listener {
+    hints: Hints,
+    ear: Arc<Ear>,
+    jobs: HashSet<JobId>,
+}
+
+impl Listener {
+    /// From now on, hints for this job are heard.
+    pub(crate) fn listen(&mut self, job: &JobId) {
+        if self.jobs.insert(job.clone()) {
+            self.hints.table().entry(job.clone()).or_default().push(Arc::downgrade(&self.ear));
+        }
+    }
+
+    /// Hints for this job are not heard any more.
+    pub(crate) fn forget(&mut self, job: &JobId) {
+        if !self.jobs.remove(job) {
+            return;
+        }
+        let mut table = self.hints.table();
+        if let Some(ears) = table.get_mut(job) {
+            ears.retain(|ear| !std::ptr::eq(ear.as_ptr(), Arc::as_ptr(&self.ear)));
+            if ears.is_empty() {
+                table.remove(job);
+            }
+        }
+        drop(table);
+        self.ear.pending().remove(job);
+    }
+
+    /// The next job for which there is a hint; never, without one. Nothing is lost when it is dropped.
+    pub(crate) async fn heard(&self) -> JobId {
+        loop {
+            if let Some(job) = self.take_any() {
+                return job;
+            }
+            self.ear.news.notified().await;
+        }
+    }
+
+    /// Drops a hint for this job that came before now: a look that begins now serves it.
+    pub(crate) fn served(&self, job: &JobId) {
+        self.ear.pending().remove(job);
+    }
+
+    fn take_any(&self) -> Option<JobId> {
+        let mut pending = self.ear.pending();
+        let job = pending.iter().next().cloned()?;
+        pending.take(&job)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        for job in self.jobs.clone() {
+            self.forget(&job);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::Future, pin::pin, task::Context};
+
+    use super::*;
+
+    fn ready(listener: &Listener) -> Option<JobId> {
+        let mut heard = pin!(listener.heard());
+        match heard.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())) {
+            std::task::Poll::Ready(job) => Some(job),
+            std::task::Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn each_listener_hears_of_its_own_jobs_once() {
+        let hints = Hints::new();
+        let (mut one, mut two) = (hints.listener(), hints.listener());
+        one.listen(&"a".into());
+        one.listen(&"a".into());
+        one.listen(&"b".into());
+        two.listen(&"a".into());
+        assert!(!hints.look_now("unknown"));
+        assert!((0..1000).all(|_| hints.look_now("a")));
+        assert_eq!(ready(&one), Some("a".into()));
+        assert_eq!(ready(&one), None);
+        assert_eq!(ready(&two), Some("a".into()));
+        assert!(hints.look_now("b"));
+        assert_eq!(ready(&two), None);
+        one.served(&"b".into());
+        assert_eq!(ready(&one), None);
+    }
+
+    #[test]
+    fn nothing_is_kept_but_what_is_waited_for() {
+        let hints = Hints::new();
+        for number in 0..1000 {
+            assert!(!hints.look_now(number.to_string()));
+        }
+        let (mut one, mut two) = (hints.listener(), hints.listener());
+        one.listen(&"a".into());
+        two.listen(&"a".into());
+        one.listen(&"b".into());
+        assert_eq!(hints.waiting(), 2);
+        hints.look_now("b");
+        one.forget(&"b".into());
+        assert_eq!((hints.waiting(), ready(&one)), (1, None));
+        drop(one);
+        assert_eq!(hints.waiting(), 1);
+        drop(two);
+        assert_eq!(hints.waiting(), 0);
+    }
+}

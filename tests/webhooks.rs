@@ -1,0 +1,438 @@
+//! Webhooks: messages made by other implementations, and events as hints to waits.
+
+use std::{
+    future::IntoFuture,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use akool::{
+    Event, Hints, PollPolicy, Status,
+    webhook::{MemoryNonces, Rejection, WebhookError, WebhookEvent, WebhookVerifier},
+};
+use akool_mock::{Fault, Looks, MockServer, Timeline, Times, WebhookFault};
+use akool_tests::{ID, client_of};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use futures_util::StreamExt;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// One of `webhook-vectors/vectors.json`, which OpenSSL and PyCryptodome made.
+#[derive(Deserialize)]
+struct Vector {
+    name: String,
+    client_id: String,
+    client_secret: String,
+    plain: Option<String>,
+    now: u64,
+    max_body: usize,
+    body: Option<String>,
+    body_base64: Option<String>,
+    event: Option<Value>,
+    rejected: Option<String>,
+}
+
+impl Vector {
+    fn all() -> Vec<Self> {
+        serde_json::from_str(include_str!("webhook-vectors/vectors.json")).unwrap()
+    }
+
+    fn of(name: &str) -> Self {
+        Self::all().into_iter().find(|vector| vector.name == name).unwrap()
+    }
+
+    fn body(&self) -> Vec<u8> {
+        match (&self.body, &self.body_base64) {
+            (Some(text), None) => text.clone().into_bytes(),
+            (None, Some(bytes)) => STANDARD.decode(bytes).unwrap(),
+            _ => panic!("{}: one body", self.name),
+        }
+    }
+
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.now)
+    }
+
+    fn verifier(&self) -> WebhookVerifier {
+        let verifier = WebhookVerifier::new(self.client_id.as_str(), self.client_secret.as_str()).unwrap();
+        verifier.max_body(self.max_body)
+    }
+
+    fn verify(&self) -> Result<WebhookEvent, WebhookError> {
+        self.verifier().verify(&self.body(), self.now())
+    }
+}
+
+fn word(rejection: &Rejection) -> &'static str {
+    match rejection {
+        Rejection::TooLarge { .. } => "too-large",
+        Rejection::Malformed { .. } => "malformed",
+        Rejection::WrongSignature => "wrong-signature",
+        Rejection::Stale { .. } => "stale",
+        Rejection::FromTheFuture { .. } => "from-the-future",
+        Rejection::Repeated => "repeated",
+        Rejection::Undecryptable => "undecryptable",
+        Rejection::NotAnEvent => "not-an-event",
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn messages_of_other_implementations_open_or_are_refused_as_told() {
+    let vectors = Vector::all();
+    assert!(vectors.len() > 150);
+    for vector in &vectors {
+        let name = &vector.name;
+        match (vector.verify(), &vector.event, &vector.rejected) {
+            (Ok(event), Some(wanted), None) => {
+                assert_eq!(event.job().as_str(), wanted["job"], "{name}");
+                assert_eq!(i64::from(event.status()), wanted["status"], "{name}");
+                for (field, value) in [
+                    ("product", event.product().map(Value::from)),
+                    ("url", event.url().map(|url| url.as_str().into())),
+                    ("progress", event.progress().map(Value::from)),
+                    ("error_code", event.error_code().map(Value::from)),
+                    ("error_reason", event.error_reason().map(Value::from)),
+                ] {
+                    if let Some(wanted) = wanted.get(field) {
+                        assert_eq!(value.as_ref(), Some(wanted), "{name}: {field}");
+                    }
+                }
+            }
+            (Err(error), None, Some(wanted)) => assert_eq!(word(error.reason()), wanted, "{name}"),
+            (seen, ..) => panic!("{name}: {seen:?}"),
+        }
+    }
+}
+
+/// The stand-in has code of its own for this, so that the two can prove each other wrong.
+#[test]
+fn the_stand_in_makes_the_messages_that_others_make() {
+    let mut compared = 0;
+    for vector in Vector::all() {
+        let (Some(plain), Some(body)) = (&vector.plain, &vector.body) else { continue };
+        let body: Value = serde_json::from_str(body).unwrap();
+        let (nonce, timestamp) = (&body["nonce"], body["timestamp"].as_u64());
+        let (Some(timestamp), false) = (timestamp, nonce.is_f64()) else { continue };
+        let sealed = akool_mock::seal(&vector.client_id, &vector.client_secret, timestamp, nonce, plain);
+        let sealed: Value = serde_json::from_str(&sealed.unwrap()).unwrap();
+        for field in ["signature", "dataEncrypt", "timestamp", "nonce"] {
+            assert_eq!(sealed[field], body[field], "{}: {field}", vector.name);
+        }
+        compared += 1;
+    }
+    assert!(compared > 50, "{compared}");
+    assert_eq!(akool_mock::seal("id", "no key", 0, &0.into(), "{}"), None);
+}
+
+#[test]
+fn every_rejection_looks_the_same_from_outside_and_holds_no_secret() {
+    let mut seen = std::collections::BTreeSet::new();
+    for vector in Vector::all() {
+        let Err(error) = vector.verify() else { continue };
+        seen.insert(word(error.reason()));
+        assert_eq!((error.to_string().as_str(), error.http_status()), ("the message was not taken", 400));
+        let all = format!("{error:?} {} {:?}", error.reason(), vector.verifier());
+        for secret in [&vector.client_secret, &vector.client_id] {
+            assert!(!all.contains(secret.as_str()), "{}: {all}", vector.name);
+        }
+        assert!(!all.contains("Signature=abc") && all.len() < 1000, "{}: {all}", vector.name);
+    }
+    assert_eq!(seen.len(), 7, "{seen:?}");
+}
+
+#[test]
+fn a_message_that_came_before_is_refused_and_its_sender_told_to_stop() {
+    let vector = Vector::of("AES-192, long client id, status 3");
+    let verifier = vector.verifier().nonces(MemoryNonces::new(10));
+    assert!(verifier.verify(&vector.body(), vector.now()).is_ok());
+    for later in [0, 1, 200] {
+        let now = vector.now() + Duration::from_secs(later);
+        let error = verifier.clone().verify(&vector.body(), now).unwrap_err();
+        assert_eq!((error.reason(), error.http_status()), (&Rejection::Repeated, 200));
+    }
+    // Another message with the same nonce is another message.
+    assert!(verifier.verify(&Vector::of("AES-192, long client id, status 2").body(), vector.now()).is_ok());
+    // It is forgotten when it would be refused for its age.
+    let error = verifier.verify(&vector.body(), vector.now() + Duration::from_secs(400)).unwrap_err();
+    assert!(matches!(error.reason(), Rejection::Stale { .. }));
+}
+
+#[test]
+fn a_message_that_was_refused_does_not_take_the_place_of_a_good_one() {
+    let good = Vector::of("AES-192, long client id, status 3");
+    let nonces = Arc::new(MemoryNonces::new(10));
+    // The right signature, but decrypted with another secret.
+    let other = WebhookVerifier::new(good.client_id.as_str(), "another-secret-24-bytes!").unwrap();
+    let error = other.nonces(Arc::clone(&nonces)).verify(&good.body(), good.now()).unwrap_err();
+    assert_eq!(error.reason(), &Rejection::Undecryptable);
+    assert!(good.verifier().nonces(nonces).verify(&good.body(), good.now()).is_ok());
+}
+
+#[test]
+fn a_message_of_any_time_opens_where_that_is_asked_for() {
+    for name in ["stale", "future", "a time of 1970"] {
+        let vector = Vector::of(name);
+        let verifier = vector.verifier().max_age(Duration::MAX).nonces(MemoryNonces::new(1));
+        assert!(verifier.verify(&vector.body(), vector.now()).is_ok(), "{name}");
+        let error = verifier.verify(&vector.body(), vector.now()).unwrap_err();
+        assert_eq!(error.reason(), &Rejection::Repeated, "{name}");
+    }
+}
+
+#[test]
+fn a_key_that_is_none_is_refused_at_once_and_not_shown() {
+    for secret in ["", "short", "MARKER-25-characters-long", "MARKER-MARKER-MARKER-MARKER-MARKER"] {
+        let error = WebhookVerifier::new("id", secret).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("MARKER"), "{error}");
+    }
+    assert!(WebhookVerifier::new("", "sandbox-secret-24-bytes!").is_err());
+    // Bytes count, not characters.
+    assert!(WebhookVerifier::new("id", "ключ-ключ-клю").is_ok());
+}
+
+/// Only what has failed takes so long.
+const LONG: Duration = Duration::from_secs(20);
+
+/// Looks only when told to, within the test's time.
+fn told() -> PollPolicy {
+    PollPolicy::fixed(Duration::from_secs(3600)).with_hint_gap(Duration::from_millis(10))
+}
+
+#[tokio::test]
+async fn a_hint_leads_to_a_look_at_once() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().processing(Looks(2)).completed());
+    let hints = Hints::new();
+    let mut events = client_of(&server).job(ID).wait().hints(&hints).policy(told()).deadline(LONG).events();
+    for _ in 0..2 {
+        assert!(matches!(events.next().await, Some(Event::Looked { .. })));
+        assert!(hints.look_now(ID));
+    }
+    assert!(matches!(events.next().await, Some(Event::Ended(Ok(_)))));
+    assert_eq!(server.looks_at(ID).len(), 3);
+    drop(events);
+    assert!(!hints.look_now(ID), "nobody waits any more");
+}
+
+#[tokio::test]
+async fn a_forged_hint_is_followed_by_what_the_look_tells() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().stuck(2));
+    let hints = Hints::new();
+    let mut events = client_of(&server).job(ID).wait().hints(&hints).policy(told()).deadline(LONG).events();
+    for _ in 0..3 {
+        let Some(Event::Looked { snapshot, .. }) = events.next().await else { panic!() };
+        assert_eq!(snapshot.status(), Status::Processing);
+        hints.look_now(ID);
+    }
+}
+
+#[tokio::test]
+async fn a_hint_that_came_before_a_look_is_served_by_it() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().stuck(2));
+    let hints = Hints::new();
+    let mut events = client_of(&server).job(ID).wait().hints(&hints).policy(told()).deadline(LONG).events();
+    hints.look_now(ID);
+    events.next().await;
+    let more = tokio::time::timeout(Duration::from_millis(200), events.next()).await;
+    assert!(more.is_err() && server.looks_at(ID).len() == 1);
+}
+
+#[tokio::test]
+async fn a_flood_of_hints_makes_no_flood_of_looks() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().stuck(2));
+    let hints = Hints::new();
+    let wait = client_of(&server).job(ID).wait().hints(&hints).policy(told());
+    let wait = wait.deadline(Duration::from_millis(500)).into_future();
+    let flood = async {
+        loop {
+            hints.look_now(ID);
+            hints.look_now("nobody's");
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        end = wait => drop(end.unwrap_err()),
+        () = flood => {}
+    }
+    // Hints in vain and the looks after them at doubling pauses: 10, 20, 40 ms and so on.
+    let looks = server.looks_at(ID).len();
+    assert!((2..=16).contains(&looks), "{looks} looks");
+}
+
+#[tokio::test]
+async fn a_hint_does_not_look_before_the_service_allows_it() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().completed());
+    server.inject(Fault::RetryAfterSeconds, Times::Once);
+    let hints = Hints::new();
+    let mut wait = client_of(&server).job(ID).wait().hints(&hints).policy(told()).into_future();
+    while server.looks_at(ID).is_empty() {
+        let _ = tokio::time::timeout(Duration::from_millis(10), &mut wait).await;
+    }
+    for _ in 0..20 {
+        hints.look_now(ID);
+        assert!(tokio::time::timeout(Duration::from_millis(10), &mut wait).await.is_err());
+    }
+    assert_eq!(server.looks_at(ID).len(), 1);
+}
+
+/// A server for webhooks, as a user would have one.
+struct Receiver {
+    server: wiremock::MockServer,
+    events: std::sync::mpsc::Receiver<Result<WebhookEvent, WebhookError>>,
+}
+
+impl Receiver {
+    /// One that passes hints on. `busy` answers come before the first that is meant.
+    async fn start(stand_in: &MockServer, hints: &Hints, busy: usize) -> Self {
+        let verifier = WebhookVerifier::new(stand_in.client_id(), stand_in.api_key()).unwrap();
+        let verifier = verifier.nonces(MemoryNonces::new(100));
+        let (sender, events) = std::sync::mpsc::channel();
+        let hints = hints.clone();
+        let busy = std::sync::atomic::AtomicUsize::new(busy);
+        let server = wiremock::MockServer::start().await;
+        let answer = move |request: &wiremock::Request| {
+            use std::sync::atomic::Ordering::Relaxed;
+            if busy.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
+                return wiremock::ResponseTemplate::new(503);
+            }
+            let seen = verifier.verify(&request.body, SystemTime::now());
+            let status = match &seen {
+                Ok(event) => {
+                    hints.look_now(event.job());
+                    200
+                }
+                Err(error) => error.http_status(),
+            };
+            let _ = sender.send(seen);
+            wiremock::ResponseTemplate::new(status)
+        };
+        wiremock::Mock::given(wiremock::matchers::method("POST")).respond_with(answer).mount(&server).await;
+        Self { server, events }
+    }
+
+    fn url(&self) -> String {
+        format!("{}/akool?x=1", self.server.uri())
+    }
+
+    fn seen(&self) -> Vec<Result<WebhookEvent, WebhookError>> {
+        self.events.try_iter().collect()
+    }
+}
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+#[tokio::test]
+async fn a_job_that_is_created_with_a_webhook_is_waited_for_by_its_events() {
+    let server = MockServer::start().await;
+    server.on_create(Timeline::new().queueing(millis(100)).processing(millis(100)).completed());
+    let hints = Hints::new();
+    let receiver = Receiver::start(&server, &hints, 0).await;
+    let client = client_of(&server);
+    let creation = client.translate("https://example.com/talk.mp4").to(["es", "fr"]).webhook(receiver.url());
+    for created in creation.send().await.unwrap().jobs() {
+        let wait = client.job(&created.id).wait().hints(&hints).policy(told()).deadline(LONG);
+        let translation = wait.await.unwrap();
+        assert_eq!(translation.id(), &created.id);
+    }
+    let events = receiver.seen();
+    let mut told: Vec<_> = events.iter().map(|event| event.as_ref().unwrap()).collect();
+    assert!(told.iter().all(|event| event.product() == Some("video translate")));
+    told.retain(|event| event.status() == Status::Completed);
+    assert!(told.iter().all(|event| event.url().is_some()), "{told:?}");
+    assert_eq!(hints.waiting(), 0);
+}
+
+#[tokio::test]
+async fn whatever_happens_to_its_events_a_wait_ends_with_the_truth() {
+    for fault in [
+        WebhookFault::Lost,
+        WebhookFault::Doubled,
+        WebhookFault::Delayed(millis(150)),
+        WebhookFault::Stale,
+        WebhookFault::WrongSignature,
+        WebhookFault::WrongKey,
+        WebhookFault::Untrue,
+    ] {
+        let server = MockServer::start().await;
+        server.inject_into_webhooks(fault, Times::Always);
+        let hints = Hints::new();
+        let receiver = Receiver::start(&server, &hints, 0).await;
+        server.job(ID, Timeline::new().queueing(millis(50)).processing(millis(100)).completed());
+        server.webhook(ID, receiver.url());
+        let policy = PollPolicy::fixed(millis(60)).with_hint_gap(millis(10));
+        let translation = client_of(&server).job(ID).wait().hints(&hints).policy(policy).await;
+        let translation = translation.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+        assert!(translation.video().path().ends_with("/video.mp4"), "{fault:?}");
+        let looks = server.looks_at(ID).len();
+        assert!(looks <= 12, "{fault:?}: {looks} looks");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_message_is_told_apart_within_and_alike_without() {
+    for (fault, wanted) in [
+        (WebhookFault::Stale, &["stale"][..]),
+        (WebhookFault::WrongSignature, &["wrong-signature"]),
+        (WebhookFault::WrongKey, &["undecryptable", "not-an-event"]),
+    ] {
+        let (sender, calls) = std::sync::mpsc::channel();
+        let builder = MockServer::builder().on_webhook_call(move |call| drop(sender.send(call.clone())));
+        let server = builder.start().await;
+        server.inject_into_webhooks(fault, Times::Always);
+        let receiver = Receiver::start(&server, &Hints::new(), 0).await;
+        server.job(ID, Timeline::new().processing(Looks(9)).completed());
+        server.webhook(ID, receiver.url());
+        client_of(&server).job(ID).get().await.unwrap();
+        let call = tokio::task::spawn_blocking(move || calls.recv_timeout(LONG).unwrap()).await.unwrap();
+        assert_eq!((call.status, call.answer.map(|status| status.as_u16())), (2, Some(400)), "{fault:?}");
+        let seen = receiver.seen().remove(0).unwrap_err();
+        assert!(wanted.contains(&word(seen.reason())), "{fault:?}: {seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_comes_again_until_it_is_answered_and_counts_once() {
+    let (sender, calls) = std::sync::mpsc::channel();
+    let builder = MockServer::builder().on_webhook_call(move |call| drop(sender.send(call.clone())));
+    let server = builder.start().await;
+    server.inject_into_webhooks(WebhookFault::Doubled, Times::Once);
+    let receiver = Receiver::start(&server, &Hints::new(), 3).await;
+    server.job(ID, Timeline::new().failed(1015, "no speech"));
+    server.webhook(ID, receiver.url());
+    client_of(&server).job(ID).get().await.unwrap();
+    let calls = tokio::task::spawn_blocking(move || {
+        let mut answers = Vec::new();
+        while answers.iter().filter(|answer| **answer == 200).count() < 2 {
+            answers.push(calls.recv_timeout(LONG).unwrap().answer.unwrap().as_u16());
+        }
+        answers
+    });
+    let mut answers = calls.await.unwrap();
+    answers.sort_unstable();
+    assert_eq!(answers, [200, 200, 503, 503, 503]);
+    let (good, repeated): (Vec<_>, Vec<_>) = receiver.seen().into_iter().partition(Result::is_ok);
+    assert_eq!((good.len(), repeated.len()), (1, 1));
+    let event = good[0].as_ref().unwrap();
+    assert_eq!((event.status(), event.error_code()), (Status::Failed, Some(1015)));
+}
+
+#[tokio::test]
+async fn the_stand_in_calls_no_other_machine() {
+    for url in ["http://hooks.example.com/", "https://127.0.0.1:1/", "http://10.0.0.1/", "no url"] {
+        let (sender, calls) = std::sync::mpsc::channel();
+        let builder = MockServer::builder().on_webhook_call(move |call| drop(sender.send(call.clone())));
+        let server = builder.start().await;
+        server.job(ID, Timeline::new());
+        server.webhook(ID, url);
+        client_of(&server).job(ID).get().await.unwrap();
+        let call = tokio::task::spawn_blocking(move || calls.recv_timeout(LONG).unwrap()).await.unwrap();
+        assert!(call.answer.is_none() && call.failure.is_some(), "{call:?}");
+    }
+}
