@@ -9,8 +9,8 @@ use std::{
 
 /// Remembers the messages that came, so that each is taken once.
 ///
-/// A message is known by its signature, which covers the nonce, the time and the content: documented
-/// nonces have four digits, and two messages may well share one.
+/// A message is known by its signature, which covers the nonce, the time and the content: how long
+/// nonces are, and whether two messages may share one, is not documented.
 ///
 /// It is called within [`verify`](super::WebhookVerifier::verify), for messages whose signature and
 /// content are right only. Several processes need one store between them to take a message once; where
