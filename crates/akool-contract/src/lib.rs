@@ -32,10 +32,12 @@
 mod compile;
 mod contract;
 mod dialect;
+mod fixture;
 mod redact;
 mod report;
 mod schemas;
 mod shape;
 
 pub use contract::{Contract, Coverage, InvalidDescription};
+pub use fixture::{Fixture, InvalidFixture};
 pub use report::{Drift, DriftKind, Report, Verdict, Violation};

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::redact;
 
 /// How many findings of each kind are kept of one message.
-const KEPT: usize = 100;
+pub(crate) const KEPT: usize = 100;
 
 /// What a check of one message, or of several, found.
 ///

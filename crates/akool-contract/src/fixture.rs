@@ -1,0 +1,458 @@
+//! Real exchanges, kept as files: [`Fixture`].
+//!
+//! What is kept is redacted by rule, by the description's fields and not by what a value looks like, so
+//! that nothing personal gets into a repository. Types stay: a redacted answer conforms where the real
+//! one did, and violates where it did.
+
+use std::collections::BTreeMap;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    Contract, Report, redact,
+    report::{DriftKind, KEPT as KEPT_FINDINGS},
+    shape::step,
+};
+
+/// What stands in place of a text.
+const REDACTED: &str = "[redacted]";
+/// The headers of requests and answers that are kept; credentials are kept by name only.
+const KEPT: [&str; 5] = ["accept", "content-type", "content-encoding", "retry-after", "location"];
+const CREDENTIALS: [&str; 2] = ["authorization", "x-api-key"];
+/// Fields and parameters that hold an id. One id is replaced by one other throughout a fixture.
+const IDS: [&str; 3] = ["_id", "video_model_id", "video_id"];
+/// Fields that hold a number or a text about a person or a team.
+const PERSONAL: [&str; 7] = ["uid", "user_id", "team_id", "email", "phone", "clientId", "name"];
+
+/// Exchanges with the service, redacted, in the order in which they came.
+///
+/// ```
+/// use akool_contract::Fixture;
+/// use http::{Request, Response};
+///
+/// let request = Request::get("/api/open/v3/content/video/infobymodelid?video_model_id=64dd")
+///     .header("x-api-key", "MARKER")
+///     .body("")?;
+/// let answer = Response::builder().header("content-type", "application/json").body(
+///     r#"{"code": 1000, "msg": "OK", "data": {"_id": "64dd", "video_status": 3, "uid": 378337,
+///         "video": "https://cdn.example/a/b.mp4?Signature=MARKER"}}"#,
+/// )?;
+/// let mut fixture = Fixture::new("a test");
+/// fixture.capture(&request, &answer);
+/// let text = fixture.to_json();
+/// assert!(!text.contains("MARKER") && !text.contains("378337") && !text.contains("64dd"));
+/// assert_eq!(Fixture::from_json(text.as_bytes())?.exchanges().len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fixture {
+    /// What it was recorded from, such as `sandbox`.
+    origin: String,
+    exchanges: Vec<Kept>,
+    #[serde(skip)]
+    ids: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    request: KeptRequest,
+    response: KeptResponse,
+    /// Where a value was replaced.
+    #[serde(default)]
+    redacted: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeptRequest {
+    method: String,
+    /// Path and query.
+    target: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    json: Option<Value>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeptResponse {
+    status: u16,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// The body, where it is JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    json: Option<Value>,
+    /// What is kept of another body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+}
+
+/// A file that is no fixture, or one that cannot be replayed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a recorded fixture: {0}")]
+pub struct InvalidFixture(String);
+
+impl Fixture {
+    /// Without exchanges. `origin` is for whoever reads it.
+    pub fn new(origin: impl Into<String>) -> Self {
+        Self { origin: origin.into(), ..Self::default() }
+    }
+
+    /// What it was recorded from.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Adds an exchange, redacted:
+    ///
+    /// - of headers, only what says how to read a body is kept, and the names of credentials;
+    /// - ids become others, the same ones throughout the fixture;
+    /// - what is about a person or a team (`uid`, `team_id`, ...), secrets, and all that the description
+    ///   does not know become a placeholder of the same type;
+    /// - links, wherever they are in a text, become links to nowhere;
+    /// - a body that is no JSON is not kept.
+    pub fn capture<A: AsRef<[u8]>, B: AsRef<[u8]>>(&mut self, request: &Request<A>, response: &Response<B>) {
+        let mut redacted = Vec::new();
+        let target = self.target(request.uri(), &mut redacted);
+        let contract = Contract::resolved();
+        let sent = serde_json::from_slice(request.body().as_ref()).ok().map(|mut json| {
+            let plain = Request::builder().method(request.method()).uri(request.uri());
+            let plain = plain.header("content-type", "application/json").body(request.body().as_ref());
+            let new = plain.map(|plain| unknown(contract.check_request(&plain), true)).unwrap_or_default();
+            let place = Place { message: "/request", at: "/body", name: "", unknown: &new };
+            self.value(&mut json, &place, &mut redacted);
+            json
+        });
+        let body = response.body().as_ref();
+        let (json, text) = match serde_json::from_slice(body) {
+            Ok(mut json) => {
+                let envelope = Value::get(&json, "code").is_some();
+                let new = unknown(contract.check_response(request, response), envelope);
+                let place = Place { message: "/response", at: "/body", name: "", unknown: &new };
+                self.value(&mut json, &place, &mut redacted);
+                (Some(json), None)
+            }
+            Err(_) if body.is_empty() => (None, None),
+            Err(_) => (None, Some(format!("{} bytes that are no JSON", body.len()))),
+        };
+        self.exchanges.push(Kept {
+            request: KeptRequest {
+                method: request.method().to_string(),
+                target,
+                headers: headers(request.headers()),
+                json: sent,
+            },
+            response: KeptResponse {
+                status: response.status().as_u16(),
+                headers: headers(response.headers()),
+                json,
+                text,
+            },
+            redacted,
+        });
+    }
+
+    /// The exchanges as messages.
+    pub fn exchanges(&self) -> Vec<(Request<Vec<u8>>, Response<Vec<u8>>)> {
+        self.exchanges.iter().filter_map(|kept| kept.messages().ok()).collect()
+    }
+
+    /// As the text of a file.
+    pub fn to_json(&self) -> String {
+        // Maps with texts as keys are always JSON.
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
+    /// From the bytes of a file.
+    ///
+    /// # Errors
+    /// When it is no JSON of that shape, holds no exchange, or one that HTTP does not allow.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, InvalidFixture> {
+        let fixture: Self =
+            serde_json::from_slice(bytes).map_err(|error| InvalidFixture(error.to_string()))?;
+        if fixture.exchanges.is_empty() {
+            return Err(InvalidFixture("it has no exchanges".to_owned()));
+        }
+        for (index, kept) in fixture.exchanges.iter().enumerate() {
+            kept.messages().map_err(|error| InvalidFixture(format!("exchange {}: {error}", index + 1)))?;
+        }
+        Ok(fixture)
+    }
+
+    fn target(&mut self, uri: &Uri, redacted: &mut Vec<String>) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        for (name, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+            redacted.push(step("/request/query", &name));
+            if IDS.contains(&&*name) {
+                query.append_pair(&name, &self.id(&value));
+            } else {
+                query.append_pair(&name, REDACTED);
+            }
+        }
+        let query = query.finish();
+        if query.is_empty() { uri.path().to_owned() } else { format!("{}?{query}", uri.path()) }
+    }
+
+    /// 24 hexadecimal digits, as the service's own.
+    fn id(&mut self, id: &str) -> String {
+        let next = self.ids.len() + 1;
+        self.ids.entry(id.to_owned()).or_insert_with(|| format!("{next:024x}")).clone()
+    }
+
+    fn value(&mut self, value: &mut Value, place: &Place<'_>, redacted: &mut Vec<String>) {
+        let name = place.name;
+        let hide = PERSONAL.contains(&name)
+            || redact::is_secret(name)
+            || place.unknown.iter().any(|own| own == place.at);
+        let before = value.clone();
+        match value {
+            Value::Object(object) => {
+                for (name, member) in object.iter_mut() {
+                    self.value(member, &place.below(&step(place.at, name), name, hide), redacted);
+                }
+                return;
+            }
+            Value::Array(list) => {
+                for (index, member) in list.iter_mut().enumerate() {
+                    self.value(member, &place.below(&format!("{}/{index}", place.at), name, hide), redacted);
+                }
+                return;
+            }
+            Value::String(text) if IDS.contains(&name) && !text.is_empty() => *text = self.id(text),
+            Value::String(text) if hide && !text.is_empty() => REDACTED.clone_into(text),
+            Value::String(text) => *text = without_links(text, name),
+            Value::Number(number) if hide && number.is_f64() => *value = serde_json::json!(0.5),
+            Value::Number(_) if hide => *value = serde_json::json!(1),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+        if *value != before {
+            redacted.push(format!("{}{}", place.message, place.at));
+        }
+    }
+}
+
+/// The places of a body of which the description says nothing, or something else. All of it where
+/// it was not looked through: `envelope` tells whether that is done under any HTTP status.
+fn unknown(report: Report, envelope: bool) -> Vec<String> {
+    let other_status = report.drift.iter().any(|drift| drift.kind == DriftKind::UnknownStatus);
+    let places = report.violations.into_iter().map(|violation| violation.pointer);
+    let fields = report.drift.into_iter().filter(|drift| drift.kind == DriftKind::UnknownField);
+    let places: Vec<_> = places.chain(fields.map(|drift| drift.pointer)).collect();
+    let cut = |pointer: &String| pointer == "/path" || pointer == "/method" || pointer.ends_with('…');
+    if places.len() >= KEPT_FINDINGS || places.iter().any(cut) || (other_status && !envelope) {
+        return vec!["/body".to_owned()];
+    }
+    places
+}
+
+/// Where a value is.
+struct Place<'a> {
+    message: &'a str,
+    at: &'a str,
+    /// The field that it is in.
+    name: &'a str,
+    /// What the description does not know.
+    unknown: &'a [String],
+}
+
+impl<'a> Place<'a> {
+    /// `hide`: below what is not known, nothing is.
+    fn below(&self, at: &'a String, name: &'a str, hide: bool) -> Place<'a>
+    where
+        Self: 'a,
+    {
+        let unknown = if hide { std::slice::from_ref(at) } else { self.unknown };
+        Place { message: self.message, at, name, unknown }
+    }
+}
+
+impl Kept {
+    fn messages(&self) -> Result<(Request<Vec<u8>>, Response<Vec<u8>>), http::Error> {
+        let bytes = |json: &Option<Value>| {
+            json.as_ref().map(|json| json.to_string().into_bytes()).unwrap_or_default()
+        };
+        let mut request = Request::new(bytes(&self.request.json));
+        *request.method_mut() = self.request.method.parse::<Method>()?;
+        *request.uri_mut() = self.request.target.parse::<Uri>()?;
+        fill(request.headers_mut(), &self.request.headers)?;
+        let body = match &self.response.text {
+            Some(text) => text.clone().into_bytes(),
+            None => bytes(&self.response.json),
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::from_u16(self.response.status)?;
+        fill(response.headers_mut(), &self.response.headers)?;
+        Ok((request, response))
+    }
+}
+
+fn fill(headers: &mut HeaderMap, kept: &BTreeMap<String, String>) -> Result<(), http::Error> {
+    for (name, value) in kept {
+        headers.append(name.parse::<HeaderName>()?, value.parse::<HeaderValue>()?);
+    }
+    Ok(())
+}
+
+fn headers(headers: &HeaderMap) -> BTreeMap<String, String> {
+    let credentials = CREDENTIALS.into_iter().filter(|name| headers.contains_key(*name)).map(|name| {
+        let bearer = name == "authorization";
+        (name.to_owned(), if bearer { format!("Bearer {REDACTED}") } else { REDACTED.to_owned() })
+    });
+    let kept = KEPT.into_iter().filter_map(|name| {
+        let value = headers.get(name)?.to_str().ok()?;
+        Some((name.to_owned(), without_links(value, name)))
+    });
+    credentials.chain(kept).collect()
+}
+
+/// A text with every link and address in it replaced. Of a link, the ending of its file is kept.
+fn without_links(text: &str, name: &str) -> String {
+    let ends = |letter: char| letter.is_whitespace() || matches!(letter, '"' | '<' | '>' | ',' | ')' | ']');
+    let mut out = String::new();
+    for word in text.split_inclusive(ends) {
+        let end = word.chars().next_back().filter(|letter| ends(*letter));
+        let own = &word[..word.len() - end.map_or(0, char::len_utf8)];
+        if let Some(start) = own.find("://") {
+            let path = own[start + 3..].split(['?', '#']).next().unwrap_or_default();
+            let file = path.rsplit('/').next().unwrap_or_default();
+            let ending = file.rsplit_once('.').map(|(_, ending)| ending).filter(|ending| {
+                (1..=4).contains(&ending.len()) && ending.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            });
+            out.push_str(&format!("https://redacted.example/{name}"));
+            if let Some(ending) = ending.filter(|_| path.contains('/')) {
+                out.push_str(&format!(".{ending}"));
+            }
+        } else if own.contains('@') {
+            out.push_str(REDACTED);
+        } else {
+            out.push_str(own);
+        }
+        out.extend(end);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn look() -> Request<Vec<u8>> {
+        Request::get("/api/open/v3/content/video/infobymodelid?video_model_id=MARKER&x=MARKER")
+            .header("authorization", "Bearer MARKER")
+            .header("cookie", "MARKER")
+            .body(Vec::new())
+            .unwrap()
+    }
+
+    fn answer(body: &Value) -> Response<Vec<u8>> {
+        let answer =
+            Response::builder().header("content-type", "application/json").header("set-cookie", "MARKER");
+        answer.body(body.to_string().into_bytes()).unwrap()
+    }
+
+    #[test]
+    fn nothing_personal_is_kept_and_types_stay() {
+        let body = json!({ "code": 1000, "msg": "see https://a.example/?MARKER or MARKER@example.com", "data": {
+            "_id": "MARKER", "video_status": 3, "uid": 378_337, "team_id": "MARKER", "video_lock_duration": 7.91,
+            "video": "https://cdn.example/MARKER/a.mp4?Signature=MARKER",
+            "audio_splits": { "original_srt_url": "https://cdn.example/MARKER.srt" },
+            "owner": { "mail": "MARKER", "age": 42, "tags": ["MARKER"] },
+        }});
+        let mut fixture = Fixture::new("a test");
+        fixture.capture(&look(), &answer(&body));
+        let text = fixture.to_json();
+        assert!(!text.contains("MARKER") && !text.contains("378337") && !text.contains("42"), "{text}");
+        let kept = Fixture::from_json(text.as_bytes()).unwrap();
+        let (request, response) = kept.exchanges().remove(0);
+        let id = format!("{:024x}", 1);
+        assert!(request.uri().to_string().ends_with(&format!("?video_model_id={id}&x=%5Bredacted%5D")));
+        assert_eq!(request.headers()["authorization"], "Bearer [redacted]");
+        let body: Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!(body["data"]["_id"], id);
+        assert_eq!(body["data"]["uid"], 1);
+        assert_eq!(body["data"]["video_lock_duration"], 7.91);
+        assert_eq!(body["data"]["video"], "https://redacted.example/video.mp4");
+        assert_eq!(body["data"]["owner"], json!({ "mail": "[redacted]", "age": 1, "tags": ["[redacted]"] }));
+        assert_eq!(body["msg"], "see https://redacted.example/msg or [redacted]");
+        // What it is to the contract stays.
+        let report = Contract::resolved().check_response(&request, &response);
+        assert!(report.violations.is_empty(), "{report}");
+        assert_eq!(report.drift.len(), 1);
+    }
+
+    #[test]
+    fn what_violates_still_does() {
+        let mut fixture = Fixture::new("a test");
+        fixture.capture(&look(), &answer(&json!({ "code": "1000", "msg": 5, "data": { "uid": "x" } })));
+        let page = Response::builder().status(502).header("content-type", "text/html");
+        fixture.capture(&look(), &page.body(b"<p>MARKER".to_vec()).unwrap());
+        let (request, response) = fixture.exchanges().remove(0);
+        let report = Contract::resolved().check_response(&request, &response);
+        let places: Vec<_> = report.violations.iter().map(|violation| violation.pointer.as_str()).collect();
+        for place in ["/body/code", "/body/msg", "/body/data/uid"] {
+            assert!(places.contains(&place), "{report}");
+        }
+        assert!(!fixture.to_json().contains("MARKER"));
+    }
+
+    #[test]
+    fn what_the_description_does_not_reach_is_hidden_as_a_whole() {
+        let many: Value = (0..500).map(|number| (format!("f{number}"), json!("MARKER"))).collect();
+        let answers = [
+            (200, json!({ "code": 1000, "msg": "OK", "data": many })),
+            (
+                200,
+                json!({ "code": 1000, "msg": { "deep": ["MARKER"] }, "data": { "uid": { "a": "MARKER" } } }),
+            ),
+            (200, json!({ "x".repeat(1000): "MARKER" })),
+            (200, json!(["MARKER"])),
+            (500, json!({ "error": "MARKER" })),
+        ];
+        for (status, body) in answers {
+            let mut response = answer(&body);
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            let mut fixture = Fixture::new("a test");
+            fixture.capture(&look(), &response);
+            let elsewhere = Request::get("/elsewhere").body(Vec::new()).unwrap();
+            fixture.capture(&elsewhere, &response);
+            assert!(!fixture.to_json().contains("MARKER"), "{}", fixture.to_json());
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_sent_is_not_kept() {
+        let request = Request::post("/api/open/v3/getToken")
+            .header("content-type", "application/json")
+            .body(json!({ "clientId": "MARKER", "clientSecret": "MARKER" }).to_string())
+            .unwrap();
+        let mut fixture = Fixture::new("a test");
+        fixture.capture(&request, &answer(&json!({ "code": 1000, "token": "MARKER" })));
+        assert!(!fixture.to_json().contains("MARKER"), "{}", fixture.to_json());
+    }
+
+    #[test]
+    fn what_is_no_fixture_is_told() {
+        let with = |request: &str, status: u16| {
+            format!(
+                r#"{{"origin": "x", "exchanges": [{{"request": {request}, "response": {{"status": {status}}}}}]}}"#
+            )
+        };
+        for (text, says) in [
+            (String::new(), "EOF"),
+            ("{}".to_owned(), "origin"),
+            (r#"{"origin": "x", "exchanges": []}"#.to_owned(), "no exchanges"),
+            (with(r#"{"method": "GET", "target": "/a b"}"#, 200), "exchange 1: invalid uri"),
+            (with(r#"{"method": "GET", "target": "/"}"#, 99), "exchange 1: invalid status"),
+        ] {
+            let error = Fixture::from_json(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}
