@@ -121,6 +121,7 @@ pub enum Fault {
 
 /// How often a [`Fault`] happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Times {
     /// To the next request only.
     Once,
@@ -128,6 +129,50 @@ pub enum Times {
     Times(u32),
     /// Until [`MockServer::heal`](crate::MockServer::heal).
     Always,
+    /// To each request with this probability, until [`MockServer::heal`](crate::MockServer::heal). The
+    /// same seed strikes the same requests; what it does not strike goes to the faults laid after it.
+    WithProbability {
+        /// Of 100 requests, how many.
+        percent: u8,
+        /// Where chance begins.
+        seed: u64,
+    },
+}
+
+impl Times {
+    /// Whether it happens to this request, counted.
+    pub(crate) fn strikes(&mut self) -> bool {
+        match self {
+            Self::Once | Self::Always => true,
+            Self::Times(0) => false,
+            Self::Times(left) => {
+                *left -= 1;
+                true
+            }
+            Self::WithProbability { percent, seed } => {
+                // SplitMix64: small, and the same on every machine.
+                *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                let mut drawn = *seed;
+                drawn = (drawn ^ (drawn >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                drawn = (drawn ^ (drawn >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+                (drawn ^ (drawn >> 31)) % 100 < u64::from(*percent)
+            }
+        }
+    }
+
+    /// Whether it does not happen again, after it has happened.
+    pub(crate) fn is_spent(self) -> bool {
+        matches!(self, Self::Once | Self::Times(0))
+    }
+
+    /// How often it is still to happen, where that is a number.
+    pub(crate) fn left(self) -> Option<u32> {
+        match self {
+            Self::Once => Some(1),
+            Self::Times(left) => Some(left).filter(|left| *left > 0),
+            Self::Always | Self::WithProbability { .. } => None,
+        }
+    }
 }
 
 /// How the bytes of an answer go out, where not in one piece. In a response's extensions.

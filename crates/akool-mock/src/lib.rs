@@ -26,8 +26,13 @@
 //! ```
 //!
 //! A [`MockServer`] listens on a port of its own and is gone when it is dropped, so parallel
-//! tests don't meet. Requests that nothing matches, and credentials sent where they do not
-//! belong, make it panic when it is dropped, with what came and what it knows.
+//! tests don't meet. Requests that nothing matches, requests that are not as described, and credentials
+//! sent where they do not belong, make it panic when it is dropped, with what came and what it knows.
+//!
+//! Every answer of its own is held against [`akool_contract`] too. What is outside of the description must be
+//! asked for by name: a [`Fault`], a status by its number ([`Timeline::status`], [`Timeline::stuck`]), a code
+//! ([`MockServer::refuse_language`]), another name for a field ([`MockServer::rename_field`]), or a recorded
+//! exchange ([`MockServer::replay`]).
 //!
 //! Jobs that were created with a webhook, or given one by [`MockServer::webhook`], have it called on each
 //! change, signed and encrypted as documented; [`WebhookFault`] is what can go wrong with that.
@@ -38,18 +43,24 @@
 mod account;
 mod answer;
 mod create;
+mod expect;
 mod fault;
 mod files;
 mod machine;
+mod record;
 pub mod sandbox;
 mod server;
 mod tcp;
 mod timeline;
+mod variation;
+mod verify;
 mod webhook;
 
 pub use create::CreatedJob;
+pub use expect::Asked;
 pub use fault::{Fault, Times};
-pub use machine::{Exchange, Machine};
+pub use machine::Machine;
+pub use record::Exchange;
 pub use server::{Builder, MockServer};
 pub use timeline::{Looks, Span, Timeline};
 pub use webhook::{WebhookCall, WebhookFault, seal};

@@ -7,6 +7,7 @@ use std::{
     time::SystemTime,
 };
 
+use akool_contract::Fixture;
 use bytes::Bytes;
 use wiremock::{Mock, Request, Respond, ResponseTemplate, matchers::any};
 
@@ -22,9 +23,10 @@ type Hook = Box<dyn Fn(&Exchange) + Send + Sync>;
 
 /// The service on a port of its own, gone when it is dropped.
 ///
-/// Dropping it panics where a request came that nothing matches, or a credential was sent where
-/// it does not belong: the code under test has a fault that its own assertions may not see.
-/// [`Builder::lenient`] turns that off.
+/// Dropping it panics where a request came that nothing matches or that is not as described, or where a
+/// credential was sent where it does not belong: the code under test has a fault that its own assertions
+/// may not see. [`Builder::lenient`] turns that off. Where the test fails anyway, dropping it tells on stderr
+/// what came and should not have, and what never came.
 pub struct MockServer {
     /// There until it is dropped.
     server: Option<wiremock::MockServer>,
@@ -50,6 +52,7 @@ pub struct Builder {
     call_hook: Option<CallHook>,
     calls_anywhere: bool,
     lenient: bool,
+    undocumented: bool,
 }
 
 impl fmt::Debug for Builder {
@@ -96,6 +99,12 @@ impl Builder {
         self
     }
 
+    /// Lets requests hold fields and parameters that are not described, and goes on to panic on the rest.
+    pub fn allow_undocumented(mut self) -> Self {
+        self.undocumented = true;
+        self
+    }
+
     /// Does not panic on what should not have come.
     pub fn lenient(mut self) -> Self {
         self.lenient = true;
@@ -118,6 +127,9 @@ impl Builder {
         }
         if let Some(token) = self.token {
             machine = machine.with_token(token);
+        }
+        if self.undocumented {
+            machine.allow_undocumented();
         }
         let machine = Arc::new(Mutex::new(machine));
         let webhooks = Deliverer::start(Arc::clone(&machine), self.calls_anywhere, self.call_hook);
@@ -299,7 +311,32 @@ impl MockServer {
         self.machine().file(name, contents);
     }
 
-    /// What came so far, the last 10,000 exchanges.
+    /// Sets what a file of one job holds; see [`Machine::file_of`].
+    pub fn file_of(&self, id: impl Into<String>, name: impl Into<String>, contents: impl Into<Bytes>) {
+        self.machine().file_of(id, name, contents);
+    }
+
+    /// Gives a field of all answers another name; see [`Machine::rename_field`].
+    pub fn rename_field(&self, pointer: impl Into<String>, name: impl Into<String>) {
+        self.machine().rename_field(pointer, name);
+    }
+
+    /// Answers as it was recorded; see [`Machine::replay`].
+    pub fn replay(&self, fixture: &Fixture) {
+        self.machine().replay(fixture);
+    }
+
+    /// What came and should not have; see [`Machine::complaints`].
+    pub fn complaints(&self) -> Vec<String> {
+        self.machine().complaints().to_vec()
+    }
+
+    /// What was set up and has not been met; see [`Machine::never_asked`].
+    pub fn never_asked(&self) -> Vec<String> {
+        self.machine().never_asked()
+    }
+
+    /// What came so far: the last 10,000 exchanges, and no more than 32 MiB of them.
     pub fn exchanges(&self) -> Vec<Exchange> {
         self.machine().exchanges().cloned().collect()
     }
@@ -318,8 +355,15 @@ impl MockServer {
 }
 
 impl fmt::Debug for MockServer {
+    /// Where it listens, how much came, and what was never asked.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MockServer({})", self.url())
+        let machine = self.machine();
+        f.debug_struct("MockServer")
+            .field("url", &format_args!("{}", self.url()))
+            .field("requests", &machine.count())
+            .field("complaints", &machine.complaints().len())
+            .field("never_asked", &machine.never_asked())
+            .finish_non_exhaustive()
     }
 }
 
@@ -331,11 +375,35 @@ impl Drop for MockServer {
         let server = self.server.take();
         let _ = std::thread::spawn(move || drop(server)).join();
 
-        let complaints = self.machine().complaints().to_vec();
-        if !self.lenient && !complaints.is_empty() && !std::thread::panicking() {
-            panic!("akool-mock received what it should not have:\n  {}", complaints.join("\n  "));
+        if self.lenient {
+            return;
+        }
+        let told = told(self.machine().complaints());
+        if std::thread::panicking() {
+            // The test has failed already: this may be why.
+            let told = told
+                .into_iter()
+                .map(|told| format!("akool-mock received what it should not have:\n  {told}"));
+            let never = self.never_asked();
+            let never =
+                (!never.is_empty()).then(|| format!("akool-mock never received:\n  {}", never.join("\n  ")));
+            for text in told.chain(never) {
+                eprintln!("{text}");
+            }
+        } else if let Some(told) = told {
+            panic!("akool-mock received what it should not have:\n  {told}");
         }
     }
+}
+
+/// The first complaints, as a message shows them.
+fn told(complaints: &[String]) -> Option<String> {
+    const TOLD: usize = 20;
+    let mut told = complaints.iter().take(TOLD).cloned().collect::<Vec<_>>();
+    if complaints.len() > TOLD {
+        told.push(format!("and {} more", complaints.len() - TOLD));
+    }
+    (!told.is_empty()).then(|| told.join("\n  "))
 }
 
 /// A port that is taken, and on which nobody listens: no other program gets it meanwhile.

@@ -112,6 +112,8 @@ pub(crate) struct Journey {
     looks: u32,
     /// When the first look came, and when the present step began.
     times: Option<(SystemTime, SystemTime)>,
+    /// Whether there was a look.
+    seen: bool,
 }
 
 /// What one look at a job sees.
@@ -126,7 +128,7 @@ pub(crate) struct State {
 
 impl Journey {
     pub(crate) fn new(timeline: Timeline) -> Self {
-        Self { timeline, step: 0, looks: 0, times: None }
+        Self { timeline, step: 0, looks: 0, times: None, seen: false }
     }
 
     /// One whose clock is running since then.
@@ -134,10 +136,16 @@ impl Journey {
         Self { times: Some((created, created)), ..Self::new(timeline) }
     }
 
+    /// Whether anybody has looked at it.
+    pub(crate) fn was_looked_at(&self) -> bool {
+        self.seen
+    }
+
     /// One look at this time.
     pub(crate) fn look(&mut self, now: SystemTime) -> State {
         let state = self.stand(now);
         self.looks += 1;
+        self.seen = true;
         state
     }
 
@@ -187,6 +195,8 @@ impl Journey {
         self.times = Some((created, began));
 
         let (status, error) = match (self.timeline.steps.get(self.step), &self.timeline.end) {
+            // A failed job says why, whoever asked for the status by its number.
+            (Some((4, _)), _) | (None, End::Stuck(4)) => (4, Some((1015, "the job failed".to_owned()))),
             (Some((status, _)), _) | (None, End::Stuck(status)) => (*status, None),
             (None, End::Completed) => (3, None),
             (None, End::Failed { code, reason }) => (4, Some((*code, reason.clone()))),

@@ -1,0 +1,137 @@
+//! What the stand-in remembers of what came: [`Exchange`], within bounds.
+
+use std::{
+    collections::{VecDeque, vec_deque},
+    fmt,
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+
+use crate::machine::{GET_VIDEO_INFO, REMEMBERED};
+
+/// How much of a request's body is remembered, and how much of everything.
+const BODY: usize = 64 * 1024;
+const ALL: usize = 32 * 1024 * 1024;
+
+/// One request and what was answered, as the stand-in remembers it.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Exchange {
+    /// When it came.
+    pub at: SystemTime,
+    /// The request's method.
+    pub method: Method,
+    /// The request's path and query, as they came.
+    pub target: String,
+    /// The request's headers, credentials included.
+    pub headers: HeaderMap,
+    /// The request's body, its first 64 KiB.
+    pub body: Bytes,
+    /// The answer's HTTP status.
+    pub status: StatusCode,
+    /// The job that it was about.
+    pub job: Option<String>,
+    /// The answer in a few words, for a log.
+    pub summary: String,
+}
+
+impl Exchange {
+    /// Whether it was a look at a job.
+    pub fn is_look(&self) -> bool {
+        self.method == Method::GET && self.target.split('?').next() == Some(GET_VIDEO_INFO)
+    }
+
+    /// The request, as far as it is remembered, with what came of it.
+    pub(crate) fn new(request: &Request<Bytes>, at: SystemTime, status: StatusCode) -> Self {
+        let body = request.body();
+        Self {
+            at,
+            method: request.method().clone(),
+            target: request.uri().path_and_query().map_or_else(String::new, ToString::to_string),
+            headers: request.headers().clone(),
+            // A copy, so that a large body is not kept for its beginning.
+            body: Bytes::copy_from_slice(&body[..body.len().min(BODY)]),
+            status,
+            job: None,
+            summary: String::new(),
+        }
+    }
+
+    fn size(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        self.target.len() + self.body.len() + self.summary.len() + headers
+    }
+}
+
+impl fmt::Debug for Exchange {
+    /// On one line, without headers and body: they may hold credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} -> {}, {}", self.method, short(&self.target), self.status.as_u16(), self.summary)
+    }
+}
+
+/// The latest exchanges: 10,000, and no more than 32 MiB of what came with them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Log {
+    exchanges: VecDeque<Exchange>,
+    size: usize,
+    /// How many came in all.
+    count: u64,
+}
+
+impl Log {
+    pub(crate) fn push(&mut self, exchange: Exchange) {
+        self.size += exchange.size();
+        self.count += 1;
+        self.exchanges.push_back(exchange);
+        while self.exchanges.len() > REMEMBERED || self.size > ALL {
+            let Some(oldest) = self.exchanges.pop_front() else { break };
+            self.size -= oldest.size();
+        }
+    }
+
+    pub(crate) fn iter(&self) -> vec_deque::Iter<'_, Exchange> {
+        self.exchanges.iter()
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+}
+
+/// A path and query for a line of text: bounded, without control characters.
+pub(crate) fn short(target: &str) -> String {
+    const SHOWN: usize = 200;
+    let mut shown: String =
+        target.chars().take(SHOWN).map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    if shown.len() < target.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_is_bounded_in_bytes_too() {
+        let mut log = Log::default();
+        let request = Request::post("/a").body(Bytes::from(vec![b'x'; 1024 * 1024])).unwrap();
+        for _ in 0..1000 {
+            log.push(Exchange::new(&request, SystemTime::UNIX_EPOCH, StatusCode::OK));
+        }
+        assert_eq!(log.iter().next().unwrap().body.len(), BODY);
+        assert!(log.size <= ALL && log.iter().len() > 400, "{}", log.iter().len());
+        assert_eq!(log.count(), 1000);
+    }
+
+    #[test]
+    fn no_credential_shows_in_debug() {
+        let request = Request::get("/a?b").header("x-api-key", "MARKER").body(Bytes::from("MARKER")).unwrap();
+        let exchange = Exchange::new(&request, SystemTime::UNIX_EPOCH, StatusCode::OK);
+        assert_eq!(format!("{exchange:?}"), "GET /a?b -> 200, ");
+    }
+}

@@ -1,0 +1,50 @@
+//! The stand-in's word that it keeps to the description, and that it says who does not: every request
+//! and every answer of its own is held against [`akool_contract`].
+
+use akool_contract::{Contract, DriftKind, Report};
+use bytes::Bytes;
+use http::{Request, Response};
+
+/// How many findings of one message are told.
+const TOLD: usize = 3;
+
+/// What is wrong with a request to the API. Fields and parameters that are not described count, unless
+/// `undocumented` is allowed: the service ignores them, and a typo in one may cost a translation.
+pub(crate) fn request(request: &Request<Bytes>, undocumented: bool) -> Option<String> {
+    let report = Contract::resolved().check_request(request);
+    let mut findings: Vec<_> = report.violations.iter().map(ToString::to_string).collect();
+    if !undocumented {
+        findings.extend(report.drift.iter().map(ToString::to_string));
+    }
+    told(&format!("{} is not as described", name(&report, request)), findings)
+}
+
+/// What is wrong with an answer of the stand-in itself, to which nobody asked for something else. Values
+/// beside the listed ones are asked for by name wherever they come from.
+pub(crate) fn answer(request: &Request<Bytes>, response: &Response<Bytes>) -> Option<String> {
+    let report = Contract::resolved().check_response(request, response);
+    let mut findings: Vec<_> = report.violations.iter().map(ToString::to_string).collect();
+    let own = |kind: DriftKind| !matches!(kind, DriftKind::UnknownValue);
+    findings.extend(report.drift.iter().filter(|drift| own(drift.kind)).map(ToString::to_string));
+    told(
+        &format!("akool-mock has a fault: its answer to {} is not as described", name(&report, request)),
+        findings,
+    )
+}
+
+fn name(report: &Report, request: &Request<Bytes>) -> String {
+    match &report.operation {
+        Some(operation) => format!("a request ({operation})"),
+        None => format!("a request ({} {})", request.method(), crate::record::short(request.uri().path())),
+    }
+}
+
+fn told(what: &str, mut findings: Vec<String>) -> Option<String> {
+    if findings.is_empty() {
+        return None;
+    }
+    let more = findings.len().saturating_sub(TOLD);
+    findings.truncate(TOLD);
+    let more = if more > 0 { format!("\n    and {more} more") } else { String::new() };
+    Some(format!("{what}:\n    {}{more}", findings.join("\n    ")))
+}
