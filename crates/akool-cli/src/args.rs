@@ -24,8 +24,10 @@ Exit codes:
   5    the credentials were refused
   6    the service could not be reached, or kept failing
   7    the outcome is unknown: a job may have been created and paid for
+  8    answers hold what is not described, and nothing against the description (`contract check`)
+  9    answers are not as described (`contract check`)
   130  interrupted; the jobs go on
-Of several endings, the first of 130, 2, 7, 5, 6, 1, 3, 4 counts.
+Of several endings, the first of 130, 2, 7, 5, 9, 6, 1, 3, 4, 8 counts.
 
 Environment:
   AKOOL_API_KEY        the API key
@@ -112,13 +114,22 @@ An early end does not end the jobs: run the same command again to pick them up."
     /// Say which credential is used, and whether it works, without showing it
     Auth,
 
+    /// Hold the service's answers against its description
+    #[command(subcommand)]
+    Contract(Contract),
+
     /// Receive or check what the service sends to a webhook
     #[command(subcommand)]
     Webhook(Webhook),
 
     /// Run the stand-in as a server, for programs of your own
     #[cfg(feature = "sandbox")]
-    #[command(after_help = "Example:\n  akool sandbox --listen 127.0.0.1:4010")]
+    #[command(after_help = "\
+Examples:
+  akool sandbox --listen localhost:4010
+  akool sandbox --scenarios scenarios.toml
+
+In a browser, its address shows the jobs and the requests that came.")]
     Sandbox(Sandbox),
 
     /// Print completions for a shell
@@ -372,12 +383,71 @@ pub(crate) struct Verify {
     pub(crate) max_age: Option<Duration>,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Contract {
+    /// Look at jobs once and say what in the answers is not as described
+    #[command(after_help = "\
+Examples:
+  akool contract check 64dd92c1f0b6684651e90e09
+  akool contract check ID1 ID2 --json > report.jsonl
+
+Exit codes: 0 conforming, 8 drifting (something new, nothing against the description), 9 violating,
+6 unreachable, 5 credentials refused, 1 the service refused to show a job, 2 wrong use. Of several,
+the first of 2, 5, 9, 6, 1, 8 counts.")]
+    Check(ContractCheck),
+
+    /// Look at jobs once and save the exchanges, redacted, as fixtures for tests
+    #[command(after_help = "\
+Example:
+  akool contract record 64dd92c1f0b6684651e90e09 --out tests/recorded
+
+Credentials, ids, personal numbers, links and all that is not described are replaced by placeholders of the
+same type. The stand-in replays such files (`MockServer::replay`).")]
+    Record(ContractRecord),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ContractCheck {
+    #[command(flatten)]
+    pub(crate) jobs: Ids,
+
+    /// Hold them against the vendor's page as it is, without this project's corrections
+    #[arg(long)]
+    pub(crate) described: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ContractRecord {
+    #[command(flatten)]
+    pub(crate) jobs: Ids,
+
+    /// Save the fixtures into this folder; none is overwritten
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
 #[cfg(feature = "sandbox")]
 #[derive(Debug, Args)]
 pub(crate) struct Sandbox {
     /// Where to listen; port 0 takes any that is free
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4010")]
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4010", value_parser = listen)]
     pub(crate) listen: std::net::SocketAddr,
+
+    /// Read jobs and faults from this file, in place of the sandbox's own jobs
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scenarios: Option<PathBuf>,
+}
+
+/// An address, by number or by name.
+#[cfg(feature = "sandbox")]
+fn listen(text: &str) -> Result<std::net::SocketAddr, String> {
+    use std::net::ToSocketAddrs;
+
+    let wrong = |error: std::io::Error| format!("{error}; write it as 127.0.0.1:4010 or localhost:4010");
+    let addresses: Vec<_> = text.to_socket_addrs().map_err(wrong)?.collect();
+    // A name of this machine has one of each kind; the older one is what most programs try.
+    let address = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
+    address.copied().ok_or_else(|| format!("{text} has no address"))
 }
 
 /// `--timeout`: a duration, or explicitly none.

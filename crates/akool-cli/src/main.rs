@@ -3,6 +3,7 @@
 mod args;
 mod auth;
 mod connect;
+mod contract;
 mod download;
 mod follow;
 mod jobs;
@@ -89,6 +90,7 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
         Command::Download(options) => download::run(options, &connection, report).await,
         Command::Jobs(options) => jobs::run(options, &connection, report).await,
         Command::Languages(options) => languages::run(options, &connection, report).await,
+        Command::Contract(options) => contract::run(options, &connection, report).await,
         Command::Auth => auth::run(&connection, report).await,
         // Done above.
         #[cfg(feature = "sandbox")]
@@ -98,7 +100,10 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
     #[cfg(feature = "sandbox")]
     if connection.is_sandbox()
         && outcome == Outcome::Unexpected
-        && matches!(cli.command, Command::Wait(_) | Command::Status(_) | Command::Download(_))
+        && matches!(
+            cli.command,
+            Command::Wait(_) | Command::Status(_) | Command::Download(_) | Command::Contract(_)
+        )
     {
         sandbox::list_jobs(report);
     }

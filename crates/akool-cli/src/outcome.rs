@@ -6,10 +6,14 @@ use akool::{CreateError, Error, ErrorKind, WaitError, download::DownloadError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
     Done,
+    /// Answers hold something new.
+    Drifting,
     DeadlinePassed,
     JobFailed,
     Unexpected,
     Unreachable,
+    /// Answers are not as described.
+    Violating,
     CredentialsRefused,
     Unknown,
     WrongUse,
@@ -28,6 +32,8 @@ impl Outcome {
             Self::CredentialsRefused => 5,
             Self::Unreachable => 6,
             Self::Unknown => 7,
+            Self::Drifting => 8,
+            Self::Violating => 9,
             Self::Interrupted => 130,
         }
     }
@@ -94,6 +100,8 @@ mod tests {
             Outcome::Done,
             Outcome::Interrupted,
             Outcome::Unreachable,
+            Outcome::Violating,
+            Outcome::Drifting,
             Outcome::WrongUse,
             Outcome::DeadlinePassed,
             Outcome::Unexpected,
@@ -102,6 +110,6 @@ mod tests {
         ];
         all.sort();
         all.reverse();
-        assert_eq!(all.map(Outcome::exit_code), [130, 2, 7, 5, 6, 1, 3, 4, 0]);
+        assert_eq!(all.map(Outcome::exit_code), [130, 2, 7, 5, 9, 6, 1, 3, 4, 8, 0]);
     }
 }

@@ -92,6 +92,9 @@ struct KeptResponse {
     text: Option<String>,
 }
 
+/// A request and its answer.
+type Messages = (Request<Vec<u8>>, Response<Vec<u8>>);
+
 /// A file that is no fixture, or one that cannot be replayed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a recorded fixture: {0}")]
@@ -158,7 +161,7 @@ impl Fixture {
     }
 
     /// The exchanges as messages.
-    pub fn exchanges(&self) -> Vec<(Request<Vec<u8>>, Response<Vec<u8>>)> {
+    pub fn exchanges(&self) -> Vec<Messages> {
         self.exchanges.iter().filter_map(|kept| kept.messages().ok()).collect()
     }
 
@@ -272,7 +275,7 @@ impl<'a> Place<'a> {
 }
 
 impl Kept {
-    fn messages(&self) -> Result<(Request<Vec<u8>>, Response<Vec<u8>>), http::Error> {
+    fn messages(&self) -> Result<Messages, http::Error> {
         let bytes = |json: &Option<Value>| {
             json.as_ref().map(|json| json.to_string().into_bytes()).unwrap_or_default()
         };

@@ -7,7 +7,7 @@ use std::{
 
 use http::{HeaderMap, header::AUTHORIZATION};
 
-use crate::{Exchange, MockServer, machine::CREATE_TRANSLATION, record::short};
+use crate::{Exchange, MockServer, machine::CREATE_TRANSLATION, record::shown};
 
 /// How many exchanges a message lists.
 const LISTED: usize = 20;
@@ -233,7 +233,7 @@ impl Asked {
         let _ = writeln!(text, "{what} that came:");
         for (index, exchange) in exchanges.iter().take(LISTED).enumerate() {
             let after = since(first.at, exchange.at);
-            let (method, target, summary) = (&exchange.method, short(&exchange.target), &exchange.summary);
+            let (method, target, summary) = (&exchange.method, shown(&exchange.target), &exchange.summary);
             let with = self.credential(&exchange.headers);
             let _ =
                 writeln!(text, "  {:>3}  +{after:.3}s  {method} {target}  {with}  -> {summary}", index + 1);

@@ -1,6 +1,9 @@
 //! What can go wrong between a client and the service: [`Fault`].
 
-use std::time::{Duration, SystemTime};
+use std::{
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{
@@ -117,6 +120,31 @@ pub enum Fault {
     OtherTypes,
     /// The service has forgotten the job: code 1014, "resource does not exist".
     Forgotten,
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    /// From its [`name`](Self::name).
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |prefix: &str| text.strip_prefix(prefix);
+        let numbered = if let Some(status) = number("http-") {
+            status.parse().ok().filter(|status| (100..=599).contains(status)).map(Self::Http)
+        } else if let Some(status) = number("redirect-") {
+            status.parse().ok().filter(|status| (300..=399).contains(status)).map(Self::Redirect)
+        } else if let Some(code) = number("code-") {
+            // Two of them begin with the word, without a number.
+            code.parse().ok().map(Self::Code)
+        } else if let Some(status) = number("status-number-") {
+            status.parse().ok().map(Self::StatusNumber)
+        } else {
+            None
+        };
+        let named = || Self::all().into_iter().find(|fault| fault.name() == text);
+        numbered.or_else(named).ok_or_else(|| {
+            format!("{text:?} is no fault; it is one of akool_mock::Fault, in lower case with dashes, such as http-503, code-1005, html or truncated-json")
+        })
+    }
 }
 
 /// How often a [`Fault`] happens.
@@ -263,6 +291,33 @@ impl Fault {
             Self::Forgotten,
         ]);
         all
+    }
+
+    /// Its name where it is given as text: in lower case with dashes, such as `reset-in-body`, `http-503`,
+    /// `code-1101`.
+    ///
+    /// ```
+    /// use akool_mock::Fault;
+    ///
+    /// assert_eq!(Fault::Http(503).name(), "http-503");
+    /// assert_eq!("http-503".parse(), Ok(Fault::Http(503)));
+    /// ```
+    pub fn name(self) -> String {
+        let mut name = String::new();
+        for letter in format!("{self:?}").chars() {
+            match letter {
+                'A'..='Z' => {
+                    if !name.is_empty() {
+                        name.push('-');
+                    }
+                    name.push(letter.to_ascii_lowercase());
+                }
+                '(' => name.push('-'),
+                ')' => {}
+                letter => name.push(letter),
+            }
+        }
+        name
     }
 
     /// What happens, in a few words.

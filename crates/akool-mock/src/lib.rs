@@ -47,8 +47,11 @@ mod expect;
 mod fault;
 mod files;
 mod machine;
+mod page;
 mod record;
 pub mod sandbox;
+#[cfg(feature = "scenarios")]
+pub mod scenarios;
 mod server;
 mod tcp;
 mod timeline;

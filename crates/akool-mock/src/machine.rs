@@ -17,7 +17,7 @@ use crate::{
     create::{CreatedJob, Plan},
     fault::{Fault, Place, Times},
     files,
-    record::{Exchange, Log, short},
+    record::{Exchange, Log, short, shown},
     timeline::{Journey, Timeline},
     variation::Variation,
     verify,
@@ -75,6 +75,8 @@ pub struct Machine {
     /// Contents that were set, by the file's name, for one job or for all.
     contents: BTreeMap<(Option<String>, String), Bytes>,
     pub(crate) variation: Variation,
+    /// What jobs do, in words for people.
+    pub(crate) notes: BTreeMap<String, String>,
     /// Whether requests may hold what is not described.
     allows_undocumented: bool,
 }
@@ -112,6 +114,7 @@ impl Machine {
             creation_faults: VecDeque::new(),
             contents: BTreeMap::new(),
             variation: Variation::default(),
+            notes: BTreeMap::new(),
             allows_undocumented: false,
         }
     }
@@ -149,6 +152,11 @@ impl Machine {
     /// Adds a job, or starts the one of this id anew.
     pub fn job(&mut self, id: impl Into<String>, timeline: Timeline) {
         self.jobs.insert(id.into(), Journey::new(timeline));
+    }
+
+    /// Says in words what a job does, for whoever looks at the page of a sandbox.
+    pub fn note(&mut self, id: impl Into<String>, what: impl Into<String>) {
+        self.notes.insert(id.into(), what.into());
     }
 
     /// Lays a fault over the answers to looks. Several come one after the other, in the order in
@@ -250,13 +258,12 @@ impl Machine {
             None => self.answer(request, now, !fault.is_some_and(Fault::turns_away)),
         };
         let api = request.uri().path().starts_with("/api/");
+        let mut complaint = outcome.complaint.clone();
         if api && outcome.complaint.is_none() {
             // Renamed fields and faults are outside of the contract because somebody asked for them.
             let renamed = self.variation.rename(&mut outcome.response);
             let own = if asked_for || renamed { None } else { verify::answer(request, &outcome.response) };
-            if let Some(complaint) = own.or_else(|| verify::request(request, self.allows_undocumented)) {
-                self.complain(complaint);
-            }
+            complaint = own.or_else(|| verify::request(request, self.allows_undocumented));
         }
         if outcome.complaint.is_none()
             && let Some(fault) = fault
@@ -264,11 +271,11 @@ impl Machine {
             outcome.response = fault.spoil(outcome.response, now);
             outcome.summary = format!("{}; fault: {}", outcome.summary, fault.description());
         }
-        if let Some(complaint) = outcome.complaint {
-            self.complain(complaint);
+        if let Some(complaint) = &complaint {
+            self.complain(complaint.clone());
         }
         let exchange = Exchange::new(request, now, outcome.response.status());
-        self.log.push(Exchange { job: outcome.job, summary: outcome.summary, ..exchange });
+        self.log.push(Exchange { job: outcome.job, summary: outcome.summary, complaint, ..exchange });
         let mut response = outcome.response;
         if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(now)) {
             response.headers_mut().insert(DATE, date);
@@ -412,7 +419,7 @@ pub(crate) fn refused(code: i64, message: &str) -> Outcome {
 
 /// Loud on both sides: the caller reads what is known here, the test hears of it.
 fn unmatched(request: &Request<Bytes>) -> Outcome {
-    let target = short(&request.uri().to_string());
+    let target = shown(&request.uri().to_string());
     let what = format!("nothing here answers {} {target}; known is {KNOWN}", request.method());
     Outcome { complaint: Some(what.clone()), ..plain(StatusCode::NOT_IMPLEMENTED, &what) }
 }

@@ -35,12 +35,19 @@ pub struct Exchange {
     pub job: Option<String>,
     /// The answer in a few words, for a log.
     pub summary: String,
+    /// What should not have come, where it was that; see [`Machine::complaints`](crate::Machine::complaints).
+    pub complaint: Option<String>,
 }
 
 impl Exchange {
     /// Whether it was a look at a job.
     pub fn is_look(&self) -> bool {
         self.method == Method::GET && self.target.split('?').next() == Some(GET_VIDEO_INFO)
+    }
+
+    /// Path and query for a log: of the query, only ids have values.
+    pub fn shown_target(&self) -> String {
+        shown(&self.target)
     }
 
     /// The request, as far as it is remembered, with what came of it.
@@ -56,19 +63,21 @@ impl Exchange {
             status,
             job: None,
             summary: String::new(),
+            complaint: None,
         }
     }
 
     fn size(&self) -> usize {
         let headers: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-        self.target.len() + self.body.len() + self.summary.len() + headers
+        let complaint = self.complaint.as_ref().map_or(0, String::len);
+        self.target.len() + self.body.len() + self.summary.len() + complaint + headers
     }
 }
 
 impl fmt::Debug for Exchange {
     /// On one line, without headers and body: they may hold credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} -> {}, {}", self.method, short(&self.target), self.status.as_u16(), self.summary)
+        write!(f, "{} {} -> {}, {}", self.method, shown(&self.target), self.status.as_u16(), self.summary)
     }
 }
 
@@ -101,7 +110,20 @@ impl Log {
     }
 }
 
-/// A path and query for a line of text: bounded, without control characters.
+/// A path and query for people. Of the query, only ids have values: others may be a signature, or a key
+/// that was put there by mistake.
+pub(crate) fn shown(target: &str) -> String {
+    let Some((path, query)) = target.split_once('?') else {
+        return short(target);
+    };
+    let parts = query.split('&').map(|part| match part.split_once('=') {
+        Some((name, _)) if name != "video_model_id" => format!("{name}=…"),
+        _ => part.to_owned(),
+    });
+    short(&format!("{path}?{}", parts.collect::<Vec<_>>().join("&")))
+}
+
+/// A text for one line: bounded, without control characters.
 pub(crate) fn short(target: &str) -> String {
     const SHOWN: usize = 200;
     let mut shown: String =

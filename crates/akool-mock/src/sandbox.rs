@@ -61,5 +61,6 @@ pub fn furnish(machine: &mut Machine) {
     machine.furnished = true;
     for scenario in scenarios() {
         machine.job(scenario.id, scenario.timeline);
+        machine.note(scenario.id, scenario.what);
     }
 }

@@ -53,6 +53,7 @@ pub struct Builder {
     calls_anywhere: bool,
     lenient: bool,
     undocumented: bool,
+    page: bool,
 }
 
 impl fmt::Debug for Builder {
@@ -99,6 +100,12 @@ impl Builder {
         self
     }
 
+    /// Shows jobs and requests as a page for people, at `/`.
+    pub fn page(mut self) -> Self {
+        self.page = true;
+        self
+    }
+
     /// Lets requests hold fields and parameters that are not described, and goes on to panic on the rest.
     pub fn allow_undocumented(mut self) -> Self {
         self.undocumented = true;
@@ -133,7 +140,12 @@ impl Builder {
         }
         let machine = Arc::new(Mutex::new(machine));
         let webhooks = Deliverer::start(Arc::clone(&machine), self.calls_anywhere, self.call_hook);
-        let front = Front { machine: Arc::clone(&machine), hook: self.hook, waker: webhooks.waker() };
+        let front = Front {
+            machine: Arc::clone(&machine),
+            hook: self.hook,
+            page: self.page,
+            waker: webhooks.waker(),
+        };
         server.register(Mock::given(any()).respond_with(front)).await;
         MockServer {
             address: *server.address(),
@@ -349,7 +361,7 @@ impl MockServer {
         looks.map(|exchange| exchange.at).collect()
     }
 
-    fn machine(&self) -> MutexGuard<'_, Machine> {
+    pub(crate) fn machine(&self) -> MutexGuard<'_, Machine> {
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -418,6 +430,7 @@ struct Front {
     machine: Arc<Mutex<Machine>>,
     hook: Option<Hook>,
     waker: Waker,
+    page: bool,
 }
 
 impl Respond for Front {
@@ -429,7 +442,13 @@ impl Respond for Front {
         *incoming.uri_mut() = target.parse().unwrap_or_default();
 
         let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
-        let response = machine.respond(&incoming, SystemTime::now());
+        let now = SystemTime::now();
+        // Who only looks at the page has asked nothing.
+        let page = if self.page { machine.page(&incoming, now) } else { None };
+        if let Some(page) = page {
+            return template(&page);
+        }
+        let response = machine.respond(&incoming, now);
         if let Some(hook) = &self.hook
             && let Some(exchange) = machine.exchanges().last()
         {
@@ -442,10 +461,14 @@ impl Respond for Front {
                 .set_body_string("akool-mock: this fault happens at MockServer::url_for(fault) only\n");
         }
 
-        let mut template = ResponseTemplate::new(response.status()).set_body_bytes(response.body().to_vec());
-        for (name, value) in response.headers() {
-            template = template.insert_header(name, value);
-        }
-        template
+        template(&response)
     }
+}
+
+fn template(response: &http::Response<Bytes>) -> ResponseTemplate {
+    let mut template = ResponseTemplate::new(response.status()).set_body_bytes(response.body().to_vec());
+    for (name, value) in response.headers() {
+        template = template.insert_header(name, value);
+    }
+    template
 }

@@ -1,7 +1,11 @@
 //! A job and its id: [`Job`], [`JobId`].
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
+use akool_client::Exchange;
 use serde::{Deserialize, Serialize};
 use tracing::{Instrument, debug_span};
 
@@ -74,8 +78,8 @@ impl fmt::Debug for JobId {
 /// job is kept here that could be lost.
 #[derive(Clone, Debug)]
 pub struct Job {
-    client: Client,
-    id: JobId,
+    pub(crate) client: Client,
+    pub(crate) id: JobId,
 }
 
 impl Job {
@@ -138,7 +142,7 @@ impl Job {
     pub(crate) async fn look(&self, attempt: u32) -> Result<Snapshot, Error> {
         let span = debug_span!("akool.look", job = %self.id, attempt);
         async {
-            let seen = self.client.call(|| self.request()).await;
+            let seen = self.client.call(|| self.request(None)).await;
             let seen = seen.map_err(|error| error.scrubbed(&self.client.transport).about(&self.id));
             match &seen {
                 Ok(snapshot) => tracing::debug!(status = %snapshot.status(), "seen"),
@@ -150,9 +154,14 @@ impl Job {
         .await
     }
 
-    async fn request(&self) -> Result<Snapshot, Error> {
+    /// Leaves the answer as it came in `kept`.
+    pub(crate) async fn request(&self, kept: Option<&Mutex<Option<Exchange>>>) -> Result<Snapshot, Error> {
         let (client, recording) = self.client.api.recording();
         let answer = client.get_video_info().video_model_id(self.id.as_str()).send().await;
+        let exchange = recording.take();
+        if let Some(kept) = kept {
+            kept.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&exchange);
+        }
         // From here on no type of the generated client's library: its errors print headers and
         // whole payloads.
         let error = match answer {
@@ -161,7 +170,7 @@ impl Job {
         };
         match error {
             akool_client::Error::CommunicationError(error) => Err(Error::transport(error)),
-            other => match recording.take() {
+            other => match exchange {
                 Some(exchange) => decode::lenient(&self.id, &exchange),
                 None => Err(Error::unsent(&other.into_untyped())),
             },

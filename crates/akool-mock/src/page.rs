@@ -1,0 +1,264 @@
+//! The stand-in as a page for people: its jobs, and the requests that came.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE},
+};
+
+use crate::{Exchange, Machine, record::short};
+
+/// How many jobs, requests and complaints are shown.
+const JOBS: usize = 200;
+const REQUESTS: usize = 50;
+const COMPLAINTS: usize = 10;
+
+const HEAD: &str = r#"<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="refresh" content="2">
+<title>akool sandbox</title>
+<style>
+:root { color-scheme: light dark; --line: light-dark(#ddd, #3a3a3a); --soft: light-dark(#666, #a0a0a0);
+  --bad: light-dark(#a11, #ff8080); --good: light-dark(#06703a, #6fd39b); }
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 62rem; margin: 0 auto; padding: 1rem; }
+h1 { font-size: 1.3rem; margin: .2rem 0; }
+h2 { font-size: 1.05rem; margin: 1.6rem 0 .3rem; }
+p { margin: .2rem 0; }
+.soft { color: var(--soft); }
+.bad { color: var(--bad); }
+.good { color: var(--good); }
+code { font: 13px/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
+table { border-collapse: collapse; width: 100%; }
+th { text-align: left; font-weight: 600; color: var(--soft); }
+th, td { padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+td { overflow-wrap: anywhere; }
+td.short { white-space: nowrap; }
+li { margin: .3rem 0; white-space: pre-wrap; overflow-wrap: anywhere; }
+@media (max-width: 40rem) {
+  thead { display: none; }
+  tr { display: block; padding: .4rem 0; border-bottom: 1px solid var(--line); }
+  td { display: block; border: 0; padding: .05rem 0; }
+}
+</style>
+</head>
+<body>
+"#;
+
+impl Machine {
+    /// The page, where it is asked for; also what browsers ask for beside it.
+    pub(crate) fn page(&self, request: &Request<Bytes>, now: SystemTime) -> Option<Response<Bytes>> {
+        if *request.method() != Method::GET {
+            return None;
+        }
+        let mut response = match request.uri().path() {
+            "/" => Response::new(Bytes::from(self.html(now))),
+            "/favicon.ico" => {
+                let mut none = Response::new(Bytes::new());
+                *none.status_mut() = StatusCode::NO_CONTENT;
+                none
+            }
+            _ => return None,
+        };
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let policy = "default-src 'none'; style-src 'unsafe-inline'";
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+        Some(response)
+    }
+
+    fn html(&self, now: SystemTime) -> String {
+        let mut html = HEAD.to_owned();
+        let count = self.count();
+        // Writing to a text does not fail.
+        let _ = write!(
+            html,
+            "<h1>akool sandbox</h1>\n<p class=\"soft\">{} · {} · looks again every 2 seconds</p>\n",
+            plural(self.jobs.len() as u64, "job"),
+            plural(count, "request"),
+        );
+        self.complaints_to(&mut html);
+        self.jobs_to(&mut html, now);
+        self.requests_to(&mut html, now);
+        html.push_str("</body>\n</html>\n");
+        html
+    }
+
+    fn complaints_to(&self, html: &mut String) {
+        let complaints = self.complaints();
+        if complaints.is_empty() {
+            return;
+        }
+        let _ = writeln!(html, "<h2 class=\"bad\">Not as described ({})</h2>\n<ul>", complaints.len());
+        for complaint in complaints.iter().rev().take(COMPLAINTS) {
+            let _ = writeln!(html, "<li>{}</li>", Escaped(complaint));
+        }
+        if complaints.len() > COMPLAINTS {
+            let _ = writeln!(html, "<li class=\"soft\">and {} before</li>", complaints.len() - COMPLAINTS);
+        }
+        html.push_str("</ul>\n");
+    }
+
+    fn jobs_to(&self, html: &mut String, now: SystemTime) {
+        html.push_str("<h2>Jobs</h2>\n");
+        if self.jobs.is_empty() {
+            html.push_str("<p class=\"soft\">There are none. A request can create one, or a scenario.</p>\n");
+            return;
+        }
+        // The latest look at each, and how many there were.
+        let mut looks: BTreeMap<&str, (&Exchange, u32)> = BTreeMap::new();
+        for exchange in self.exchanges().filter(|exchange| exchange.is_look()) {
+            if let Some(job) = &exchange.job {
+                let entry = looks.entry(job).or_insert((exchange, 0));
+                *entry = (exchange, entry.1 + 1);
+            }
+        }
+        html.push_str("<table>\n<thead><tr><th>Job</th><th>What it does</th><th>Last seen</th><th>Looks</th></tr></thead>\n<tbody>\n");
+        for id in self.jobs.keys().take(JOBS) {
+            let what = self.notes.get(id).map_or("", String::as_str);
+            let (seen, count) = match looks.get(id.as_str()) {
+                Some((look, count)) => (
+                    format!("{}, {}", summary(look), Escaped(&ago(look.at, now))),
+                    plural(u64::from(*count), "look"),
+                ),
+                None => ("<span class=\"soft\">never</span>".to_owned(), String::new()),
+            };
+            let id = Escaped(id);
+            let what = Escaped(what);
+            let _ = writeln!(
+                html,
+                "<tr><td><code>{id}</code></td><td class=\"soft\">{what}</td><td>{seen}</td><td class=\"short soft\">{count}</td></tr>"
+            );
+        }
+        html.push_str("</tbody>\n</table>\n");
+        if self.jobs.len() > JOBS {
+            let _ = writeln!(html, "<p class=\"soft\">and {} more</p>", self.jobs.len() - JOBS);
+        }
+    }
+
+    fn requests_to(&self, html: &mut String, now: SystemTime) {
+        html.push_str("<h2>Requests</h2>\n");
+        let exchanges: Vec<_> = self.exchanges().collect();
+        if exchanges.is_empty() {
+            html.push_str("<p class=\"soft\">None came yet.</p>\n");
+            return;
+        }
+        html.push_str("<table>\n<thead><tr><th>When</th><th>Request</th><th>Job</th><th>Answer</th></tr></thead>\n<tbody>\n");
+        for exchange in exchanges.iter().rev().take(REQUESTS) {
+            // Without the query: it may hold a signature, or a key that was put there by mistake.
+            let path = exchange.target.split('?').next().unwrap_or_default();
+            let _ = writeln!(
+                html,
+                "<tr><td class=\"short soft\">{}</td><td><code>{} {}</code></td><td><code>{}</code></td><td>{} {}</td></tr>",
+                Escaped(&ago(exchange.at, now)),
+                Escaped(exchange.method.as_str()),
+                Escaped(&short(path)),
+                Escaped(&exchange.job.as_deref().map(short).unwrap_or_default()),
+                exchange.status.as_u16(),
+                summary(exchange),
+            );
+        }
+        html.push_str("</tbody>\n</table>\n");
+        if exchanges.len() > REQUESTS {
+            html.push_str("<p class=\"soft\">Only the latest are shown.</p>\n");
+        }
+    }
+}
+
+/// The answer in a few words, coloured where it is good or bad.
+fn summary(exchange: &Exchange) -> String {
+    let class = match exchange.summary.as_str() {
+        text if text.starts_with("completed") => "good",
+        text if text.starts_with("failed") || text.starts_with("code") || text.contains("fault:") => "bad",
+        _ if !exchange.status.is_success() => "bad",
+        _ => "",
+    };
+    format!("<span class=\"{class}\">{}</span>", Escaped(&short(&exchange.summary)))
+}
+
+fn plural(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+fn ago(at: SystemTime, now: SystemTime) -> String {
+    match now.duration_since(at).unwrap_or_default().as_secs() {
+        0 => "now".to_owned(),
+        seconds @ 1..120 => format!("{seconds} s ago"),
+        seconds @ 120..7200 => format!("{} min ago", seconds / 60),
+        seconds => format!("{} h ago", seconds / 3600),
+    }
+}
+
+/// Text that is no markup, whatever is in it.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for letter in self.0.chars() {
+            match letter {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                letter => f.write_char(letter)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Timeline;
+
+    fn get(target: &str) -> Request<Bytes> {
+        Request::get(target).body(Bytes::new()).unwrap()
+    }
+
+    #[test]
+    fn what_others_wrote_is_no_markup_and_no_credential_is_shown() {
+        let mut machine = Machine::new("http://x");
+        let evil = "<script>alert(1)</script>\"'&";
+        machine.job(evil, Timeline::new());
+        machine.job("64dd", Timeline::new().failed(1015, evil));
+        let query: String = url::form_urlencoded::byte_serialize(evil.as_bytes()).collect();
+        let at = SystemTime::UNIX_EPOCH;
+        for id in ["64dd", &query] {
+            let target = format!("/api/open/v3/content/video/infobymodelid?video_model_id={id}&key=MARKER");
+            let request =
+                Request::get(target).header("x-api-key", machine.api_key()).body(Bytes::new()).unwrap();
+            machine.respond(&request, at);
+        }
+        machine.respond(&get("/%3Cscript%3E?token=MARKER"), at);
+        let page = machine.page(&get("/"), at + Duration::from_secs(65)).unwrap();
+        let html = String::from_utf8_lossy(page.body()).into_owned();
+        assert!(!html.contains("<script") && html.contains("&lt;script&gt;"), "{html}");
+        assert!(!html.contains("MARKER") && !html.contains(machine.api_key()), "{html}");
+        assert!(html.contains("65 s ago") && html.contains("failed, 1015"), "{html}");
+    }
+
+    #[test]
+    fn the_page_is_small_however_much_there_is() {
+        let mut machine = Machine::new("http://x");
+        for number in 0..5000 {
+            machine.job(format!("{number}{}", "x".repeat(100)), Timeline::new());
+            machine.respond(&get(&format!("/{}", "y".repeat(10_000))), SystemTime::UNIX_EPOCH);
+        }
+        let page = machine.page(&get("/"), SystemTime::UNIX_EPOCH).unwrap();
+        assert!(page.body().len() < 256 * 1024, "{}", page.body().len());
+        assert!(machine.page(&get("/other"), SystemTime::UNIX_EPOCH).is_none());
+    }
+}

@@ -1,0 +1,454 @@
+//! Jobs and faults from a TOML file: [`Scenarios`].
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::{Fault, Looks, Machine, MockServer, Span, Timeline, Times, fault::Place, files};
+
+/// Jobs, faults and renamed fields, as a TOML file describes them.
+///
+/// ```
+/// use std::path::Path;
+/// use akool_mock::{Machine, scenarios::Scenarios};
+///
+/// let text = r#"
+///     # The credentials that are accepted (the sandbox's own unless set).
+///     api_key = "my-key"
+///
+///     [[job]]
+///     id = "64dd"
+///     what = "waits long, then completes"     # for people
+///     # One after the other; `for` takes looks ("2 looks") or a time ("300ms", "5s", "2m").
+///     steps = [
+///         { status = "queueing", for = "2 looks" },
+///         { status = "processing", for = "300ms" },
+///         { status = 7, for = "1 look" },     # one that nobody documented
+///     ]
+///     # Where it ends and stays: "completed" unless set, "failed", or any status.
+///     end = "completed"
+///     # What its files hold, beside this file: video.mp4, original.srt, translated.srt, no-captions.mp4.
+///     # files = { "translated.srt" = "own.srt" }
+///
+///     [[job]]
+///     id = "64de"
+///     end = "failed"
+///     error = { code = 1015, reason = "the speaker cannot be heard" }
+///
+///     # Laid over answers, in this order.
+///     [[fault]]
+///     on = "looks"            # or "files", "creations"
+///     what = "http-503"       # a `Fault`, in lower case with dashes
+///     times = 2               # or "once", "always"
+///
+///     [[fault]]
+///     on = "looks"
+///     what = "retry-after-seconds"
+///     percent = 20            # by chance, the same for the same seed
+///     seed = 7
+///
+///     # A field under another name, as a vendor may change it.
+///     [[rename]]
+///     field = "/data/faceswap_quality"
+///     to = "quality"
+/// "#;
+/// let mut machine = Machine::new("http://127.0.0.1:4010");
+/// Scenarios::from_toml(text, Path::new("."))?.apply(&mut machine);
+/// assert_eq!(machine.api_key(), "my-key");
+/// # Ok::<(), akool_mock::scenarios::InvalidScenarios>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Scenarios {
+    api_key: Option<String>,
+    token: Option<String>,
+    jobs: Vec<Job>,
+    faults: Vec<(On, Fault, Times)>,
+    renames: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug)]
+struct Job {
+    id: String,
+    what: String,
+    timeline: Timeline,
+    files: Vec<(String, Bytes)>,
+}
+
+/// Over which answers a fault is laid.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum On {
+    Looks,
+    Files,
+    Creations,
+}
+
+/// A file of scenarios that cannot be used: which line and key, why, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidScenarios(String);
+
+impl Scenarios {
+    /// Reads a file. Paths in it are taken from its folder.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not as [`Scenarios`] shows.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, InvalidScenarios> {
+        let path = path.as_ref();
+        let shown = path.display();
+        let text = fs::read_to_string(path)
+            .map_err(|error| InvalidScenarios(format!("cannot read {shown}: {error}")))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        Self::from_toml(&text, folder).map_err(|error| InvalidScenarios(format!("{shown}: {error}")))
+    }
+
+    /// From the text of a file, whose paths are taken from `folder`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn from_toml(text: &str, folder: &Path) -> Result<Self, InvalidScenarios> {
+        let file: File = toml::from_str(text)
+            .map_err(|error| InvalidScenarios(error.to_string().trim_end().to_owned()))?;
+        let at = |span: std::ops::Range<usize>, why: String| {
+            let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
+            InvalidScenarios(format!("line {line}: {why}"))
+        };
+
+        let mut jobs: Vec<Job> = Vec::new();
+        for job in file.job {
+            let (span, id) = (job.id.span(), job.id.into_inner());
+            if id.is_empty() {
+                return Err(at(span, "`id` is empty".to_owned()));
+            }
+            if jobs.iter().any(|own| own.id == id) {
+                return Err(at(span, format!("`id`: there is a job {id:?} already")));
+            }
+            let failed = matches!(job.end.as_ref().map(Spanned::get_ref), Some(Status(4)));
+            if let Some(error) = &job.error
+                && !failed
+            {
+                return Err(at(error.span(), "`error` goes with `end = \"failed\"` only".to_owned()));
+            }
+            let mut timeline = Timeline::new();
+            for step in job.steps {
+                timeline = timeline.status(step.status.0, step.span.0);
+            }
+            timeline = match (job.end.map(Spanned::into_inner), job.error.map(Spanned::into_inner)) {
+                (None | Some(Status(3)), _) => timeline.completed(),
+                (Some(_), Some(error)) => timeline.failed(error.code, error.reason),
+                (Some(Status(4)), None) => timeline.failed(1015, "the job failed"),
+                (Some(Status(status)), None) => timeline.stuck(status),
+            };
+            let mut own = Vec::new();
+            for (name, path) in job.files {
+                if !files::ALL.iter().any(|file| file.name == name.get_ref().as_str()) {
+                    let known = files::ALL.map(|file| file.name).join(", ");
+                    let why = format!("`files`: a job has no file {:?}; it has {known}", name.get_ref());
+                    return Err(at(name.span(), why));
+                }
+                let whole = folder.join(path.get_ref());
+                let bytes = fs::read(&whole).map_err(|error: io::Error| {
+                    at(path.span(), format!("`files`: cannot read {}: {error}", whole.display()))
+                })?;
+                own.push((name.into_inner(), bytes.into()));
+            }
+            jobs.push(Job { id, what: job.what, timeline, files: own });
+        }
+
+        let mut faults = Vec::new();
+        for fault in file.fault {
+            let (span, what) = (fault.what.span(), fault.what.get_ref().0);
+            if what.place() != Place::Answer {
+                let why = format!(
+                    "`what`: {} happens to the connection and not to an answer; only a test can have it \
+                     (MockServer::url_for)",
+                    what.name()
+                );
+                return Err(at(span, why));
+            }
+            let times = match (fault.times, fault.percent) {
+                (Some(times), None) => times.0,
+                (None, Some(percent)) if *percent.get_ref() > 100 => {
+                    return Err(at(percent.span(), "`percent` is more than 100".to_owned()));
+                }
+                (None, Some(percent)) => {
+                    Times::WithProbability { percent: percent.into_inner(), seed: fault.seed.unwrap_or(0) }
+                }
+                (None, None) => Times::Once,
+                (Some(_), Some(percent)) => {
+                    return Err(at(percent.span(), "`percent` and `times` do not go together".to_owned()));
+                }
+            };
+            faults.push((fault.on, what, times));
+        }
+        let mut renames = Vec::new();
+        for rename in file.rename {
+            if !rename.field.get_ref().starts_with('/') {
+                let why = "`field` is no JSON Pointer; write it as \"/data/video_status\"";
+                return Err(at(rename.field.span(), why.to_owned()));
+            }
+            renames.push((rename.field.into_inner(), rename.to));
+        }
+        Ok(Self { api_key: file.api_key, token: file.token, jobs, faults, renames })
+    }
+
+    /// The jobs: their ids, and what they do in words.
+    pub fn jobs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.jobs.iter().map(|job| (job.id.as_str(), job.what.as_str()))
+    }
+
+    /// Adds everything to a machine.
+    pub fn apply(&self, machine: &mut Machine) {
+        if let Some(key) = &self.api_key {
+            key.clone_into(&mut machine.api_key);
+        }
+        if let Some(token) = &self.token {
+            token.clone_into(&mut machine.token);
+        }
+        for job in &self.jobs {
+            machine.job(&job.id, job.timeline.clone());
+            if !job.what.is_empty() {
+                machine.note(&job.id, &job.what);
+            }
+            for (name, contents) in &job.files {
+                machine.file_of(&job.id, name, contents.clone());
+            }
+        }
+        for (place, fault, times) in &self.faults {
+            match place {
+                On::Looks => machine.inject(*fault, *times),
+                On::Files => machine.inject_into_files(*fault, *times),
+                On::Creations => machine.inject_into_creations(*fault, *times),
+            }
+        }
+        for (field, name) in &self.renames {
+            machine.rename_field(field, name);
+        }
+    }
+}
+
+impl MockServer {
+    /// Adds jobs and faults of a file; see [`Scenarios`].
+    pub fn load(&self, scenarios: &Scenarios) {
+        scenarios.apply(&mut self.machine());
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    api_key: Option<String>,
+    token: Option<String>,
+    #[serde(default)]
+    job: Vec<FileJob>,
+    #[serde(default)]
+    fault: Vec<FileFault>,
+    #[serde(default)]
+    rename: Vec<FileRename>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileJob {
+    id: Spanned<String>,
+    #[serde(default)]
+    what: String,
+    #[serde(default)]
+    steps: Vec<FileStep>,
+    end: Option<Spanned<Status>>,
+    error: Option<Spanned<FileError>>,
+    #[serde(default)]
+    files: std::collections::BTreeMap<Spanned<String>, Spanned<PathBuf>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileStep {
+    status: Status,
+    #[serde(rename = "for")]
+    span: For,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileError {
+    code: i64,
+    reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileFault {
+    on: On,
+    what: Spanned<What>,
+    times: Option<Often>,
+    percent: Option<Spanned<u8>>,
+    seed: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileRename {
+    field: Spanned<String>,
+    to: String,
+}
+
+/// A text or a number, before it is understood.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a text or a whole number")]
+enum Raw {
+    Number(i64),
+    Text(String),
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "Raw")]
+struct Status(i64);
+
+impl TryFrom<Raw> for Status {
+    type Error = String;
+
+    fn try_from(raw: Raw) -> Result<Self, String> {
+        Ok(Self(match raw {
+            Raw::Number(number) => number,
+            Raw::Text(text) => match text.as_str() {
+                "queueing" => 1,
+                "processing" => 2,
+                "completed" => 3,
+                "failed" => 4,
+                _ => {
+                    return Err(format!(
+                        "{text:?} is no status; known are queueing, processing, completed, failed, or a number"
+                    ));
+                }
+            },
+        }))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct For(Span);
+
+impl TryFrom<String> for For {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is no span; write it as \"2 looks\", \"300ms\", \"5s\" or \"2m\"");
+        let text = text.trim();
+        let split = text.find(|letter: char| !letter.is_ascii_digit()).ok_or_else(wrong)?;
+        let number: u32 = text[..split].parse().map_err(|_| wrong())?;
+        let span = match text[split..].trim() {
+            "look" | "looks" => Looks(number).into(),
+            "ms" => Duration::from_millis(number.into()).into(),
+            "s" => Duration::from_secs(number.into()).into(),
+            "m" | "min" => Duration::from_secs(u64::from(number) * 60).into(),
+            "h" => Duration::from_secs(u64::from(number) * 3600).into(),
+            _ => return Err(wrong()),
+        };
+        Ok(Self(span))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "Raw")]
+struct Often(Times);
+
+impl TryFrom<Raw> for Often {
+    type Error = String;
+
+    fn try_from(raw: Raw) -> Result<Self, String> {
+        match raw {
+            Raw::Number(number @ 1..=0xffff_ffff) => Ok(Self(Times::Times(number as u32))),
+            Raw::Text(text) if text == "once" => Ok(Self(Times::Once)),
+            Raw::Text(text) if text == "always" => Ok(Self(Times::Always)),
+            _ => Err("`times` is a number from 1, \"once\" or \"always\"".to_owned()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct What(Fault);
+
+impl TryFrom<String> for What {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        Scenarios::from_toml(text, Path::new("/nonexistent")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn each_mistake_is_told_with_its_line_and_key() {
+        let job = "[[job]]\nid = \"a\"\n";
+        for (text, line, says) in [
+            ("x = 1", 1, "unknown field `x`"),
+            ("[[job]]\nid = 5", 2, "invalid type: integer `5`, expected a string"),
+            ("[[job]]\nwhat = \"w\"", 1, "missing field `id`"),
+            ("[[job]]\nid = \"\"", 2, "`id` is empty"),
+            ("[[job]]\nid = \"a\"\n\n[[job]]\nid = \"a\"", 5, "there is a job \"a\" already"),
+            (&format!("{job}step = []"), 3, "unknown field `step`"),
+            (&format!("{job}steps = [{{ status = \"done\", for = \"1s\" }}]"), 3, "\"done\" is no status"),
+            (&format!("{job}steps = [{{ status = 1, for = \"soon\" }}]"), 3, "\"soon\" is no span"),
+            (&format!("{job}steps = [{{ status = 1 }}]"), 3, "missing field `for`"),
+            (
+                &format!("{job}end = \"completed\"\nerror = {{ code = 1, reason = \"r\" }}"),
+                4,
+                "`error` goes with",
+            ),
+            (&format!("{job}files = {{ \"a.mp4\" = \"b\" }}"), 3, "has no file \"a.mp4\"; it has video.mp4"),
+            (&format!("{job}files = {{ \"video.mp4\" = \"b\" }}"), 3, "cannot read /nonexistent/b"),
+            ("[[fault]]\non = \"jobs\"\nwhat = \"html\"", 2, "unknown variant `jobs`"),
+            ("[[fault]]\non = \"looks\"\nwhat = \"htlm\"", 3, "\"htlm\" is no fault"),
+            ("[[fault]]\non = \"looks\"\nwhat = \"refused\"", 3, "happens to the connection"),
+            ("[[fault]]\non = \"looks\"\nwhat = \"html\"\ntimes = 0", 4, "`times` is a number from 1"),
+            ("[[fault]]\non = \"looks\"\nwhat = \"html\"\npercent = 101", 4, "more than 100"),
+            ("[[fault]]\non = \"looks\"\nwhat = \"html\"\ntimes = 1\npercent = 1", 5, "do not go together"),
+            ("[[rename]]\nfield = \"a\"\nto = \"b\"", 2, "no JSON Pointer"),
+            ("[[job]\n", 1, "line 1"),
+        ] {
+            let error = error(text);
+            assert!(error.contains(says) && error.contains(&format!("line {line}")), "{text}\n{error}");
+        }
+        let error = Scenarios::read("/nonexistent/x.toml").unwrap_err().to_string();
+        assert!(error.starts_with("cannot read /nonexistent/x.toml: "), "{error}");
+    }
+
+    #[test]
+    fn every_fault_has_a_name_that_leads_back_to_it() {
+        for fault in Fault::all() {
+            assert_eq!(fault.name().parse(), Ok(fault), "{}", fault.name());
+        }
+        assert_eq!("http-599".parse(), Ok(Fault::Http(599)));
+        assert_eq!("status-number--1".parse(), Ok(Fault::StatusNumber(-1)));
+        assert_eq!(Fault::ResetInBody.name(), "reset-in-body");
+        for wrong in ["", "http", "http-", "http-99999", "http-4x", "Html", "code-1-2"] {
+            assert!(wrong.parse::<Fault>().unwrap_err().contains("is no fault"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn files_are_read_beside_the_scenarios() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("own.srt"), "own").unwrap();
+        let path = folder.path().join("s.toml");
+        fs::write(&path, "[[job]]\nid = \"a\"\nfiles = { \"translated.srt\" = \"own.srt\" }\n").unwrap();
+        let scenarios = Scenarios::read(&path).unwrap();
+        assert_eq!(scenarios.jobs().collect::<Vec<_>>(), [("a", "")]);
+    }
+}
