@@ -77,7 +77,7 @@ async fn a_field_that_the_vendor_renamed_is_reported_with_pointer_and_meaning() 
         "violation  /body/data/video_status: expected the field `video_status`, came nothing",
         "described at /components/schemas/VideoInfoResult/x-promises/0/then/required",
         "drift      /body/data/status: a field that is not described came, the integer 3",
-        "described and missing are",
+        "described and missing are `video_status`, ",
         "violating: 1 answer, 1 violation, 1 new",
     ] {
         assert!(text.contains(says), "{says}\n{text}");

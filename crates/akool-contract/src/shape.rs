@@ -187,8 +187,10 @@ impl Shapes {
                         Some(field) => self.walk(field, member, at, description, report),
                         None if node.closed => {
                             let secret = redact::is_secret(name);
-                            let fields: Vec<_> =
+                            let mut fields: Vec<_> =
                                 node.fields.keys().filter(|field| !object.contains_key(*field)).collect();
+                            // Renamed or mistyped: what is most alike comes first.
+                            fields.sort_by_key(|field| !alike(field, name));
                             let known = if fields.is_empty() {
                                 "all that are described are there as well".to_owned()
                             } else {
@@ -300,6 +302,13 @@ fn collect(schemas: &Schemas<'_>, pointer: &str, parts: &mut Vec<String>) -> Res
         }
     }
     Ok(())
+}
+
+/// Whether two names could mean the same: one holds the other, whatever the case and between the words.
+fn alike(one: &str, other: &str) -> bool {
+    let plain = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
+    let (one, other) = (plain(one), plain(other));
+    one.contains(&other) || other.contains(&one)
 }
 
 /// Whether two values are the same, `3` and `3.0` included.

@@ -421,7 +421,8 @@ pub(crate) fn refused(code: i64, message: &str) -> Outcome {
 fn unmatched(request: &Request<Bytes>) -> Outcome {
     let target = shown(&request.uri().to_string());
     let what = format!("nothing here answers {} {target}; known is {KNOWN}", request.method());
-    Outcome { complaint: Some(what.clone()), ..plain(StatusCode::NOT_IMPLEMENTED, &what) }
+    let summary = "nothing here answers that".to_owned();
+    Outcome { complaint: Some(what.clone()), summary, ..plain(StatusCode::NOT_IMPLEMENTED, &what) }
 }
 
 /// As loud, in the words of HTTP: what is there takes this method only.

@@ -42,11 +42,12 @@ th { text-align: left; font-weight: 600; color: var(--soft); }
 th, td { padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td { overflow-wrap: anywhere; }
 td.short { white-space: nowrap; }
+td.id { min-width: 12.5rem; }
 li { margin: .3rem 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 @media (max-width: 40rem) {
   thead { display: none; }
   tr { display: block; padding: .4rem 0; border-bottom: 1px solid var(--line); }
-  td { display: block; border: 0; padding: .05rem 0; }
+  td, td.id { display: block; min-width: 0; border: 0; padding: .05rem 0; }
 }
 </style>
 </head>
@@ -123,8 +124,11 @@ impl Machine {
             }
         }
         html.push_str("<table>\n<thead><tr><th>Job</th><th>What it does</th><th>Last seen</th><th>Looks</th></tr></thead>\n<tbody>\n");
+        let created: BTreeMap<_, _> =
+            self.created().map(|job| (job.id.as_str(), job.language.as_str())).collect();
         for id in self.jobs.keys().take(JOBS) {
-            let what = self.notes.get(id).map_or("", String::as_str);
+            let created = created.get(id.as_str()).map(|language| format!("was created, into {language}"));
+            let what = self.notes.get(id).cloned().or(created).unwrap_or_default();
             let (seen, count) = match looks.get(id.as_str()) {
                 Some((look, count)) => (
                     format!("{}, {}", summary(look), Escaped(&ago(look.at, now))),
@@ -133,10 +137,10 @@ impl Machine {
                 None => ("<span class=\"soft\">never</span>".to_owned(), String::new()),
             };
             let id = Escaped(id);
-            let what = Escaped(what);
+            let what = Escaped(&what);
             let _ = writeln!(
                 html,
-                "<tr><td><code>{id}</code></td><td class=\"soft\">{what}</td><td>{seen}</td><td class=\"short soft\">{count}</td></tr>"
+                "<tr><td class=\"id\"><code>{id}</code></td><td class=\"soft\">{what}</td><td>{seen}</td><td class=\"short soft\">{count}</td></tr>"
             );
         }
         html.push_str("</tbody>\n</table>\n");
@@ -158,7 +162,7 @@ impl Machine {
             let path = exchange.target.split('?').next().unwrap_or_default();
             let _ = writeln!(
                 html,
-                "<tr><td class=\"short soft\">{}</td><td><code>{} {}</code></td><td><code>{}</code></td><td>{} {}</td></tr>",
+                "<tr><td class=\"short soft\">{}</td><td><code>{} {}</code></td><td class=\"id\"><code>{}</code></td><td>{} {}</td></tr>",
                 Escaped(&ago(exchange.at, now)),
                 Escaped(exchange.method.as_str()),
                 Escaped(&short(path)),

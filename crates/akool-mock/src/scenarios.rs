@@ -15,54 +15,18 @@ use crate::{Fault, Looks, Machine, MockServer, Span, Timeline, Times, fault::Pla
 /// Jobs, faults and renamed fields, as a TOML file describes them.
 ///
 /// ```
-/// use std::path::Path;
 /// use akool_mock::{Machine, scenarios::Scenarios};
 ///
-/// let text = r#"
-///     # The credentials that are accepted (the sandbox's own unless set).
-///     api_key = "my-key"
-///
-///     [[job]]
-///     id = "64dd"
-///     what = "waits long, then completes"     # for people
-///     # One after the other; `for` takes looks ("2 looks") or a time ("300ms", "5s", "2m").
-///     steps = [
-///         { status = "queueing", for = "2 looks" },
-///         { status = "processing", for = "300ms" },
-///         { status = 7, for = "1 look" },     # one that nobody documented
-///     ]
-///     # Where it ends and stays: "completed" unless set, "failed", or any status.
-///     end = "completed"
-///     # What its files hold, beside this file: video.mp4, original.srt, translated.srt, no-captions.mp4.
-///     # files = { "translated.srt" = "own.srt" }
-///
-///     [[job]]
-///     id = "64de"
-///     end = "failed"
-///     error = { code = 1015, reason = "the speaker cannot be heard" }
-///
-///     # Laid over answers, in this order.
-///     [[fault]]
-///     on = "looks"            # or "files", "creations"
-///     what = "http-503"       # a `Fault`, in lower case with dashes
-///     times = 2               # or "once", "always"
-///
-///     [[fault]]
-///     on = "looks"
-///     what = "retry-after-seconds"
-///     percent = 20            # by chance, the same for the same seed
-///     seed = 7
-///
-///     # A field under another name, as a vendor may change it.
-///     [[rename]]
-///     field = "/data/faceswap_quality"
-///     to = "quality"
-/// "#;
+/// let scenarios = Scenarios::read("examples/scenarios.toml")?;
 /// let mut machine = Machine::new("http://127.0.0.1:4010");
-/// Scenarios::from_toml(text, Path::new("."))?.apply(&mut machine);
+/// scenarios.apply(&mut machine);
 /// assert_eq!(machine.api_key(), "my-key");
 /// # Ok::<(), akool_mock::scenarios::InvalidScenarios>(())
 /// ```
+///
+/// The file of that example says all that there is to say:
+///
+#[doc = concat!("```toml\n", include_str!("../examples/scenarios.toml"), "```")]
 #[derive(Clone, Debug)]
 pub struct Scenarios {
     api_key: Option<String>,

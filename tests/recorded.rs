@@ -1,0 +1,70 @@
+//! What was recorded (`akool contract record`): each file of `recorded/` is held against the description, and
+//! read through the client. New files are picked up by themselves.
+
+use std::{fs, path::Path};
+
+use akool_contract::{Contract, Fixture};
+use akool_mock::MockServer;
+use akool_tests::client_of;
+use http::Request;
+use serde_json::Value;
+
+fn fixtures() -> Vec<(String, Fixture)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recorded");
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|ending| ending == "json"));
+    files.sort();
+    assert!(!files.is_empty());
+    let read = |file: &std::path::PathBuf| {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        let fixture = Fixture::from_json(&fs::read(file).unwrap());
+        (name.clone(), fixture.unwrap_or_else(|error| panic!("{name}: {error}")))
+    };
+    files.iter().map(read).collect()
+}
+
+#[test]
+fn each_recorded_exchange_is_as_described() {
+    for (name, fixture) in fixtures() {
+        for (request, response) in fixture.exchanges() {
+            for report in [
+                Contract::resolved().check_request(&request),
+                Contract::resolved().check_response(&request, &response),
+            ] {
+                assert!(report.violations.is_empty(), "{name}: {report}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_recorded_look_is_read_as_what_it_says() {
+    for (name, fixture) in fixtures() {
+        let server = MockServer::builder().allow_undocumented().start().await;
+        server.replay(&fixture);
+        let client = client_of(&server);
+        for (request, response) in fixture.exchanges() {
+            let Some(id) = looked_at(&request) else { continue };
+            let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
+            match client.job(id.as_str()).get().await {
+                Ok(snapshot) => {
+                    assert_eq!(body["code"], 1000, "{name}");
+                    assert_eq!(body["data"]["video_status"], i64::from(snapshot.status()), "{name}");
+                    assert_eq!(body["data"]["_id"].as_str(), snapshot.details().id.as_deref(), "{name}");
+                    assert!(snapshot.dropped().is_empty(), "{name}: {:?}", snapshot.dropped());
+                }
+                Err(error) => {
+                    assert_ne!(body["code"], 1000, "{name}: {error}");
+                    assert_eq!(body["code"].as_i64(), error.code().map(|code| code.0), "{name}: {error}");
+                }
+            }
+        }
+    }
+}
+
+/// The id of a look.
+fn looked_at(request: &Request<Vec<u8>>) -> Option<String> {
+    let (path, query) = request.uri().path_and_query()?.as_str().split_once('?')?;
+    let id = query.strip_prefix("video_model_id=")?;
+    path.ends_with("/infobymodelid").then(|| id.to_owned())
+}
