@@ -116,7 +116,7 @@ fn what_a_fault_makes_of_an_answer_is_seen_by_the_contract() {
     // These leave an answer as described: the business codes, and what happens to the connection.
     let described = |fault: Fault| {
         matches!(fault, Fault::Code(code) if code != 1299)
-            || matches!(fault, Fault::Forgotten | Fault::StatusGoesBack | Fault::VideoIsNoUrl)
+            || matches!(fault, Fault::Forgotten | Fault::StatusGoesBack)
     };
     let at_the_answer = Fault::all().into_iter().filter(|fault| {
         let mut machine = Machine::new("http://127.0.0.1:1");

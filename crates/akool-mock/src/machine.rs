@@ -427,7 +427,8 @@ fn unmatched(request: &Request<Bytes>) -> Outcome {
 
 /// As loud, in the words of HTTP: what is there takes this method only.
 fn wrong_method(request: &Request<Bytes>, allowed: Method) -> Outcome {
-    let what = format!("{} takes {allowed} only, not {}", request.uri().path(), request.method());
+    let path = short(request.uri().path());
+    let what = format!("{path} takes {allowed} only, not {}", request.method());
     let mut outcome = plain(StatusCode::METHOD_NOT_ALLOWED, &what);
     if let Ok(allowed) = HeaderValue::from_str(allowed.as_str()) {
         outcome.response.headers_mut().insert(ALLOW, allowed);
