@@ -60,9 +60,8 @@ fn the_readme_shows_the_example_that_ci_runs() {
     assert!(include_str!("../README.md").contains(&format!("```rust,no_run\n{code}```")), "they differ");
 }
 
-/// Who depends on what, by the lock file: all platforms, all features, tests included.
-#[test]
-fn only_xtask_knows_the_generator() {
+/// What each member of the workspace reaches, by the lock file: all platforms, all features, tests included.
+fn reached() -> BTreeMap<String, BTreeSet<String>> {
     let lock: toml::Table = include_str!("../Cargo.lock").parse().unwrap();
     let mut needs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut members = BTreeSet::new();
@@ -78,13 +77,23 @@ fn only_xtask_knows_the_generator() {
         });
         needs.entry(name).or_default().extend(names);
     }
-    assert!(members.contains("xtask") && members.contains("akool"), "{members:?}");
+    let mut all = BTreeMap::new();
     for member in members {
         let mut reached = BTreeSet::from([member.clone()]);
         let mut open = vec![member.clone()];
         while let Some(name) = open.pop() {
             open.extend(needs[&name].iter().filter(|name| reached.insert((*name).clone())).cloned());
         }
+        all.insert(member, reached);
+    }
+    all
+}
+
+#[test]
+fn only_xtask_knows_the_generator() {
+    let all = reached();
+    assert!(all.contains_key("xtask") && all.contains_key("akool"), "{:?}", all.keys());
+    for (member, reached) in all {
         let generator: Vec<_> = reached
             .iter()
             .filter(|name| {
@@ -93,4 +102,25 @@ fn only_xtask_knows_the_generator() {
             .collect();
         assert_eq!(generator.is_empty(), member != "xtask", "{member} reaches {generator:?}");
     }
+}
+
+#[test]
+fn the_check_knows_no_network_and_the_stand_in_does_not_know_the_client() {
+    let all = reached();
+    for no in ["akool", "akool-client", "akool-mock", "reqwest", "hyper", "tokio", "rustls", "socket2"] {
+        assert!(!all["akool-contract"].contains(no), "akool-contract reaches {no}");
+    }
+    for no in ["akool", "akool-client", "akool-cli"] {
+        assert!(!all["akool-mock"].contains(no), "akool-mock reaches {no}");
+    }
+}
+
+#[test]
+fn the_table_of_codes_is_the_list_of_the_contract() {
+    let document = akool_contract::Contract::resolved().document();
+    let code = &document["components"]["schemas"]["ApiResponse"]["properties"]["code"];
+    let listed: BTreeSet<_> =
+        code["x-extensible-enum"].as_array().unwrap().iter().filter_map(Value::as_i64).collect();
+    let table = BusinessCode::TABLE.iter().map(|(code, _, _)| code.0);
+    assert_eq!(listed, table.chain([1000]).collect(), "see openapi/overlays/40-promises.yaml");
 }

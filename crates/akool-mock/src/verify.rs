@@ -48,3 +48,25 @@ fn told(what: &str, mut findings: Vec<String>) -> Option<String> {
     let more = if more > 0 { format!("\n    and {more} more") } else { String::new() };
     Some(format!("{what}:\n    {}{more}", findings.join("\n    ")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_of_its_own_that_is_not_as_described_is_told_and_bounded() {
+        let look = "/api/open/v3/content/video/infobymodelid?video_model_id=64dd";
+        let request = Request::get(look).body(Bytes::new()).unwrap();
+        let told = |body: String| {
+            let response = Response::builder().header("content-type", "application/json");
+            answer(&request, &response.body(body.into()).unwrap())
+        };
+        assert_eq!(told(r#"{"code": 1008, "msg": "no"}"#.to_owned()), None);
+        assert_eq!(told(r#"{"code": 1, "msg": "a code that was asked for by its number"}"#.to_owned()), None);
+        let missing = told(r#"{"code": 1000, "msg": "OK"}"#.to_owned()).unwrap();
+        assert!(missing.contains("akool-mock has a fault") && missing.contains("/body/data"), "{missing}");
+        let fields: Vec<_> = (0..50).map(|number| format!("\"f{number}\": 1")).collect();
+        let many = told(format!(r#"{{"code": 1008, "msg": "no", {}}}"#, fields.join(","))).unwrap();
+        assert!(many.ends_with("and 47 more") && many.len() < 2000, "{many}");
+    }
+}
