@@ -80,7 +80,72 @@ fn every_answer_of_its_own_is_as_described() {
     assert!(machine.complaints().is_empty(), "{:#?}", machine.complaints());
 }
 
+/// Any JSON, with the description's own names in it.
+fn json_of_any_shape() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        Just(json!(1000)),
+        Just(json!("https://user:pw@cdn.example/a?MARKER#é")),
+        any::<String>().prop_map(Value::from),
+    ];
+    let name = prop_oneof![
+        prop::sample::select(vec![
+            "code",
+            "msg",
+            "data",
+            "_id",
+            "video_status",
+            "video",
+            "audio_splits",
+            "token"
+        ])
+        .prop_map(str::to_owned),
+        any::<String>(),
+    ];
+    leaf.prop_recursive(5, 40, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::btree_map(name.clone(), inner, 0..8)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
 proptest! {
+    /// Whatever comes is judged, shown in short, and can be kept and read again.
+    #[test]
+    fn nothing_that_comes_breaks_the_check(
+        body in prop_oneof![
+            json_of_any_shape().prop_map(|body| body.to_string().into_bytes()),
+            prop::collection::vec(any::<u8>(), 0..300),
+        ],
+        path in prop::sample::select(vec![LOOK, CREATE, "/api/open/v3/getToken", "/api/open/v3/language/list", "/x"]),
+        method in prop::sample::select(vec!["GET", "POST", "PATCH"]),
+        status in prop::sample::select(vec![200_u16, 404, 500]),
+    ) {
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let request = request.body(body.clone()).unwrap();
+        let response = Response::builder().status(status).header("content-type", "application/json");
+        let response = response.body(body).unwrap();
+        let mut coverage = Contract::resolved().coverage();
+        for contract in [Contract::resolved(), Contract::described()] {
+            for report in [contract.check_request(&request), contract.check_response(&request, &response)] {
+                let shown = format!("{report}");
+                prop_assert!(!shown.contains("MARKER") && shown.len() < 100_000, "{shown}");
+            }
+        }
+        coverage.see(&request, &response);
+        coverage.never_came();
+        let mut fixture = Fixture::new("a test");
+        fixture.capture(&request, &response);
+        let text = fixture.to_json();
+        prop_assert!(!text.contains("MARKER"), "{text}");
+        prop_assert_eq!(Fixture::from_json(text.as_bytes()).unwrap().exchanges().len(), 1);
+    }
+
     /// Whatever a job lives through, of what is documented.
     #[test]
     fn any_timeline_is_as_described(

@@ -436,11 +436,9 @@ impl<'a> Compiler<'a> {
             }
             (Some("http"), _) => {
                 let word = text("scheme").unwrap_or("bearer");
-                let shown = format!(
-                    "`Authorization: {}{} ...`",
-                    word[..1.min(word.len())].to_uppercase(),
-                    word.get(1..).unwrap_or_default()
-                );
+                let mut letters = word.chars();
+                let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+                let shown = format!("`Authorization: {}{} ...`", first.unwrap_or_default(), letters.as_str());
                 Scheme { shown, carrier: Carrier::Authorization(Some(word.to_owned())) }
             }
             _ => Scheme { shown: "`Authorization`".to_owned(), carrier: Carrier::Authorization(None) },

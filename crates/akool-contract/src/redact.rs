@@ -56,7 +56,7 @@ pub(crate) fn excerpt(text: &str) -> String {
     let end = text.char_indices().nth(SHOWN * 8).map_or(text.len(), |(at, _)| at);
     let mut shown = String::new();
     let mut in_query = false;
-    for letter in text[..end].chars() {
+    for (at, letter) in text[..end].char_indices() {
         let ends_word = letter.is_whitespace() || letter.is_control() || matches!(letter, '"' | '<' | '>');
         if ends_word {
             in_query = false;
@@ -64,16 +64,20 @@ pub(crate) fn excerpt(text: &str) -> String {
         if in_query {
             continue;
         }
-        if matches!(letter, '?' | '#') && shown.contains("://") {
-            in_query = true;
-            shown.push_str("?[redacted]");
-            continue;
+        if matches!(letter, '?' | '#') {
+            // A link may be written with its slashes escaped: what looks like a query is one.
+            let word = text[at..].split(char::is_whitespace).next().unwrap_or_default();
+            if shown.contains("://") || word.contains('=') {
+                in_query = true;
+                shown.push_str("?[redacted]");
+                continue;
+            }
         }
         if letter == '@'
-            && let Some(start) = shown.rfind("://")
-            && !shown[start + 3..].contains(['/', ' ', '"'])
+            && let Some(start) = shown.rfind('/')
+            && !shown[start..].contains([' ', '"'])
         {
-            shown.truncate(start + 3);
+            shown.truncate(start + 1);
             shown.push_str("[redacted]");
         }
         shown.push(if ends_word && letter != '"' && letter != '<' && letter != '>' { ' ' } else { letter });
@@ -110,6 +114,8 @@ mod tests {
             ("https://cdn.example/a.mp4?Signature=MARKER", "https://cdn.example/a.mp4?[redacted]"),
             ("see https://a.example/#x=MARKER now", "see https://a.example/?[redacted] now"),
             ("https://user:MARKER@a.example/b", "https://[redacted]@a.example/b"),
+            (r"https:\/\/cdn.example\/a?Signature=MARKER", r"https:\/\/cdn.example\/a?[redacted]"),
+            (r"https:\/\/user:MARKER@a.example", r"https:\/\/[redacted]@a.example"),
             ("why? = c", "why? = c"),
             ("a\n\u{1b}[31mb", "a  [31mb"),
         ] {
