@@ -66,7 +66,7 @@ pub(crate) fn excerpt(text: &str) -> String {
         }
         if matches!(letter, '?' | '#') {
             // A link may be written with its slashes escaped: what looks like a query is one.
-            let word = text[at..].split(char::is_whitespace).next().unwrap_or_default();
+            let word = text[at..end].split(char::is_whitespace).next().unwrap_or_default();
             if shown.contains("://") || word.contains('=') {
                 in_query = true;
                 shown.push_str("?[redacted]");

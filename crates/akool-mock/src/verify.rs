@@ -3,7 +3,7 @@
 
 use akool_contract::{Contract, DriftKind, Report};
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Method, Request, Response, header::CONTENT_TYPE};
 
 /// How many findings of one message are told.
 const TOLD: usize = 3;
@@ -23,13 +23,26 @@ pub(crate) fn request(request: &Request<Bytes>, undocumented: bool) -> Option<St
 /// beside the listed ones are asked for by name wherever they come from.
 pub(crate) fn answer(request: &Request<Bytes>, response: &Response<Bytes>) -> Option<String> {
     let report = Contract::resolved().check_response(request, response);
-    let mut findings: Vec<_> = report.violations.iter().map(ToString::to_string).collect();
-    let own = |kind: DriftKind| !matches!(kind, DriftKind::UnknownValue);
-    findings.extend(report.drift.iter().filter(|drift| own(drift.kind)).map(ToString::to_string));
-    told(
-        &format!("akool-mock has a fault: its answer to {} is not as described", name(&report, request)),
-        findings,
-    )
+    let what =
+        format!("akool-mock has a fault: its answer to {} is not as described", name(&report, request));
+    told(&what, own(&report))
+}
+
+/// The same for a call to a webhook: its message, and the event that is encrypted in it.
+pub(crate) fn webhook(message: &[u8], event: &[u8]) -> Option<String> {
+    let mut request = Request::new(message);
+    *request.method_mut() = Method::POST;
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut report = Contract::resolved().check_webhook(&request);
+    report.extend(Contract::resolved().check_webhook_event(event));
+    told("akool-mock has a fault: its call to a webhook is not as described", own(&report))
+}
+
+/// What the stand-in answers for.
+fn own(report: &Report) -> Vec<String> {
+    let violations = report.violations.iter().map(ToString::to_string);
+    let drift = report.drift.iter().filter(|drift| drift.kind != DriftKind::UnknownValue);
+    violations.chain(drift.map(ToString::to_string)).collect()
 }
 
 fn name(report: &Report, request: &Request<Bytes>) -> String {
@@ -64,6 +77,7 @@ mod tests {
         assert_eq!(told(r#"{"code": 1008, "msg": "no"}"#.to_owned()), None);
         assert_eq!(told(r#"{"code": 1, "msg": "a code that was asked for by its number"}"#.to_owned()), None);
         let missing = told(r#"{"code": 1000, "msg": "OK"}"#.to_owned()).unwrap();
+        assert_eq!(webhook(b"{}", b"{\"_id\": 1, \"status\": 9}").unwrap().lines().count(), 5);
         assert!(missing.contains("akool-mock has a fault") && missing.contains("/body/data"), "{missing}");
         let fields: Vec<_> = (0..50).map(|number| format!("\"f{number}\": 1")).collect();
         let many = told(format!(r#"{{"code": 1008, "msg": "no", {}}}"#, fields.join(","))).unwrap();

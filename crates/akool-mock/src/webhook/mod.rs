@@ -18,6 +18,7 @@ use crate::{
     Machine, Times, answer,
     machine::{REMEMBERED, next_of},
     timeline::State,
+    verify,
 };
 
 /// How often a call is made until it is answered with 200.
@@ -228,6 +229,11 @@ impl Machine {
             ));
             return;
         };
+        if fault.is_none()
+            && let Some(complaint) = verify::webhook(body.as_bytes(), event.to_string().as_bytes())
+        {
+            self.complain(complaint);
+        }
         let at = match fault {
             Some(WebhookFault::Delayed(by)) => at + by,
             _ => at,
