@@ -11,6 +11,15 @@ use crate::{description, generate, overlay, sources};
 /// Which operation's documented answer the stand-in starts from.
 const EXAMPLE: &str = "/paths/~1api~1open~1v3~1content~1video~1infobymodelid/get/responses/200/content/application~1json/example";
 
+/// Everything that is written, below the workspace's root.
+pub(crate) const WRITTEN: [&str; 5] = [
+    "openapi/akool.resolved.yaml",
+    "crates/akool-client/src/generated.rs",
+    "crates/akool-mock/src/example.json",
+    "crates/akool-contract/src/described.json",
+    "crates/akool-contract/src/resolved.json",
+];
+
 /// Writes what is generated, or, with `check`, compares it with what is there.
 pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
     let outputs = outputs(&root.join("openapi"))?;
@@ -50,25 +59,15 @@ fn outputs(openapi: &Path) -> Result<Vec<Output>> {
     for (name, hash) in inputs {
         origin += &format!("#   {name}  {hash}\n");
     }
-    Ok(vec![
-        Output {
-            path: "openapi/akool.resolved.yaml",
-            text: format!("{origin}{}", description::to_yaml(&resolved)?),
-        },
-        Output { path: "crates/akool-client/src/generated.rs", text: generate::client(&resolved)? },
-        Output {
-            path: "crates/akool-mock/src/example.json",
-            text: serde_json::to_string_pretty(example)? + "\n",
-        },
-        Output {
-            path: "crates/akool-contract/src/described.json",
-            text: serde_json::to_string_pretty(&vendored)? + "\n",
-        },
-        Output {
-            path: "crates/akool-contract/src/resolved.json",
-            text: serde_json::to_string_pretty(&resolved)? + "\n",
-        },
-    ])
+    let pretty = |value: &Value| Ok::<_, anyhow::Error>(serde_json::to_string_pretty(value)? + "\n");
+    let texts = [
+        format!("{origin}{}", description::to_yaml(&resolved)?),
+        generate::client(&resolved)?,
+        pretty(example)?,
+        pretty(&vendored)?,
+        pretty(&resolved)?,
+    ];
+    Ok(WRITTEN.into_iter().zip(texts).map(|(path, text)| Output { path, text }).collect())
 }
 
 /// The code that any description makes, with this project's overlays as far as they match.

@@ -16,15 +16,13 @@ use serde_json::Value;
 
 use crate::{check, codegen, description, diff, import, semver};
 
-/// Everything that an update may write, below the workspace's root.
-const WRITTEN: [&str; 6] = [
-    "openapi/akool.yaml",
-    "openapi/sources.toml",
-    "openapi/akool.resolved.yaml",
-    "crates/akool-client/src/generated.rs",
-    "crates/akool-mock/src/example.json",
-    "CHANGELOG.md",
-];
+/// What an update may write beside [`codegen::WRITTEN`], below the workspace's root.
+const WRITTEN: [&str; 3] = ["openapi/akool.yaml", "openapi/sources.toml", "CHANGELOG.md"];
+
+/// Everything that an update may write.
+fn written() -> impl Iterator<Item = &'static str> {
+    codegen::WRITTEN.into_iter().chain(WRITTEN)
+}
 
 /// Runs all steps. With `dry_run`, everything is put back at the end as well.
 pub(crate) fn run(root: &Path, options: &import::Options, dry_run: bool) -> Result<()> {
@@ -53,7 +51,7 @@ struct Before {
 impl Before {
     fn take(root: &Path) -> Result<Self> {
         let mut files = BTreeMap::new();
-        for file in WRITTEN {
+        for file in written() {
             let path = root.join(file);
             let bytes = match fs::read(&path) {
                 Ok(bytes) => Some(bytes),
@@ -227,23 +225,25 @@ mod tests {
     #[test]
     fn what_was_there_is_put_back_byte_for_byte() {
         let root = tempfile::tempdir().unwrap();
-        for folder in ["openapi", "crates/akool-client/src", "crates/akool-mock/src"] {
-            fs::create_dir_all(root.path().join(folder)).unwrap();
-        }
+        let (last, others) = {
+            let mut all: Vec<_> = written().collect();
+            (all.pop().unwrap(), all)
+        };
         // All but the last exist before.
-        for file in &WRITTEN[..5] {
+        for file in &others {
+            fs::create_dir_all(root.path().join(file).parent().unwrap()).unwrap();
             fs::write(root.path().join(file), format!("old {file}")).unwrap();
         }
         let before = Before::take(root.path()).unwrap();
-        for file in WRITTEN {
+        for file in written() {
             fs::write(root.path().join(file), "new").unwrap();
         }
-        fs::remove_file(root.path().join(WRITTEN[0])).unwrap();
+        fs::remove_file(root.path().join(others[0])).unwrap();
         before.restore().unwrap();
-        for file in &WRITTEN[..5] {
+        for file in &others {
             assert_eq!(fs::read_to_string(root.path().join(file)).unwrap(), format!("old {file}"));
         }
-        assert!(!root.path().join(WRITTEN[5]).exists());
+        assert!(!root.path().join(last).exists());
     }
 
     #[test]
