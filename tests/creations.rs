@@ -99,10 +99,10 @@ async fn what_breaks_a_rule_is_not_sent() {
         (client.translate("https:talk.mp4").to(["es"]), "has no host"),
         (ok().to(["es"]), "es is set twice"),
         (ok().to(["ES"]), "ES is set twice"),
-        (ok().to([""]), "is no code"),
-        (ok().to(["de,fr"]), "is no code"),
+        (ok().to([""]), "is no language code"),
+        (ok().to(["de,fr"]), "is no language code"),
         (ok().to(["DEFAULT"]), "is no target language"),
-        (ok().source_language("e n"), "the source language \"e n\" is no code"),
+        (ok().source_language("e n"), "the source language \"e n\" is no language code"),
         (ok().speakers(11), "at most 10 speakers"),
         (ok().caption_file("subtitles.srt"), "the subtitles' link"),
         (ok().webhook("localhost:1"), "the webhook's link"),
@@ -286,7 +286,7 @@ async fn an_unknown_outcome_stays_in_the_ledger_and_is_not_sent_again() {
     assert_eq!(server.exchanges().len(), 1);
 
     // Somebody has looked and says so: then it is free to be asked for.
-    assert!(ledger.forget(&entry.id).unwrap());
+    assert!(ledger.forget(&entry.id, None).unwrap());
     translate.send().await.unwrap();
 }
 

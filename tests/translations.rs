@@ -321,7 +321,7 @@ async fn what_breaks_a_rule_is_told_before_anything_is_asked_or_written() {
     for (args, says) in [
         (&["translate", "talk.mp4", "--to", "es"][..], "is no link"),
         (&["translate", VIDEO], "--to"),
-        (&["translate", VIDEO, "--to", ""], "is no code"),
+        (&["translate", VIDEO, "--to", ""], "is no language code"),
         (&["translate", VIDEO, "--to", "es,es"], "set twice"),
         (&["translate", VIDEO, "--to", "es", "--speakers", "11"], "at most 10"),
         (&["translate", VIDEO, "--to", "es", "--style", "loud"], "professional"),

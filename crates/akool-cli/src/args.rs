@@ -206,7 +206,7 @@ pub(crate) struct Translate {
     #[arg(long)]
     pub(crate) lipsync: bool,
 
-    /// How many people speak, up to 10 [default: detected]
+    /// How many people speak, up to 10; 0 detects it [default: 0]
     #[arg(long, value_name = "N")]
     pub(crate) speakers: Option<u8>,
 
@@ -223,7 +223,7 @@ pub(crate) struct Translate {
     #[arg(long, value_name = "URL")]
     pub(crate) caption_file: Option<String>,
 
-    /// Leave a word as it is
+    /// Leave a word as it is; may be given several times, as the next three
     #[arg(long, value_name = "WORD")]
     pub(crate) keep_word: Vec<String>,
 
@@ -279,7 +279,7 @@ pub(crate) struct Download {
     pub(crate) jobs: Ids,
 
     /// Save the files into this folder
-    #[arg(long, value_name = "DIR", default_value = ".")]
+    #[arg(long, visible_alias = "download", value_name = "DIR", default_value = ".")]
     pub(crate) to: PathBuf,
 
     /// Fetch also files that are there already
@@ -302,11 +302,11 @@ pub(crate) struct Jobs {
     pub(crate) refresh: bool,
 
     /// Say that a job came of a request whose outcome was unknown: you have found it
-    #[arg(long, value_name = "ENTRY[:LANGUAGE]=ID", value_parser = pair, group = "say")]
+    #[arg(long, value_name = "ENTRY[:LANGUAGE]=ID", value_parser = adoption, group = "say")]
     pub(crate) adopt: Option<(String, String)>,
 
     /// Take what is unknown of a request off the list, or a job: you know that nothing came of it
-    #[arg(long, value_name = "ENTRY|ID", group = "say", conflicts_with_all = ["pending", "all", "refresh"])]
+    #[arg(long, value_name = "ENTRY[:LANGUAGE]|ID", group = "say", conflicts_with_all = ["pending", "all", "refresh"])]
     pub(crate) forget: Option<String>,
 }
 
@@ -470,7 +470,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 90s, 30m or 2h"))
+    humantime::parse_duration(text).map_err(|_| "it is no duration; write it as 90s, 30m or 2h".to_owned())
 }
 
 /// `A=B`, both not empty.
@@ -481,6 +481,10 @@ fn pair(text: &str) -> Result<(String, String), String> {
         }
         _ => Err("write it as LEFT=RIGHT".to_owned()),
     }
+}
+
+fn adoption(text: &str) -> Result<(String, String), String> {
+    pair(text).map_err(|_| "write it as ENTRY=ID or ENTRY:LANGUAGE=ID".to_owned())
 }
 
 /// The styles of the description, with a list of them where another one is given.

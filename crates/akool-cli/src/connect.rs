@@ -2,7 +2,7 @@
 
 use std::{io::Read, path::Path};
 
-use akool::{Client, ClientBuilder, Credential};
+use akool::{Client, ClientBuilder, ConfigError, Credential};
 
 use crate::args::Global;
 
@@ -42,17 +42,42 @@ pub(crate) async fn connect(global: &Global) -> Result<Connection, WrongUse> {
     })
 }
 
+/// For what asks the service nothing: no credential is needed.
+pub(crate) async fn without_credential(global: &Global) -> Result<Connection, WrongUse> {
+    #[cfg(feature = "sandbox")]
+    if global.sandbox {
+        return sandbox().await;
+    }
+    let credential = Credential::api_key("none").map_err(explain)?;
+    let mut builder = Client::builder().credential(credential).base_url_from_env().map_err(explain)?;
+    if let Some(url) = &global.base_url {
+        builder = builder.base_url(url);
+    }
+    Ok(Connection {
+        client: builder.build().map_err(explain)?,
+        credential: "none".to_owned(),
+        #[cfg(feature = "sandbox")]
+        sandbox: None,
+    })
+}
+
 /// The settings, and which credential is among them.
 fn builder(global: &Global) -> Result<(ClientBuilder, String), WrongUse> {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let credential = match &global.api_key_file {
-        Some(file) => format!("API key from {}", file.display()),
+        Some(file) if file == Path::new("-") => "API key from standard input".to_owned(),
+        Some(file) => format!("API key from the file {}", file.display()),
         None if set("AKOOL_API_KEY") => "API key from AKOOL_API_KEY".to_owned(),
         None if set("AKOOL_TOKEN") => "bearer token from AKOOL_TOKEN".to_owned(),
         None => "bearer tokens for AKOOL_CLIENT_ID and AKOOL_CLIENT_SECRET".to_owned(),
     };
     let mut builder = match &global.api_key_file {
-        None => ClientBuilder::from_env().map_err(explain)?,
+        None => ClientBuilder::from_env().map_err(|error| match error {
+            ConfigError::NoCredential => {
+                format!("{error}; or give --api-key-file. To try without one: --sandbox")
+            }
+            other => explain(other),
+        })?,
         Some(file) => {
             for variable in ["AKOOL_API_KEY", "AKOOL_TOKEN"] {
                 if std::env::var_os(variable).is_some_and(|value| !value.is_empty()) {
@@ -114,6 +139,7 @@ fn explain(error: impl std::error::Error) -> WrongUse {
 async fn sandbox() -> Result<Connection, WrongUse> {
     let server = akool_mock::MockServer::builder().lenient().start().await;
     server.furnish();
+    server.refuse_unlisted_languages();
     let credential = Credential::api_key(server.api_key()).map_err(explain)?;
     let client = Client::builder().credential(credential).base_url(server.url()).build().map_err(explain)?;
     Ok(Connection { client, credential: "the sandbox's own key".to_owned(), sandbox: Some(server) })

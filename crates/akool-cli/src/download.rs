@@ -8,6 +8,7 @@ use crate::{
     args::Download,
     connect::Connection,
     follow::{Fetch, downloader, interruption},
+    ledger,
     outcome::Outcome,
     report::Report,
 };
@@ -22,6 +23,7 @@ pub(crate) async fn run(options: &Download, connection: &Connection, report: &Re
     };
     let fetch = Fetch { downloader: &downloader, folder: &options.to, report, overwrite: options.overwrite };
     let ids: BTreeSet<_> = options.jobs.ids.iter().map(|id| JobId::from(id.as_str())).collect();
+    ledger::label_jobs(connection, report);
     let all = async {
         let mut outcome = Outcome::Done;
         for id in ids {
@@ -54,7 +56,8 @@ pub(crate) async fn run(options: &Download, connection: &Connection, report: &Re
                 }
                 None => {
                     let text = format!(
-                        "job {id} is not completed yet: {status}; `akool wait --download` waits for it"
+                        "job {id} is not completed yet: {status}; wait for it with: akool wait {id} --download {}",
+                        options.to.display()
                     );
                     report.error(Some(&id), "not_completed", text);
                     Outcome::DeadlinePassed

@@ -21,7 +21,8 @@ Examples:
   akool jobs
   akool jobs --pending --refresh
   akool jobs --adopt t4f20a31=64dd92c1f0b6684651e90e09
-  akool jobs --forget t4f20a31
+  akool jobs --adopt t4f20a31:fr=64dd92c1f0b6684651e90e0a
+  akool jobs --forget t4f20a31:es
 
 \"outcome unknown\": the request may have reached the service before the program or the connection
 ended. Look for the job in the service's console. If it is there, say so with --adopt, and
@@ -64,7 +65,13 @@ async fn list(
         return Ok(Outcome::Done);
     }
     if let Some(name) = &options.forget {
-        return if ledger.forget_job(&name.as_str().into())? || ledger.forget(&name.as_str().into())? {
+        let (entry, language) = match name.split_once(':') {
+            Some((entry, language)) => (entry, Some(language.into())),
+            None => (name.as_str(), None),
+        };
+        return if ledger.forget_job(&name.as_str().into())?
+            || ledger.forget(&entry.into(), language.as_ref())?
+        {
             report.line(format_args!("{name} is off the list"));
             Ok(Outcome::Done)
         } else {
@@ -91,7 +98,11 @@ async fn list(
         return Ok(outcome);
     }
     if rows.is_empty() {
-        report.note("no jobs; `akool translate` creates them");
+        report.note(if options.pending {
+            "no job is pending"
+        } else {
+            "no jobs; `akool translate` creates them"
+        });
         return Ok(outcome);
     }
     let mut table = Table::new(["ID", "LANGUAGE", "STATUS", "ASKED", "SOURCE"]).that_cuts(4);
@@ -105,7 +116,7 @@ async fn list(
         ]);
     }
     report.line(table);
-    if rows.iter().any(|row| matches!(row.state, State::Unknown { .. })) {
+    if rows.iter().any(|row| matches!(row.state, State::Unknown { .. }) && !row.forgotten) {
         report.note("outcome unknown: see `akool jobs --help`");
     }
     Ok(outcome)
@@ -164,7 +175,7 @@ pub(crate) fn object(row: &Row) -> serde_json::Value {
         "message": why,
         "source": row.source,
         "asked_at": time(row.at),
-        "seen_at": row.seen.map(time),
+        "changed_at": row.seen.map(time),
         "forgotten": row.forgotten,
     })
 }

@@ -8,7 +8,7 @@ use akool::{
 };
 use etcetera::BaseStrategy;
 
-use crate::connect::Connection;
+use crate::{connect::Connection, report::Report};
 
 /// What the ledger says instead of the address of a sandbox, which is another one each time.
 const SANDBOX: &str = "sandbox";
@@ -126,7 +126,7 @@ pub(crate) fn rows(ledger: &LedgerFile, connection: &Connection) -> Result<Rows,
             job: None,
             state,
             seen: None,
-            forgotten: entry.forgotten,
+            forgotten: language.is_some_and(|language| entry.has_forgotten(language)),
         };
         match &entry.outcome {
             Outcome::InFlight => {
@@ -162,4 +162,15 @@ pub(crate) fn rows(ledger: &LedgerFile, connection: &Connection) -> Result<Rows,
         }
     }
     Ok(Rows { rows, damage })
+}
+
+/// Says which language each job is for, as far as the ledger has it.
+pub(crate) fn label_jobs(connection: &Connection, report: &Report) {
+    // A job needs no ledger to be looked at.
+    let Ok(Ok(Rows { rows, .. })) = file(connection).map(|ledger| rows(&ledger, connection)) else { return };
+    for row in rows {
+        if let Some(job) = &row.job {
+            report.label(job, row.language.as_ref());
+        }
+    }
 }

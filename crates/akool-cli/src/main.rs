@@ -76,7 +76,11 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
         Command::Man(options) => return shell::man(options, report),
         _ => {}
     }
-    let connection = match connect::connect(&cli.global).await {
+    let connection = match &cli.command {
+        Command::Jobs(options) if !options.refresh => connect::without_credential(&cli.global).await,
+        _ => connect::connect(&cli.global).await,
+    };
+    let connection = match connection {
         Ok(connection) => connection,
         Err(wrong) => {
             report.error(None, "wrong_use", wrong);

@@ -98,6 +98,14 @@ pub(crate) async fn run(options: &Sandbox, report: &Report, json: bool) -> Outco
             "The key is {key}. This program itself refuses plain http to another host; other programs may not."
         ));
     }
+    if own.is_none() {
+        report.line(format_args!(
+            "For tokens and webhooks: the client id is {}, its secret is the key; `akool --sandbox webhook listen` \
+             knows both.\nJobs that are created here complete after 5 seconds; they fail or never end where the \
+             source's name has `fail` or `stuck` in it.",
+            server.client_id()
+        ));
+    }
     list(&jobs, report);
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;

@@ -3,12 +3,13 @@
 use akool::JobId;
 use futures_util::{StreamExt, stream};
 
-use crate::{args::Ids, connect::Connection, outcome::Outcome, report::Report};
+use crate::{args::Ids, connect::Connection, ledger, outcome::Outcome, report::Report};
 
 /// How many jobs are looked at at once.
 const AT_ONCE: usize = 8;
 
 pub(crate) async fn run(options: &Ids, connection: &Connection, report: &Report) -> Outcome {
+    ledger::label_jobs(connection, report);
     let looks = stream::iter(&options.ids).map(async |id| {
         let id = JobId::from(id.as_str());
         (connection.client.job(&id).get().await, id)

@@ -56,6 +56,7 @@ pub(crate) async fn run(options: &Translate, connection: &Connection, report: &R
     let mut made = Made::default();
     let ledger = ledger::for_creation(&ledger, connection);
     let mut languages = options.to.clone();
+    let mut told = false;
     // More than once only where another run is asking for the same work.
     while !languages.is_empty() {
         let request = request(options, &languages, &connection.client).ledger(ledger.clone());
@@ -75,10 +76,10 @@ pub(crate) async fn run(options: &Translate, connection: &Connection, report: &R
             }
         };
         let asking = |work: &&KnownWork| work.in_flight;
-        let first = languages.len() == options.to.len();
         languages = ensured.known.iter().filter(asking).map(|work| work.language.code().to_owned()).collect();
-        let known = ensured.known.iter().filter(|work| !work.in_flight || first);
+        let known = ensured.known.iter().filter(|work| !work.in_flight || !told);
         already_there(known, &mut made, report);
+        told |= !languages.is_empty();
         match ensured.sent {
             None => {}
             Some(Ok(creation)) => created(&creation, &mut made, report),
@@ -107,6 +108,9 @@ pub(crate) async fn run(options: &Translate, connection: &Connection, report: &R
     }
     let interrupted = made.outcome == Some(Outcome::Interrupted);
     let created = made.outcome.unwrap_or(Outcome::Done);
+    if interrupted && made.jobs.is_empty() {
+        return created;
+    }
     if interrupted {
         report.interrupted(&made.jobs.into_iter().map(|id| (id, None)).collect());
         return created;

@@ -30,6 +30,11 @@ const LANGUAGES: [(&str, &str); 16] = [
     ("zh-CN-shandong", "Chinese (Jilu Mandarin, Simplified)"),
 ];
 
+/// Whether the list of languages has it, in letters of any case.
+pub(crate) fn lists(language: &str) -> bool {
+    LANGUAGES.iter().any(|(code, _)| code.eq_ignore_ascii_case(language))
+}
+
 impl Machine {
     /// Makes every token that was given out so far worthless: the next request with one meets code
     /// 1101, and the next request for a token gets a new one.

@@ -10,7 +10,7 @@ use http::{Request, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use crate::{
-    Machine, Timeline, answer,
+    Machine, Timeline, account, answer,
     machine::{Outcome, REMEMBERED, json as json_response, refused},
     timeline::Journey,
 };
@@ -51,6 +51,12 @@ impl Machine {
     /// Refuses a target language, with this code and message, while the others are created.
     pub fn refuse_language(&mut self, language: impl Into<String>, code: i64, message: impl Into<String>) {
         self.plans.insert(language.into(), Plan::Refuse(code, message.into()));
+    }
+
+    /// Refuses, from then on, languages that the stand-in's list does not have. Unless asked for, any
+    /// is taken.
+    pub fn refuse_unlisted_languages(&mut self) {
+        self.only_listed_languages = true;
     }
 
     /// Leaves out the list of results from then on, as the service may: the answer has the first
@@ -117,6 +123,9 @@ impl Machine {
         let timeline = match self.plans.get(language) {
             Some(Plan::Refuse(code, message)) => return answer::error(*code, message),
             Some(Plan::Create(timeline)) => timeline.clone(),
+            None if self.only_listed_languages && !account::lists(language) => {
+                return answer::error(1003, "The language is not supported");
+            }
             None if self.furnished => kind.timeline(),
             None => self.plan.clone(),
         };

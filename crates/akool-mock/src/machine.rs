@@ -63,6 +63,7 @@ pub struct Machine {
     /// The same for single languages.
     pub(crate) plans: BTreeMap<String, Plan>,
     pub(crate) omits_all_results: bool,
+    pub(crate) only_listed_languages: bool,
     pub(crate) created: VecDeque<CreatedJob>,
     /// Counts the jobs that were created.
     pub(crate) serial: u32,
@@ -104,6 +105,7 @@ impl Machine {
             plan: Timeline::default(),
             plans: BTreeMap::new(),
             omits_all_results: false,
+            only_listed_languages: false,
             created: VecDeque::new(),
             serial: 0,
             webhooks: Webhooks::default(),

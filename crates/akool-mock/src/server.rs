@@ -224,6 +224,11 @@ impl MockServer {
         self.machine().omit_all_results();
     }
 
+    /// Refuses languages that are not listed; see [`Machine::refuse_unlisted_languages`].
+    pub fn refuse_unlisted_languages(&self) {
+        self.machine().refuse_unlisted_languages();
+    }
+
     /// The jobs that requests created, the last 10,000, oldest first.
     pub fn created(&self) -> Vec<CreatedJob> {
         self.machine().created().cloned().collect()

@@ -23,7 +23,7 @@ impl Client {
                 Ok(()) => request().await,
                 Err(why) => Err(passing(&why)
                     .unwrap_or_else(|| {
-                        let why = redact::excerpt(&why.to_string());
+                        let why = redact::excerpt(&cause(&why));
                         let what = format!("no credential could be had: {why}");
                         Error::new(ErrorKind::CredentialsRefused, what)
                     })
@@ -36,10 +36,8 @@ impl Client {
         };
         match renewal.renew(generation, &self.transport).await {
             Ok(()) => request().await,
-            Err(why) => {
-                Err(passing(&why)
-                    .unwrap_or_else(|| refused.and(&format!("; it could not be renewed: {why}"))))
-            }
+            Err(why) => Err(passing(&why)
+                .unwrap_or_else(|| refused.and(&format!("; it could not be renewed: {}", cause(&why))))),
         }
     }
 }
@@ -47,6 +45,11 @@ impl Client {
 /// Trouble of our own source that passes: nothing was refused for good.
 fn passing(why: &Unrenewed) -> Option<Error> {
     why.downcast_ref::<Error>().filter(|error| error.is_transient()).cloned()
+}
+
+/// Why there is no new credential, without the advice of an error of our own.
+fn cause(why: &Unrenewed) -> String {
+    why.downcast_ref::<Error>().map_or_else(|| why.to_string(), |error| error.cause().to_owned())
 }
 
 /// The bytes that came, whatever the generated types made of them. From here on no type of the

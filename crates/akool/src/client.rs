@@ -205,7 +205,7 @@ impl ClientBuilder {
     }
 
     /// Sets the service's address (`https://openapi.akool.com` unless set), with or without
-    /// `https://` before it.
+    /// `https://` before it; without, one on this machine is reached by `http://`.
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.base_url = url.into();
         self
@@ -311,7 +311,12 @@ fn variable(name: &'static str) -> Result<Option<String>, ConfigError> {
 fn base_url(text: &str, allow_plain_http: bool) -> Result<String, ConfigError> {
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
     let invalid = |why| ConfigError::BaseUrl { url: crate::redact::excerpt(&with_scheme), why };
-    let url = Url::parse(with_scheme.trim()).map_err(|_| invalid("it is no URL"))?;
+    let mut url = Url::parse(with_scheme.trim()).map_err(|_| invalid("it is no URL"))?;
+    if !text.contains("://") && is_loopback(&url) {
+        // Nothing on this machine speaks TLS unless that is said.
+        let plain = format!("http://{}", text.trim());
+        url = Url::parse(&plain).map_err(|_| invalid("it is no URL"))?;
+    }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(ConfigError::BaseUrl {
             url: crate::redact::link(&url),
@@ -408,6 +413,8 @@ mod tests {
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
             ("http://[::1]:8080", "http://[::1]:8080"),
             ("http://localhost:1", "http://localhost:1"),
+            ("127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("https://127.0.0.1:8080", "https://127.0.0.1:8080"),
         ] {
             assert_eq!(base_url(given, false).unwrap(), wanted, "{given}");
         }

@@ -59,11 +59,15 @@ impl Report {
                 if self.ids_only && !self.json {
                     self.line(id);
                 }
+                if self.quiet {
+                    return;
+                }
                 self.note(format_args!(
                     "{id}  {}  is there already, asked for {when} (--again pays for it once more)",
                     work.language
                 ));
             }
+            // Told once by whoever waits for it.
             None if work.in_flight => self.note(format_args!(
                 "{}  another run is asking for it just now; waiting for what comes of that",
                 work.language
@@ -72,7 +76,7 @@ impl Report {
                 "{} {}: it was asked for {when}, and its outcome is unknown; it was not asked for again.{}",
                 text::error(),
                 work.language,
-                what_to_do(work.entry.as_str())
+                what_to_do(&format!("{}:{}", work.entry, work.language))
             )),
         }
     }
@@ -115,7 +119,7 @@ impl Report {
             "{}  {language}  asked for {}, outcome unknown{why}.{}",
             row.entry,
             ago(row.at),
-            what_to_do(row.entry.as_str())
+            what_to_do(&format!("{}:{language}", row.entry))
         ));
     }
 
@@ -145,7 +149,7 @@ impl Report {
                 "the outcome is unknown: {}. A job may have been created and paid for; it was not asked for \
                  again.{}",
                 maybe.error.cause(),
-                what_to_do(entry)
+                what_to_do(&format!("{entry}:LANGUAGE"))
             );
             if self.json {
                 self.object(&json!({ "event": "outcome_unknown", "entry": maybe.entry, "message": text }));

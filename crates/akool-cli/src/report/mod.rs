@@ -11,7 +11,7 @@ use std::{
 };
 
 use akool::{Error, JobId, Language, Snapshot, Status, Translation, WaitError, download};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::{
@@ -181,7 +181,7 @@ impl Report {
             };
             return self.object(&self.of(event, snapshot));
         }
-        let mut text = format!("{}  {}", snapshot.id(), describe(snapshot));
+        let mut text = format!("{}  {}", self.name(snapshot.id()), describe(snapshot));
         match snapshot.status() {
             Status::Completed => text += &links(snapshot),
             Status::Failed => text += &format!(": {}", reason(snapshot)),
@@ -326,6 +326,11 @@ impl Report {
     /// Jobs whose wait was interrupted, as last seen.
     pub(crate) fn interrupted(&self, open: &BTreeMap<JobId, Option<Snapshot>>) {
         let mut fetching = false;
+        if let Some(screen) = &self.screen {
+            // The lines stay as they are: the `^C` that the terminal shows has moved its cursor.
+            screen.lines.set_draw_target(ProgressDrawTarget::hidden());
+            let _ = writeln!(io::stderr());
+        }
         for (id, snapshot) in open {
             self.close(id);
             let completed = snapshot.as_ref().is_some_and(|seen| seen.status() == Status::Completed);
@@ -347,7 +352,7 @@ impl Report {
         } else {
             "interrupted; the jobs go on".to_owned()
         };
-        if let Some(resume) = &self.resume {
+        if let Some(resume) = self.resume.as_ref().filter(|_| !open.is_empty()) {
             text += &format!(". Pick them up again with:\n  {}", resume.command(open.keys()));
         }
         self.note(text);
@@ -451,9 +456,9 @@ impl Report {
             let bar = screen.lines.add(ProgressBar::new(100).with_prefix(self.name(id)));
             let narrow = console::Term::stderr().size().1 < WIDE;
             let template = if narrow {
-                "{spinner} {prefix}  {wide_msg} {elapsed}"
+                "{spinner} {prefix}  {elapsed:>4}  {wide_msg}"
             } else {
-                "{spinner} {prefix}  {bar:20} {wide_msg} {elapsed}"
+                "{spinner} {prefix}  {bar:20} {elapsed:>4}  {wide_msg}"
             };
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("━╸ "));

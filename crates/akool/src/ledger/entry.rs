@@ -38,8 +38,8 @@ pub struct Entry {
     pub request: Map<String, Value>,
     /// What became of it.
     pub outcome: Outcome,
-    /// Whether somebody said that what is unknown of it is of no interest any more.
-    pub forgotten: bool,
+    /// The languages that are unknown, and of no interest any more, as somebody said.
+    pub forgotten: Vec<Language>,
 }
 
 /// What became of a request.
@@ -107,15 +107,30 @@ impl Entry {
         }
     }
 
+    /// Whether somebody said that a language that is unknown is of no interest any more.
+    pub fn has_forgotten(&self, language: &Language) -> bool {
+        self.forgotten.iter().any(|forgotten| forgotten.is(language))
+    }
+
+    /// The languages of which nobody knows what became.
+    pub fn unknown(&self) -> &[Language] {
+        match &self.outcome {
+            Outcome::Unknown { .. } => &self.languages,
+            Outcome::Created { unclear, .. } => unclear,
+            _ => &[],
+        }
+    }
+
     /// What of its work is there already, by language: failed and forgotten jobs are not.
     pub(super) fn known(&self, language: &Language) -> Option<KnownWork> {
         let unknown =
             |in_flight| KnownWork { in_flight, ..KnownWork::new(self.id.clone(), self.at, language.clone()) };
         let asked = || self.languages.iter().any(|asked| asked.is(language));
+        let forgotten = self.has_forgotten(language);
         match &self.outcome {
             Outcome::NotCreated { .. } => None,
             Outcome::InFlight => asked().then(|| unknown(true)),
-            Outcome::Unknown { .. } => (asked() && !self.forgotten).then(|| unknown(false)),
+            Outcome::Unknown { .. } => (asked() && !forgotten).then(|| unknown(false)),
             Outcome::Created { jobs, unclear, .. } => {
                 let mut jobs = jobs.iter();
                 match jobs.find(|job| job.language.as_ref().is_some_and(|known| known.is(language))) {
@@ -123,8 +138,9 @@ impl Entry {
                     Some(job) => {
                         Some(KnownWork { job: Some(job.id.clone()), status: job.status, ..unknown(false) })
                     }
-                    None => (!self.forgotten && unclear.iter().any(|known| known.is(language)))
-                        .then(|| unknown(false)),
+                    None => {
+                        (!forgotten && unclear.iter().any(|known| known.is(language))).then(|| unknown(false))
+                    }
                 }
             }
         }

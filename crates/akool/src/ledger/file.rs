@@ -99,18 +99,23 @@ impl LedgerFile {
             let entry =
                 contents.entries.iter().find(|entry| entry.jobs().iter().any(|known| known.id == *job));
             found = entry.is_some();
-            Ok(entry.map(|entry| What::Forgotten { entry: entry.id.clone(), job: Some(job.clone()) }))
+            Ok(entry.map(|entry| What::Forgotten {
+                entry: entry.id.clone(),
+                job: Some(job.clone()),
+                languages: Vec::new(),
+            }))
         })?;
         Ok(found)
     }
 
-    /// Says that what is unknown of a request is of no interest any more: somebody has found out that
-    /// nothing came of it. Its jobs stay. True where the ledger has the request.
+    /// Says that what is unknown of a request, or of one language of it, is of no interest any more:
+    /// somebody has found out that nothing came of it. Its jobs stay. True where the ledger has the
+    /// request.
     ///
     /// # Errors
-    /// When a process that lives is making the request, or the ledger cannot be read or written; see
-    /// [`read`](Self::read).
-    pub fn forget(&self, entry: &EntryId) -> Result<bool, LedgerError> {
+    /// When a process that lives is making the request, nothing is unknown of the language, or the ledger
+    /// cannot be read or written; see [`read`](Self::read).
+    pub fn forget(&self, entry: &EntryId, language: Option<&Language>) -> Result<bool, LedgerError> {
         let mut found = false;
         self.change(|contents| {
             let Some(known) = contents.entries.iter().find(|known| known.id == *entry) else {
@@ -122,7 +127,14 @@ impl LedgerFile {
                     "{entry} is being asked for just now; wait for its outcome"
                 )));
             }
-            Ok((!known.forgotten).then(|| What::Forgotten { entry: entry.clone(), job: None }))
+            let meant = |unknown: &&Language| language.is_none_or(|language| language.is(unknown));
+            let languages: Vec<_> = known.unknown().iter().filter(meant).cloned().collect();
+            match language {
+                Some(language) if languages.is_empty() => {
+                    Err(LedgerError::new(format!("nothing is unknown of {language} in {entry}")))
+                }
+                _ => Ok(Some(What::Forgotten { entry: entry.clone(), job: None, languages })),
+            }
         })?;
         Ok(found)
     }
@@ -146,11 +158,7 @@ impl LedgerFile {
                 return Ok(None);
             };
             found = true;
-            let unknown: &[Language] = match &known.outcome {
-                Outcome::Unknown { .. } => &known.languages,
-                Outcome::Created { unclear, .. } => unclear,
-                _ => &[],
-            };
+            let unknown = known.unknown();
             let language = match (language, unknown) {
                 (Some(language), _) => match unknown.iter().find(|unknown| unknown.is(language)) {
                     Some(language) => language,
@@ -466,7 +474,7 @@ mod tests {
         assert_eq!(entries[0].outcome, Outcome::InFlight);
         let elsewhere = LedgerFile::at(ledger.path());
         assert_eq!(elsewhere.read().unwrap().entries[0].outcome, Outcome::InFlight, "told across processes");
-        assert!(elsewhere.forget(&id).unwrap_err().to_string().contains("just now"));
+        assert!(elsewhere.forget(&id, None).unwrap_err().to_string().contains("just now"));
         // The process that asked is gone.
         drop(ledger.asking.lock().unwrap().drain());
         assert_eq!(elsewhere.read().unwrap().entries[0].outcome, Outcome::Unknown { why: None });
@@ -494,12 +502,15 @@ mod tests {
         assert_eq!(there(&["es"]), "es is job 1 (processing)");
         ledger.note(&"1".into(), Status::Failed).unwrap();
         assert_eq!(there(&["es"]), "free");
-        assert!(ledger.forget(&first).unwrap());
+        assert!(ledger.forget(&first, Some(&"JA".into())).unwrap());
+        assert!(ledger.forget(&first, Some(&"es".into())).is_err());
         assert_eq!(there(&["JA"]), "free");
         assert_eq!(there(&["fr"]), "fr is job 2", "what is known stays");
         assert!(ledger.forget_job(&"2".into()).unwrap());
         assert_eq!(there(&["fr"]), "free");
-        assert!(!ledger.forget(&"nobody".into()).unwrap() && !ledger.forget_job(&"nobody".into()).unwrap());
+        assert!(
+            !ledger.forget(&"nobody".into(), None).unwrap() && !ledger.forget_job(&"nobody".into()).unwrap()
+        );
 
         let mut other = intent(&["fr"]);
         other.request.insert("lipsync".into(), true.into());
@@ -566,7 +577,8 @@ mod tests {
         let (_folder, ledger) = ledger();
         let first = written(&ledger, &intent(&["es"]));
         // As by a process that takes it for dead.
-        ledger.append(|_| Ok(Some(What::Forgotten { entry: first.clone(), job: None }))).unwrap();
+        let forgotten = What::Forgotten { entry: first.clone(), job: None, languages: vec!["es".into()] };
+        ledger.append(|_| Ok(Some(forgotten))).unwrap();
         ledger.settle_now(first, creation(&[("1", "es")], &[])).unwrap();
         assert!(matches!(ledger.begin_now(&intent(&["es"])).unwrap(), Begin::AlreadyThere(_)));
     }

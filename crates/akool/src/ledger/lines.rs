@@ -72,11 +72,13 @@ pub(super) enum What {
         job: JobId,
         status: Status,
     },
-    /// A job, or, without one, what is unknown of an entry.
+    /// A job, or languages that are unknown.
     Forgotten {
         entry: EntryId,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         job: Option<JobId>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        languages: Vec<Language>,
     },
 }
 
@@ -151,7 +153,7 @@ impl Reading {
                 let entry = &mut self.contents.entries[index];
                 entry.outcome = Outcome::Created { jobs, refused, unclear };
                 // What was said before it was known does not hold for it.
-                entry.forgotten = false;
+                entry.forgotten.clear();
             }
             What::Adopted { entry, job } => {
                 let index = self.entry(entry, at);
@@ -178,9 +180,9 @@ impl Reading {
                 (job.status, job.seen) = (Some(status), Some(at));
             }),
             What::Forgotten { job: Some(job), .. } => self.each(&job, |job| job.forgotten = true),
-            What::Forgotten { entry, job: None } => {
+            What::Forgotten { entry, job: None, languages } => {
                 let index = self.entry(entry, at);
-                self.contents.entries[index].forgotten = true;
+                self.contents.entries[index].forgotten.extend(languages);
             }
         }
     }
@@ -206,7 +208,7 @@ impl Reading {
                 languages: Vec::new(),
                 request: Map::new(),
                 outcome: Outcome::Unknown { why: None },
-                forgotten: false,
+                forgotten: Vec::new(),
             });
         }
         index

@@ -334,7 +334,7 @@ impl Translate {
     fn request(&self) -> Result<CreateTranslationRequest, InvalidTranslation> {
         link("the video's link", &self.url)?;
         if self.languages.is_empty() {
-            return Err(InvalidTranslation::new("no target language is set; set one with `to`"));
+            return Err(InvalidTranslation::new("no target language is set; name at least one"));
         }
         let mut targets = BTreeSet::new();
         for language in &self.languages {
@@ -367,7 +367,7 @@ impl Translate {
             self.voices.keys().find(|language| !targets.contains(&language.to_ascii_lowercase()))
         {
             return Err(InvalidTranslation::new(format!(
-                "a voice is set for {}, which is no target language; add it with `to` or leave the voice out",
+                "a voice is set for {}, which is no target language; add it or leave the voice out",
                 redact::excerpt(language)
             )));
         }
@@ -508,7 +508,8 @@ impl Ensured {
 fn link(name: &str, text: &str) -> Result<(), InvalidTranslation> {
     let invalid = |why: &str| {
         Err(InvalidTranslation::new(format!(
-            "{name} \"{}\" {why}; give one that the service can fetch",
+            "{name} \"{}\" {why}; the service fetches it itself, so give the https link of a place that it can \
+             reach",
             redact::excerpt(text)
         )))
     };
@@ -532,7 +533,7 @@ fn code(name: &str, language: &Language) -> Result<(), InvalidTranslation> {
         || code.contains(|letter: char| letter == ',' || letter.is_whitespace() || letter.is_control())
     {
         return Err(InvalidTranslation::new(format!(
-            "{name} \"{language}\" is no code; `languages` lists them"
+            "{name} \"{language}\" is no language code, such as es or zh-CN-shandong"
         )));
     }
     Ok(())
