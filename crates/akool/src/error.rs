@@ -202,6 +202,11 @@ impl Error {
         error
     }
 
+    /// Trouble of which nothing but its kind was kept.
+    pub(crate) fn recalled(kind: ErrorKind) -> Self {
+        Self::new(kind, format!("an earlier look failed ({kind:?})"))
+    }
+
     pub(crate) fn transport(error: reqwest::Error) -> Self {
         let kind = if error.is_connect() {
             ErrorKind::Connect

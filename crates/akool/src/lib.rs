@@ -4,9 +4,10 @@
 //! A job takes minutes and costs money. [`Client::translate`] creates one for each language, and says
 //! so where nobody knows whether it did; a [`ledger`] has what was asked for before it is asked.
 //! [`Client::job`] takes a job's id; [`Job::get`] looks once,
-//! [`Job::wait`] waits for its end, [`Job::updates`] streams its changes. A wait forgives trouble
-//! within a budget, ends by its deadline ([`DEFAULT_DEADLINE`] unless set), and whatever ends it
-//! early says so: the job goes on, and its id is all it takes to wait again.
+//! [`Job::wait`] waits for its end, [`Job::updates`] streams its changes, and
+//! [`Client::wait_set`] waits for many at once. A wait forgives trouble within a budget, ends by its
+//! deadline ([`DEFAULT_DEADLINE`] unless set), and whatever ends it early says so: the job goes on,
+//! and its id is all it takes to wait again.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -47,9 +48,11 @@
 //! The requests and types underneath are generated from the service's OpenAPI description, in the
 //! crate `akool-client`.
 
+mod agenda;
 mod call;
 mod client;
 mod code;
+mod course;
 mod decode;
 #[cfg(feature = "download")]
 pub mod download;
@@ -69,6 +72,7 @@ mod status;
 mod token;
 mod translate;
 mod wait;
+mod wait_set;
 #[cfg(feature = "webhook")]
 pub mod webhook;
 
@@ -143,3 +147,4 @@ pub use translate::{
     Translate,
 };
 pub use wait::{DEFAULT_DEADLINE, EarlyEnd, Event, Events, FailedJob, Updates, Wait, WaitError};
+pub use wait_set::{WaitSet, Waiting};

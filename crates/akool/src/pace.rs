@@ -19,9 +19,13 @@ impl Pace {
         *pace = (*pace).max(until);
     }
 
+    /// Until when the service asked not to be looked at, be it past.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How long a look has to wait still.
     pub(crate) fn remaining(&self) -> Duration {
-        let pace = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pace.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+        self.until().map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }
 }

@@ -1,6 +1,6 @@
 //! The kernel: a poller without input or output, and without a clock.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{PollPolicy, Status};
 
@@ -30,7 +30,7 @@ use crate::{PollPolicy, Status};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Poller {
-    policy: PollPolicy,
+    policy: Arc<PollPolicy>,
     deadline: Option<Duration>,
     random: fastrand::Rng,
     failures: u32,
@@ -108,9 +108,10 @@ impl Poller {
     ///
     /// `deadline` counts from the beginning of the wait; `None` waits without end. `seed`
     /// determines the jitter: the same seed and the same observations give the same decisions.
-    pub fn new(policy: PollPolicy, deadline: Option<Duration>, seed: u64) -> Self {
+    /// Pollers of many jobs can share a policy: an `Arc` of one is taken as well.
+    pub fn new(policy: impl Into<Arc<PollPolicy>>, deadline: Option<Duration>, seed: u64) -> Self {
         Self {
-            policy,
+            policy: policy.into(),
             deadline,
             random: fastrand::Rng::with_seed(seed),
             failures: 0,
@@ -183,6 +184,14 @@ impl Poller {
     /// How many looks in a row have failed.
     pub fn failures(&self) -> u32 {
         self.failures
+    }
+
+    pub(crate) fn policy(&self) -> &PollPolicy {
+        &self.policy
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.deadline
     }
 
     fn decide(&mut self, began: Duration, now: Duration, seen: Observation) -> Decision {

@@ -117,11 +117,6 @@ impl Snapshot {
     pub fn dropped(&self) -> &[String] {
         &self.dropped
     }
-
-    /// Whether something that people watch is different from `before`.
-    pub(crate) fn differs_from(&self, before: &Self) -> bool {
-        self.status != before.status || self.progress() != before.progress()
-    }
 }
 
 pub(crate) fn link(text: Option<&str>) -> Option<Url> {

@@ -1,7 +1,7 @@
 //! Waiting for a job: [`Wait`], its updates and its errors.
 //!
-//! Everything here drives [`Poller`], which decides; this module looks,
-//! sleeps and reads the clock. Nothing is spawned: dropping a wait ends it.
+//! The [poller](crate::poller) decides; this module looks, sleeps and reads the clock, and
+//! `course.rs` is between them. Nothing is spawned: dropping a wait ends it.
 
 use std::{
     fmt,
@@ -22,8 +22,9 @@ use tracing::{Instrument, debug_span};
 
 use crate::{
     Error, ErrorKind, Hints, Job, JobId, PollPolicy, Snapshot, Status, Translation,
+    course::{Course, Next, Oddities},
     hints::Listener,
-    poller::{Decision, End, Observation, Poller},
+    poller::Decision,
 };
 
 /// How long a wait goes on unless it is told otherwise: 2 hours. Most jobs take minutes; some are
@@ -210,19 +211,15 @@ impl Stream for Updates {
 /// A wait in progress.
 struct Watch {
     job: Job,
-    policy: PollPolicy,
-    deadline: Option<Duration>,
-    poller: Poller,
+    course: Course,
     hints: Option<Listener>,
-    /// When the first look began; the poller's times count from here.
+    /// When the first look began; the course's times count from here.
     started: Option<Instant>,
     due: Duration,
-    looks: u32,
-    answers: u32,
+    /// What the course does not keep whole.
     last: Option<Snapshot>,
     trouble: Option<Error>,
-    /// What was already reported once.
-    reported: Vec<String>,
+    oddities: Oddities,
     /// The end, once it is known, until it is told.
     end: Option<Result<Translation, WaitError>>,
     ended: bool,
@@ -237,17 +234,13 @@ impl Watch {
         });
         Self {
             hints,
-            poller: Poller::new(wait.policy, wait.deadline, fastrand::u64(..)),
+            course: Course::new(wait.policy.into(), wait.deadline),
             job: wait.job,
-            policy: wait.policy,
-            deadline: wait.deadline,
             started: None,
             due: Duration::ZERO,
-            looks: 0,
-            answers: 0,
             last: None,
             trouble: None,
-            reported: Vec::new(),
+            oddities: Oddities::default(),
             end: None,
             ended: false,
         }
@@ -273,51 +266,40 @@ impl Watch {
     /// where the last look told something new without being the job's end, both.
     async fn step(&mut self) -> (Option<Event>, Option<Result<Translation, WaitError>>) {
         let started = *self.started.get_or_insert_with(Instant::now);
-        let span = debug_span!("akool.pause", job = %self.job.id(), after = self.looks);
+        let span = debug_span!("akool.pause", job = %self.job.id(), after = self.course.looks());
         self.until_due(started).instrument(span).await;
 
         let began = started.elapsed();
         if let Some(hints) = &self.hints {
             hints.served(self.job.id());
         }
-        self.looks = self.looks.saturating_add(1);
-        let seen = self.job.look(self.looks).await;
+        let attempt = self.course.begin_look();
+        let seen = self.job.look(attempt).await;
         let now = started.elapsed();
-        let changed = self.take_in(&seen);
-
-        let seen = seen.and_then(complete_with_video);
-        let observation = match &seen {
-            Ok(snapshot) => Observation::Status { status: snapshot.status(), age: snapshot.age() },
-            Err(error) if error.is_transient() => Observation::Trouble { retry_after: error.retry_after() },
-            Err(_) => Observation::Rejected,
-        };
-        let (next_look_in, end) = match self.poller.observe(began, now, observation) {
-            Decision::LookAt(at) => {
-                self.due = at;
-                (at.saturating_sub(now), None)
-            }
-            Decision::Finished(end) => (Duration::ZERO, Some(end)),
-        };
-        if seen.as_ref().is_err_and(|error| error.kind() == ErrorKind::RateLimited) {
-            self.job.client().pace.slow_down(next_look_in);
+        if let Ok(snapshot) = &seen {
+            self.oddities.report(snapshot);
+            self.last = Some(snapshot.clone());
         }
-
-        if let Err(error) = &seen {
+        let (event, next) = self.course.observe(self.job.id(), &self.job.client().pace, began, now, seen);
+        if let Some(Event::Trouble { error, .. }) = &event {
             self.trouble = Some(error.clone());
         }
-        let event = match &seen {
-            Ok(snapshot) if !snapshot.status().is_terminal() && (changed || end.is_none()) => {
-                Some(Event::Looked { snapshot: snapshot.clone(), changed, next_look_in })
+        match next {
+            Next::LookAt(at) => {
+                self.due = at;
+                (event, None)
             }
-            Err(error) if end.is_none() => Some(Event::Trouble {
-                error: error.clone(),
-                failures: self.poller.failures(),
-                budget: self.policy.failure_budget(),
-                next_look_in,
-            }),
-            _ => None,
-        };
-        (event, end.map(|end| self.finish(end, seen, now)))
+            Next::Ended(mut end) => {
+                // What the course does not keep.
+                if let Err(early) = &mut end
+                    && let Some(early) = early.early_mut()
+                {
+                    early.last_snapshot = self.last.take();
+                    early.last_error = early.last_error.take().or(self.trouble.take());
+                }
+                (event, Some(end))
+            }
+        }
     }
 
     /// Pauses until the next look is due, which a hint may bring forward.
@@ -334,25 +316,13 @@ impl Watch {
             match select(pin!(sleep(pause)), pin!(hints.heard())).await {
                 Either::Left(((), _)) => return,
                 Either::Right(_) => {
-                    if let Decision::LookAt(at) = self.poller.hint(started.elapsed()) {
+                    if let Decision::LookAt(at) = self.course.hint(started.elapsed()) {
                         tracing::debug!(hastened = at < self.due, "a hint");
                         self.due = at;
                     }
                 }
             }
         }
-    }
-
-    /// Keeps what a look told. Says whether it is something new.
-    fn take_in(&mut self, seen: &Result<Snapshot, Error>) -> bool {
-        let Ok(snapshot) = seen else {
-            return false;
-        };
-        self.answers = self.answers.saturating_add(1);
-        self.report(snapshot);
-        let changed = self.last.as_ref().is_none_or(|last| snapshot.differs_from(last));
-        self.last = Some(snapshot.clone());
-        changed
     }
 
     /// How long until the next look: until it is due, or until the service lets this client look
@@ -364,53 +334,8 @@ impl Watch {
             // Not all at once when the time has come.
             pause = told_to_wait + told_to_wait.mul_f64(0.1 * fastrand::f64());
         }
-        let left = self.deadline.map(|deadline| deadline.saturating_sub(elapsed));
+        let left = self.course.deadline().map(|deadline| deadline.saturating_sub(elapsed));
         left.map_or(pause, |left| pause.min(left))
-    }
-
-    fn finish(
-        &mut self,
-        end: End,
-        seen: Result<Snapshot, Error>,
-        waited: Duration,
-    ) -> Result<Translation, WaitError> {
-        let trouble = match seen {
-            Ok(snapshot) if snapshot.status() == Status::Failed => {
-                return Err(WaitError::Failed(Box::new(FailedJob { snapshot })));
-            }
-            Ok(snapshot) => match Translation::from_snapshot(snapshot) {
-                Some(translation) => return Ok(translation),
-                None => self.trouble.take(),
-            },
-            Err(error) => Some(error),
-        };
-        let early = Box::new(EarlyEnd {
-            job: self.job.id().clone(),
-            waited,
-            deadline: self.deadline,
-            looks: self.looks,
-            answers: self.answers,
-            failures: self.poller.failures(),
-            last_snapshot: self.last.take(),
-            last_error: trouble,
-        });
-        Err(match end {
-            End::DeadlinePassed => WaitError::DeadlinePassed(early),
-            End::FailuresExhausted => WaitError::FailuresExhausted(early),
-            End::Rejected | End::Completed | End::Failed => WaitError::Rejected(early),
-        })
-    }
-
-    /// Says once, and not at each look, what in an answer was not as described.
-    fn report(&mut self, snapshot: &Snapshot) {
-        let unknown = matches!(snapshot.status(), Status::Unknown(_)).then(|| snapshot.status().to_string());
-        let oddities = unknown.iter().chain(snapshot.dropped());
-        for oddity in oddities {
-            if !self.reported.contains(oddity) && self.reported.len() < 64 {
-                tracing::warn!(job = %self.job.id(), %oddity, "not as described; the wait goes on");
-                self.reported.push(oddity.clone());
-            }
-        }
     }
 }
 
@@ -429,23 +354,17 @@ async fn sleep(pause: Duration) {
     }
 }
 
-/// Whether the pause is over by the clock on the wall, which is ahead of ours. A clock that was
-/// set forward looks the same and costs one look before its time; one that was set back is ignored.
+/// Whether the pause is over by the clock on the wall, which is ahead of ours.
 fn was_suspended(pause: Duration, slept: Duration, wall: Duration) -> bool {
-    const DRIFT: Duration = Duration::from_secs(5);
-    wall >= pause && wall.saturating_sub(slept) > DRIFT
+    wall >= pause && !suspended(slept, wall).is_zero()
 }
 
-/// A completed job without a link is trouble that may pass.
-fn complete_with_video(snapshot: Snapshot) -> Result<Snapshot, Error> {
-    if snapshot.status() == Status::Completed && snapshot.video().is_none() {
-        let error = Error::new(
-            ErrorKind::MissingVideo,
-            "the job is completed, but the answer has no usable link to the video",
-        );
-        return Err(error.about(snapshot.id()));
-    }
-    Ok(snapshot)
+/// How much the clock on the wall is ahead of ours, which stands still while the machine is suspended.
+/// A clock that was set forward looks the same and costs one look before its time; one that was set
+/// back is ignored, as is drift.
+pub(crate) fn suspended(ours: Duration, wall: Duration) -> Duration {
+    const DRIFT: Duration = Duration::from_secs(5);
+    Some(wall.saturating_sub(ours)).filter(|ahead| *ahead > DRIFT).unwrap_or_default()
 }
 
 /// Why a wait ended without a translation.
@@ -474,7 +393,14 @@ impl WaitError {
         }
     }
 
-    /// The last look that told the job's status; `None` where its state was never established.
+    pub(crate) fn early_mut(&mut self) -> Option<&mut EarlyEnd> {
+        match self {
+            Self::Failed(_) => None,
+            Self::DeadlinePassed(end) | Self::FailuresExhausted(end) | Self::Rejected(end) => Some(end),
+        }
+    }
+
+    /// The last look that told the job's status, where it was kept; see [`EarlyEnd::last_snapshot`].
     pub fn last_snapshot(&self) -> Option<&Snapshot> {
         match self {
             Self::Failed(job) => Some(&job.snapshot),
@@ -563,22 +489,26 @@ pub struct EarlyEnd {
     pub answers: u32,
     /// How many looks in a row had failed at the end.
     pub failures: u32,
-    /// The last look that told the job's status; `None` where its state was never established.
+    /// The last status that was told; `None` where the job's state was never established.
+    pub last_status: Option<Status>,
+    /// The last look that told the job's status. A [`WaitSet`](crate::WaitSet) does not keep it: `None`
+    /// there, unless it was the very last look.
     pub last_snapshot: Option<Snapshot>,
-    /// The last trouble, whether or not a look succeeded after it.
+    /// The last trouble, whether or not a look succeeded after it. Where one did, a
+    /// [`WaitSet`](crate::WaitSet) knows no more than its kind.
     pub last_error: Option<Error>,
 }
 
 impl fmt::Display for EarlyEnd {
     /// What was last known of the job, and that it goes on.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let completed = match &self.last_snapshot {
-            Some(snapshot) if snapshot.status() == Status::Completed => {
+        let completed = match self.last_status {
+            Some(Status::Completed) => {
                 f.write_str("completed when last seen, without a usable link to its video")?;
                 true
             }
-            Some(snapshot) => {
-                write!(f, "still {} when last seen", snapshot.status())?;
+            Some(status) => {
+                write!(f, "still {status} when last seen")?;
                 false
             }
             None => {

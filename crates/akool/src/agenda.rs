@@ -1,0 +1,261 @@
+//! Whose turn it is: the pure half of [`WaitSet`](crate::WaitSet), without looks, sleep and clock.
+//!
+//! Times count from the beginning of the set. Jobs stand in the order in which they fell due, so the
+//! longest overdue is the next one, and none is passed over for ever.
+
+use std::{
+    collections::{BTreeSet, HashMap, hash_map},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{
+    Error, Event, JobId, PollPolicy, Snapshot,
+    course::{Course, Next},
+    pace::Pace,
+};
+
+#[derive(Debug, Default)]
+pub(crate) struct Agenda {
+    jobs: HashMap<JobId, Entry>,
+    /// Whose turn is yet to come: when, and since when the job is due then. The two differ where
+    /// the service asked for a pause.
+    later: BTreeSet<(Duration, Duration, JobId)>,
+    /// Whose turn it is, and since when.
+    due: BTreeSet<(Duration, JobId)>,
+    tickets: u64,
+    rate: Option<Rate>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    course: Course,
+    /// Tells this wait from an earlier one for the same job.
+    ticket: u64,
+    /// When the wait began.
+    started: Duration,
+    place: Place,
+}
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    /// A look at it is under way.
+    Nowhere,
+    /// In the agenda's `later`.
+    Later { at: Duration, due: Duration },
+    /// In the agenda's `due`.
+    Due(Duration),
+}
+
+/// A look that is under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Look {
+    pub(crate) job: JobId,
+    /// The how-manieth at this job.
+    pub(crate) attempt: u32,
+    ticket: u64,
+    began: Duration,
+    due: Duration,
+}
+
+impl Look {
+    /// When it began, since the beginning of the set.
+    pub(crate) fn began(&self) -> Duration {
+        self.began
+    }
+}
+
+/// What to do now.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// Look at this job.
+    Look(Look),
+    /// Nothing until this time.
+    NotBefore(Duration),
+    /// Nothing until a look ends or a job is added.
+    Nobody,
+}
+
+impl Agenda {
+    /// Spaces looks by this on average; a `None` does not.
+    pub(crate) fn set_spacing(&mut self, spacing: Option<Duration>) {
+        self.rate = spacing.map(|spacing| Rate { spacing, next: Duration::ZERO });
+    }
+
+    /// Begins a wait, whose first look is due at once. Says whether the job is new.
+    pub(crate) fn insert(
+        &mut self,
+        job: JobId,
+        policy: Arc<PollPolicy>,
+        deadline: Option<Duration>,
+        now: Duration,
+    ) -> bool {
+        let hash_map::Entry::Vacant(vacant) = self.jobs.entry(job.clone()) else {
+            return false;
+        };
+        self.tickets += 1;
+        let course = Course::new(policy, deadline);
+        vacant.insert(Entry { course, ticket: self.tickets, started: now, place: Place::Due(now) });
+        self.due.insert((now, job));
+        true
+    }
+
+    /// Ends a wait without a word. What a look at it that is under way sees is dropped.
+    pub(crate) fn remove(&mut self, job: &JobId) -> bool {
+        let Some(entry) = self.jobs.remove(job) else {
+            return false;
+        };
+        match entry.place {
+            Place::Nowhere => false,
+            Place::Later { at, due } => self.later.remove(&(at, due, job.clone())),
+            Place::Due(since) => self.due.remove(&(since, job.clone())),
+        };
+        true
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    pub(crate) fn contains(&self, job: &JobId) -> bool {
+        self.jobs.contains_key(job)
+    }
+
+    pub(crate) fn courses(&self) -> impl Iterator<Item = (&JobId, &Course)> {
+        self.jobs.iter().map(|(job, entry)| (job, &entry.course))
+    }
+
+    /// Makes a job due now. Says whether it is there.
+    pub(crate) fn hurry(&mut self, job: &JobId, now: Duration) -> bool {
+        let Some(entry) = self.jobs.get_mut(job) else {
+            return false;
+        };
+        if let Place::Later { at, due } = entry.place {
+            let since = due.min(now);
+            entry.place = Place::Due(since);
+            self.later.remove(&(at, due, job.clone()));
+            self.due.insert((since, job.clone()));
+        }
+        true
+    }
+
+    /// Makes all that would fall due until `then` due now: the machine slept for that long.
+    pub(crate) fn hurry_all(&mut self, now: Duration, then: Duration) {
+        let hurried: Vec<_> =
+            self.later.iter().take_while(|(at, ..)| *at <= then).map(|(.., job)| job.clone()).collect();
+        for job in hurried {
+            self.hurry(&job, now);
+        }
+    }
+
+    /// Whose turn it is, while the service allows no looks until `closed`. A last look at a deadline
+    /// is made nevertheless.
+    pub(crate) fn turn(&mut self, now: Duration, closed: Duration) -> Turn {
+        while let Some((at, ..)) = self.later.first()
+            && *at <= now
+            && let Some((_, since, job)) = self.later.pop_first()
+        {
+            self.place(job, Place::Due(since));
+        }
+        while let Some((since, job)) = self.due.pop_first() {
+            let Some(entry) = self.jobs.get_mut(&job) else {
+                // Each place belongs to a job.
+                continue;
+            };
+            let deadline = entry.course.deadline().map(|span| entry.started.saturating_add(span));
+            let closed = deadline.map_or(closed, |deadline| closed.min(deadline));
+            if now < closed {
+                self.place(job, Place::Later { at: closed, due: since });
+                continue;
+            }
+            if let Some(rate) = &mut self.rate
+                && let Err(free) = rate.take(now)
+            {
+                self.due.insert((since, job));
+                return Turn::NotBefore(free);
+            }
+            entry.place = Place::Nowhere;
+            let attempt = entry.course.begin_look();
+            return Turn::Look(Look { job, attempt, ticket: entry.ticket, began: now, due: since });
+        }
+        self.later.first().map_or(Turn::Nobody, |(at, ..)| Turn::NotBefore(*at))
+    }
+
+    /// Gives a place to a job that stands nowhere.
+    fn place(&mut self, job: JobId, place: Place) {
+        if let Some(entry) = self.jobs.get_mut(&job) {
+            entry.place = place;
+            match place {
+                Place::Nowhere => false,
+                Place::Later { at, due } => self.later.insert((at, due, job)),
+                Place::Due(since) => self.due.insert((since, job)),
+            };
+        }
+    }
+
+    /// Takes what a look saw, and says what is to be told of it: an event, the end, or both. `None`
+    /// where the wait is not there any more.
+    pub(crate) fn observe(
+        &mut self,
+        look: Look,
+        pace: &Pace,
+        now: Duration,
+        seen: Result<Snapshot, Error>,
+    ) -> Option<(Option<Event>, Option<Event>)> {
+        let entry = self.jobs.get_mut(&look.job).filter(|entry| entry.ticket == look.ticket)?;
+        let since = |time: Duration| time.saturating_sub(entry.started);
+        let (event, next) = entry.course.observe(&look.job, pace, since(look.began), since(now), seen);
+        match next {
+            Next::LookAt(at) => {
+                let at = entry.started.saturating_add(at);
+                self.place(look.job, Place::Later { at, due: at });
+                Some((event, None))
+            }
+            Next::Ended(mut end) => {
+                if let Err(error) = &mut end
+                    && let Some(early) = error.early_mut()
+                    && early.last_error.is_none()
+                {
+                    let recalled = entry.course.trouble().map(Error::recalled);
+                    early.last_error = recalled.map(|error| error.about(&look.job));
+                }
+                self.jobs.remove(&look.job);
+                Some((event, Some(Event::Ended(end))))
+            }
+        }
+    }
+
+    /// Puts a job back in its place: what the look saw says nothing of the service.
+    pub(crate) fn put_back(&mut self, look: Look) {
+        if self.jobs.get(&look.job).is_some_and(|entry| entry.ticket == look.ticket) {
+            self.place(look.job, Place::Due(look.due));
+        }
+    }
+}
+
+/// A bound on looks per time: the generic cell rate algorithm.
+#[derive(Debug)]
+struct Rate {
+    spacing: Duration,
+    /// When the next look would be made if all came as late as they may.
+    next: Duration,
+}
+
+impl Rate {
+    /// Timers are no finer than a millisecond: what a late one missed is caught up, so far.
+    const TOLERANCE: Duration = Duration::from_millis(10);
+
+    /// Takes the place of one look, or says when there is one.
+    fn take(&mut self, now: Duration) -> Result<(), Duration> {
+        let free = self.next.saturating_sub(Self::TOLERANCE);
+        if now < free {
+            return Err(free);
+        }
+        self.next = self.next.max(now).saturating_add(self.spacing);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! What a wait keeps of one job between looks, and what it makes of each look. Shared by
+//! [`Wait`](crate::Wait) and [`WaitSet`](crate::WaitSet), which look, sleep and read the clock.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    EarlyEnd, Error, ErrorKind, Event, JobId, PollPolicy, Snapshot, Status, Translation, WaitError,
+    pace::Pace,
+    poller::{Decision, End, Observation, Poller},
+    wait::FailedJob,
+};
+
+/// Small: a set holds one for each of its jobs. Snapshots and errors go out with the event.
+#[derive(Debug)]
+pub(crate) struct Course {
+    poller: Poller,
+    looks: u32,
+    answers: u32,
+    /// The status and progress that were last seen.
+    seen: Option<(Status, Option<u8>)>,
+    trouble: Option<ErrorKind>,
+}
+
+/// What a look comes to.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Look again at this time since the wait began.
+    LookAt(Duration),
+    /// The wait is over.
+    Ended(Result<Translation, WaitError>),
+}
+
+impl Course {
+    pub(crate) fn new(policy: Arc<PollPolicy>, deadline: Option<Duration>) -> Self {
+        let poller = Poller::new(policy, deadline, fastrand::u64(..));
+        Self { poller, looks: 0, answers: 0, seen: None, trouble: None }
+    }
+
+    /// Counts a look that begins, and says the how-manieth it is.
+    pub(crate) fn begin_look(&mut self) -> u32 {
+        self.looks = self.looks.saturating_add(1);
+        self.looks
+    }
+
+    pub(crate) fn looks(&self) -> u32 {
+        self.looks
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.poller.deadline()
+    }
+
+    /// Takes a hint that the job has changed; see [`Poller::hint`].
+    pub(crate) fn hint(&mut self, now: Duration) -> Decision {
+        self.poller.hint(now)
+    }
+
+    pub(crate) fn status(&self) -> Option<Status> {
+        self.seen.map(|(status, _)| status)
+    }
+
+    pub(crate) fn trouble(&self) -> Option<ErrorKind> {
+        self.trouble
+    }
+
+    pub(crate) fn failures(&self) -> u32 {
+        self.poller.failures()
+    }
+
+    /// Takes what a look saw that began and ended at these times since the wait began. Where the
+    /// last look told something new without being the job's end, there is an event beside the end.
+    pub(crate) fn observe(
+        &mut self,
+        job: &JobId,
+        pace: &Pace,
+        began: Duration,
+        now: Duration,
+        seen: Result<Snapshot, Error>,
+    ) -> (Option<Event>, Next) {
+        let changed = seen.as_ref().is_ok_and(|snapshot| self.is_new(snapshot));
+        let (seen, incomplete) = complete_with_video(seen);
+        let observation = match &seen {
+            Ok(snapshot) => Observation::Status { status: snapshot.status(), age: snapshot.age() },
+            Err(error) if error.is_transient() => Observation::Trouble { retry_after: error.retry_after() },
+            Err(_) => Observation::Rejected,
+        };
+        let decision = self.poller.observe(began, now, observation);
+        let next_look_in = match decision {
+            Decision::LookAt(at) => at.saturating_sub(now),
+            Decision::Finished(_) => Duration::ZERO,
+        };
+        if let Err(error) = &seen {
+            self.trouble = Some(error.kind());
+            if error.kind() == ErrorKind::RateLimited {
+                pace.slow_down(next_look_in);
+            }
+        }
+        match (decision, seen) {
+            (Decision::LookAt(at), Ok(snapshot)) => {
+                (Some(Event::Looked { snapshot, changed, next_look_in }), Next::LookAt(at))
+            }
+            (Decision::LookAt(at), Err(error)) => {
+                let (failures, budget) = (self.poller.failures(), self.poller.policy().failure_budget());
+                (Some(Event::Trouble { error, failures, budget, next_look_in }), Next::LookAt(at))
+            }
+            (Decision::Finished(end), seen) => {
+                let news = seen.as_ref().ok().filter(|seen| changed && !seen.status().is_terminal());
+                let event = news.cloned().map(|snapshot| Event::Looked { snapshot, changed, next_look_in });
+                (event, Next::Ended(self.finish(job, end, seen, incomplete, now)))
+            }
+        }
+    }
+
+    /// Keeps what people watch of a snapshot, and says whether it is different from before.
+    fn is_new(&mut self, snapshot: &Snapshot) -> bool {
+        self.answers = self.answers.saturating_add(1);
+        let now = Some((snapshot.status(), snapshot.progress()));
+        std::mem::replace(&mut self.seen, now) != now
+    }
+
+    fn finish(
+        &self,
+        job: &JobId,
+        end: End,
+        seen: Result<Snapshot, Error>,
+        incomplete: Option<Snapshot>,
+        waited: Duration,
+    ) -> Result<Translation, WaitError> {
+        let (last_snapshot, last_error) = match seen {
+            Ok(snapshot) if snapshot.status() == Status::Failed => {
+                return Err(WaitError::Failed(Box::new(FailedJob { snapshot })));
+            }
+            Ok(snapshot) if !snapshot.status().is_terminal() => (Some(snapshot), None),
+            Ok(snapshot) => match Translation::from_snapshot(snapshot) {
+                Some(translation) => return Ok(translation),
+                None => (None, None),
+            },
+            Err(error) => (incomplete, Some(error)),
+        };
+        let early = Box::new(EarlyEnd {
+            job: job.clone(),
+            waited,
+            deadline: self.deadline(),
+            looks: self.looks,
+            answers: self.answers,
+            failures: self.poller.failures(),
+            last_status: self.status(),
+            last_snapshot,
+            last_error,
+        });
+        Err(match end {
+            End::DeadlinePassed => WaitError::DeadlinePassed(early),
+            End::FailuresExhausted => WaitError::FailuresExhausted(early),
+            End::Rejected | End::Completed | End::Failed => WaitError::Rejected(early),
+        })
+    }
+}
+
+/// A completed job without a link is trouble that may pass; what was seen comes beside it.
+fn complete_with_video(seen: Result<Snapshot, Error>) -> (Result<Snapshot, Error>, Option<Snapshot>) {
+    match seen {
+        Ok(snapshot) if snapshot.status() == Status::Completed && snapshot.video().is_none() => {
+            let error = Error::new(
+                ErrorKind::MissingVideo,
+                "the job is completed, but the answer has no usable link to the video",
+            );
+            (Err(error.about(snapshot.id())), Some(snapshot))
+        }
+        seen => (seen, None),
+    }
+}
+
+/// What in answers was not as described, to be said once and not at each look.
+#[derive(Debug, Default)]
+pub(crate) struct Oddities(Vec<String>);
+
+impl Oddities {
+    /// More different ones than this are not told.
+    const MOST: usize = 64;
+
+    pub(crate) fn report(&mut self, snapshot: &Snapshot) {
+        let unknown = matches!(snapshot.status(), Status::Unknown(_)).then(|| snapshot.status().to_string());
+        for oddity in unknown.iter().chain(snapshot.dropped()) {
+            if !self.0.contains(oddity) && self.0.len() < Self::MOST {
+                tracing::warn!(job = %snapshot.id(), %oddity, "not as described; the wait goes on");
+                self.0.push(oddity.clone());
+            }
+        }
+    }
+}
