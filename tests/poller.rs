@@ -27,8 +27,8 @@ fn any_duration() -> impl Strategy<Value = Duration> {
 fn any_observation() -> impl Strategy<Value = Observation> {
     let status = prop_oneof![8 => 0..3_i64, 1 => 3..5_i64, 1 => any::<i64>()].prop_map(Status::from);
     prop_oneof![
-        6 => (status, proptest::option::of(any_duration()))
-            .prop_map(|(status, age)| Observation::Status { status, age }),
+        6 => (status, proptest::option::of(any_duration()), proptest::option::of(any_duration()))
+            .prop_map(|(status, age, video_length)| Observation::Status { status, age, video_length }),
         5 => proptest::option::of(any_duration()).prop_map(|retry_after| Observation::Trouble { retry_after }),
         1 => Just(Observation::Rejected),
     ]
@@ -60,7 +60,7 @@ proptest! {
         // How long each look takes, how late it begins, and what it sees.
         looks in proptest::collection::vec((any_duration(), any_duration(), any_observation()), 1..60),
     ) {
-        let mut poller = Poller::new(policy, deadline, seed);
+        let mut poller = Poller::new(policy.clone(), deadline, seed);
         let mut due = Duration::ZERO;
         let mut end = None;
         let mut failures = 0;
@@ -122,7 +122,7 @@ proptest! {
             let seen = if troubles >> (look % 64) & 1 == 1 {
                 Observation::Trouble { retry_after: None }
             } else {
-                Observation::Status { status: Status::Processing, age: None }
+                Observation::Status { status: Status::Processing, age: None, video_length: None }
             };
             match poller.observe(now, now, seen) {
                 Decision::LookAt(at) => now = at,
@@ -196,7 +196,7 @@ fn with_hints(
             now if now < length => Status::Processing,
             _ => Status::Completed,
         };
-        let Decision::LookAt(mut due) = poller.observe(now, now, Observation::Status { status, age: None })
+        let Decision::LookAt(mut due) = poller.observe(now, now, Observation::Status { status, age: None, video_length: None })
         else {
             return (looks, now - length);
         };
@@ -301,7 +301,7 @@ fn of_a_hundred_thousand_jobs_none_is_lost_and_none_reported_twice() {
             Observation::Trouble { retry_after }
         } else {
             let status = if random.below(50) == 0 { Status::Unknown(7) } else { job.truth(began) };
-            Observation::Status { status, age: None }
+            Observation::Status { status, age: None, video_length: None }
         };
         match job.poller.observe(began, ended, seen) {
             Decision::LookAt(at) => {

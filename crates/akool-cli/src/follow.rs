@@ -77,7 +77,7 @@ impl<'a> Follow<'a> {
 
     /// One job to its end. One job's end does not stop the others.
     async fn follow(&self, job: Job) -> Outcome {
-        let wait = job.wait().policy(self.policy);
+        let wait = job.wait().policy(self.policy.clone());
         let wait = match self.options.timeout.0 {
             Some(deadline) => wait.deadline(deadline),
             None => wait.without_deadline(),

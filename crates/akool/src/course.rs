@@ -16,6 +16,8 @@ pub(crate) struct Course {
     poller: Poller,
     looks: u32,
     answers: u32,
+    /// How old the job was when it was last seen running.
+    running_at: Option<Duration>,
     /// The status and progress that were last seen.
     seen: Option<(Status, Option<u8>)>,
     trouble: Option<ErrorKind>,
@@ -33,7 +35,7 @@ pub(crate) enum Next {
 impl Course {
     pub(crate) fn new(policy: Arc<PollPolicy>, deadline: Option<Duration>) -> Self {
         let poller = Poller::new(policy, deadline, fastrand::u64(..));
-        Self { poller, looks: 0, answers: 0, seen: None, trouble: None }
+        Self { poller, looks: 0, answers: 0, running_at: None, seen: None, trouble: None }
     }
 
     /// Counts a look that begins, and says the how-manieth it is.
@@ -77,10 +79,20 @@ impl Course {
         now: Duration,
         seen: Result<Snapshot, Error>,
     ) -> (Option<Event>, Next) {
-        let changed = seen.as_ref().is_ok_and(|snapshot| self.is_new(snapshot));
+        let (seen, changed) = match seen {
+            Ok(snapshot) => {
+                let changed = self.is_new(&snapshot);
+                (Ok(self.dated(snapshot)), changed)
+            }
+            error => (error, false),
+        };
         let (seen, incomplete) = complete_with_video(seen);
         let observation = match &seen {
-            Ok(snapshot) => Observation::Status { status: snapshot.status(), age: snapshot.age() },
+            Ok(snapshot) => Observation::Status {
+                status: snapshot.status(),
+                age: snapshot.age(),
+                video_length: snapshot.video_length(),
+            },
             Err(error) if error.is_transient() => Observation::Trouble { retry_after: error.retry_after() },
             Err(_) => Observation::Rejected,
         };
@@ -116,6 +128,15 @@ impl Course {
         self.answers = self.answers.saturating_add(1);
         let now = Some((snapshot.status(), snapshot.progress()));
         std::mem::replace(&mut self.seen, now) != now
+    }
+
+    /// Notes when the job was seen running, or when it was last, where it has ended.
+    fn dated(&mut self, snapshot: Snapshot) -> Snapshot {
+        if snapshot.status().is_terminal() {
+            return snapshot.running_at(self.running_at);
+        }
+        self.running_at = snapshot.age();
+        snapshot
     }
 
     fn finish(

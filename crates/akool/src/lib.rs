@@ -56,6 +56,7 @@ mod course;
 mod decode;
 #[cfg(feature = "download")]
 pub mod download;
+mod durations;
 mod error;
 mod hints;
 mod job;
@@ -133,6 +134,7 @@ pub use akool_client::{
 };
 pub use client::{Client, ClientBuilder, ConfigError};
 pub use code::{BusinessCode, Retry};
+pub use durations::Durations;
 pub use error::{Error, ErrorKind};
 pub use hints::Hints;
 pub use job::{Job, JobId};

@@ -20,7 +20,7 @@ use crate::{PollPolicy, Status};
 /// let end = loop {
 ///     looks += 1;
 ///     let status = if now.as_secs() < 60 { Status::Processing } else { Status::Completed };
-///     match poller.observe(now, now, Observation::Status { status, age: None }) {
+///     match poller.observe(now, now, Observation::Status { status, age: None, video_length: None }) {
 ///         Decision::LookAt(at) => now = at,
 ///         Decision::Finished(end) => break end,
 ///     }
@@ -68,6 +68,9 @@ pub enum Observation {
         /// How old the job is, where the service says so: a wait that was picked up again
         /// goes on at the pace of the job and not of a new one.
         age: Option<Duration>,
+        /// How long the job's video is, where the service says so. Only a policy
+        /// [with durations](PollPolicy::with_durations) asks.
+        video_length: Option<Duration>,
     },
     /// The look failed in a way that may pass. It counts against the failure budget.
     Trouble {
@@ -156,7 +159,7 @@ impl Poller {
     ///
     /// let secs = Duration::from_secs;
     /// let mut poller = Poller::new(PollPolicy::safety_net().with_jitter(0.0), None, 7);
-    /// let processing = Observation::Status { status: Status::Processing, age: None };
+    /// let processing = Observation::Status { status: Status::Processing, age: None, video_length: None };
     /// assert_eq!(poller.observe(secs(0), secs(1), processing), Decision::LookAt(secs(31)));
     /// assert_eq!(poller.hint(secs(9)), Decision::LookAt(secs(9)));
     /// ```
@@ -204,14 +207,14 @@ impl Poller {
                 return Decision::Finished(End::Failed);
             }
             Observation::Rejected => return Decision::Finished(End::Rejected),
-            Observation::Status { status, age } => {
+            Observation::Status { status, age, video_length } => {
                 self.failures = 0;
                 let changed = self.status.replace(status) != Some(status);
                 if passed(now) {
                     return Decision::Finished(End::DeadlinePassed);
                 }
                 let age = age.unwrap_or_default().max(now);
-                let interval = self.policy.interval(age, self.random.f64());
+                let interval = self.policy.interval(age, video_length, self.random.f64());
                 self.hints.after_look(began, changed);
                 self.hints.pause(now, self.policy.hint_gap(), interval)
             }
@@ -273,7 +276,7 @@ mod tests {
     }
 
     fn processing() -> Observation {
-        Observation::Status { status: Status::Processing, age: None }
+        Observation::Status { status: Status::Processing, age: None, video_length: None }
     }
 
     const TROUBLE: Observation = Observation::Trouble { retry_after: None };
@@ -296,7 +299,8 @@ mod tests {
 
     #[test]
     fn a_resumed_wait_keeps_the_pace_of_the_job() {
-        let old = Observation::Status { status: Status::Processing, age: Some(secs(300)) };
+        let old =
+            Observation::Status { status: Status::Processing, age: Some(secs(300)), video_length: None };
         assert_eq!(poller(3600).observe(secs(0), secs(1), old), Decision::LookAt(secs(31)));
     }
 
@@ -305,7 +309,7 @@ mod tests {
         let mut poller = poller(5);
         assert_eq!(poller.observe(secs(0), secs(0), processing()), Decision::LookAt(secs(3)));
         assert_eq!(poller.observe(secs(3), secs(3), processing()), Decision::LookAt(secs(5)));
-        let last = Observation::Status { status: Status::Completed, age: None };
+        let last = Observation::Status { status: Status::Completed, age: None, video_length: None };
         let mut other = poller.clone();
         assert_eq!(other.observe(secs(5), secs(6), last), Decision::Finished(End::Completed));
         assert_eq!(poller.observe(secs(5), secs(6), processing()), Decision::Finished(End::DeadlinePassed));
@@ -381,7 +385,7 @@ mod tests {
     #[test]
     fn a_hint_that_told_something_new_is_not_followed_up() {
         let mut poller = hinted();
-        let queueing = Observation::Status { status: Status::Queueing, age: None };
+        let queueing = Observation::Status { status: Status::Queueing, age: None, video_length: None };
         poller.observe(secs(0), secs(0), queueing);
         poller.hint(secs(10));
         assert_eq!(poller.observe(secs(10), secs(10), processing()), Decision::LookAt(secs(40)));
@@ -426,7 +430,7 @@ mod tests {
     #[test]
     fn after_the_end_a_hint_changes_nothing() {
         let mut poller = hinted();
-        let failed = Observation::Status { status: Status::Failed, age: None };
+        let failed = Observation::Status { status: Status::Failed, age: None, video_length: None };
         poller.observe(secs(0), secs(0), failed);
         assert_eq!(poller.hint(secs(5)), Decision::Finished(End::Failed));
     }
@@ -434,7 +438,7 @@ mod tests {
     #[test]
     fn the_end_stays_the_end() {
         let mut poller = poller(60);
-        let failed = Observation::Status { status: Status::Failed, age: None };
+        let failed = Observation::Status { status: Status::Failed, age: None, video_length: None };
         assert_eq!(poller.observe(secs(0), secs(0), failed), Decision::Finished(End::Failed));
         assert_eq!(poller.observe(secs(1), secs(1), processing()), Decision::Finished(End::Failed));
     }

@@ -28,12 +28,14 @@ pub struct Snapshot {
     status: Status,
     details: Box<VideoInfoResult>,
     age: Option<Duration>,
+    /// How old the job was when the same wait saw it running last.
+    running_at: Option<Duration>,
     dropped: Vec<String>,
 }
 
 impl Snapshot {
     pub(crate) fn new(id: JobId, status: Status, details: VideoInfoResult, dropped: Vec<String>) -> Self {
-        Self { id, status, details: Box::new(details), age: None, dropped }
+        Self { id, status, details: Box::new(details), age: None, running_at: None, dropped }
     }
 
     /// `now` is the service's own clock, from the answer's `Date` header.
@@ -45,6 +47,11 @@ impl Snapshot {
             .zip(now)
             .and_then(|(created, now)| now.duration_since(created).ok())
             .filter(|age| *age < PLAUSIBLE);
+        self
+    }
+
+    pub(crate) fn running_at(mut self, age: Option<Duration>) -> Self {
+        self.running_at = age;
         self
     }
 
@@ -104,6 +111,18 @@ impl Snapshot {
     /// answer does not tell, or tells more than a day.
     pub fn age(&self) -> Option<Duration> {
         self.age
+    }
+
+    /// Between which ages the job ended, for [`Durations`](crate::Durations): how old it was when its
+    /// wait saw it running last, and when it was seen ended. `None` before the end, and where the
+    /// wait did not see the job running or the answers do not tell its age.
+    pub fn ended_between(&self) -> Option<(Duration, Duration)> {
+        self.running_at.zip(self.age).filter(|(after, by)| after <= by)
+    }
+
+    /// How long the video is, as far as `video_lock_duration` says; what that counts is not documented.
+    pub fn video_length(&self) -> Option<Duration> {
+        Duration::try_from_secs_f64(self.details.video_lock_duration?).ok().filter(|length| !length.is_zero())
     }
 
     /// Everything that the answer said of the job, in the generated type. Links in it are whole,

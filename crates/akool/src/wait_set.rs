@@ -152,6 +152,11 @@ impl WaitSet {
         self
     }
 
+    /// As [`policy`](Self::policy), for a set that runs already.
+    pub fn set_policy(&mut self, policy: impl Into<Arc<PollPolicy>>) {
+        self.policy = policy.into();
+    }
+
     /// Sets how many looks may be under way at once (16 unless set; at least 1). Where the service
     /// speaks HTTP/1.1, there are as many connections.
     pub fn looks_at_once(mut self, looks: usize) -> Self {
