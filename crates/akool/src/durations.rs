@@ -146,10 +146,17 @@ impl Histogram {
             self.0[last] += 1.0;
             return;
         }
-        for bin in first..=last {
+        // Within that, as those before it were spread, as far as it is known.
+        let part = |bin: usize| {
             let from = if bin == first { after } else { edge(bin) };
             let until = if bin == last { by } else { edge(bin + 1) };
-            self.0[bin] += ((until - from).max(0.0) / (by - after)) as f32;
+            let share = (until - from).max(0.0) / (edge(bin + 1) - edge(bin)).max(1e-9);
+            share * (f64::from(self.0[bin]) + 0.5)
+        };
+        let parts: Vec<f64> = (first..=last).map(part).collect();
+        let sum: f64 = parts.iter().sum();
+        for (weight, part) in self.0[first..=last].iter_mut().zip(parts) {
+            *weight += (part / sum) as f32;
         }
     }
 
@@ -172,13 +179,13 @@ impl Histogram {
     /// Shares that sum up to one: smoothed over neighbours, since few jobs say little of one bin, and
     /// with a little everywhere, since what was never seen may still come.
     fn shares(&self) -> [f64; BINS] {
-        const KERNEL: [f64; 5] = [1.0 / 9.0, 2.0 / 9.0, 3.0 / 9.0, 2.0 / 9.0, 1.0 / 9.0];
+        const KERNEL: [f64; 3] = [0.25, 0.5, 0.25];
         /// As much as one job.
         const EVERYWHERE: f64 = 1.0;
         let mut shares = [EVERYWHERE / BINS as f64; BINS];
         for (bin, weight) in self.0.iter().enumerate() {
             for (offset, part) in KERNEL.iter().enumerate() {
-                let target = (bin + offset).saturating_sub(2).min(BINS - 1);
+                let target = (bin + offset).saturating_sub(1).min(BINS - 1);
                 shares[target] += f64::from(*weight) * part;
             }
         }

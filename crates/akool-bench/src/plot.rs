@@ -1,0 +1,124 @@
+//! The plots beside the figures, as SVG.
+
+use anyhow::{Result, anyhow};
+use plotters::prelude::*;
+
+use crate::row::{Row, results};
+
+const SIZE: (u32, u32) = (900, 480);
+const COLORS: [RGBColor; 8] = [
+    RGBColor(31, 119, 180),
+    RGBColor(255, 127, 14),
+    RGBColor(44, 160, 44),
+    RGBColor(214, 39, 40),
+    RGBColor(148, 103, 189),
+    RGBColor(140, 86, 75),
+    RGBColor(227, 119, 194),
+    RGBColor(127, 127, 127),
+];
+
+fn color(index: usize) -> RGBColor {
+    COLORS[index % COLORS.len()]
+}
+
+/// A named sequence of points.
+pub(crate) type Series = (String, Vec<(f64, f64)>);
+
+/// Lines through points, with both axes logarithmic.
+pub(crate) fn lines(name: &str, title: &str, x: &str, y: &str, series: &[Series]) -> Result<()> {
+    draw(name, title, x, y, series, true)
+}
+
+/// Points alone, with both axes logarithmic.
+pub(crate) fn points(name: &str, title: &str, x: &str, y: &str, series: &[Series]) -> Result<()> {
+    draw(name, title, x, y, series, false)
+}
+
+fn draw(name: &str, title: &str, x: &str, y: &str, series: &[Series], joined: bool) -> Result<()> {
+    let path = results()?.join(format!("{name}.svg"));
+    let root = SVGBackend::new(&path, SIZE).into_drawing_area();
+    let range = |of: fn(&(f64, f64)) -> f64| {
+        let values = series.iter().flat_map(|(_, points)| points).map(of).filter(|value| *value > 0.0);
+        let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
+        low / 1.3..high * 1.3
+    };
+    let (xs, ys) = (range(|point| point.0), range(|point| point.1));
+    let failed = |error: &dyn std::fmt::Display| anyhow!("cannot draw {}: {error}", path.display());
+    (|| {
+        root.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&root)
+            .caption(title, ("sans-serif", 18))
+            .margin(12)
+            .x_label_area_size(44)
+            .y_label_area_size(70)
+            .build_cartesian_2d(xs.log_scale(), ys.log_scale())?;
+        chart.configure_mesh().x_desc(x).y_desc(y).light_line_style(WHITE).draw()?;
+        for (index, (label, points)) in series.iter().enumerate() {
+            let points: Vec<_> = points.iter().copied().filter(|(x, y)| *x > 0.0 && *y > 0.0).collect();
+            if joined {
+                chart.draw_series(LineSeries::new(points.clone(), color(index).stroke_width(2)))?;
+            }
+            chart
+                .draw_series(points.iter().map(|point| Circle::new(*point, 4, color(index).filled())))?
+                .label(label)
+                .legend(move |(x, y)| Circle::new((x + 8, y), 4, color(index).filled()));
+        }
+        chart
+            .configure_series_labels()
+            .background_style(WHITE.mix(0.8))
+            .border_style(BLACK)
+            .position(SeriesLabelPosition::UpperRight)
+            .draw()?;
+        root.present()
+    })()
+    .map_err(|error| failed(&error))
+}
+
+/// The ratios of a row's figures to those of a baseline, as bars from one.
+pub(crate) fn ratios(row: &Row, baseline: &str) -> Result<()> {
+    let mut bars = Vec::new();
+    for figure in &row.figures {
+        let same = |other: &&crate::row::Figure| {
+            other.who == baseline && other.case == figure.case && other.quantity == figure.quantity
+        };
+        if let Some(base) = row.figures.iter().find(same)
+            && figure.who != baseline
+            && base.median > 0.0
+        {
+            let label = format!("{} {} {}", figure.who, figure.case, figure.quantity);
+            bars.push((
+                label,
+                figure.low / base.median,
+                figure.median / base.median,
+                figure.high / base.median,
+            ));
+        }
+    }
+    let path = results()?.join(format!("{}.svg", row.name));
+    let failed = |error: &dyn std::fmt::Display| anyhow!("cannot draw {}: {error}", path.display());
+    let height = 90 + 28 * bars.len().max(1) as u32;
+    let root = SVGBackend::new(&path, (SIZE.0, height)).into_drawing_area();
+    let most = bars.iter().map(|bar| bar.2).fold(1.2_f64, f64::max) * 1.15;
+    (|| {
+        root.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&root)
+            .caption(format!("{}: ratio to {baseline}", row.name), ("sans-serif", 18))
+            .margin(12)
+            .x_label_area_size(24)
+            .y_label_area_size(10)
+            .build_cartesian_2d(0.0..most, 0.0..bars.len().max(1) as f64)?;
+        chart.configure_mesh().disable_y_mesh().disable_y_axis().draw()?;
+        for (index, (label, low, median, high)) in bars.iter().enumerate() {
+            let y = (bars.len() - index) as f64;
+            let bar = Rectangle::new([(0.0, y - 0.85), (*median, y - 0.15)], color(0).mix(0.45).filled());
+            let spread = PathElement::new([(*low, y - 0.5), (high.min(most), y - 0.5)], BLACK);
+            let text = format!("{label}: {median:.2}");
+            chart.draw_series([bar])?;
+            chart.draw_series([spread])?;
+            chart.draw_series([Text::new(text, (most * 0.01, y - 0.35), ("sans-serif", 13))])?;
+        }
+        chart.draw_series([PathElement::new([(1.0, 0.0), (1.0, bars.len().max(1) as f64)], RED)])?;
+        root.present()
+    })()
+    .map_err(|error| failed(&error))
+}

@@ -1,0 +1,102 @@
+//! How long jobs take: the workloads of the economy of looks.
+
+use std::f64::consts::{PI, SQRT_2};
+
+use fastrand::Rng;
+
+/// A distribution of the time from a job's creation to its end, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Workload {
+    /// Of the log-normal part.
+    median: f64,
+    sigma: f64,
+    /// The share of jobs that are stuck for [`STUCK`].
+    stuck: f64,
+}
+
+/// How long stuck jobs take: evenly spread.
+const STUCK: (f64, f64) = (1800.0, 7200.0);
+
+pub(crate) const WORKLOADS: [Workload; 7] = [
+    Workload { median: 60.0, sigma: 0.25, stuck: 0.0 },
+    Workload { median: 60.0, sigma: 0.8, stuck: 0.0 },
+    Workload { median: 180.0, sigma: 0.25, stuck: 0.0 },
+    Workload { median: 180.0, sigma: 0.8, stuck: 0.0 },
+    Workload { median: 900.0, sigma: 0.25, stuck: 0.0 },
+    Workload { median: 900.0, sigma: 0.8, stuck: 0.0 },
+    Workload { median: 180.0, sigma: 0.5, stuck: 0.05 },
+];
+
+impl Workload {
+    pub(crate) fn name(&self) -> String {
+        let stuck = if self.stuck > 0.0 { ", 5 % stuck" } else { "" };
+        format!("{} s, sigma {}{stuck}", self.median, self.sigma)
+    }
+
+    pub(crate) fn draw(&self, random: &mut Rng) -> f64 {
+        if random.f64() < self.stuck {
+            return STUCK.0 + random.f64() * (STUCK.1 - STUCK.0);
+        }
+        // Box and Muller.
+        let normal = (-2.0 * (1.0 - random.f64()).ln()).sqrt() * (2.0 * PI * random.f64()).cos();
+        self.median * (self.sigma * normal).exp()
+    }
+
+    /// The share of jobs that end per second at this age.
+    fn density(&self, age: f64) -> f64 {
+        let z = (age / self.median).ln() / self.sigma;
+        let regular = (-z * z / 2.0).exp() / (age * self.sigma * SQRT_2 * PI.sqrt());
+        let stuck = if (STUCK.0..STUCK.1).contains(&age) { self.stuck / (STUCK.1 - STUCK.0) } else { 0.0 };
+        (1.0 - self.stuck) * regular + stuck
+    }
+}
+
+/// The optimum for a known distribution: looks as dense as the square root of the hazard over
+/// twice the cost of a look (J. B. Keller, Optimum checking schedules for systems subject to
+/// random failure, 1974).
+pub(crate) struct Optimum {
+    /// The integral of the root of half the hazard, up to each step's end.
+    integral: Vec<f64>,
+}
+
+const STEP: f64 = 0.25;
+/// No job takes longer, but for one in many millions.
+const LONGEST: f64 = 60_000.0;
+
+impl Optimum {
+    pub(crate) fn of(workload: &Workload) -> Self {
+        let steps = (LONGEST / STEP) as usize;
+        let density = |step: usize| workload.density((step as f64 + 0.5) * STEP);
+        let mut running = vec![0.0; steps + 1];
+        for step in (0..steps).rev() {
+            running[step] = running[step + 1] + density(step) * STEP;
+        }
+        let mut sum = 0.0;
+        let integral = (0..steps)
+            .map(|step| {
+                let alive = f64::midpoint(running[step], running[step + 1]);
+                // Beyond what the numbers can tell, one look in ten minutes.
+                let hazard = if alive > 1e-12 { density(step) / alive } else { 1e-6 };
+                sum += (hazard / 2.0).sqrt() * STEP;
+                sum
+            })
+            .collect();
+        Self { integral }
+    }
+
+    /// The ages to look at, after the first look at the beginning, where a look costs as much as
+    /// this many seconds of delay.
+    pub(crate) fn schedule(&self, cost: f64) -> Vec<f64> {
+        let factor = cost.sqrt().recip();
+        let most = self.integral.last().map_or(0.0, |sum| sum * factor) as usize;
+        let mut step = 0;
+        (1..=most)
+            .map(|look| {
+                while self.integral[step] * factor < look as f64 {
+                    step += 1;
+                }
+                (step as f64 + 1.0) * STEP
+            })
+            .collect()
+    }
+}
