@@ -4,6 +4,7 @@
 //!   has `Clone`, `Debug` and `PartialEq`.
 //! - `Client::new` goes: its HTTP client follows redirects, which would carry `x-api-key` to
 //!   another host, and it panics where no HTTP client can be built.
+//! - The header `api-version`, which the description does not know, is not sent.
 //! - `#[allow(clippy::all)]` goes: what generated code cannot meet is allowed one by one in
 //!   `lib.rs`, each with its reason.
 
@@ -12,8 +13,9 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail};
 use quote::quote;
 use syn::{
-    Attribute, File, Ident, ImplItem, Item, ItemImpl, Path, Visibility, parse_quote, punctuated::Punctuated,
-    visit_mut::VisitMut,
+    Attribute, Block, Expr, File, Ident, ImplItem, Item, ItemImpl, Path, Stmt, Visibility, parse_quote,
+    punctuated::Punctuated,
+    visit_mut::{self, VisitMut},
 };
 
 /// The derives that a user of the generated types counts on.
@@ -22,6 +24,7 @@ const DERIVES: [&str; 3] = ["Clone", "Debug", "PartialEq"];
 /// Makes the generated file strict.
 pub(crate) fn tighten(file: &mut File) {
     StripAllow.visit_file_mut(file);
+    StripApiVersion.visit_file_mut(file);
     tighten_items(&mut file.items, false);
 }
 
@@ -71,6 +74,43 @@ impl VisitMut for StripAllow {
     fn visit_attributes_mut(&mut self, attributes: &mut Vec<Attribute>) {
         attributes
             .retain(|attribute| quote!(#attribute).to_string() != quote!(#[allow(clippy::all)]).to_string());
+    }
+}
+
+/// Takes out the header `api-version`, and the map of headers where nothing else is in it.
+struct StripApiVersion;
+
+impl VisitMut for StripApiVersion {
+    fn visit_block_mut(&mut self, block: &mut Block) {
+        visit_mut::visit_block_mut(self, block);
+        let before = block.stmts.len();
+        block.stmts.retain(|statement| {
+            let text = quote!(#statement).to_string();
+            !(text.starts_with("header_map") && text.contains("\"api-version\""))
+        });
+        let mentions = quote!(#block).to_string().matches("header_map").count();
+        // What is left is its declaration and its use.
+        if block.stmts.len() < before && mentions == 2 {
+            block.stmts.retain(|statement| {
+                !matches!(statement, Stmt::Local(local) if quote!(#local).to_string().contains("mut header_map ="))
+            });
+            StripHeaders.visit_block_mut(block);
+        }
+    }
+}
+
+/// Takes `.headers(header_map)` out of a chain of calls.
+struct StripHeaders;
+
+impl VisitMut for StripHeaders {
+    fn visit_expr_mut(&mut self, expression: &mut Expr) {
+        visit_mut::visit_expr_mut(self, expression);
+        if let Expr::MethodCall(call) = expression
+            && call.method == "headers"
+            && matches!(call.args.first(), Some(Expr::Path(path)) if path.path.is_ident("header_map"))
+        {
+            *expression = (*call.receiver).clone();
+        }
     }
 }
 
@@ -185,6 +225,28 @@ mod tests {
         assert!(error.contains("types::A does not derive PartialEq"), "{error}");
         assert!(error.contains("types::A holds a map without order"), "{error}");
         assert!(!error.contains("non_exhaustive"), "{error}");
+    }
+
+    #[test]
+    fn the_api_version_is_not_sent_and_other_headers_are() {
+        let version = r#"header_map.append(HeaderName::from_static("api-version"), v());"#;
+        let send = |rest: &str| {
+            format!(
+                "fn send() {{ let mut header_map = HeaderMap::with_capacity(1usize); {version} {rest} \
+                 let request = client.get(url).headers(header_map).build()?; }}"
+            )
+        };
+        let mut alone = file(&send(""));
+        tighten(&mut alone);
+        assert_eq!(
+            prettyplease::unparse(&alone),
+            "fn send() {\n    let request = client.get(url).build()?;\n}\n"
+        );
+        let mut beside = file(&send(r#"header_map.append("x-other", o);"#));
+        tighten(&mut beside);
+        let text = prettyplease::unparse(&beside);
+        assert!(!text.contains("api-version"), "{text}");
+        assert!(text.contains("x-other") && text.contains(".headers(header_map)"), "{text}");
     }
 
     #[test]

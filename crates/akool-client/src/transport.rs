@@ -11,7 +11,9 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::AUTHORIZATION};
+use memchr::memmem;
 use progenitor_client::{ClientHooks, Error, OperationInfo};
+use reqwest::ResponseBuilderExt;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::Client;
@@ -32,6 +34,8 @@ pub struct Transport {
     credential: Arc<RwLock<Option<Credential>>>,
     body_limit: usize,
     recording: Option<Recording>,
+    /// The answer is not decoded, only recorded.
+    undecoded: bool,
     timeout: Option<Duration>,
 }
 
@@ -42,6 +46,7 @@ impl Transport {
             credential: Arc::new(RwLock::new(credential)),
             body_limit: BODY_LIMIT,
             recording: None,
+            undecoded: false,
             timeout: None,
         }
     }
@@ -67,27 +72,21 @@ impl Transport {
 
     /// Bytes without the credential in them: a server that sends it back does not get it into errors,
     /// whatever they cite.
-    fn scrub_bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
+    fn scrub_bytes(&self, bytes: Bytes) -> Bytes {
         let credential = self.credential.read().unwrap_or_else(PoisonError::into_inner);
         let secret = credential.as_ref().map_or(&[][..], |credential| credential.secret().as_bytes());
-        if secret.len() < SHORTEST || !bytes.windows(secret.len()).any(|window| window == secret) {
+        if secret.len() < SHORTEST || memmem::find(&bytes, secret).is_none() {
             return bytes;
         }
         let mut scrubbed = Vec::with_capacity(bytes.len());
-        let mut rest = &bytes[..];
-        while let Some(first) = rest.first() {
-            match rest.strip_prefix(secret) {
-                Some(after) => {
-                    scrubbed.extend_from_slice(HIDDEN.as_bytes());
-                    rest = after;
-                }
-                None => {
-                    scrubbed.push(*first);
-                    rest = &rest[1..];
-                }
-            }
+        let mut rest = 0;
+        for found in memmem::find_iter(&bytes, secret) {
+            scrubbed.extend_from_slice(&bytes[rest..found]);
+            scrubbed.extend_from_slice(HIDDEN.as_bytes());
+            rest = found + secret.len();
         }
-        scrubbed
+        scrubbed.extend_from_slice(&bytes[rest..]);
+        scrubbed.into()
     }
 
     /// Sets the largest body that is read, in bytes (1 MiB unless set). A larger one ends in
@@ -295,23 +294,37 @@ impl Client {
         client.inner.timeout = Some(timeout);
         client
     }
+
+    /// As [`recording`](Self::recording), for whoever decodes the exchange: the generated types are
+    /// left out, and a call that was answered ends in [`Error::Custom`] with an empty text.
+    pub fn undecoded(&self) -> (Self, Recording) {
+        let (mut client, recording) = self.recording();
+        client.inner.undecoded = true;
+        (client, recording)
+    }
 }
 
 impl ClientHooks<Transport> for Client {
-    /// Adds the credential, and removes what the generator adds on its own.
+    /// Adds the credential.
     async fn pre<E>(&self, request: &mut reqwest::Request, _: &OperationInfo) -> Result<(), Error<E>> {
         if let Some(timeout) = self.inner.timeout {
             *request.timeout_mut() = Some(timeout);
         }
-        let headers = request.headers_mut();
-        headers.remove("api-version");
         let credential = self.inner.credential.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(credential) = &*credential
             && let Some(value) = credential.header_value()
         {
-            headers.insert(credential.header.clone(), value);
+            request.headers_mut().insert(credential.header.clone(), value);
         }
         Ok(())
+    }
+
+    async fn post<E>(
+        &self,
+        result: &reqwest::Result<reqwest::Response>,
+        _: &OperationInfo,
+    ) -> Result<(), Error<E>> {
+        if self.inner.undecoded && result.is_ok() { Err(Error::Custom(String::new())) } else { Ok(()) }
     }
 
     /// Sends the request and reads the whole answer, within the bound.
@@ -321,17 +334,19 @@ impl ClientHooks<Transport> for Client {
         let status = response.status();
         let headers = std::mem::take(response.headers_mut());
 
-        let mut body = Vec::new();
+        let mut body = Collected::default();
         let announced = response.content_length().unwrap_or(0);
         let mut ending = if announced > limit as u64 { Ending::TooLarge { limit } } else { Ending::Complete };
         let mut broken = None;
         while ending == Ending::Complete {
             match response.chunk().await {
-                Ok(Some(chunk)) if chunk.len() > limit - body.len() => {
-                    body.extend_from_slice(&chunk[..limit - body.len()]);
-                    ending = Ending::TooLarge { limit };
+                Ok(Some(mut chunk)) => {
+                    if chunk.len() > limit - body.len() {
+                        chunk.truncate(limit - body.len());
+                        ending = Ending::TooLarge { limit };
+                    }
+                    body.push(chunk);
                 }
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
                 Ok(None) => break,
                 Err(error) => {
                     ending = Ending::Broken;
@@ -339,9 +354,16 @@ impl ClientHooks<Transport> for Client {
                 }
             }
         }
-        let body = Bytes::from(self.inner.scrub_bytes(body));
-        if let Some(recording) = &self.inner.recording {
-            recording.put(Exchange { status, headers: headers.clone(), body: body.clone(), ending });
+        let body = self.inner.scrub_bytes(body.into_bytes());
+        match &self.inner.recording {
+            Some(recording) if self.inner.undecoded => {
+                recording.put(Exchange { status, headers, body, ending });
+                return broken.map_or(Ok(response), Err);
+            }
+            Some(recording) => {
+                recording.put(Exchange { status, headers: headers.clone(), body: body.clone(), ending });
+            }
+            None => {}
         }
         if let Some(error) = broken {
             return Err(error);
@@ -355,10 +377,43 @@ impl ClientHooks<Transport> for Client {
             }
             Ending::Complete | Ending::Broken => reqwest::Body::from(body),
         };
-        let mut answer = http::Response::new(body);
-        *answer.status_mut() = status;
+        // Without the address it came from, a made-up one would be parsed for each answer.
+        let mut builder = http::Response::builder().status(status);
+        if let Some(extensions) = builder.extensions_mut() {
+            *extensions = std::mem::take(response.extensions_mut());
+        }
+        let answer = builder.url(response.url().clone()).body(body);
+        let mut answer = answer.unwrap_or_else(|_| http::Response::new(reqwest::Body::default()));
         *answer.headers_mut() = headers;
         Ok(answer.into())
+    }
+}
+
+/// What has come of a body. Most come in one piece, which is kept as it is.
+#[derive(Default)]
+struct Collected {
+    first: Bytes,
+    all: Vec<u8>,
+}
+
+impl Collected {
+    fn len(&self) -> usize {
+        self.all.len().max(self.first.len())
+    }
+
+    fn push(&mut self, chunk: Bytes) {
+        if self.len() == 0 {
+            self.first = chunk;
+        } else {
+            if self.all.is_empty() {
+                self.all.extend_from_slice(&self.first);
+            }
+            self.all.extend_from_slice(&chunk);
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.all.is_empty() { self.first } else { self.all.into() }
     }
 }
 
@@ -384,8 +439,11 @@ mod tests {
         transport.clone().set_credential(Credential::api_key("OTHER").unwrap());
         assert_eq!(transport.scrub("got OTHER"), "got [credential]");
         assert_eq!(Transport::new(None).scrub("a"), "a");
-        assert_eq!(transport.scrub_bytes(b"\xffOTHER, OTHER".to_vec()), b"\xff[credential], [credential]");
-        assert_eq!(transport.scrub_bytes(b"OTHE".to_vec()), b"OTHE");
+        assert_eq!(
+            transport.scrub_bytes(Bytes::from_static(b"\xffOTHER, OTHER.")),
+            &b"\xff[credential], [credential]."[..]
+        );
+        assert_eq!(transport.scrub_bytes(Bytes::from_static(b"OTHE")), &b"OTHE"[..]);
     }
 
     #[test]

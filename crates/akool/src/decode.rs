@@ -4,31 +4,38 @@
 use std::time::{Duration, SystemTime};
 
 use akool_client::{
-    Ending, Exchange, ResponseValue,
+    Ending, Exchange,
     types::{GetVideoInfoResponse, VideoInfoResult},
 };
-use reqwest::header::{CONTENT_ENCODING, DATE, HeaderMap, RETRY_AFTER};
+use reqwest::{
+    StatusCode,
+    header::{CONTENT_ENCODING, DATE, HeaderMap, RETRY_AFTER},
+};
 use serde_json::{Map, Value};
 
 use crate::{BusinessCode, Error, ErrorKind, JobId, Snapshot, Status, redact};
 
-/// An answer that the generated types took.
-pub(crate) fn strict(job: &JobId, answer: ResponseValue<GetVideoInfoResponse>) -> Result<Snapshot, Error> {
-    let status = answer.status().as_u16();
-    let retry_after = retry_after(answer.headers());
-    let now = date(answer.headers(), DATE);
-    let answer = answer.into_inner();
+/// What an answer tells of a job.
+pub(crate) fn snapshot(job: &JobId, exchange: &Exchange) -> Result<Snapshot, Error> {
+    if exchange.status == StatusCode::OK
+        && exchange.ending == Ending::Complete
+        && let Ok(answer) = serde_json::from_slice(&exchange.body)
+    {
+        return strict(job, answer, &exchange.headers);
+    }
+    lenient(job, exchange)
+}
+
+/// An answer that the generated types took, and the headers that came with it.
+fn strict(job: &JobId, answer: GetVideoInfoResponse, headers: &HeaderMap) -> Result<Snapshot, Error> {
+    let http = |error: Error| error.with_http(StatusCode::OK.as_u16(), retry_after(headers));
     let code = BusinessCode(answer.code);
     if code != BusinessCode::SUCCESS {
-        return Err(Error::business(code, &answer.msg).with_http(status, retry_after));
+        return Err(http(Error::business(code, &answer.msg)));
     }
-    let details = answer.data.ok_or_else(|| undecodable("the answer has no `data`"));
-    details
-        .and_then(|details| {
-            let status = details.video_status.ok_or_else(no_status)?;
-            Ok(Snapshot::new(job.clone(), status.into(), details, Vec::new()).seen_at(now))
-        })
-        .map_err(|error| error.with_http(status, retry_after))
+    let details = answer.data.ok_or_else(|| http(undecodable("the answer has no `data`")))?;
+    let status = details.video_status.ok_or_else(|| http(no_status()))?;
+    Ok(Snapshot::new(job.clone(), status.into(), details, Vec::new()).seen_at(date(headers, DATE)))
 }
 
 /// An answer that the generated types refused: read from its bytes, field by field.
