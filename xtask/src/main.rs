@@ -33,6 +33,9 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, about)]
 struct Cli {
+    /// The workspace to work on; this one unless set
+    #[arg(long, global = true, value_name = "FOLDER")]
+    root: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -139,17 +142,16 @@ enum OverlayCommand {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let root = cli.root.unwrap_or_else(workspace_root);
     let outcome = match cli.command {
-        Command::Codegen { check } => codegen::run(&workspace_root(), check),
-        Command::Conformance { only, write } => conformance::run(&workspace_root(), only, write),
+        Command::Codegen { check } => codegen::run(&root, check),
+        Command::Conformance { only, write } => conformance::run(&root, only, write),
         Command::Spec(Spec::Import { sources, print }) => {
-            import::run(&workspace_root(), &import::Options { print, ..sources.into() })
+            import::run(&root, &import::Options { print, ..sources.into() })
         }
-        Command::Spec(Spec::Update { sources, dry_run }) => {
-            update::run(&workspace_root(), &sources.into(), dry_run)
-        }
-        Command::Spec(Spec::Check { file }) => check::run(&workspace_root(), file.as_deref()),
-        Command::Spec(Spec::Diff { old, new, json, fail_on }) => compare(&old, &new, json, fail_on),
+        Command::Spec(Spec::Update { sources, dry_run }) => update::run(&root, &sources.into(), dry_run),
+        Command::Spec(Spec::Check { file }) => check::run(&root, file.as_deref()),
+        Command::Spec(Spec::Diff { old, new, json, fail_on }) => compare(&root, &old, &new, json, fail_on),
         Command::Overlay(OverlayCommand::Apply { file, overlays }) => apply(&file, &overlays),
     };
     match outcome {
@@ -161,10 +163,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn compare(old: &Path, new: &Path, json: bool, fail_on: Option<FailOn>) -> anyhow::Result<()> {
+fn compare(root: &Path, old: &Path, new: &Path, json: bool, fail_on: Option<FailOn>) -> anyhow::Result<()> {
     let (old, new) = (description::read(old)?, description::read(new)?);
     let changes = diff::changes(&old, &new);
-    let overlays = workspace_root().join("openapi/overlays");
+    let overlays = root.join("openapi/overlays");
     let rust = codegen::generated(&overlays, &old)
         .and_then(|old| semver::compare(&old, &codegen::generated(&overlays, &new)?));
     if json {

@@ -1,11 +1,17 @@
 //! Measures of akool against its peers and limits; README.md has the table.
 
 mod by_hand;
+mod codegen;
+mod download;
 mod economy;
+mod fleet;
 mod look;
 mod plot;
 mod row;
+mod sample;
 mod server;
+mod start;
+mod weight;
 mod workload;
 
 use anyhow::{Result, bail};
@@ -35,6 +41,10 @@ fn main() -> Result<()> {
     match (args.name.as_str(), &rest[..]) {
         ("serve", []) => return server::serve(),
         ("probe-look", [who, url, looks]) => return look::probe(who, url, looks.parse()?),
+        ("probe-fleet", [who, url, jobs]) => return fleet::probe(who, url, jobs.parse()?, args.quick),
+        ("probe-download", [url, folder, files, bytes]) => {
+            return download::probe(url, folder, files.parse()?, bytes.parse()?);
+        }
         _ => {}
     }
     let names: Vec<&str> = match args.name.as_str() {
@@ -45,7 +55,12 @@ fn main() -> Result<()> {
         println!("== {name}");
         let row = match name {
             "look" => look::run(args.quick)?,
+            "fleet" => fleet::run(args.quick)?,
             "economy" => economy::run(args.quick)?,
+            "build" => weight::run(args.quick)?,
+            "start" => start::run(args.quick)?,
+            "download" => download::run(args.quick)?,
+            "codegen" => codegen::run(args.quick)?,
             _ => bail!("there is no row {name:?}: name one of {:?}, or all", row::NAMES),
         };
         row.save()?;

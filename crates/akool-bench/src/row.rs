@@ -149,6 +149,13 @@ pub(crate) fn workspace() -> PathBuf {
     home().join("../..")
 }
 
+/// The folder that cargo builds into.
+pub(crate) fn target() -> Result<PathBuf> {
+    // This program is in it, below `release` or `debug`.
+    let me = std::env::current_exe()?;
+    Ok(me.ancestors().nth(2).context("this program is not in a target folder")?.to_owned())
+}
+
 pub(crate) fn results() -> Result<PathBuf> {
     let folder = home().join("results");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;

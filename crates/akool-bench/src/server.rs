@@ -3,7 +3,7 @@
 //! A plain responder and not the stand-in: it answers a hundred thousand jobs' looks with some
 //! microseconds each, so that what is measured is the client. A look at `E-N`, where E is a number of
 //! milliseconds since 1970, sees job N processing until E and completed after; any other id is
-//! processing. `/file/SIZE/NAME` is a file of so many bytes.
+//! processing. The video of job `E-SIZE-N` is `/file/SIZE/NAME`, a file of so many bytes.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -142,21 +142,15 @@ impl State {
         }
         self.looks.fetch_add(1, Relaxed);
         let id = target.split("video_model_id=").nth(1).unwrap_or_default();
-        let done = id
-            .split_once('-')
-            .and_then(|(ends, _)| ends.parse::<u128>().ok())
-            .is_some_and(|ends| now_millis() >= ends);
-        let (status, video) =
-            if done { (3, format!("{}/file/{SIZE}/{id}", self.base)) } else { (2, String::new()) };
-        EXAMPLE
-            .replace("{ID}", id)
-            .replace("{STATUS}", if status == 3 { "3" } else { "2" })
-            .replace("{VIDEO}", &video)
+        let (ends, rest) = id.split_once('-').unwrap_or_default();
+        let size = rest.split_once('-').map_or("1", |(size, _)| size);
+        let (status, video) = match ends.parse::<u128>() {
+            Ok(ends) if now_millis() >= ends => ("3", format!("{}/file/{size}/{id}", self.base)),
+            _ => ("2", String::new()),
+        };
+        EXAMPLE.replace("{ID}", id).replace("{STATUS}", status).replace("{VIDEO}", &video)
     }
 }
-
-/// The length of the file that a completed job links to.
-pub(crate) const SIZE: u64 = 1 << 30;
 
 async fn send_file(stream: &mut TcpStream, size: u64) -> Result<()> {
     static BLOCK: [u8; 64 * 1024] = [b'a'; 64 * 1024];
