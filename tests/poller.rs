@@ -196,7 +196,8 @@ fn with_hints(
             now if now < length => Status::Processing,
             _ => Status::Completed,
         };
-        let Decision::LookAt(mut due) = poller.observe(now, now, Observation::Status { status, age: None, video_length: None })
+        let Decision::LookAt(mut due) =
+            poller.observe(now, now, Observation::Status { status, age: None, video_length: None })
         else {
             return (looks, now - length);
         };

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use akool::{Credential, ErrorKind, Event, JobId, PollPolicy, Status, WaitError, WaitSet};
+use akool::{Credential, ErrorKind, Event, Hints, JobId, PollPolicy, Status, WaitError, WaitSet};
 use akool_mock::{Fault, Looks, MockServer, Timeline, Times};
 use akool_tests::{ID, client_at, client_of, eager};
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -206,13 +206,27 @@ async fn the_rate_of_a_set_holds_over_all_its_jobs() {
 #[tokio::test]
 async fn a_look_that_is_hinted_at_is_made_at_once() {
     let server = MockServer::start().await;
-    server.job(ID, Timeline::new().processing(Looks(1)).completed());
-    let hourly = PollPolicy::fixed(Duration::from_secs(3600));
+    for id in [ID, "other", "unhinted"] {
+        server.job(id, Timeline::new().processing(Looks(1)).completed());
+    }
+    let hourly = PollPolicy::fixed(Duration::from_secs(3600)).with_hint_gap(Duration::from_millis(10));
+    let hints = Hints::new();
     let mut waits = client_of(&server).wait_set().policy(hourly);
     waits.insert(ID);
-    assert!(matches!(waits.next().await, Some((_, Event::Looked { .. }))));
+    waits = waits.hints(&hints);
+    waits.extend(["other", "unhinted"]);
+    for _ in 0..3 {
+        assert!(matches!(waits.next().await, Some((_, Event::Looked { .. }))));
+    }
     assert!(waits.look_now(&ID.into()) && !waits.look_now(&"nobody".into()));
-    assert!(matches!(waits.next().await, Some((_, Event::Ended(Ok(_))))));
+    assert!(matches!(waits.next().await, Some((id, Event::Ended(Ok(_)))) if id.as_str() == ID));
+    // From elsewhere, while the set waits.
+    let hinting = async { assert!(hints.look_now("other") && !hints.look_now(ID)) };
+    let (event, ()) = tokio::join!(waits.next(), hinting);
+    assert!(matches!(event, Some((id, Event::Ended(Ok(_)))) if id.as_str() == "other"));
+    assert_eq!((server.looks_at("unhinted").len(), hints.waiting()), (1, 1));
+    drop(waits);
+    assert_eq!(hints.waiting(), 0);
 }
 
 #[tokio::test]

@@ -13,11 +13,13 @@ use crate::{
     Error, Event, JobId, PollPolicy, Snapshot,
     course::{Course, Next},
     pace::Pace,
+    poller::Decision,
 };
 
 #[derive(Debug, Default)]
 pub(crate) struct Agenda {
-    jobs: HashMap<JobId, Entry>,
+    /// Boxed, so that what the map holds ready for more is small.
+    jobs: HashMap<JobId, Box<Entry>>,
     /// Whose turn is yet to come: when, and since when the job is due then. The two differ where
     /// the service asked for a pause.
     later: BTreeSet<(Duration, Duration, JobId)>,
@@ -35,6 +37,8 @@ struct Entry {
     /// When the wait began.
     started: Duration,
     place: Place,
+    /// There was a hint while a look was under way, which may have come too late for it.
+    hinted: bool,
 }
 
 /// Where a job stands.
@@ -96,7 +100,9 @@ impl Agenda {
         };
         self.tickets += 1;
         let course = Course::new(policy, deadline);
-        vacant.insert(Entry { course, ticket: self.tickets, started: now, place: Place::Due(now) });
+        let entry =
+            Entry { course, ticket: self.tickets, started: now, place: Place::Due(now), hinted: false };
+        vacant.insert(Box::new(entry));
         self.due.insert((now, job));
         true
     }
@@ -126,18 +132,33 @@ impl Agenda {
         self.jobs.iter().map(|(job, entry)| (job, &entry.course))
     }
 
-    /// Makes a job due now. Says whether it is there.
-    pub(crate) fn hurry(&mut self, job: &JobId, now: Duration) -> bool {
+    /// Takes a hint that a job has changed, which may bring its look forward. Says whether it is there.
+    pub(crate) fn hint(&mut self, job: &JobId, now: Duration) -> bool {
         let Some(entry) = self.jobs.get_mut(job) else {
             return false;
         };
-        if let Place::Later { at, due } = entry.place {
-            let since = due.min(now);
-            entry.place = Place::Due(since);
-            self.later.remove(&(at, due, job.clone()));
-            self.due.insert((since, job.clone()));
+        entry.hinted = entry.place == Place::Nowhere;
+        if let Place::Later { at, due } = entry.place
+            && let Decision::LookAt(sooner) = entry.course.hint(now.saturating_sub(entry.started))
+        {
+            let sooner = entry.started.saturating_add(sooner);
+            // Where the service asked for a pause, `at` is later than `due` and stays.
+            if sooner < due && at == due {
+                self.later.remove(&(at, due, job.clone()));
+                self.place(job.clone(), Place::Later { at: sooner, due: sooner });
+            }
         }
         true
+    }
+
+    /// Makes a job due now.
+    fn hurry(&mut self, job: &JobId, now: Duration) {
+        if let Some(entry) = self.jobs.get(job)
+            && let Place::Later { at, due } = entry.place
+        {
+            self.later.remove(&(at, due, job.clone()));
+            self.place(job.clone(), Place::Due(due.min(now)));
+        }
     }
 
     /// Makes all that would fall due until `then` due now: the machine slept for that long.
@@ -209,7 +230,11 @@ impl Agenda {
         match next {
             Next::LookAt(at) => {
                 let at = entry.started.saturating_add(at);
-                self.place(look.job, Place::Later { at, due: at });
+                let hinted = std::mem::take(&mut entry.hinted);
+                self.place(look.job.clone(), Place::Later { at, due: at });
+                if hinted {
+                    self.hint(&look.job, now);
+                }
                 Some((event, None))
             }
             Next::Ended(mut end) => {

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt,
+    future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
@@ -91,6 +92,12 @@ impl Ear {
     fn pending(&self) -> MutexGuard<'_, HashSet<JobId>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn take_any(&self) -> Option<JobId> {
+        let mut pending = self.pending();
+        let job = pending.iter().next().cloned()?;
+        pending.take(&job)
+    }
 }
 
 /// Hears the hints for the jobs that it listens for: one for a wait, many for a set of them.
@@ -125,24 +132,21 @@ impl Listener {
     }
 
     /// The next job for which there is a hint; never, without one. Nothing is lost when it is dropped.
-    pub(crate) async fn heard(&self) -> JobId {
-        loop {
-            if let Some(job) = self.take_any() {
-                return job;
+    pub(crate) fn heard(&self) -> impl Future<Output = JobId> + Send + use<> {
+        let ear = Arc::clone(&self.ear);
+        async move {
+            loop {
+                if let Some(job) = ear.take_any() {
+                    return job;
+                }
+                ear.news.notified().await;
             }
-            self.ear.news.notified().await;
         }
     }
 
     /// Drops a hint for this job that came before now: a look that begins now serves it.
     pub(crate) fn served(&self, job: &JobId) {
         self.ear.pending().remove(job);
-    }
-
-    fn take_any(&self) -> Option<JobId> {
-        let mut pending = self.ear.pending();
-        let job = pending.iter().next().cloned()?;
-        pending.take(&job)
     }
 }
 

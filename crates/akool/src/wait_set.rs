@@ -17,9 +17,10 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, Sleep};
 
 use crate::{
-    Client, DEFAULT_DEADLINE, Error, ErrorKind, Event, JobId, PollPolicy, Snapshot, Status,
+    Client, DEFAULT_DEADLINE, Error, ErrorKind, Event, Hints, JobId, PollPolicy, Snapshot, Status,
     agenda::{Agenda, Look, Turn},
     course::Oddities,
+    hints::Listener,
 };
 
 /// Waits for many jobs at once, made by [`Client::wait_set`]: insert ids, take events.
@@ -27,7 +28,7 @@ use crate::{
 /// Each job is waited for as by [`Job::wait`](crate::Job::wait): the same intervals, the same failure
 /// budget, the same endings, one pace for all when the service asks to slow down. What a set adds:
 ///
-/// - One timer for all, and about 300 bytes for a job: id, status, kind of the last trouble, and
+/// - One timer for all, and about 400 bytes for a job: id, status, kind of the last trouble, and
 ///   what the poller needs. Snapshots go out with the events and are not kept.
 /// - A bound on the looks that are under way at once ([`looks_at_once`](Self::looks_at_once)), and so
 ///   on connections; with HTTP/2 these share one.
@@ -76,6 +77,7 @@ pub struct WaitSet {
     under_way: FuturesUnordered<Pin<Box<dyn Future<Output = Seen> + Send>>>,
     /// The end of the job whose last look was told with the event before.
     told_next: Option<(JobId, Event)>,
+    hints: Option<Hearing>,
     oddities: Oddities,
     timer: Option<Pin<Box<Sleep>>>,
     clock: Clock,
@@ -84,6 +86,12 @@ pub struct WaitSet {
     /// The pause that the service asked for, and until when it is kept: not all sets at once when
     /// the time has come.
     pause: Option<(Instant, Instant)>,
+}
+
+/// Who hears hints for all jobs, and the next of them.
+struct Hearing {
+    listener: Listener,
+    next: Pin<Box<dyn Future<Output = JobId> + Send>>,
 }
 
 type Seen = (Look, Result<Snapshot, Error>);
@@ -122,6 +130,7 @@ impl Client {
             agenda: Agenda::default(),
             under_way: FuturesUnordered::new(),
             told_next: None,
+            hints: None,
             oddities: Oddities::default(),
             timer: None,
             clock: Clock::new(),
@@ -157,6 +166,18 @@ impl WaitSet {
         self.policy = policy.into();
     }
 
+    /// Looks at a job at once when there is a hint for it, as [`Wait::hints`](crate::Wait::hints) does.
+    /// Holds for all jobs of the set, and takes some 200 bytes more for each.
+    pub fn hints(mut self, hints: &Hints) -> Self {
+        let mut listener = hints.listener();
+        for (job, _) in self.agenda.courses() {
+            listener.listen(job);
+        }
+        let next = Box::pin(listener.heard());
+        self.hints = Some(Hearing { listener, next });
+        self
+    }
+
     /// Sets how many looks may be under way at once (16 unless set; at least 1). Where the service
     /// speaks HTTP/1.1, there are as many connections.
     pub fn looks_at_once(mut self, looks: usize) -> Self {
@@ -179,6 +200,9 @@ impl WaitSet {
         if self.contains(&job) {
             return false;
         }
+        if let Some(hints) = &mut self.hints {
+            hints.listener.listen(&job);
+        }
         self.agenda.insert(job, self.policy.clone(), self.deadline, self.clock.now())
     }
 
@@ -189,13 +213,20 @@ impl WaitSet {
             self.told_next = None;
             return true;
         }
+        self.forget_hints(job);
         self.agenda.remove(job)
     }
 
-    /// Makes the next look at a job due now, for whoever knows that it pays. `false` where the job
-    /// is not waited for. What comes while a look is under way changes nothing.
+    fn forget_hints(&mut self, job: &JobId) {
+        if let Some(hints) = &mut self.hints {
+            hints.listener.forget(job);
+        }
+    }
+
+    /// Says that a job may have changed: looks at it soon, as [`Poller::hint`](crate::poller::Poller::hint)
+    /// decides. `false` where the job is not waited for.
     pub fn look_now(&mut self, job: &JobId) -> bool {
-        self.agenda.hurry(job, self.clock.now())
+        self.agenda.hint(job, self.clock.now())
     }
 
     /// Whether the job is waited for: its end was not told yet.
@@ -243,6 +274,7 @@ impl WaitSet {
                 self.under_way.clear();
                 return Poll::Ready(None);
             }
+            self.take_hints(cx);
             let wake = self.begin_looks();
             match Pin::new(&mut self.under_way).poll_next(cx) {
                 Poll::Ready(Some(seen)) => match self.take_in(seen) {
@@ -258,6 +290,15 @@ impl WaitSet {
         }
     }
 
+    fn take_hints(&mut self, cx: &mut Context<'_>) {
+        while let Some(hints) = &mut self.hints
+            && let Poll::Ready(job) = hints.next.as_mut().poll(cx)
+        {
+            hints.next = Box::pin(hints.listener.heard());
+            self.agenda.hint(&job, self.clock.now());
+        }
+    }
+
     /// Begins the looks whose turn it is, and says when there may be another.
     fn begin_looks(&mut self) -> Option<Duration> {
         let closed = self.closed_until();
@@ -267,6 +308,9 @@ impl WaitSet {
                 Turn::NotBefore(at) => return Some(at),
                 Turn::Nobody => return None,
             };
+            if let Some(hints) = &self.hints {
+                hints.listener.served(&look.job);
+            }
             let job = self.client.job(&look.job);
             self.under_way.push(Box::pin(async move {
                 let seen = job.look(look.attempt).await;
@@ -288,6 +332,9 @@ impl WaitSet {
         }
         let job = look.job.clone();
         let (event, end) = self.agenda.observe(look, &self.client.pace, now, seen)?;
+        if end.is_some() {
+            self.forget_hints(&job);
+        }
         match (event, end) {
             (Some(event), end) => {
                 self.told_next = end.map(|end| (job.clone(), end));
