@@ -10,10 +10,10 @@ use std::{
 };
 
 use akool::{
-    Client, Event, Job, JobId, PollPolicy, Snapshot, Status, Translation, download::Downloader,
+    Client, Event, Job, JobId, PollPolicy, Snapshot, Status, Translation, WaitError, download::Downloader,
     ledger::LedgerFile,
 };
-use futures_util::{StreamExt, future::join_all};
+use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 
 use crate::{args, connect::Connection, outcome::Outcome, report::Report};
 
@@ -65,9 +65,8 @@ impl<'a> Follow<'a> {
     /// All of these to their end, or until the program is interrupted.
     pub(crate) async fn run(&self, ids: BTreeSet<JobId>) -> Outcome {
         *self.open.borrow_mut() = ids.iter().map(|id| (id.clone(), None)).collect();
-        let follow_all = join_all(ids.iter().map(|id| self.follow(self.client.job(id))));
         tokio::select! {
-            outcomes = follow_all => outcomes.into_iter().max().unwrap_or(Outcome::Done),
+            outcome = self.follow(ids) => outcome,
             () = interruption() => {
                 self.report.interrupted(&self.open.borrow());
                 Outcome::Interrupted
@@ -75,50 +74,81 @@ impl<'a> Follow<'a> {
         }
     }
 
-    /// One job to its end. One job's end does not stop the others.
-    async fn follow(&self, job: Job) -> Outcome {
-        let wait = job.wait().policy(self.policy.clone());
-        let wait = match self.options.timeout.0 {
-            Some(deadline) => wait.deadline(deadline),
-            None => wait.without_deadline(),
+    /// Each job to its end. One job's end does not stop the others, nor does the fetching of its files.
+    async fn follow(&self, ids: BTreeSet<JobId>) -> Outcome {
+        let mut waits = self.client.wait_set().policy(self.policy.clone());
+        waits = match self.options.timeout.0 {
+            Some(deadline) => waits.deadline(deadline),
+            None => waits.without_deadline(),
         };
-        self.report.start(job.id());
-        let mut events = wait.events();
-        let mut outcome = Outcome::Unexpected;
-        let mut odd = BTreeSet::new();
-        let mut noted = None;
-        let mut waited = false;
-        while let Some(event) = events.next().await {
-            match event {
-                Event::Looked { snapshot, changed, .. } => {
-                    waited = true;
-                    if changed {
-                        self.report.update(&snapshot);
+        for id in &ids {
+            self.report.start(id);
+        }
+        waits.extend(ids);
+        let mut told: BTreeMap<JobId, Told> = BTreeMap::new();
+        let mut fetching = FuturesUnordered::new();
+        let mut outcome = Outcome::Done;
+        loop {
+            tokio::select! {
+                Some((id, event)) = waits.next() => {
+                    let told = told.entry(id.clone()).or_default();
+                    match self.take(&id, event, told).await {
+                        Some(Ok(translation)) => {
+                            let waited = told.waited;
+                            fetching.push(async move {
+                                let outcome = self.completed(&translation, waited).await;
+                                self.open.borrow_mut().remove(translation.id());
+                                outcome
+                            });
+                        }
+                        Some(Err(early)) => outcome = outcome.max(early),
+                        None => {}
                     }
-                    self.tell_oddities(&snapshot, &mut odd);
-                    self.open.borrow_mut().insert(job.id().clone(), Some(snapshot.clone()));
-                    self.note(&mut noted, &snapshot).await;
                 }
-                Event::Trouble { error, failures, budget, next_look_in } => {
-                    self.report.trouble(&error, failures, budget, next_look_in);
-                }
-                Event::Ended(Ok(translation)) => {
-                    self.note(&mut noted, translation.snapshot()).await;
-                    self.tell_oddities(translation.snapshot(), &mut odd);
-                    outcome = self.completed(&job, &translation, waited).await;
-                }
-                Event::Ended(Err(error)) => {
-                    if let Some(snapshot) = error.last_snapshot() {
-                        self.note(&mut noted, snapshot).await;
-                    }
-                    self.report.ended(&error);
-                    outcome = Outcome::from(&error);
-                }
-                _ => {}
+                Some(fetched) = fetching.next() => outcome = outcome.max(fetched),
+                else => return outcome,
             }
         }
-        self.open.borrow_mut().remove(job.id());
-        outcome
+    }
+
+    /// Tells what an event says. The end, where it is one.
+    async fn take(&self, id: &JobId, event: Event, told: &mut Told) -> Option<Result<Translation, Outcome>> {
+        match event {
+            Event::Looked { snapshot, changed, .. } => {
+                told.waited = true;
+                if changed {
+                    self.report.update(&snapshot);
+                }
+                self.tell_oddities(&snapshot, &mut told.odd);
+                self.open.borrow_mut().insert(id.clone(), Some(snapshot.clone()));
+                self.note(&mut told.noted, &snapshot).await;
+            }
+            Event::Trouble { error, failures, budget, next_look_in } => {
+                self.report.trouble(&error, failures, budget, next_look_in);
+            }
+            Event::Ended(Ok(translation)) => {
+                self.note(&mut told.noted, translation.snapshot()).await;
+                self.tell_oddities(translation.snapshot(), &mut told.odd);
+                return Some(Ok(translation));
+            }
+            Event::Ended(Err(mut error)) => {
+                let last = self.open.borrow_mut().remove(id).flatten();
+                if let WaitError::DeadlinePassed(end)
+                | WaitError::FailuresExhausted(end)
+                | WaitError::Rejected(end) = &mut error
+                {
+                    // A set does not keep it.
+                    end.last_snapshot = end.last_snapshot.take().or(last);
+                }
+                if let Some(snapshot) = error.last_snapshot() {
+                    self.note(&mut told.noted, snapshot).await;
+                }
+                self.report.ended(&error);
+                return Some(Err(Outcome::from(&error)));
+            }
+            _ => {}
+        }
+        None
     }
 
     /// Tells the ledger where a job stands, where that is new.
@@ -150,7 +180,7 @@ impl<'a> Follow<'a> {
         }
     }
 
-    async fn completed(&self, job: &Job, translation: &Translation, waited: bool) -> Outcome {
+    async fn completed(&self, translation: &Translation, waited: bool) -> Outcome {
         self.report.completed(translation, waited, self.downloads.is_some());
         let seen = Some(translation.snapshot().clone());
         self.open.borrow_mut().insert(translation.id().clone(), seen);
@@ -158,10 +188,20 @@ impl<'a> Follow<'a> {
             None => Outcome::Done,
             Some((downloader, folder)) => {
                 let fetch = Fetch { downloader, folder, report: self.report, overwrite: false };
-                fetch.all(job, translation, waited).await
+                fetch.all(&self.client.job(translation.id()), translation, waited).await
             }
         }
     }
+}
+
+/// What was told of a job.
+#[derive(Default)]
+struct Told {
+    /// It was not at its end when it was first looked at.
+    waited: bool,
+    /// To the ledger.
+    noted: Option<Status>,
+    odd: BTreeSet<String>,
 }
 
 /// A downloader into a folder that can be written to.

@@ -15,6 +15,7 @@ use std::{
 use futures_core::Stream;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, Sleep};
+use tracing::debug_span;
 
 use crate::{
     Client, DEFAULT_DEADLINE, Error, ErrorKind, Event, Hints, JobId, PollPolicy, Snapshot, Status,
@@ -330,10 +331,14 @@ impl WaitSet {
         if let Ok(snapshot) = &seen {
             self.oddities.report(snapshot);
         }
-        let job = look.job.clone();
+        let (job, attempt) = (look.job.clone(), look.attempt);
         let (event, end) = self.agenda.observe(look, &self.client.pace, now, seen)?;
         if end.is_some() {
             self.forget_hints(&job);
+        }
+        if let Some(Event::Looked { next_look_in, .. } | Event::Trouble { next_look_in, .. }) = &event {
+            let span = debug_span!("akool.pause", %job, after = attempt);
+            span.in_scope(|| tracing::debug!(seconds = next_look_in.as_secs_f64(), "pausing"));
         }
         match (event, end) {
             (Some(event), end) => {
