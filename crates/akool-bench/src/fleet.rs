@@ -54,7 +54,7 @@ impl Plan {
         // At most 4,200 looks in a second.
         let interval = match jobs {
             ..=1_000 => 4,
-            ..=10_000 => 8,
+            1_001..=10_000 => 8,
             _ => 24,
         };
         Self { jobs, interval: Duration::from_secs(if quick { interval / 2 } else { interval }) }

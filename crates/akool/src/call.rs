@@ -58,7 +58,15 @@ pub(crate) fn answered<T>(
     sent: Result<T, akool_client::Error>,
     recording: &Recording,
 ) -> Result<Exchange, Error> {
-    match (sent, recording.take()) {
+    exchanged(sent, recording.take())
+}
+
+/// As [`answered`], of an exchange that was taken already.
+pub(crate) fn exchanged<T>(
+    sent: Result<T, akool_client::Error>,
+    exchange: Option<Exchange>,
+) -> Result<Exchange, Error> {
+    match (sent, exchange) {
         (Err(akool_client::Error::CommunicationError(error)), _) => Err(Error::transport(error)),
         (_, Some(exchange)) => Ok(exchange),
         (Err(other), None) => Err(Error::unsent(&other.into_untyped())),

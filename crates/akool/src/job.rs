@@ -11,7 +11,7 @@ use tracing::{Instrument, debug_span};
 
 use crate::{
     Client, Error, Snapshot,
-    call::answered,
+    call::exchanged,
     decode,
     wait::{Updates, Wait},
 };
@@ -156,33 +156,14 @@ impl Job {
         .await
     }
 
-<<<<<<< HEAD
     /// Leaves the answer as it came in `kept`.
     pub(crate) async fn request(&self, kept: Option<&Mutex<Option<Exchange>>>) -> Result<Snapshot, Error> {
-        let (client, recording) = self.client.api.recording();
-        let answer = client.get_video_info().video_model_id(self.id.as_str()).send().await;
+        let (client, recording) = self.client.api.undecoded();
+        let sent = client.get_video_info().video_model_id(self.id.as_str()).send().await;
         let exchange = recording.take();
         if let Some(kept) = kept {
             kept.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&exchange);
         }
-        // From here on no type of the generated client's library: its errors print headers and
-        // whole payloads.
-        let error = match answer {
-            Ok(answer) => return decode::strict(&self.id, answer),
-            Err(error) => error,
-        };
-        match error {
-            akool_client::Error::CommunicationError(error) => Err(Error::transport(error)),
-            other => match exchange {
-                Some(exchange) => decode::lenient(&self.id, &exchange),
-                None => Err(Error::unsent(&other.into_untyped())),
-            },
-        }
-=======
-    async fn request(&self) -> Result<Snapshot, Error> {
-        let (client, recording) = self.client.api.undecoded();
-        let sent = client.get_video_info().video_model_id(self.id.as_str()).send().await;
-        decode::snapshot(&self.id, &answered(sent, &recording)?)
->>>>>>> 59508a4 (Slim a look, and measure it)
+        decode::snapshot(&self.id, &exchanged(sent, exchange)?)
     }
 }
