@@ -20,7 +20,7 @@ const PROGENITOR: &str = "0.15.1";
 const OPERATIONS: usize = 500;
 
 /// progenitor's command, installed below the target folder.
-fn progenitor() -> Result<PathBuf> {
+pub(crate) fn progenitor() -> Result<PathBuf> {
     let root = target()?.join("akool-bench-tools");
     let program = root.join("bin/cargo-progenitor");
     if !program.exists() {
@@ -39,6 +39,16 @@ fn progenitor() -> Result<PathBuf> {
         anyhow::ensure!(install.status()?.success(), "cargo-progenitor cannot be installed");
     }
     Ok(program)
+}
+
+/// Our own, optimised like the other.
+pub(crate) fn xtask() -> Result<PathBuf> {
+    let built = Command::new("cargo")
+        .current_dir(workspace())
+        .args(["build", "--release", "--quiet", "-p", "xtask"])
+        .status()?;
+    anyhow::ensure!(built.success(), "xtask cannot be built");
+    Ok(target()?.join("release/xtask"))
 }
 
 /// The vendored description with many more operations, each with a type of its own.
@@ -104,12 +114,7 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
         "`xtask codegen --check` (overlays, resolved description, generated code, comparison) against \
          `cargo progenitor` on the resolved description: this one, and one with 500 operations more.",
     );
-    let built = Command::new("cargo")
-        .current_dir(workspace())
-        .args(["build", "--release", "--quiet", "-p", "xtask"])
-        .status()?;
-    anyhow::ensure!(built.success(), "xtask cannot be built");
-    let xtask = target()?.join("release/xtask");
+    let xtask = xtask()?;
     let progenitor = progenitor()?;
     let folder = tempfile::tempdir()?;
     let root = folder.path().join("workspace");

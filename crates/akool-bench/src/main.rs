@@ -11,6 +11,7 @@ mod row;
 mod sample;
 mod server;
 mod start;
+mod watch;
 mod weight;
 mod workload;
 
@@ -25,7 +26,7 @@ static GLOBAL: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 #[derive(Parser)]
 #[command(about = "Measures akool against its peers and limits, and writes the table")]
 struct Args {
-    /// Which row, or `all`.
+    /// Which row, `all`, or `prepare` to build beforehand what they run.
     name: String,
     /// Fewer samples and smaller sizes, to see that it runs.
     #[arg(long)]
@@ -35,10 +36,19 @@ struct Args {
     rest: Vec<String>,
 }
 
+/// Builds the programs that are measured, so that no row has to.
+fn prepare() -> Result<()> {
+    for program in [start::program()?, codegen::xtask()?, codegen::progenitor()?, fleet::peers()?] {
+        println!("{}", program.display());
+    }
+    Ok(())
+}
+
 fn main() -> Result<()> {
     let args = Args::parse();
     let rest: Vec<&str> = args.rest.iter().map(String::as_str).collect();
     match (args.name.as_str(), &rest[..]) {
+        ("prepare", []) => return prepare(),
         ("serve", []) => return server::serve(),
         ("probe-look", [who, url, looks]) => return look::probe(who, url, looks.parse()?),
         ("probe-fleet", [who, url, jobs]) => return fleet::probe(who, url, jobs.parse()?, args.quick),

@@ -46,18 +46,26 @@ pub(crate) fn run(command: &Command) -> Result<Taken> {
 }
 
 /// Runs programs in turn, so often, and not one after the other: what disturbs the machine disturbs all.
+/// One round before warms up.
 pub(crate) fn in_turn<const N: usize>(
     times: usize,
     run: [&dyn Fn() -> Result<Taken>; N],
 ) -> Result<[Vec<Taken>; N]> {
+    for run in run {
+        run()?;
+    }
+    in_turn_cold(times, run)
+}
+
+/// As [`in_turn`], without a round before.
+pub(crate) fn in_turn_cold<const N: usize>(
+    times: usize,
+    run: [&dyn Fn() -> Result<Taken>; N],
+) -> Result<[Vec<Taken>; N]> {
     let mut taken = [const { Vec::new() }; N];
-    for round in 0..=times {
+    for _ in 0..times {
         for (taken, run) in taken.iter_mut().zip(run) {
-            let one = run()?;
-            // The first round warms up.
-            if round > 0 {
-                taken.push(one);
-            }
+            taken.push(run()?);
         }
     }
     Ok(taken)

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::Command};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::{
     by_hand::KEY,
@@ -12,15 +12,23 @@ use crate::{
     server::Server,
 };
 
-/// The program, as a release has it: built, where it is not, with symbols stripped.
+/// The program, as a release has it: optimised and stripped. Built, where it is not.
 pub(crate) fn program() -> Result<PathBuf> {
-    let status = Command::new("cargo")
+    let built = Command::new("cargo")
         .current_dir(workspace())
         .args(["build", "--release", "--quiet", "-p", "akool-cli"])
-        .env("CARGO_PROFILE_RELEASE_STRIP", "true")
         .status()?;
-    anyhow::ensure!(status.success(), "akool cannot be built");
-    Ok(target()?.join("release/akool"))
+    anyhow::ensure!(built.success(), "akool cannot be built");
+    let tools = target()?.join("akool-bench-tools");
+    std::fs::create_dir_all(&tools)?;
+    let program = tools.join("akool");
+    let stripped =
+        Command::new("strip").arg("-o").arg(&program).arg(target()?.join("release/akool")).status();
+    anyhow::ensure!(
+        stripped.context("cannot run strip; install binutils")?.success(),
+        "akool cannot be stripped"
+    );
+    Ok(program)
 }
 
 /// A call of the program, on a server, with a folder of its own.

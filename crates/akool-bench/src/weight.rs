@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::{
     plot,
     row::{Row, target, workspace},
-    sample::{each, in_turn, run as sample},
+    sample::{each, in_turn_cold, run as sample},
     start,
 };
 
@@ -75,7 +75,7 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
         }
         sample(cargo(folder).args(["build", "--quiet"]))
     };
-    let [our_builds, their_builds] = in_turn(times, [&|| build(&ours), &|| build(&theirs)])?;
+    let [our_builds, their_builds] = in_turn_cold(times, [&|| build(&ours), &|| build(&theirs)])?;
     let a = row.add("", "akool", "cold build", "s", &each(&our_builds, |taken| taken.seconds));
     let b = row.add("", "by hand", "cold build", "s", &each(&their_builds, |taken| taken.seconds));
     row.add("", "akool", "CPU", "s", &each(&our_builds, |taken| taken.cpu_seconds));

@@ -1,0 +1,161 @@
+//! What is measured of many waits, whoever waits: shared with `peers/`, a program of its own.
+
+use std::{
+    alloc::System,
+    fs,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use stats_alloc::{Region, StatsAlloc};
+
+/// What a run took.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Probe {
+    /// Of resident memory, for each wait, beyond the process without any.
+    pub(crate) resident: f64,
+    /// Of the heap, for each wait.
+    pub(crate) heap: f64,
+    pub(crate) looks: u64,
+    pub(crate) seconds: f64,
+    pub(crate) cpu_seconds: f64,
+    /// Sorted, in seconds: from when a look was due until its answer was there.
+    pub(crate) lag_median: f64,
+    pub(crate) lag_late: f64,
+    pub(crate) lost: usize,
+    pub(crate) doubled: usize,
+    pub(crate) connections: u64,
+}
+
+/// How the jobs of a run are spread.
+#[derive(Clone, Copy)]
+pub(crate) struct Plan {
+    pub(crate) jobs: usize,
+    /// From look to look; the jobs come spread over one interval.
+    pub(crate) interval: Duration,
+}
+
+impl Plan {
+    pub(crate) fn new(jobs: usize, quick: bool) -> Self {
+        // At most 4,200 looks in a second.
+        let interval = match jobs {
+            ..=1_000 => 4,
+            1_001..=10_000 => 8,
+            _ => 24,
+        };
+        Self { jobs, interval: Duration::from_secs(if quick { interval / 2 } else { interval }) }
+    }
+
+    /// When a job is inserted, after the beginning.
+    pub(crate) fn start(&self, job: usize) -> Duration {
+        self.interval.mul_f64(job as f64 / self.jobs as f64)
+    }
+
+    /// Its id, which tells the server when it ends: one to two intervals after all have begun.
+    pub(crate) fn id(&self, job: usize, began_millis: u128) -> String {
+        let spread = 1.3 + (job * 7919 % self.jobs) as f64 / self.jobs as f64 * 0.7;
+        let ends = began_millis + (self.start(job) + self.interval.mul_f64(spread)).as_millis();
+        format!("{ends}-{job:06}")
+    }
+
+    /// When all have begun and none has ended.
+    pub(crate) fn full(&self) -> Duration {
+        self.interval.mul_f64(1.15)
+    }
+}
+
+/// What is seen from outside, without growing while it is measured.
+pub(crate) struct Watcher {
+    pub(crate) plan: Plan,
+    pub(crate) began: Instant,
+    pub(crate) began_millis: u128,
+    pub(crate) region: Region<'static, System>,
+    pub(crate) resident: u64,
+    pub(crate) cpu: f64,
+    pub(crate) due: Vec<Option<Instant>>,
+    pub(crate) ends: Vec<u8>,
+    pub(crate) ended: usize,
+    pub(crate) lags: Vec<f32>,
+    pub(crate) looks: u64,
+    pub(crate) probe: Probe,
+}
+
+impl Watcher {
+    pub(crate) fn new(plan: Plan, global: &'static StatsAlloc<System>) -> Result<Self> {
+        let mut lags = vec![0.0; plan.jobs * 6];
+        lags.clear();
+        let due = vec![Some(Instant::now()); plan.jobs];
+        Ok(Self {
+            due,
+            ends: vec![0; plan.jobs],
+            lags,
+            plan,
+            ended: 0,
+            looks: 0,
+            probe: Probe::default(),
+            resident: resident()?,
+            cpu: cpu_seconds()?,
+            region: Region::new(global),
+            began_millis: SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis(),
+            began: Instant::now(),
+        })
+    }
+
+    pub(crate) fn id(&self, job: usize) -> String {
+        self.plan.id(job, self.began_millis)
+    }
+
+    /// A look at a job was answered, and the next one is due then.
+    pub(crate) fn looked(&mut self, job: usize, next: Option<Instant>) {
+        self.looks += 1;
+        if let Some(due) = std::mem::replace(&mut self.due[job], next)
+            && self.lags.len() < self.lags.capacity()
+        {
+            self.lags.push(due.elapsed().as_secs_f32());
+        }
+        if next.is_none() {
+            self.ends[job] += 1;
+            self.ended += 1;
+        }
+    }
+
+    pub(crate) fn measure_memory(&mut self) -> Result<()> {
+        let change = self.region.change();
+        let live = change.bytes_allocated as f64 - change.bytes_deallocated as f64;
+        self.probe.heap = live / self.plan.jobs as f64;
+        self.probe.resident = (resident()? as f64 - self.resident as f64) / self.plan.jobs as f64;
+        Ok(())
+    }
+
+    pub(crate) fn finish(mut self) -> Result<Probe> {
+        self.lags.sort_by(f32::total_cmp);
+        let at = |part: f64| self.lags.get((self.lags.len() as f64 * part) as usize).copied().unwrap_or(0.0);
+        Ok(Probe {
+            looks: self.looks,
+            seconds: self.began.elapsed().as_secs_f64(),
+            cpu_seconds: cpu_seconds()? - self.cpu,
+            lag_median: at(0.5).into(),
+            lag_late: at(0.99).into(),
+            lost: self.ends.iter().filter(|ends| **ends == 0).count(),
+            doubled: self.ends.iter().filter(|ends| **ends > 1).count(),
+            ..self.probe
+        })
+    }
+}
+
+/// Resident memory of this process, in bytes.
+fn resident() -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").trim().parse::<u64>()? * 1024)
+}
+
+/// What this process has used of the processor so far.
+fn cpu_seconds() -> Result<f64> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+    // User and system time, in hundredths of a second.
+    Ok((ticks(11) + ticks(12)) / 100.0)
+}
