@@ -127,7 +127,7 @@ impl PollPolicy {
 
     /// Looks where the ends of jobs are to be expected, as these durations tell, so that they are noticed
     /// as soon as with this policy's own intervals on average, with fewer looks. After 200 jobs that is
-    /// a half to a fifth of the looks. Takes what is known at the time of the call, of the other settings
+    /// a fifth to little more than a half of the looks. Takes what is known at the time of the call, of the other settings
     /// too; what is recorded later needs another call. With fewer than 20 jobs it changes nothing.
     ///
     /// An interval is then at most five times the policy's longest, so 5 minutes unless set:
