@@ -388,11 +388,10 @@ impl Save {
                     .header(RANGE, format!("bytes={}-", part.bytes))
                     .header(IF_RANGE, validator.as_str());
             }
-            _ => part.restart().await.map_err(Trouble::Final)?,
+            _ => part.restart(None).await.map_err(Trouble::Final)?,
         }
         let mut response = request.send().await.map_err(|error| self.passing(error))?;
         let total = self.accept(&response, part).await?;
-        let checksum = sha256(response.headers());
 
         loop {
             let chunk = match response.chunk().await {
@@ -403,18 +402,16 @@ impl Save {
                     return Err(self.passing(error));
                 }
             };
-            part.write(&chunk).await.map_err(Trouble::Final)?;
+            part.write(chunk).await.map_err(Trouble::Final)?;
             if let Some(call) = &self.progress {
                 call(Progress { bytes: part.bytes, total });
             }
         }
         part.flush().await.map_err(Trouble::Final)?;
-        let why = match (total, checksum) {
+        let why = match total {
             _ if part.bytes == 0 => "nothing came, and no file of a translation is empty".to_owned(),
-            (Some(total), _) if total != part.bytes => format!("{} of {total} bytes came", part.bytes),
-            (_, Some(checksum)) if checksum != part.sha256() => {
-                "what came does not match the server's checksum".to_owned()
-            }
+            Some(total) if total != part.bytes => format!("{} of {total} bytes came", part.bytes),
+            _ if !part.matches_checksum() => "what came does not match the server's checksum".to_owned(),
             _ => return Ok(()),
         };
         // What is there is not to be trusted: the next attempt starts anew.
@@ -437,7 +434,7 @@ impl Save {
             StatusCode::OK => {
                 // The whole, also where a range was asked for: the file has changed, or the
                 // server knows no ranges.
-                part.restart().await.map_err(Trouble::Final)?;
+                part.restart(sha256(headers)).await.map_err(Trouble::Final)?;
                 part.validator = validator(headers);
                 Ok(response.content_length())
             }

@@ -1,30 +1,52 @@
 //! The file while it is not whole: locked, written, and given its name at the end.
 
 use std::{
-    io,
+    io::{self, Seek as _, Write as _},
     path::{Path, PathBuf},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncSeekExt, AsyncWriteExt, BufWriter};
+use tokio::task::JoinHandle;
 
 use super::DownloadError;
 
-/// How much is gathered in memory before it is written.
-const BUFFER: usize = 256 * 1024;
+/// How much is gathered in memory before it is written, and how much of it in small pieces.
+const BATCH: usize = 256 * 1024;
+const PIECES: usize = 1024;
 
 /// The file while it is not whole. Dropped before [`Part::finish`], it is removed.
+///
+/// It is written by another thread, while more arrives.
 pub(super) struct Part {
     path: PathBuf,
-    file: BufWriter<tokio::fs::File>,
+    disk: Disk,
+    /// What has arrived and is not yet on its way to the disk.
+    batch: Vec<Bytes>,
+    batched: usize,
     /// How much has arrived.
     pub(super) bytes: u64,
-    /// Of what has arrived.
-    hash: Sha256,
     /// What the server calls this version of the file, for `If-Range`.
     pub(super) validator: Option<String>,
+    /// SHA-256 of the whole in base64, where the server says it.
+    checksum: Option<String>,
     finished: bool,
+}
+
+/// The open file, and what was written to it.
+struct Sink {
+    file: io::BufWriter<std::fs::File>,
+    /// Of what was written, where there is something to compare it with.
+    hash: Option<Sha256>,
+}
+
+enum Disk {
+    Idle(Sink),
+    /// In another thread.
+    Busy(JoinHandle<(Sink, io::Result<()>)>),
+    /// That thread came to nothing, because the runtime ends.
+    Gone,
 }
 
 impl Part {
@@ -32,10 +54,12 @@ impl Part {
         match lock(&path) {
             Ok(Some(file)) => Ok(Self {
                 path,
-                file: BufWriter::with_capacity(BUFFER, tokio::fs::File::from_std(file)),
+                disk: Disk::Idle(Sink { file: io::BufWriter::new(file), hash: None }),
+                batch: Vec::new(),
+                batched: 0,
                 bytes: 0,
-                hash: Sha256::new(),
                 validator: None,
+                checksum: None,
                 finished: false,
             }),
             Ok(None) => Err(DownloadError::InUse { path }),
@@ -43,47 +67,73 @@ impl Part {
         }
     }
 
-    /// From the beginning.
-    pub(super) async fn restart(&mut self) -> Result<(), DownloadError> {
-        let restart = async {
-            self.file.flush().await?;
-            self.file.get_mut().set_len(0).await?;
-            self.file.rewind().await
-        };
-        restart.await.map_err(|source| DownloadError::Io { path: self.path.clone(), source })?;
+    /// From the beginning. The checksum is that of the whole, in base64, where the server says it.
+    pub(super) async fn restart(&mut self, checksum: Option<String>) -> Result<(), DownloadError> {
+        let hashed = checksum.is_some();
+        self.checksum = checksum;
+        self.batch.clear();
+        self.batched = 0;
         self.bytes = 0;
-        self.hash = Sha256::new();
         self.validator = None;
-        Ok(())
+        self.work(move |sink| {
+            sink.hash = hashed.then(Sha256::new);
+            sink.file.flush()?;
+            sink.file.get_mut().set_len(0)?;
+            sink.file.rewind()
+        })
+        .await?;
+        self.written().await
     }
 
-    pub(super) async fn write(&mut self, chunk: &[u8]) -> Result<(), DownloadError> {
-        let written = self.file.write_all(chunk).await;
-        written.map_err(|source| DownloadError::Io { path: self.path.clone(), source })?;
+    pub(super) async fn write(&mut self, chunk: Bytes) -> Result<(), DownloadError> {
         self.bytes += chunk.len() as u64;
-        self.hash.update(chunk);
-        Ok(())
+        self.batched += chunk.len();
+        self.batch.push(chunk);
+        if self.batched < BATCH && self.batch.len() < PIECES {
+            return Ok(());
+        }
+        self.write_batch().await
     }
 
-    /// SHA-256 of what has arrived, in base64.
-    pub(super) fn sha256(&self) -> String {
-        BASE64_STANDARD.encode(self.hash.clone().finalize())
+    /// Has the batch written, once what was before it is.
+    async fn write_batch(&mut self) -> Result<(), DownloadError> {
+        let batch = std::mem::take(&mut self.batch);
+        self.batched = 0;
+        self.work(move |sink| {
+            for chunk in batch {
+                sink.file.write_all(&chunk)?;
+                if let Some(hash) = &mut sink.hash {
+                    hash.update(&chunk);
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Whether what was [`flush`](Self::flush)ed is what the server says it is, as far as it does.
+    pub(super) fn matches_checksum(&self) -> bool {
+        match (&self.checksum, &self.disk) {
+            (Some(checksum), Disk::Idle(Sink { hash: Some(hash), .. })) => {
+                *checksum == BASE64_STANDARD.encode(hash.clone().finalize())
+            }
+            (checksum, _) => checksum.is_none(),
+        }
     }
 
     pub(super) async fn flush(&mut self) -> Result<(), DownloadError> {
-        let flushed = self.file.flush().await;
-        flushed.map_err(|source| DownloadError::Io { path: self.path.clone(), source })
+        self.write_batch().await?;
+        self.work(|sink| sink.file.flush()).await?;
+        self.written().await
     }
 
     /// On disk first, then under its name.
     pub(super) async fn finish(mut self, path: &Path) -> Result<(), DownloadError> {
-        let io = |path: &Path| {
-            let path = path.to_owned();
-            move |source| DownloadError::Io { path, source }
-        };
         self.flush().await?;
-        self.file.get_ref().sync_all().await.map_err(io(&self.path))?;
-        tokio::fs::rename(&self.path, path).await.map_err(io(path))?;
+        self.work(|sink| sink.file.get_ref().sync_all()).await?;
+        self.written().await?;
+        let io = |source| DownloadError::Io { path: path.to_owned(), source };
+        tokio::fs::rename(&self.path, path).await.map_err(io)?;
         self.finished = true;
         // So that the name survives a crash as well. Not every system can sync a folder.
         if let Some(folder) = path.parent()
@@ -92,6 +142,41 @@ impl Part {
             let _ = folder.sync_all().await;
         }
         Ok(())
+    }
+
+    /// Has another thread work on the file, once the work before it is done. Its own outcome is told by
+    /// what comes next.
+    async fn work(
+        &mut self,
+        work: impl FnOnce(&mut Sink) -> io::Result<()> + Send + 'static,
+    ) -> Result<(), DownloadError> {
+        self.written().await?;
+        if let Disk::Idle(mut sink) = std::mem::replace(&mut self.disk, Disk::Gone) {
+            self.disk = Disk::Busy(tokio::task::spawn_blocking(move || {
+                let worked = work(&mut sink);
+                (sink, worked)
+            }));
+        }
+        Ok(())
+    }
+
+    /// Until the work is done.
+    async fn written(&mut self) -> Result<(), DownloadError> {
+        let done = match &mut self.disk {
+            Disk::Idle(_) => Ok(()),
+            Disk::Gone => Err(io::Error::other("the runtime has ended")),
+            Disk::Busy(work) => match work.await {
+                Ok((sink, worked)) => {
+                    self.disk = Disk::Idle(sink);
+                    worked
+                }
+                Err(error) => {
+                    self.disk = Disk::Gone;
+                    Err(io::Error::other(error))
+                }
+            },
+        };
+        done.map_err(|source| DownloadError::Io { path: self.path.clone(), source })
     }
 }
 
