@@ -36,20 +36,17 @@ struct Entry {
     ticket: u64,
     /// When the wait began.
     started: Duration,
-    place: Place,
+    /// `None` while a look at it is under way.
+    place: Option<Place>,
     /// There was a hint while a look was under way, which may have come too late for it.
     hinted: bool,
 }
 
-/// Where a job stands.
+/// Where a job stands: in the agenda's `later`, or in `due` once the time has come.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Place {
-    /// A look at it is under way.
-    Nowhere,
-    /// In the agenda's `later`.
-    Later { at: Duration, due: Duration },
-    /// In the agenda's `due`.
-    Due(Duration),
+struct Place {
+    at: Duration,
+    due: Duration,
 }
 
 /// A look that is under way.
@@ -100,8 +97,8 @@ impl Agenda {
         };
         self.tickets += 1;
         let course = Course::new(policy, deadline);
-        let entry =
-            Entry { course, ticket: self.tickets, started: now, place: Place::Due(now), hinted: false };
+        let place = Some(Place { at: now, due: now });
+        let entry = Entry { course, ticket: self.tickets, started: now, place, hinted: false };
         vacant.insert(Box::new(entry));
         self.due.insert((now, job));
         true
@@ -112,11 +109,11 @@ impl Agenda {
         let Some(entry) = self.jobs.remove(job) else {
             return false;
         };
-        match entry.place {
-            Place::Nowhere => false,
-            Place::Later { at, due } => self.later.remove(&(at, due, job.clone())),
-            Place::Due(since) => self.due.remove(&(since, job.clone())),
-        };
+        if let Some(Place { at, due }) = entry.place
+            && !self.later.remove(&(at, due, job.clone()))
+        {
+            self.due.remove(&(due, job.clone()));
+        }
         true
     }
 
@@ -137,47 +134,38 @@ impl Agenda {
         let Some(entry) = self.jobs.get_mut(job) else {
             return false;
         };
-        entry.hinted = entry.place == Place::Nowhere;
-        if let Place::Later { at, due } = entry.place
+        entry.hinted = entry.place.is_none();
+        if let Some(Place { at, due }) = entry.place
+            && self.later.contains(&(at, due, job.clone()))
             && let Decision::LookAt(sooner) = entry.course.hint(now.saturating_sub(entry.started))
         {
             let sooner = entry.started.saturating_add(sooner);
             // Where the service asked for a pause, `at` is later than `due` and stays.
             if sooner < due && at == due {
                 self.later.remove(&(at, due, job.clone()));
-                self.place(job.clone(), Place::Later { at: sooner, due: sooner });
+                self.later.insert((sooner, sooner, job.clone()));
+                entry.place = Some(Place { at: sooner, due: sooner });
             }
         }
         true
     }
 
-    /// Makes a job due now.
-    fn hurry(&mut self, job: &JobId, now: Duration) {
-        if let Some(entry) = self.jobs.get(job)
-            && let Place::Later { at, due } = entry.place
-        {
-            self.later.remove(&(at, due, job.clone()));
-            self.place(job.clone(), Place::Due(due.min(now)));
-        }
-    }
-
     /// Makes all that would fall due until `then` due now: the machine slept for that long.
     pub(crate) fn hurry_all(&mut self, now: Duration, then: Duration) {
-        let hurried: Vec<_> =
-            self.later.iter().take_while(|(at, ..)| *at <= then).map(|(.., job)| job.clone()).collect();
-        for job in hurried {
-            self.hurry(&job, now);
+        while let Some((_, due, job)) = first_until(&mut self.later, then) {
+            if let Some(entry) = self.jobs.get_mut(&job) {
+                let due = due.min(now);
+                entry.place = Some(Place { at: due, due });
+                self.due.insert((due, job));
+            }
         }
     }
 
     /// Whose turn it is, while the service allows no looks until `closed`. A last look at a deadline
     /// is made nevertheless.
     pub(crate) fn turn(&mut self, now: Duration, closed: Duration) -> Turn {
-        while let Some((at, ..)) = self.later.first()
-            && *at <= now
-            && let Some((_, since, job)) = self.later.pop_first()
-        {
-            self.place(job, Place::Due(since));
+        while let Some((_, since, job)) = first_until(&mut self.later, now) {
+            self.due.insert((since, job));
         }
         while let Some((since, job)) = self.due.pop_first() {
             let Some(entry) = self.jobs.get_mut(&job) else {
@@ -187,7 +175,8 @@ impl Agenda {
             let deadline = entry.course.deadline().map(|span| entry.started.saturating_add(span));
             let closed = deadline.map_or(closed, |deadline| closed.min(deadline));
             if now < closed {
-                self.place(job, Place::Later { at: closed, due: since });
+                entry.place = Some(Place { at: closed, due: since });
+                self.later.insert((closed, since, job));
                 continue;
             }
             if let Some(rate) = &mut self.rate
@@ -196,23 +185,11 @@ impl Agenda {
                 self.due.insert((since, job));
                 return Turn::NotBefore(free);
             }
-            entry.place = Place::Nowhere;
+            entry.place = None;
             let attempt = entry.course.begin_look();
             return Turn::Look(Look { job, attempt, ticket: entry.ticket, began: now, due: since });
         }
         self.later.first().map_or(Turn::Nobody, |(at, ..)| Turn::NotBefore(*at))
-    }
-
-    /// Gives a place to a job that stands nowhere.
-    fn place(&mut self, job: JobId, place: Place) {
-        if let Some(entry) = self.jobs.get_mut(&job) {
-            entry.place = place;
-            match place {
-                Place::Nowhere => false,
-                Place::Later { at, due } => self.later.insert((at, due, job)),
-                Place::Due(since) => self.due.insert((since, job)),
-            };
-        }
     }
 
     /// Takes what a look saw, and says what is to be told of it: an event, the end, or both. `None`
@@ -231,7 +208,8 @@ impl Agenda {
             Next::LookAt(at) => {
                 let at = entry.started.saturating_add(at);
                 let hinted = std::mem::take(&mut entry.hinted);
-                self.place(look.job.clone(), Place::Later { at, due: at });
+                entry.place = Some(Place { at, due: at });
+                self.later.insert((at, at, look.job.clone()));
                 if hinted {
                     self.hint(&look.job, now);
                 }
@@ -253,10 +231,21 @@ impl Agenda {
 
     /// Puts a job back in its place: what the look saw says nothing of the service.
     pub(crate) fn put_back(&mut self, look: Look) {
-        if self.jobs.get(&look.job).is_some_and(|entry| entry.ticket == look.ticket) {
-            self.place(look.job, Place::Due(look.due));
+        if let Some(entry) = self.jobs.get_mut(&look.job)
+            && entry.ticket == look.ticket
+        {
+            entry.place = Some(Place { at: look.due, due: look.due });
+            self.due.insert((look.due, look.job));
         }
     }
+}
+
+/// Takes out the first whose time comes until `then`.
+fn first_until(
+    later: &mut BTreeSet<(Duration, Duration, JobId)>,
+    then: Duration,
+) -> Option<(Duration, Duration, JobId)> {
+    if later.first()?.0 <= then { later.pop_first() } else { None }
 }
 
 /// A bound on looks per time: the generic cell rate algorithm.

@@ -82,43 +82,54 @@ impl Course {
         let (seen, changed) = match seen {
             Ok(snapshot) => {
                 let changed = self.is_new(&snapshot);
-                (Ok(self.dated(snapshot)), changed)
+                (Seen::snapshot(self.dated(snapshot)), changed)
             }
-            error => (error, false),
+            Err(error) => (Seen::Trouble(error, None), false),
         };
-        let (seen, incomplete) = complete_with_video(seen);
+        let status = |snapshot: &Snapshot| Observation::Status {
+            status: snapshot.status(),
+            age: snapshot.age(),
+            video_length: snapshot.video_length(),
+        };
         let observation = match &seen {
-            Ok(snapshot) => Observation::Status {
-                status: snapshot.status(),
-                age: snapshot.age(),
-                video_length: snapshot.video_length(),
-            },
-            Err(error) if error.is_transient() => Observation::Trouble { retry_after: error.retry_after() },
-            Err(_) => Observation::Rejected,
+            Seen::Status(snapshot) => status(snapshot),
+            Seen::Completed(translation) => status(translation.snapshot()),
+            Seen::Trouble(error, _) if error.is_transient() => {
+                Observation::Trouble { retry_after: error.retry_after() }
+            }
+            Seen::Trouble(..) => Observation::Rejected,
         };
         let decision = self.poller.observe(began, now, observation);
         let next_look_in = match decision {
             Decision::LookAt(at) => at.saturating_sub(now),
             Decision::Finished(_) => Duration::ZERO,
         };
-        if let Err(error) = &seen {
+        if let Seen::Trouble(error, _) = &seen {
             self.trouble = Some(error.kind());
             if error.kind() == ErrorKind::RateLimited {
                 pace.slow_down(next_look_in);
             }
         }
         match (decision, seen) {
-            (Decision::LookAt(at), Ok(snapshot)) => {
+            (Decision::LookAt(at), Seen::Status(snapshot)) => {
                 (Some(Event::Looked { snapshot, changed, next_look_in }), Next::LookAt(at))
             }
-            (Decision::LookAt(at), Err(error)) => {
+            (Decision::LookAt(at), Seen::Completed(translation)) => {
+                let snapshot = translation.into_snapshot();
+                (Some(Event::Looked { snapshot, changed, next_look_in }), Next::LookAt(at))
+            }
+            (Decision::LookAt(at), Seen::Trouble(error, _)) => {
                 let (failures, budget) = (self.poller.failures(), self.poller.policy().failure_budget());
                 (Some(Event::Trouble { error, failures, budget, next_look_in }), Next::LookAt(at))
             }
             (Decision::Finished(end), seen) => {
-                let news = seen.as_ref().ok().filter(|seen| changed && !seen.status().is_terminal());
-                let event = news.cloned().map(|snapshot| Event::Looked { snapshot, changed, next_look_in });
-                (event, Next::Ended(self.finish(job, end, seen, incomplete, now)))
+                let event = match &seen {
+                    Seen::Status(snapshot) if changed && !snapshot.status().is_terminal() => {
+                        Some(Event::Looked { snapshot: snapshot.clone(), changed, next_look_in })
+                    }
+                    _ => None,
+                };
+                (event, Next::Ended(self.finish(job, end, seen, now)))
             }
         }
     }
@@ -139,24 +150,14 @@ impl Course {
         snapshot
     }
 
-    fn finish(
-        &self,
-        job: &JobId,
-        end: End,
-        seen: Result<Snapshot, Error>,
-        incomplete: Option<Snapshot>,
-        waited: Duration,
-    ) -> Result<Translation, WaitError> {
+    fn finish(&self, job: &JobId, end: End, seen: Seen, waited: Duration) -> Result<Translation, WaitError> {
         let (last_snapshot, last_error) = match seen {
-            Ok(snapshot) if snapshot.status() == Status::Failed => {
+            Seen::Completed(translation) => return Ok(translation),
+            Seen::Status(snapshot) if snapshot.status() == Status::Failed => {
                 return Err(WaitError::Failed(Box::new(FailedJob { snapshot })));
             }
-            Ok(snapshot) if !snapshot.status().is_terminal() => (Some(snapshot), None),
-            Ok(snapshot) => match Translation::from_snapshot(snapshot) {
-                Some(translation) => return Ok(translation),
-                None => (None, None),
-            },
-            Err(error) => (incomplete, Some(error)),
+            Seen::Status(snapshot) => (Some(snapshot), None),
+            Seen::Trouble(error, incomplete) => (incomplete, Some(error)),
         };
         let early = Box::new(EarlyEnd {
             job: job.clone(),
@@ -177,17 +178,30 @@ impl Course {
     }
 }
 
-/// A completed job without a link is trouble that may pass; what was seen comes beside it.
-fn complete_with_video(seen: Result<Snapshot, Error>) -> (Result<Snapshot, Error>, Option<Snapshot>) {
-    match seen {
-        Ok(snapshot) if snapshot.status() == Status::Completed && snapshot.video().is_none() => {
-            let error = Error::new(
-                ErrorKind::MissingVideo,
-                "the job is completed, but the answer has no usable link to the video",
-            );
-            (Err(error.about(snapshot.id())), Some(snapshot))
+/// What a look saw.
+enum Seen {
+    /// A job that is not completed.
+    Status(Snapshot),
+    Completed(Translation),
+    /// A failure; or a completed job without a link, which may come later.
+    Trouble(Error, Option<Snapshot>),
+}
+
+impl Seen {
+    fn snapshot(snapshot: Snapshot) -> Self {
+        if snapshot.status() != Status::Completed {
+            return Self::Status(snapshot);
         }
-        seen => (seen, None),
+        match Translation::from_completed(snapshot) {
+            Ok(translation) => Self::Completed(translation),
+            Err(snapshot) => {
+                let error = Error::new(
+                    ErrorKind::MissingVideo,
+                    "the job is completed, but the answer has no usable link to the video",
+                );
+                Self::Trouble(error.about(snapshot.id()), Some(*snapshot))
+            }
+        }
     }
 }
 

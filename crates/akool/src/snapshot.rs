@@ -171,7 +171,15 @@ impl Translation {
         if snapshot.status() != Status::Completed {
             return None;
         }
-        Some(Self { video: snapshot.video()?, snapshot })
+        Self::from_completed(snapshot).ok()
+    }
+
+    /// Gives the snapshot back where it has no usable link.
+    pub(crate) fn from_completed(snapshot: Snapshot) -> Result<Self, Box<Snapshot>> {
+        match snapshot.video() {
+            Some(video) => Ok(Self { video, snapshot }),
+            None => Err(Box::new(snapshot)),
+        }
     }
 
     /// The job's id.

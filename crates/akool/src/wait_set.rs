@@ -198,19 +198,21 @@ impl WaitSet {
     /// it is waited for already.
     pub fn insert(&mut self, job: impl Into<JobId>) -> bool {
         let job = job.into();
-        if self.contains(&job) {
+        if self.is_told_next(&job) {
             return false;
         }
-        if let Some(hints) = &mut self.hints {
+        let now = self.clock.at(Instant::now());
+        let new = self.agenda.insert(job.clone(), self.policy.clone(), self.deadline, now);
+        if new && let Some(hints) = &mut self.hints {
             hints.listener.listen(&job);
         }
-        self.agenda.insert(job, self.policy.clone(), self.deadline, self.clock.now())
+        new
     }
 
     /// Waits for a job no more: no further event tells of it. The job itself goes on. A look at it
     /// that is under way is finished, and what it sees is dropped. `false` where it is not waited for.
     pub fn remove(&mut self, job: &JobId) -> bool {
-        if self.told_next.as_ref().is_some_and(|(ended, _)| ended == job) {
+        if self.is_told_next(job) {
             self.told_next = None;
             return true;
         }
@@ -227,12 +229,16 @@ impl WaitSet {
     /// Says that a job may have changed: looks at it soon, as [`Poller::hint`](crate::poller::Poller::hint)
     /// decides. `false` where the job is not waited for.
     pub fn look_now(&mut self, job: &JobId) -> bool {
-        self.agenda.hint(job, self.clock.now())
+        self.agenda.hint(job, self.clock.at(Instant::now()))
     }
 
     /// Whether the job is waited for: its end was not told yet.
     pub fn contains(&self, job: &JobId) -> bool {
-        self.agenda.contains(job) || self.told_next.as_ref().is_some_and(|(ended, _)| ended == job)
+        self.agenda.contains(job) || self.is_told_next(job)
+    }
+
+    fn is_told_next(&self, job: &JobId) -> bool {
+        self.told_next.as_ref().is_some_and(|(ended, _)| ended == job)
     }
 
     /// How many jobs are waited for.
@@ -324,9 +330,12 @@ impl WaitSet {
     fn take_in(&mut self, (look, seen): Seen) -> Option<(JobId, Event)> {
         let now = self.clock.now();
         let timed_out = |error: &Error| matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Connect);
-        if look.began() < self.neglected && seen.as_ref().is_err_and(timed_out) {
-            self.agenda.put_back(look);
-            return None;
+        if seen.as_ref().is_err_and(timed_out) {
+            self.notice_suspension();
+            if look.began() < self.neglected {
+                self.agenda.put_back(look);
+                return None;
+            }
         }
         if let Ok(snapshot) = &seen {
             self.oddities.report(snapshot);
@@ -365,21 +374,32 @@ impl WaitSet {
     fn poll_timer(&mut self, cx: &mut Context<'_>, wake: Option<Duration>) -> Poll<()> {
         let slice = if self.under_way.is_empty() { SLICE } else { SLICE_UNDER_WAY };
         let pause = wake.map_or(slice, |at| at.saturating_sub(self.clock.now()).min(slice));
-        let until = Instant::now() + pause;
+        let until = self.clock.read + pause;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-        timer.as_mut().reset(until);
+        // One that rings too early does no harm, and moving it is dear.
+        if timer.is_elapsed() || timer.deadline() > until {
+            timer.as_mut().reset(until);
+        }
         timer.as_mut().poll(cx)
     }
 
-    /// Notices that the machine was suspended, and makes at once the looks that fell due
-    /// meanwhile; and that nobody polled this set, so that its looks could not go on.
+    /// Notices that nobody polled this set, so that its looks could not go on; and that the machine was
+    /// suspended.
     fn notice_gaps(&mut self) {
-        let (gap, suspended) = self.clock.gap();
-        let now = self.clock.now();
-        if !suspended.is_zero() {
-            self.agenda.hurry_all(now, now.saturating_add(suspended));
+        if self.clock.read() > NEGLECT {
+            self.neglected = self.clock.now();
         }
-        if gap > NEGLECT || !suspended.is_zero() {
+        if self.clock.wall_is_old() {
+            self.notice_suspension();
+        }
+    }
+
+    /// Makes at once the looks that fell due while the machine was suspended.
+    fn notice_suspension(&mut self) {
+        let suspended = self.clock.suspended();
+        if !suspended.is_zero() {
+            let now = self.clock.now();
+            self.agenda.hurry_all(now, now.saturating_add(suspended));
             self.neglected = now;
         }
     }
@@ -425,32 +445,50 @@ pub struct Waiting<'a> {
     pub last_trouble: Option<ErrorKind>,
 }
 
-/// Time since the beginning of a set, and the clock on the wall beside it.
+/// Time since the beginning of a set, read once for each poll, and the clock on the wall beside it.
 #[derive(Debug)]
 struct Clock {
     began: Instant,
-    polled: (Instant, SystemTime),
+    /// When it was read last, and how long that was after the beginning.
+    read: Instant,
+    now: Duration,
+    /// When that on the wall was read last, and what it showed.
+    wall: (Instant, SystemTime),
 }
 
 impl Clock {
+    /// How old a reading of the clock on the wall may be.
+    const OLD: Duration = Duration::from_millis(100);
+
     fn new() -> Self {
         let began = Instant::now();
-        Self { began, polled: (began, SystemTime::now()) }
+        Self { began, read: began, now: Duration::ZERO, wall: (began, SystemTime::now()) }
     }
 
     fn now(&self) -> Duration {
-        self.began.elapsed()
+        self.now
     }
 
     fn at(&self, time: Instant) -> Duration {
         time.saturating_duration_since(self.began)
     }
 
-    /// How long since the last call, and for how much of it the machine was suspended.
-    fn gap(&mut self) -> (Duration, Duration) {
-        let (then, wall_then) = std::mem::replace(&mut self.polled, (Instant::now(), SystemTime::now()));
-        let gap = self.polled.0 - then;
-        let wall = self.polled.1.duration_since(wall_then).unwrap_or_default();
-        (gap, crate::wait::suspended(gap, wall))
+    /// Reads it, and says how long ago it was read before.
+    fn read(&mut self) -> Duration {
+        let then = self.now;
+        self.read = Instant::now();
+        self.now = self.at(self.read);
+        self.now.saturating_sub(then)
+    }
+
+    fn wall_is_old(&self) -> bool {
+        self.read - self.wall.0 >= Self::OLD
+    }
+
+    /// Reads the clock on the wall: for how long the machine was suspended since it was read before.
+    fn suspended(&mut self) -> Duration {
+        let (then, wall_then) = std::mem::replace(&mut self.wall, (self.read, SystemTime::now()));
+        let wall = self.wall.1.duration_since(wall_then).unwrap_or_default();
+        crate::wait::suspended(self.read - then, wall)
     }
 }

@@ -221,10 +221,7 @@ proptest! {
             let closed = pauses.iter().map(|(from, span)| (secs(*from), secs(from + span)));
             let closed = closed.filter(|(from, _)| *from <= now).map(|(_, until)| until).max().unwrap_or_default();
             while under_way.len() < at_once {
-                let due = agenda.jobs.values().filter_map(|entry| match entry.place {
-                    Place::Nowhere => None,
-                    Place::Later { due, .. } | Place::Due(due) => Some(due),
-                });
+                let due = agenda.jobs.values().filter_map(|entry| Some(entry.place?.due));
                 let longest = due.min();
                 match agenda.turn(now, closed) {
                     Turn::Look(look) => {
