@@ -10,31 +10,30 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    plot,
+    plot::Plot,
     row::{Row, target, workspace},
     sample::{each, in_turn, run as sample},
 };
 
-/// The version that the workspace generates with.
-const PROGENITOR: &str = "0.15.1";
 const OPERATIONS: usize = 500;
 
-/// progenitor's command, installed below the target folder.
+/// The version of progenitor that the workspace generates with.
+fn version() -> Result<String> {
+    let lock = fs::read_to_string(workspace().join("Cargo.lock"))?;
+    let after =
+        lock.split("name = \"progenitor\"\nversion = \"").nth(1).context("no progenitor in Cargo.lock")?;
+    Ok(after.split('"').next().unwrap_or_default().to_owned())
+}
+
+/// progenitor's command, of the same version, installed below the target folder.
 pub(crate) fn progenitor() -> Result<PathBuf> {
-    let root = target()?.join("akool-bench-tools");
+    let version = version()?;
+    let root = target()?.join("akool-bench-tools").join(format!("progenitor-{version}"));
     let program = root.join("bin/cargo-progenitor");
     if !program.exists() {
-        println!("  installing cargo-progenitor {PROGENITOR}, once");
+        println!("  installing cargo-progenitor {version}, once");
         let mut install = Command::new("cargo");
-        install.args([
-            "install",
-            "--quiet",
-            "--locked",
-            "cargo-progenitor",
-            "--version",
-            PROGENITOR,
-            "--root",
-        ]);
+        install.args(["install", "--quiet", "--locked", "cargo-progenitor", "--version", &version, "--root"]);
         install.arg(&root).env_remove("CARGO_TARGET_DIR");
         anyhow::ensure!(install.status()?.success(), "cargo-progenitor cannot be installed");
     }
@@ -146,6 +145,6 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     row.at_most("time over progenitor's, on the worse of both,", worst, 1.1);
     row.at_most("`cargo xtask codegen --check` here, in s,", seconds, 1.0);
     row.note("Both programs are release builds; the last figure is the command as it is typed.");
-    plot::ratios(&row, "progenitor")?;
+    row.plot = Some(Plot::Ratios("progenitor"));
     Ok(row)
 }

@@ -10,7 +10,7 @@ use anyhow::Result;
 use fastrand::Rng;
 
 use crate::{
-    plot,
+    plot::{Chart, Plot, Series},
     row::Row,
     workload::{Optimum, WORKLOADS, Workload},
 };
@@ -131,7 +131,7 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
          default, the waiters of AWS, and the optimum for a known distribution (Keller 1974) at the same \
          mean delay.",
     );
-    let mut curves: Vec<plot::Series> = Vec::new();
+    let mut curves: Vec<Series> = Vec::new();
     let (mut most_looks, mut most_delay, mut most_over) = (0.0_f64, 0.0_f64, 0.0_f64);
     for workload in &WORKLOADS {
         let mut random = Rng::with_seed(7);
@@ -192,12 +192,11 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
         "Learned: {PUPILS} times 200 jobs, watched by what was learned until then, and then the {jobs} jobs among them."
     ));
     row.note("The first look, at a job's beginning, is counted for all, the optimum too.");
-    plot::points(
-        "economy",
-        "looks for each job against mean delay: one point for each workload",
-        "mean delay in % of the mean duration",
-        "looks",
-        &curves,
-    )?;
+    row.plot = Some(Plot::Points(Chart {
+        title: "looks for each job against mean delay: one point for each workload",
+        x: "mean delay in % of the mean duration",
+        y: "looks",
+        series: curves,
+    }));
     Ok(row)
 }

@@ -26,9 +26,9 @@ static GLOBAL: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 #[derive(Parser)]
 #[command(about = "Measures akool against its peers and limits, and writes the table")]
 struct Args {
-    /// Which row, `all`, or `prepare` to build beforehand what they run.
+    /// Which row, `all`, `prepare` to build beforehand what they run, or `table` to write README.md anew.
     name: String,
-    /// Fewer samples and smaller sizes, to see that it runs.
+    /// Fewer samples and smaller sizes, to see that it runs; writes no results.
     #[arg(long)]
     quick: bool,
     /// For this program's own processes.
@@ -49,6 +49,7 @@ fn main() -> Result<()> {
     let rest: Vec<&str> = args.rest.iter().map(String::as_str).collect();
     match (args.name.as_str(), &rest[..]) {
         ("prepare", []) => return prepare(),
+        ("table", []) => return row::write_readme(),
         ("serve", []) => return server::serve(),
         ("probe-look", [who, url, looks]) => return look::probe(who, url, looks.parse()?),
         ("probe-fleet", [who, url, jobs]) => return fleet::probe(who, url, jobs.parse()?, args.quick),
@@ -73,7 +74,9 @@ fn main() -> Result<()> {
             "codegen" => codegen::run(args.quick)?,
             _ => bail!("there is no row {name:?}: name one of {:?}, or all", row::NAMES),
         };
-        row.save()?;
+        if !args.quick {
+            row.save()?;
+        }
     }
     Ok(())
 }

@@ -24,17 +24,38 @@ fn color(index: usize) -> RGBColor {
 /// A named sequence of points.
 pub(crate) type Series = (String, Vec<(f64, f64)>);
 
-/// Lines through points, with both axes logarithmic.
-pub(crate) fn lines(name: &str, title: &str, x: &str, y: &str, series: &[Series]) -> Result<()> {
-    draw(name, title, x, y, series, true)
+/// What is drawn of a row.
+#[derive(Debug)]
+pub(crate) enum Plot {
+    /// Lines through points.
+    Lines(Chart),
+    /// Points alone.
+    Points(Chart),
+    /// The ratios of the row's figures to those of a baseline, as bars from one.
+    Ratios(&'static str),
 }
 
-/// Points alone, with both axes logarithmic.
-pub(crate) fn points(name: &str, title: &str, x: &str, y: &str, series: &[Series]) -> Result<()> {
-    draw(name, title, x, y, series, false)
+/// Points with both axes logarithmic.
+#[derive(Debug)]
+pub(crate) struct Chart {
+    pub(crate) title: &'static str,
+    pub(crate) x: &'static str,
+    pub(crate) y: &'static str,
+    pub(crate) series: Vec<Series>,
 }
 
-fn draw(name: &str, title: &str, x: &str, y: &str, series: &[Series], joined: bool) -> Result<()> {
+/// Draws the plot of a row.
+pub(crate) fn draw(row: &Row) -> Result<()> {
+    match &row.plot {
+        None => Ok(()),
+        Some(Plot::Lines(chart)) => draw_chart(&row.name, chart, true),
+        Some(Plot::Points(chart)) => draw_chart(&row.name, chart, false),
+        Some(Plot::Ratios(baseline)) => draw_ratios(row, baseline),
+    }
+}
+
+fn draw_chart(name: &str, chart: &Chart, joined: bool) -> Result<()> {
+    let Chart { title, x, y, series } = chart;
     let path = results()?.join(format!("{name}.svg"));
     let root = SVGBackend::new(&path, SIZE).into_drawing_area();
     let range = |of: fn(&(f64, f64)) -> f64| {
@@ -47,12 +68,12 @@ fn draw(name: &str, title: &str, x: &str, y: &str, series: &[Series], joined: bo
     (|| {
         root.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&root)
-            .caption(title, ("sans-serif", 18))
+            .caption(*title, ("sans-serif", 18))
             .margin(12)
             .x_label_area_size(44)
             .y_label_area_size(70)
             .build_cartesian_2d(xs.log_scale(), ys.log_scale())?;
-        chart.configure_mesh().x_desc(x).y_desc(y).light_line_style(WHITE).draw()?;
+        chart.configure_mesh().x_desc(*x).y_desc(*y).light_line_style(WHITE).draw()?;
         for (index, (label, points)) in series.iter().enumerate() {
             let points: Vec<_> = points.iter().copied().filter(|(x, y)| *x > 0.0 && *y > 0.0).collect();
             if joined {
@@ -74,8 +95,7 @@ fn draw(name: &str, title: &str, x: &str, y: &str, series: &[Series], joined: bo
     .map_err(|error| failed(&error))
 }
 
-/// The ratios of a row's figures to those of a baseline, as bars from one.
-pub(crate) fn ratios(row: &Row, baseline: &str) -> Result<()> {
+fn draw_ratios(row: &Row, baseline: &str) -> Result<()> {
     let mut bars = Vec::new();
     for figure in &row.figures {
         let same = |other: &&crate::row::Figure| {

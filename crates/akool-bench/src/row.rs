@@ -5,6 +5,8 @@ use std::{fmt::Write as _, fs, path::PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::plot::{self, Plot};
+
 /// The rows, in the order of the table.
 pub(crate) const NAMES: [&str; 7] = ["look", "fleet", "economy", "build", "start", "download", "codegen"];
 
@@ -20,6 +22,8 @@ pub(crate) struct Row {
     pub(crate) verdicts: Vec<Verdict>,
     /// What a reader has to know to judge the figures.
     pub(crate) notes: Vec<String>,
+    #[serde(skip)]
+    pub(crate) plot: Option<Plot>,
 }
 
 /// One quantity of one of those that are compared.
@@ -53,6 +57,7 @@ impl Row {
             figures: Vec::new(),
             verdicts: Vec::new(),
             notes: Vec::new(),
+            plot: None,
         }
     }
 
@@ -60,16 +65,17 @@ impl Row {
     pub(crate) fn add(&mut self, case: &str, who: &str, quantity: &str, unit: &str, samples: &[f64]) -> f64 {
         let mut sorted = samples.to_vec();
         sorted.sort_by(f64::total_cmp);
-        let at = |part: f64| sorted.get(((sorted.len() as f64 - 1.0) * part).round() as usize).copied();
-        let median = at(0.5).unwrap_or(f64::NAN);
+        let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
+        let last = sorted.len().saturating_sub(1);
+        let median = f64::midpoint(at(last / 2), at(last.div_ceil(2)));
         let figure = Figure {
             case: case.to_owned(),
             who: who.to_owned(),
             quantity: quantity.to_owned(),
             unit: unit.to_owned(),
             median,
-            low: at(0.0).unwrap_or(median),
-            high: at(1.0).unwrap_or(median),
+            low: at(0),
+            high: at(last),
             samples: sorted.len(),
         };
         println!("{}", figure.line());
@@ -96,8 +102,9 @@ impl Row {
         self.notes.push(note.into());
     }
 
-    /// Writes the row to `results/` and the table anew.
+    /// Writes the row and its plot to `results/`, and the table anew.
     pub(crate) fn save(&self) -> Result<()> {
+        plot::draw(self)?;
         let path = results()?.join(format!("{}.json", self.name));
         let text = serde_json::to_string_pretty(self)? + "\n";
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
@@ -121,7 +128,7 @@ impl Figure {
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         size if !size.is_finite() => "?".to_owned(),
-        size if size >= 10_000.0 => {
+        size if size >= 1000.0 => {
             let digits = format!("{value:.0}");
             let mut grouped = String::new();
             for (index, digit) in digits.chars().enumerate() {
@@ -170,8 +177,51 @@ fn machine() -> String {
     format!("{cores} cores, {}", model.trim_start_matches([' ', '\t', ':']))
 }
 
-/// Writes README.md from all results that there are.
+/// A table of figures: a line for each who in each case, a column for each quantity.
+fn figures(text: &mut String, figures: &[Figure]) {
+    let mut columns: Vec<&Figure> = Vec::new();
+    let mut lines: Vec<&Figure> = Vec::new();
+    for figure in figures {
+        if !columns.iter().any(|column| column.quantity == figure.quantity) {
+            columns.push(figure);
+        }
+        if !lines.iter().any(|line| (&line.case, &line.who) == (&figure.case, &figure.who)) {
+            lines.push(figure);
+        }
+    }
+    *text += "| case | who |";
+    for column in &columns {
+        let unit = if column.unit.is_empty() { String::new() } else { format!(", {}", column.unit) };
+        let samples =
+            if column.samples > 1 { format!(" (median of {})", column.samples) } else { String::new() };
+        let _ = write!(text, " {}{unit}{samples} |", column.quantity);
+    }
+    let _ = writeln!(text, "\n|---|---|{}", "--:|".repeat(columns.len()));
+    for line in lines {
+        let _ = write!(text, "| {} | {} |", line.case, line.who);
+        for column in &columns {
+            let same = |figure: &&Figure| {
+                (&figure.case, &figure.who, &figure.quantity) == (&line.case, &line.who, &column.quantity)
+            };
+            let cell = figures.iter().find(same).map_or(String::new(), |figure| {
+                let (low, high) = (number(figure.low), number(figure.high));
+                let spread = if figure.samples > 1 { format!(" ({low} to {high})") } else { String::new() };
+                number(figure.median) + &spread
+            });
+            let _ = write!(text, " {cell} |");
+        }
+        text.push('\n');
+    }
+}
+
+/// Writes README.md anew.
 pub(crate) fn write_readme() -> Result<()> {
+    let path = home().join("README.md");
+    fs::write(&path, readme()?).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// README.md, from all results that there are.
+fn readme() -> Result<String> {
     let mut text = String::from(include_str!("readme.md"));
     let mut details = String::new();
     for name in NAMES {
@@ -186,29 +236,43 @@ pub(crate) fn write_readme() -> Result<()> {
             let _ = writeln!(text, "| {name} | {} | {} | {met} |", verdict.target, verdict.reached);
         }
         let _ = writeln!(details, "\n## {name}\n\n{}\n\n![{name}](results/{name}.svg)\n", row.what);
-        details +=
-            "| case | who | quantity | median | from | to | samples |\n|---|---|---|--:|--:|--:|--:|\n";
-        for figure in &row.figures {
-            let _ = writeln!(
-                details,
-                "| {} | {} | {} | {} {} | {} | {} | {} |",
-                figure.case,
-                figure.who,
-                figure.quantity,
-                number(figure.median),
-                figure.unit,
-                number(figure.low),
-                number(figure.high),
-                figure.samples
-            );
-        }
+        figures(&mut details, &row.figures);
         details.push('\n');
         for note in &row.notes {
             let _ = writeln!(details, "- {note}");
         }
         let _ = writeln!(details, "- Ran on {}.", row.machine);
     }
-    text += &details;
-    let path = home().join("README.md");
-    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    Ok(text + &details)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_that_of_the_results() {
+        let there = fs::read_to_string(home().join("README.md")).unwrap();
+        assert!(
+            there == readme().unwrap(),
+            "write README.md anew: cargo run --release -p akool-bench -- table"
+        );
+    }
+
+    #[test]
+    fn the_projects_readme_tells_what_was_measured() {
+        let text = fs::read_to_string(workspace().join("README.md")).unwrap();
+        for (name, verdicts) in [("look", &[0, 1][..]), ("fleet", &[0]), ("economy", &[0, 1])] {
+            let figure = text
+                .split("\n- ")
+                .find(|item| item.contains(&format!("cargo run --release -p akool-bench -- {name}`")))
+                .unwrap_or_else(|| panic!("README.md has no figure of {name}"));
+            let json = fs::read_to_string(results().unwrap().join(format!("{name}.json"))).unwrap();
+            let row: Row = serde_json::from_str(&json).unwrap();
+            for verdict in verdicts {
+                let reached = &row.verdicts[*verdict].reached;
+                assert!(figure.contains(reached), "{name}: not {reached}: {figure}");
+            }
+        }
+    }
 }

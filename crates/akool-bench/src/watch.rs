@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use stats_alloc::{Region, StatsAlloc};
 
 /// What a run took.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Probe {
     /// Of resident memory, for each wait, beyond the process without any.
     pub(crate) resident: f64,
@@ -28,6 +28,9 @@ pub(crate) struct Probe {
     pub(crate) connections: u64,
 }
 
+/// How many digits a job's number has, at the end of its id.
+pub(crate) const NUMBER: usize = 6;
+
 /// How the jobs of a run are spread.
 #[derive(Clone, Copy)]
 pub(crate) struct Plan {
@@ -40,11 +43,11 @@ impl Plan {
     pub(crate) fn new(jobs: usize, quick: bool) -> Self {
         // At most 4,200 looks in a second.
         let interval = match jobs {
-            ..=1_000 => 4,
-            1_001..=10_000 => 8,
+            ..=1_000 => 2,
+            1_001..=10_000 => 4,
             _ => 24,
         };
-        Self { jobs, interval: Duration::from_secs(if quick { interval / 2 } else { interval }) }
+        Self { jobs, interval: Duration::from_secs(interval) / if quick { 2 } else { 1 } }
     }
 
     /// When a job is inserted, after the beginning.
@@ -56,7 +59,7 @@ impl Plan {
     pub(crate) fn id(&self, job: usize, began_millis: u128) -> String {
         let spread = 1.3 + (job * 7919 % self.jobs) as f64 / self.jobs as f64 * 0.7;
         let ends = began_millis + (self.start(job) + self.interval.mul_f64(spread)).as_millis();
-        format!("{ends}-{job:06}")
+        format!("{ends}-{job:0NUMBER$}")
     }
 
     /// When all have begun and none has ended.
@@ -151,11 +154,12 @@ fn resident() -> Result<u64> {
     Ok(line.trim().trim_end_matches(" kB").trim().parse::<u64>()? * 1024)
 }
 
-/// What this process has used of the processor so far.
+/// What this process has used of the processor so far, in all its threads.
 fn cpu_seconds() -> Result<f64> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
-    // User and system time, in hundredths of a second.
-    Ok((ticks(11) + ticks(12)) / 100.0)
+    let mut nanoseconds = 0.0;
+    for thread in fs::read_dir("/proc/self/task")? {
+        let stat = fs::read_to_string(thread?.path().join("schedstat"))?;
+        nanoseconds += stat.split(' ').next().unwrap_or_default().parse::<f64>()?;
+    }
+    Ok(nanoseconds / 1e9)
 }

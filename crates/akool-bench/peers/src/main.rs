@@ -154,10 +154,12 @@ impl StatusMonitor for Monitor {
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [who, url, jobs, quick] = &args[..] else { bail!("who, url, jobs, quick") };
+    let Ok::<[String; 4], _>([who, url, jobs, quick]) = args.try_into() else {
+        bail!("who, url, jobs, quick")
+    };
     let plan = Plan::new(jobs.parse()?, quick.parse()?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let probe = runtime.block_on(async {
+    let probe = runtime.block_on(runtime.spawn(async move {
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
         http.get(format!("{url}/?video_model_id=warm")).send().await?.bytes().await?;
         let (seen, mut events) = tokio::sync::mpsc::unbounded_channel();
@@ -194,7 +196,7 @@ fn main() -> Result<()> {
             }
         }
         watcher.finish()
-    })?;
+    }))??;
     println!("{}", serde_json::to_string(&probe)?);
     Ok(())
 }
