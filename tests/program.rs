@@ -472,3 +472,28 @@ async fn the_key_is_not_in_the_process_list() {
     child.wait().unwrap();
     assert!(!String::from_utf8_lossy(&line).contains("MARKER-KEY"));
 }
+
+#[test]
+fn every_event_of_json_is_documented() {
+    let documented = include_str!("../docs/json.md");
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut events = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let source = fs::read_to_string(&path).unwrap();
+            for pattern in [r#""event": ""#, r#"event: ""#, r#".of(""#] {
+                for rest in source.split(pattern).skip(1) {
+                    let event = rest.split('"').next().unwrap();
+                    events += 1;
+                    assert!(documented.contains(&format!("`{event}`")), "{event} of {}", path.display());
+                }
+            }
+        }
+    }
+    assert!(events > 15, "only {events} were found");
+}

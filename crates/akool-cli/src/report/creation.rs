@@ -1,6 +1,9 @@
 //! What is told of creations.
 
-use akool::{CreateError, CreatedJob, JobId, Language, Refusal, ledger::KnownWork};
+use akool::{
+    CreateError, CreatedJob, JobId, Language, Refusal,
+    ledger::{EntryId, KnownWork},
+};
 use serde_json::json;
 
 use super::Report;
@@ -41,18 +44,25 @@ impl Report {
         if self.json {
             let time = humantime::format_rfc3339_seconds(work.at).to_string();
             let event = match &work.job {
-                Some(_) => "already_there",
-                None if work.in_flight => "being_created",
-                None => "outcome_unknown",
+                Some(_) => Some("already_there"),
+                None if work.in_flight => Some("being_created"),
+                None => None,
             };
-            self.object(&json!({
-                "event": event,
-                "id": work.job,
-                "entry": work.entry,
-                "language": work.language,
-                "status": work.status.map(akool::Status::name),
-                "asked_at": time,
-            }));
+            match event {
+                Some(event) => self.object(&json!({
+                    "event": event,
+                    "id": work.job,
+                    "entry": work.entry,
+                    "language": work.language,
+                    "status": work.status.map(akool::Status::name),
+                    "asked_at": time,
+                })),
+                None => {
+                    let text =
+                        "it was asked for before, and its outcome is unknown; it was not asked for again";
+                    self.outcome_unknown(Some(&work.entry), std::slice::from_ref(&work.language), text);
+                }
+            }
         }
         match &work.job {
             Some(id) => {
@@ -96,20 +106,22 @@ impl Report {
                  the service's console"
             ),
         };
-        if self.json {
-            self.object(&json!({ "event": "outcome_unknown", "languages": languages, "message": text }));
-        }
+        self.outcome_unknown(None, languages, &text);
         self.note(format_args!("{} {text}", text::error()));
+    }
+
+    /// For programs: jobs may have been created, be it of the languages named or of all that were asked for.
+    fn outcome_unknown(&self, entry: Option<&EntryId>, languages: &[Language], text: &str) {
+        if self.json {
+            self.object(&json!({
+                "event": "outcome_unknown", "entry": entry, "languages": languages, "message": text,
+            }));
+        }
     }
 
     /// An entry of the ledger of which nobody knows what became.
     pub(crate) fn unknown(&self, row: &Row) {
-        if self.json {
-            let text = "the outcome is unknown";
-            self.object(&json!({
-                "event": "outcome_unknown", "entry": row.entry, "language": row.language, "message": text,
-            }));
-        }
+        self.outcome_unknown(Some(&row.entry), row.language.as_slice(), "the outcome is unknown");
         let why = match &row.state {
             State::Unknown { why: Some(why) } => format!(" ({why})"),
             _ => String::new(),
@@ -126,9 +138,7 @@ impl Report {
     /// A creation that was left before its answer came.
     pub(crate) fn left_unknown(&self) {
         let text = "left before the answer came: jobs may have been created and paid for; `akool jobs` has the request";
-        if self.json {
-            self.object(&json!({ "event": "outcome_unknown", "message": text }));
-        }
+        self.outcome_unknown(None, &[], text);
         self.note(format_args!("{} {text}", text::error()));
     }
 
@@ -151,9 +161,7 @@ impl Report {
                 maybe.error.cause(),
                 what_to_do(&format!("{entry}:LANGUAGE"))
             );
-            if self.json {
-                self.object(&json!({ "event": "outcome_unknown", "entry": maybe.entry, "message": text }));
-            }
+            self.outcome_unknown(maybe.entry.as_ref(), &[], &text);
             return self.note(format_args!("{} {text}", text::error()));
         }
         if self.json
