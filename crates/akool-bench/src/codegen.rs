@@ -145,6 +145,6 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     row.at_most("time over progenitor's, on the worse of both,", worst, 1.1);
     row.at_most("`cargo xtask codegen --check` here, in s,", seconds, 1.0);
     row.note("Both programs are release builds; the last figure is the command as it is typed.");
-    row.plot = Some(Plot::Ratios("progenitor"));
+    row.plot = Some(Plot::Ratios("progenitor".to_owned()));
     Ok(row)
 }

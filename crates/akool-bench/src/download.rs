@@ -96,6 +96,6 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     );
     row.note("Each fetch starts with an empty folder and a synced disk, in the workspace's target folder.");
     row.note("The library hashes what comes (SHA-256) where the server names a checksum; this one does not, and curl never does.");
-    row.plot = Some(Plot::Ratios("curl and sync"));
+    row.plot = Some(Plot::Ratios("curl and sync".to_owned()));
     Ok(row)
 }

@@ -193,9 +193,9 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     ));
     row.note("The first look, at a job's beginning, is counted for all, the optimum too.");
     row.plot = Some(Plot::Points(Chart {
-        title: "looks for each job against mean delay: one point for each workload",
-        x: "mean delay in % of the mean duration",
-        y: "looks",
+        title: "looks for each job against mean delay: one point for each workload".to_owned(),
+        x: "mean delay in % of the mean duration".to_owned(),
+        y: "looks".to_owned(),
         series: curves,
     }));
     Ok(row)

@@ -268,9 +268,9 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
         "The server is a plain responder (src/server.rs), since the stand-in takes a tenth of these looks.",
     );
     row.plot = Some(Plot::Lines(Chart {
-        title: "resident memory for each wait",
-        x: "waits",
-        y: "bytes a wait",
+        title: "resident memory for each wait".to_owned(),
+        x: "waits".to_owned(),
+        y: "bytes a wait".to_owned(),
         series: memory,
     }));
     Ok(row)

@@ -118,6 +118,6 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
         "Instructions: callgrind over 700 looks less those over 200, in user space. Allocations count reallocations too.",
     );
     row.note("Wall time is mostly the kernel's and the server's.");
-    row.plot = Some(Plot::Ratios("by hand"));
+    row.plot = Some(Plot::Ratios("by hand".to_owned()));
     Ok(row)
 }

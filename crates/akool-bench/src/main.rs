@@ -26,7 +26,7 @@ static GLOBAL: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 #[derive(Parser)]
 #[command(about = "Measures akool against its peers and limits, and writes the table")]
 struct Args {
-    /// Which row, `all`, `prepare` to build beforehand what they run, or `table` to write README.md anew.
+    /// Which row, `all`, `prepare` to build beforehand what they run, or `table` to write README.md and the plots anew.
     name: String,
     /// Fewer samples and smaller sizes, to see that it runs; writes no results.
     #[arg(long)]
@@ -49,7 +49,7 @@ fn main() -> Result<()> {
     let rest: Vec<&str> = args.rest.iter().map(String::as_str).collect();
     match (args.name.as_str(), &rest[..]) {
         ("prepare", []) => return prepare(),
-        ("table", []) => return row::write_readme(),
+        ("table", []) => return row::write_table(),
         ("serve", []) => return server::serve(),
         ("probe-look", [who, url, looks]) => return look::probe(who, url, looks.parse()?),
         ("probe-fleet", [who, url, jobs]) => return fleet::probe(who, url, jobs.parse()?, args.quick),

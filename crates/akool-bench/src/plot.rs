@@ -2,11 +2,14 @@
 
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::row::{Row, results};
 
 const SIZE: (u32, u32) = (900, 480);
-const COLORS: [RGBColor; 8] = [
+/// Kept free at the right of a chart, for the names of its series.
+const NAMES: u32 = 220;
+const COLORS: [RGBColor; 11] = [
     RGBColor(31, 119, 180),
     RGBColor(255, 127, 14),
     RGBColor(44, 160, 44),
@@ -15,6 +18,9 @@ const COLORS: [RGBColor; 8] = [
     RGBColor(140, 86, 75),
     RGBColor(227, 119, 194),
     RGBColor(127, 127, 127),
+    RGBColor(188, 189, 34),
+    RGBColor(23, 190, 207),
+    RGBColor(0, 0, 0),
 ];
 
 fn color(index: usize) -> RGBColor {
@@ -25,22 +31,22 @@ fn color(index: usize) -> RGBColor {
 pub(crate) type Series = (String, Vec<(f64, f64)>);
 
 /// What is drawn of a row.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum Plot {
     /// Lines through points.
     Lines(Chart),
     /// Points alone.
     Points(Chart),
     /// The ratios of the row's figures to those of a baseline, as bars from one.
-    Ratios(&'static str),
+    Ratios(String),
 }
 
 /// Points with both axes logarithmic.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Chart {
-    pub(crate) title: &'static str,
-    pub(crate) x: &'static str,
-    pub(crate) y: &'static str,
+    pub(crate) title: String,
+    pub(crate) x: String,
+    pub(crate) y: String,
     pub(crate) series: Vec<Series>,
 }
 
@@ -68,28 +74,23 @@ fn draw_chart(name: &str, chart: &Chart, joined: bool) -> Result<()> {
     (|| {
         root.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&root)
-            .caption(*title, ("sans-serif", 18))
+            .caption(title, ("sans-serif", 18))
             .margin(12)
+            .margin_right(NAMES)
             .x_label_area_size(44)
             .y_label_area_size(70)
             .build_cartesian_2d(xs.log_scale(), ys.log_scale())?;
-        chart.configure_mesh().x_desc(*x).y_desc(*y).light_line_style(WHITE).draw()?;
+        chart.configure_mesh().x_desc(x).y_desc(y).light_line_style(WHITE).draw()?;
         for (index, (label, points)) in series.iter().enumerate() {
             let points: Vec<_> = points.iter().copied().filter(|(x, y)| *x > 0.0 && *y > 0.0).collect();
             if joined {
                 chart.draw_series(LineSeries::new(points.clone(), color(index).stroke_width(2)))?;
             }
-            chart
-                .draw_series(points.iter().map(|point| Circle::new(*point, 4, color(index).filled())))?
-                .label(label)
-                .legend(move |(x, y)| Circle::new((x + 8, y), 4, color(index).filled()));
+            chart.draw_series(points.iter().map(|point| Circle::new(*point, 4, color(index).filled())))?;
+            let (x, y) = ((SIZE.0 - NAMES) as i32 + 12, 50 + 20 * index as i32);
+            root.draw(&Circle::new((x, y), 4, color(index).filled()))?;
+            root.draw(&Text::new(label.as_str(), (x + 10, y - 6), ("sans-serif", 13)))?;
         }
-        chart
-            .configure_series_labels()
-            .background_style(WHITE.mix(0.8))
-            .border_style(BLACK)
-            .position(SeriesLabelPosition::UpperRight)
-            .draw()?;
         root.present()
     })()
     .map_err(|error| failed(&error))

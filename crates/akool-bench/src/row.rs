@@ -22,7 +22,6 @@ pub(crate) struct Row {
     pub(crate) verdicts: Vec<Verdict>,
     /// What a reader has to know to judge the figures.
     pub(crate) notes: Vec<String>,
-    #[serde(skip)]
     pub(crate) plot: Option<Plot>,
 }
 
@@ -102,13 +101,12 @@ impl Row {
         self.notes.push(note.into());
     }
 
-    /// Writes the row and its plot to `results/`, and the table anew.
+    /// Writes the row to `results/`, and the plots and the table anew.
     pub(crate) fn save(&self) -> Result<()> {
-        plot::draw(self)?;
         let path = results()?.join(format!("{}.json", self.name));
         let text = serde_json::to_string_pretty(self)? + "\n";
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-        write_readme()
+        write_table()
     }
 }
 
@@ -214,22 +212,38 @@ fn figures(text: &mut String, figures: &[Figure]) {
     }
 }
 
-/// Writes README.md anew.
-pub(crate) fn write_readme() -> Result<()> {
+/// Writes README.md and the plots anew, from all results that there are.
+pub(crate) fn write_table() -> Result<()> {
+    for row in rows()? {
+        plot::draw(&row)?;
+    }
     let path = home().join("README.md");
     fs::write(&path, readme()?).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// All results that there are.
+fn rows() -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for name in NAMES {
+        let path = results()?.join(format!("{name}.json"));
+        if path.exists() {
+            let row = serde_json::from_str(&fs::read_to_string(&path)?);
+            rows.push(row.with_context(|| format!("cannot read {}", path.display()))?);
+        }
+    }
+    Ok(rows)
 }
 
 /// README.md, from all results that there are.
 fn readme() -> Result<String> {
     let mut text = String::from(include_str!("readme.md"));
     let mut details = String::new();
+    let rows = rows()?;
     for name in NAMES {
-        let Ok(json) = fs::read_to_string(results()?.join(format!("{name}.json"))) else {
+        let Some(row) = rows.iter().find(|row| row.name == name) else {
             let _ = writeln!(text, "| `{name}` | | not run yet | |");
             continue;
         };
-        let row: Row = serde_json::from_str(&json).with_context(|| format!("results/{name}.json"))?;
         for (index, verdict) in row.verdicts.iter().enumerate() {
             let name = if index == 0 { format!("[`{name}`](#{name})") } else { String::new() };
             let met = if verdict.met { "yes" } else { "**no**" };

@@ -86,6 +86,6 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     row.at_most("status: time over curl's and jq's", c / d, 1.2);
     row.at_most("status: memory over the larger of curl and jq", cm / dm, 1.2);
     row.note("Times include GNU time's own start, for both. Memory is that of the largest process.");
-    row.plot = Some(Plot::Ratios("curl"));
+    row.plot = Some(Plot::Ratios("curl".to_owned()));
     Ok(row)
 }

@@ -102,6 +102,6 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     row.note(format!("More than by hand: {}.", more.join(", ")));
     let less: Vec<&str> = their_packages.difference(&our_packages).map(String::as_str).collect();
     row.note(format!("By hand only: {}.", if less.is_empty() { "none".to_owned() } else { less.join(", ") }));
-    row.plot = Some(Plot::Ratios("by hand"));
+    row.plot = Some(Plot::Ratios("by hand".to_owned()));
     Ok(row)
 }
