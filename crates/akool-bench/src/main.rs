@@ -60,7 +60,10 @@ fn main() -> Result<()> {
     }
     let names: Vec<&str> = match args.name.as_str() {
         "all" => row::NAMES.to_vec(),
-        name => vec![name],
+        name if row::NAMES.contains(&name) => vec![name],
+        name => {
+            bail!("there is no row {name:?}: name one of {}, all, prepare or table", row::NAMES.join(", "))
+        }
     };
     for name in names {
         println!("== {name}");
@@ -72,7 +75,7 @@ fn main() -> Result<()> {
             "start" => start::run(args.quick)?,
             "download" => download::run(args.quick)?,
             "codegen" => codegen::run(args.quick)?,
-            _ => bail!("there is no row {name:?}: name one of {:?}, or all", row::NAMES),
+            other => unreachable!("{other} is no row"),
         };
         if !args.quick {
             row.save()?;
