@@ -301,25 +301,37 @@ async fn a_checksum_that_does_not_match_is_not_believed() {
 }
 
 #[tokio::test]
-async fn a_checksum_holds_for_the_rest_that_comes_later() {
+async fn a_checksum_holds_for_a_file_that_comes_in_parts() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let file = file_at(&format!("http://{}/", listener.local_addr().unwrap())).await;
-    // SHA-256 of "abc". Only the first answer of each version of the file says it.
-    let whole = "HTTP/1.1 200 OK\r\netag: \"1\"\r\nconnection: close\r\ncontent-length: 3\r\n\
-                 repr-digest: sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:\r\n\r\n";
-    let rest = "HTTP/1.1 206 Partial Content\r\netag: \"1\"\r\nconnection: close\r\n\
-                content-range: bytes 1-2/3\r\ncontent-length: 2\r\n\r\n";
-    let answers = [(whole, "a"), (rest, "bX"), (whole, "a"), (rest, "bc")];
+    let digest = "repr-digest: sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:\r\n";
+    // SHA-256 of "abc", said with the beginning alone, or with the rest alone.
+    let beginning = |digest: &str| {
+        format!("HTTP/1.1 200 OK\r\netag: \"1\"\r\nconnection: close\r\ncontent-length: 3\r\n{digest}\r\na")
+    };
+    let rest = |digest: &str, body: &str| {
+        format!(
+            "HTTP/1.1 206 Partial Content\r\netag: \"1\"\r\nconnection: close\r\n\
+             content-range: bytes 1-2/3\r\ncontent-length: 2\r\n{digest}\r\n{body}"
+        )
+    };
+    let answers = [
+        (beginning(digest), rest("", "bX")),
+        (beginning(""), rest(digest, "bX")),
+        (beginning(""), rest(digest, "bc")),
+    ]
+    .map(|(beginning, rest)| [beginning, rest])
+    .concat();
     let server = tokio::spawn(async move {
-        for (head, body) in answers {
+        for answer in answers {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = Vec::new();
             while !request.ends_with(b"\r\n\r\n") {
                 assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
             }
-            stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
         }
     });
     let folder = tempfile::tempdir().unwrap();

@@ -439,7 +439,12 @@ impl Save {
                 Ok(response.content_length())
             }
             StatusCode::PARTIAL_CONTENT => match content_range(headers) {
-                Some((start, total)) if start == part.bytes => Ok(total),
+                Some((start, total)) if start == part.bytes => {
+                    if let Some(checksum) = sha256(headers) {
+                        part.expect(checksum).await.map_err(Trouble::Final)?;
+                    }
+                    Ok(total)
+                }
                 _ => {
                     part.validator = None;
                     Err(Trouble::Passing {

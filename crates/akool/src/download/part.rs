@@ -1,7 +1,7 @@
 //! The file while it is not whole: locked, written, and given its name at the end.
 
 use std::{
-    io::{self, Seek as _, Write as _},
+    io::{self, Read as _, Seek as _, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -105,6 +105,29 @@ impl Part {
                 if let Some(hash) = &mut sink.hash {
                     hash.update(&chunk);
                 }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Takes the checksum of the whole that comes with a later part. What is there already is read back
+    /// where nothing was compared so far.
+    pub(super) async fn expect(&mut self, checksum: String) -> Result<(), DownloadError> {
+        self.checksum = Some(checksum);
+        self.write_batch().await?;
+        self.work(|sink| {
+            if sink.hash.is_none() {
+                sink.file.rewind()?;
+                let mut hash = Sha256::new();
+                let mut block = vec![0; BATCH];
+                loop {
+                    match sink.file.get_mut().read(&mut block)? {
+                        0 => break,
+                        bytes => hash.update(&block[..bytes]),
+                    }
+                }
+                sink.hash = Some(hash);
             }
             Ok(())
         })
