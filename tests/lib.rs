@@ -1,6 +1,7 @@
 //! What the tests of the workspace share.
 //!
-//! `tests/program.rs` is a test of `akool-cli`, so that cargo builds the program for it.
+//! `library/` tests the crates, in one process; `program/` tests the program, as a test binary of
+//! `akool-cli`.
 
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ pub fn client_of(server: &MockServer) -> Client {
     let key = Credential::api_key(server.api_key()).expect("the stand-in's key can be sent");
     client_at(server.url(), key).expect("a client can be made")
 }
+
+/// Held by tests that need quiet: a hundred thousand jobs, or bounds on time.
+pub static QUIET: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Looks as often as can be, so that tests do not wait.
 pub fn eager() -> PollPolicy {

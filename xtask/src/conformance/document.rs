@@ -111,7 +111,7 @@ count as a finding; `tests/conformance/narrow.yaml` lists these few.
 As a server, Prism validates what the client sends and answers with examples of the description; named ones for
 each ending and each kind of error are added by `tests/conformance/examples.yaml`, and the linter holds them
 against their schemas. As a proxy it validates both directions between the client and `akool sandbox`, and turns
-each violation into an error. The client's side is `tests/conformance.rs`: create, look, wait, languages, token,
+each violation into an error. The client's side is `tests/library/conformance.rs`: create, look, wait, languages, token,
 and the typed errors.
 
 Prism keeps no state, so a job does not move from status to status there; the proxy row has jobs that do. Prism

@@ -1,5 +1,5 @@
 //! The rows in which Prism makes a server of the description, and in which it stands between the client and
-//! `akool sandbox`. The client's side of both are the tests in `tests/conformance.rs`.
+//! `akool sandbox`. The client's side of both are the tests in `tests/library/conformance.rs`.
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
@@ -50,8 +50,9 @@ fn start(paths: &Paths, name: &str, args: &[&str]) -> Result<Server> {
 /// Runs the tests of this module against Prism, and gives how many passed.
 fn tests(paths: &Paths, module: &str, prism: &Server) -> Result<u64> {
     let mut command = cargo();
-    command.args(["test", "--quiet", "--package", "akool-tests", "--test", "conformance", "--"]);
-    command.args(["--ignored", module]).env("AKOOL_CONFORMANCE_URL", &prism.url).env("RUST_BACKTRACE", "0");
+    command.args(["test", "--quiet", "--package", "akool-tests", "--test", "library", "--"]);
+    let module = format!("conformance::{module}");
+    command.args(["--ignored", &module]).env("AKOOL_CONFORMANCE_URL", &prism.url).env("RUST_BACKTRACE", "0");
     let (status, printed) = process::output(paths, "conformance-tests", &command)?;
     if !status.success() {
         bail!("{}\n\n{WHOSE}:\n{}", process::tail(&printed), complaints(prism)?);

@@ -122,6 +122,7 @@ async fn a_job_inserted_twice_is_waited_for_once_and_a_removed_one_not_at_all() 
 
 #[tokio::test]
 async fn a_wait_of_a_set_that_ends_early_says_what_is_known() {
+    let _quiet = akool_tests::QUIET.lock().await;
     let server = MockServer::start().await;
     server.job("stuck", Timeline::new().stuck(2));
     let client = client_of(&server);
@@ -167,6 +168,7 @@ async fn a_set_gives_up_after_too_many_failures_in_a_row() {
 
 #[tokio::test]
 async fn told_to_slow_down_the_whole_set_does() {
+    let _quiet = akool_tests::QUIET.lock().await;
     let server = MockServer::start().await;
     server.inject(Fault::RetryAfterSeconds, Times::Once);
     let mut waits = client_of(&server).wait_set().policy(eager()).looks_at_once(1);
@@ -183,6 +185,7 @@ async fn told_to_slow_down_the_whole_set_does() {
 
 #[tokio::test]
 async fn the_rate_of_a_set_holds_over_all_its_jobs() {
+    let _quiet = akool_tests::QUIET.lock().await;
     let server = MockServer::start().await;
     let mut waits = client_of(&server).wait_set().policy(eager()).looks_per_second(100.0);
     for number in 0..10 {

@@ -1,7 +1,5 @@
 //! The program's whole job as a process: create, wait, fetch, and what the ledger has of it.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
-
 use std::{
     collections::BTreeSet,
     fs,
@@ -56,7 +54,7 @@ fn stderr(output: &Output) -> String {
 fn assert_shown(name: &str, server: &MockServer, output: &Output, folder: &Path) {
     let mut settings = insta::Settings::clone_current();
     settings.set_omit_expression(true);
-    settings.set_snapshot_path("snapshots/translations");
+    settings.set_snapshot_path("snapshots/translate");
     settings.set_prepend_module_to_snapshot(false);
     settings.add_filter(r"\d+(\.\d)?s\b", "[time]");
     settings.add_filter(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "[date]");
@@ -425,6 +423,7 @@ fn a_sandboxs_jobs_are_picked_up_by_the_next_run() {
 /// and the same command afterwards creates nothing that is there already.
 #[tokio::test]
 async fn killed_at_a_hundred_moments_no_job_is_lost_or_paid_twice() {
+    let _quiet = crate::QUIET.lock().await;
     let server = MockServer::start().await;
     server.on_create(Timeline::new().completed());
     let command = |state: &Path, url: &str| {

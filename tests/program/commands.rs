@@ -1,7 +1,5 @@
 //! The program as a process: text, JSON and exit codes.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
-
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
@@ -73,7 +71,7 @@ fn shown(output: &Output, folder: Option<&Path>) -> String {
 fn settings() -> insta::Settings {
     let mut settings = insta::Settings::clone_current();
     settings.set_omit_expression(true);
-    settings.set_snapshot_path("snapshots/program");
+    settings.set_snapshot_path("snapshots/commands");
     settings.set_prepend_module_to_snapshot(false);
     settings.add_filter(r"127\.0\.0\.1:\d{2,}", "127.0.0.1:[port]");
     settings.add_filter(r"\d+(\.\d)? ?s\b", "[time]");
@@ -475,7 +473,7 @@ async fn the_key_is_not_in_the_process_list() {
 
 #[test]
 fn every_event_of_json_is_documented() {
-    let documented = include_str!("../docs/json.md");
+    let documented = include_str!("../../docs/json.md");
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     let mut events = 0;
     while let Some(folder) = folders.pop() {

@@ -1,8 +1,6 @@
 //! `kill -9` at random moments of a program that downloads: the same command afterwards ends with
 //! whole files, and nothing else is left in the folder.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
-
 use std::{
     fs,
     path::Path,
@@ -42,6 +40,7 @@ fn contents(seed: u32, length: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn killed_at_a_hundred_moments_the_files_are_whole_after_the_next_run() {
+    let _quiet = crate::QUIET.lock().await;
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().completed());
     let files = [

@@ -64,7 +64,7 @@ async fn a_look_with_a_token_sends_no_key() {
 async fn a_creation_sends_this_and_nothing_else() {
     let server = MockServer::start().await;
     client_of(&server).translate("https://example.com/talk.mp4").to(["es", "fr"]).send().await.unwrap();
-    // The body is in the snapshots of tests/creations.rs.
+    // The body is in the snapshots of creations.rs.
     insta::assert_snapshot!(shown(&server.exchanges()[0]), @r#"
     POST /api/open/v3/content/video/createbytranslate
     accept: application/json

@@ -6,7 +6,7 @@ use akool::{BusinessCode, Status};
 use serde_json::Value;
 
 fn vendored() -> Value {
-    serde_saphyr::from_str(include_str!("../openapi/akool.yaml")).unwrap()
+    serde_saphyr::from_str(include_str!("../../openapi/akool.yaml")).unwrap()
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn the_known_statuses_are_the_vendored_enum() {
 
 #[test]
 fn the_styles_are_the_described_enum() {
-    let resolved: Value = serde_saphyr::from_str(include_str!("../openapi/akool.resolved.yaml")).unwrap();
+    let resolved: Value = serde_saphyr::from_str(include_str!("../../openapi/akool.resolved.yaml")).unwrap();
     let described = &resolved["components"]["schemas"]["VoiceStyle"]["enum"];
     let known: Vec<_> = akool::Translate::STYLES.iter().map(|style| Value::from(style.to_string())).collect();
     assert_eq!(described.as_array().unwrap(), &known);
@@ -55,14 +55,14 @@ fn the_table_of_codes_lists_each_once() {
 
 #[test]
 fn the_readme_shows_the_example_that_ci_runs() {
-    let example = include_str!("../crates/akool/examples/translate.rs");
+    let example = include_str!("../../crates/akool/examples/translate.rs");
     let (_, code) = example.split_once("\n\n").unwrap();
-    assert!(include_str!("../README.md").contains(&format!("```rust,no_run\n{code}```")), "they differ");
+    assert!(include_str!("../../README.md").contains(&format!("```rust,no_run\n{code}```")), "they differ");
 }
 
 /// What each member of the workspace reaches, by the lock file: all platforms, all features, tests included.
 fn reached() -> BTreeMap<String, BTreeSet<String>> {
-    let lock: toml::Table = include_str!("../Cargo.lock").parse().unwrap();
+    let lock: toml::Table = include_str!("../../Cargo.lock").parse().unwrap();
     let mut needs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut members = BTreeSet::new();
     for package in lock["package"].as_array().unwrap() {

@@ -61,7 +61,7 @@ async fn each_answer_decodes_to_this() {
 
 #[tokio::test]
 async fn the_pages_own_example_decodes_to_the_same_values() {
-    let page = include_str!("../openapi/akool.yaml");
+    let page = include_str!("../../openapi/akool.yaml");
     let page: Value = serde_saphyr::from_str(page).unwrap();
     let example = &page["paths"]["/api/open/v3/content/video/infobymodelid"]["get"]["responses"]["200"]["content"]
         ["application/json"]["example"];

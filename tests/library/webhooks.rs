@@ -34,7 +34,7 @@ struct Vector {
 
 impl Vector {
     fn all() -> Vec<Self> {
-        serde_json::from_str(include_str!("webhook-vectors/vectors.json")).unwrap()
+        serde_json::from_str(include_str!("../webhook-vectors/vectors.json")).unwrap()
     }
 
     fn of(name: &str) -> Self {

@@ -1,7 +1,5 @@
 //! `akool contract` and the sandbox with scenarios, as processes.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
-
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},

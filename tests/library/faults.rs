@@ -418,7 +418,7 @@ async fn a_deadline_cuts_an_absurd_pause_short() {
 fn printed() -> String {
     let mut text = String::from(
         "# What is made of trouble\n\n\
-         <!-- Printed by tests/faults.rs from its table; run it with UPDATE_DOCS=1 to accept a change. -->\n\n\
+         <!-- Printed by tests/library/faults.rs from its table; run it with UPDATE_DOCS=1 to accept a change. -->\n\n\
          Each row is a fault that the stand-in can make, and has a test over a real socket. *Forgiven* counts\n\
          against the failure budget (20 looks in a row unless set); a look that succeeds refills it. *Ends* ends\n\
          the wait at once; the job itself goes on.\n\n\

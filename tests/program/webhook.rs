@@ -1,7 +1,5 @@
 //! `akool webhook` as a process.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
-
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,

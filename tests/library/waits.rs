@@ -50,6 +50,7 @@ async fn a_look_at_a_failed_job_is_a_snapshot() {
 
 #[tokio::test]
 async fn a_deadline_says_what_was_last_seen_and_that_the_job_goes_on() {
+    let _quiet = akool_tests::QUIET.lock().await;
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().stuck(2));
     let wait = client_of(&server).job(ID).wait().policy(eager()).deadline(Duration::from_millis(100));
@@ -64,6 +65,7 @@ async fn a_deadline_says_what_was_last_seen_and_that_the_job_goes_on() {
 
 #[tokio::test]
 async fn a_deadline_without_any_answer_says_that_nothing_is_known() {
+    let _quiet = akool_tests::QUIET.lock().await;
     let client = client_at("http://127.0.0.1:1", Credential::api_key("key").unwrap()).unwrap();
     let wait =
         client.job(ID).wait().policy(eager().with_failure_budget(1000)).deadline(Duration::from_millis(50));

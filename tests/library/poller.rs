@@ -269,6 +269,7 @@ impl Job {
 
 #[test]
 fn of_a_hundred_thousand_jobs_none_is_lost_and_none_reported_twice() {
+    let _quiet = akool_tests::QUIET.blocking_lock();
     const JOBS: usize = 100_000;
     const DEADLINE: Duration = Duration::from_secs(3600);
     let mut random = Random(7);

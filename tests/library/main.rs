@@ -1,0 +1,17 @@
+//! The library, the mock server and the vendored description, in one process: a module for each behaviour.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod answers;
+mod conformance;
+mod creations;
+mod description;
+mod downloads;
+mod faults;
+mod mock_server;
+mod poller;
+mod recorded;
+mod wait_sets;
+mod waits;
+mod webhooks;
+mod wire;
