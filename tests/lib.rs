@@ -20,7 +20,7 @@ pub fn client_at(url: impl Into<String>, credential: Credential) -> Result<Clien
         .credential(credential)
         .base_url(url)
         .http(reqwest::Client::builder().no_proxy())
-        .look_timeout(Duration::from_secs(5))
+        .request_timeout(Duration::from_secs(5))
         .build()
 }
 
@@ -29,14 +29,14 @@ pub fn client_at(url: impl Into<String>, credential: Credential) -> Result<Clien
 /// # Panics
 /// When no client can be made.
 pub fn client_of(server: &MockServer) -> Client {
-    let key = Credential::api_key(server.api_key()).expect("the stand-in's key can be sent");
+    let key = Credential::api_key(server.api_key()).expect("the mock server's key can be sent");
     client_at(server.url(), key).expect("a client can be made")
 }
 
 /// Held by tests that need quiet: a hundred thousand jobs, or bounds on time.
 pub static QUIET: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// Looks as often as can be, so that tests do not wait.
+/// Polls as often as can be, so that tests do not wait.
 pub fn eager() -> PollPolicy {
     PollPolicy::fixed(Duration::from_millis(10))
 }

@@ -1,4 +1,4 @@
-//! What `akool-contract` says of the stand-ins of `mutants.rs`.
+//! What `akool-contract` says of the mock servers of `mutants.rs`.
 //!
 //! `contract URL KEY JOB NAME...` prints one JSON object a line: the mutant's name, and what was called
 //! `wrong` (a violation) or `odd` (drift), if anything.

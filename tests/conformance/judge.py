@@ -1,4 +1,4 @@
-"""What Prism and schemathesis say of stand-ins that are broken on purpose.
+"""What Prism and schemathesis say of mock servers that are broken on purpose.
 
     judge.py DESCRIPTION URL PRISM KEY JOB NAME...
 

@@ -1,4 +1,4 @@
-//! Stand-ins that are broken on purpose, one for each way, behind one address.
+//! Mock server that are broken on purpose, one for each way, behind one address.
 //!
 //! A request says by the header `x-mutant` which one it means; the bytes go to and fro as they are, so that
 //! a broken body arrives as broken as it was sent. `cargo xtask conformance` starts this, reads from the

@@ -10,7 +10,7 @@ use akool_tests::{ID, client_at};
 use serde_json::{Value, json};
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
 
-async fn look(answer: ResponseTemplate) -> Result<Snapshot, Error> {
+async fn poll(answer: ResponseTemplate) -> Result<Snapshot, Error> {
     let server = MockServer::start().await;
     Mock::given(any()).respond_with(answer).mount(&server).await;
     client(&server).job(ID).get().await
@@ -20,9 +20,9 @@ fn client(server: &MockServer) -> Client {
     client_at(server.uri(), Credential::api_key("key").unwrap()).unwrap()
 }
 
-/// A look as a reader sees it.
-fn shown(look: Result<Snapshot, Error>) -> Value {
-    match look {
+/// A poll as a reader sees it.
+fn shown(poll: Result<Snapshot, Error>) -> Value {
+    match poll {
         Ok(snapshot) => json!({
             "status": snapshot.status().to_string(),
             "progress": snapshot.progress(),
@@ -52,7 +52,7 @@ async fn each_answer_decodes_to_this() {
         let name = file.file_name().unwrap().to_str().unwrap();
         let kind = if name.ends_with("html") { "text/html" } else { "application/json" };
         let answer = ResponseTemplate::new(200).set_body_raw(fs::read(&file).unwrap(), kind);
-        let decoded = shown(look(answer).await);
+        let decoded = shown(poll(answer).await);
         insta::with_settings!({ omit_expression => true, sort_maps => true, prepend_module_to_snapshot => false, snapshot_path => "snapshots/answers" }, {
             insta::assert_json_snapshot!(name.split('.').next().unwrap(), decoded);
         });
@@ -65,7 +65,7 @@ async fn the_pages_own_example_decodes_to_the_same_values() {
     let page: Value = serde_saphyr::from_str(page).unwrap();
     let example = &page["paths"]["/api/open/v3/content/video/infobymodelid"]["get"]["responses"]["200"]["content"]
         ["application/json"]["example"];
-    let snapshot = look(ResponseTemplate::new(200).set_body_json(example)).await.unwrap();
+    let snapshot = poll(ResponseTemplate::new(200).set_body_json(example)).await.unwrap();
     assert!(snapshot.dropped().is_empty());
     // Field by field, in both directions: nothing is lost, nothing is made up.
     assert_eq!(serde_json::to_value(snapshot.details()).unwrap(), example["data"]);
@@ -77,7 +77,7 @@ async fn http_statuses_without_an_envelope_are_told_apart() {
     for status in [201, 204, 301, 302, 307, 400, 401, 403, 404, 408, 418, 425, 429, 500, 502, 503, 504, 599] {
         let answer = ResponseTemplate::new(status).insert_header("location", "https://elsewhere.example/");
         let answer = if status == 204 { answer } else { answer.set_body_string("<h1>no\x1b[31m</h1>") };
-        let error = look(answer).await.unwrap_err();
+        let error = poll(answer).await.unwrap_err();
         lines.push(format!("{status} {:?} transient={}", error.kind(), error.is_transient()));
     }
     insta::assert_snapshot!(lines.join("\n"), @r#"
@@ -106,7 +106,7 @@ async fn http_statuses_without_an_envelope_are_told_apart() {
 async fn the_envelope_counts_whatever_the_http_status_says() {
     for status in [200, 400, 401, 404, 429, 500, 503] {
         let answer = ResponseTemplate::new(status).set_body_json(json!({"code": 1006, "msg": "no quota"}));
-        let error = look(answer).await.unwrap_err();
+        let error = poll(answer).await.unwrap_err();
         assert_eq!(error.code().map(|code| code.0), Some(1006), "HTTP {status}");
         assert!(!error.is_transient(), "HTTP {status}");
         assert_eq!(error.http_status(), Some(status));
@@ -114,13 +114,13 @@ async fn the_envelope_counts_whatever_the_http_status_says() {
     // Success in the envelope does not make a success of an error.
     let answer = ResponseTemplate::new(500)
         .set_body_json(json!({"code": 1000, "msg": "OK", "data": {"video_status": 3}}));
-    assert!(look(answer).await.unwrap_err().is_transient());
+    assert!(poll(answer).await.unwrap_err().is_transient());
 }
 
 #[tokio::test]
 async fn what_is_too_large_is_not_kept() {
     let huge = format!("{{\"code\":1000,\"msg\":\"{}\"}}", "x".repeat(2 * 1024 * 1024));
-    let error = look(ResponseTemplate::new(200).set_body_raw(huge, "application/json")).await.unwrap_err();
+    let error = poll(ResponseTemplate::new(200).set_body_raw(huge, "application/json")).await.unwrap_err();
     assert_eq!(error.kind(), akool::ErrorKind::TooLarge);
     assert!(error.to_string().len() < 500);
 }
@@ -129,7 +129,7 @@ async fn what_is_too_large_is_not_kept() {
 async fn a_redirect_is_not_followed() {
     let elsewhere = MockServer::start().await;
     let answer = ResponseTemplate::new(307).insert_header("location", elsewhere.uri());
-    let error = look(answer).await.unwrap_err();
+    let error = poll(answer).await.unwrap_err();
     assert_eq!(error.kind(), akool::ErrorKind::Redirected);
     assert!(elsewhere.received_requests().await.unwrap().is_empty(), "the key went elsewhere");
 }
@@ -144,7 +144,7 @@ async fn no_type_of_the_generators_library_is_in_the_chain() {
         ResponseTemplate::new(200).set_body_json(json!({"code": 1, "msg": ""})),
     ];
     for answer in answers {
-        assert!(look(answer).await.unwrap_err().source().is_none());
+        assert!(poll(answer).await.unwrap_err().source().is_none());
     }
     let closed = client_at("http://127.0.0.1:1", Credential::api_key("key").unwrap()).unwrap();
     let error = closed.job(ID).get().await.unwrap_err();

@@ -11,7 +11,7 @@ use akool::{
 };
 use akool_tests::ID;
 
-/// The stand-in's credentials. Prism itself only asks that there is one.
+/// The mock server's credentials. Prism itself only asks that there is one.
 const KEY: &str = "sandbox-key-000000000000";
 const TOKEN: &str = "sandbox-token";
 const CLIENT_ID: &str = "sandbox-client";
@@ -39,7 +39,7 @@ fn key() -> Credential {
 }
 
 fn often() -> PollPolicy {
-    PollPolicy::fixed(Duration::from_millis(200)).with_failure_budget(1)
+    PollPolicy::fixed(Duration::from_millis(200)).with_max_failures(1)
 }
 
 /// A request with everything in it that can be asked for.
@@ -87,7 +87,7 @@ mod mock {
 
     #[tokio::test]
     #[ignore = "needs Prism; run by cargo xtask conformance"]
-    async fn a_look_reads_the_documented_example() {
+    async fn a_poll_reads_the_documented_example() {
         let snapshot = client_preferring("", key()).job(ID).get().await.unwrap();
         assert_eq!((snapshot.status(), snapshot.id().as_str()), (Status::Processing, ID));
         assert!(snapshot.dropped().is_empty(), "{:?}", snapshot.dropped());
@@ -95,7 +95,7 @@ mod mock {
 
     #[tokio::test]
     #[ignore = "needs Prism; run by cargo xtask conformance"]
-    async fn a_look_with_a_token_does_too() {
+    async fn a_poll_with_a_token_does_too() {
         let client = client_preferring("queueing", Credential::bearer(TOKEN).unwrap());
         assert_eq!(client.job(ID).get().await.unwrap().status(), Status::Queueing);
     }
@@ -112,17 +112,17 @@ mod mock {
     #[ignore = "needs Prism; run by cargo xtask conformance"]
     async fn a_failed_job_says_why() {
         let error = client_preferring("failed", key()).job(ID).wait().await.unwrap_err();
-        let WaitError::Failed(job) = &error else { panic!("{error}") };
+        let WaitError::JobFailed(job) = &error else { panic!("{error}") };
         assert_eq!((job.error_code(), job.error_reason()), (Some(1015), Some("no speech found")));
     }
 
     #[tokio::test]
     #[ignore = "needs Prism; run by cargo xtask conformance"]
-    async fn a_job_that_goes_on_ends_the_wait_at_its_deadline() {
+    async fn a_job_that_goes_on_ends_the_wait_at_its_timeout() {
         let client = client_preferring("processing", key());
-        let wait = client.job(ID).wait().policy(often()).deadline(Duration::from_millis(300));
+        let wait = client.job(ID).wait().policy(often()).timeout(Duration::from_millis(300));
         let error = wait.await.unwrap_err();
-        let WaitError::DeadlinePassed(end) = &error else { panic!("{error}") };
+        let WaitError::Timeout(end) = &error else { panic!("{error}") };
         assert_eq!(end.last_snapshot.as_ref().unwrap().status(), Status::Processing);
         assert_eq!(end.failures, 0, "{error}");
     }
@@ -247,7 +247,7 @@ mod proxy {
     async fn a_failed_job_says_why() {
         let client = client_preferring("", key());
         let error = client.job("64dd92c1f0b6684651e90e0a").wait().policy(often()).await.unwrap_err();
-        let WaitError::Failed(job) = &error else { panic!("{error}") };
+        let WaitError::JobFailed(job) = &error else { panic!("{error}") };
         assert_eq!(job.error_code(), Some(1015));
     }
 

@@ -1,10 +1,12 @@
-//! Creating translations, languages and tokens, against the stand-in.
+//! Creating translations, languages and tokens, against the mock server.
 
 use std::sync::Arc;
 
 use akool::{
     Captions, Client, CreateError, Credential, ErrorKind, Language, LanguageInfo, VoiceStyle,
-    ledger::{Begin, EntryId, Intent, Ledger, LedgerError, LedgerFile, LedgerFuture, Outcome, Settlement},
+    ledger::{
+        Begin, CreationOutcome, EntryId, Intent, Ledger, LedgerError, LedgerFile, LedgerFuture, Outcome,
+    },
 };
 use akool_mock::{Fault, MockServer, Timeline, Times};
 use akool_tests::{ID, client_at, client_of};
@@ -164,13 +166,13 @@ async fn the_languages_are_listed() {
 #[tokio::test]
 async fn many_callers_share_one_token_and_one_renewal() {
     let server = MockServer::start().await;
-    server.job(ID, Timeline::new().processing(akool_mock::Looks(1000)).completed());
+    server.job(ID, Timeline::new().processing(akool_mock::Polls(1000)).completed());
     let client = credentials_of(&server);
     let tokens = || asked(&server).iter().filter(|path| *path == "getToken").count();
 
     join_all((0..20).map(|_| async { client.clone().job(ID).get().await.unwrap() })).await;
     assert_eq!(tokens(), 1, "one token for all");
-    assert_eq!(server.looks_at(ID).len(), 20, "and no look without it");
+    assert_eq!(server.polls_of(ID).len(), 20, "and no poll without it");
     client.languages().await.unwrap();
     assert_eq!(tokens(), 1, "which is kept");
 
@@ -266,7 +268,7 @@ async fn ensuring_takes_what_is_there_and_creates_the_rest() {
     server.inject_into_creations(Fault::Http(502), Times::Once);
     let unknown = ensure(&["de", "es"]).await;
     assert_eq!(unknown.known[0].job.as_ref(), Some(&first[0]), "what is there is told beside the trouble");
-    assert!(matches!(unknown.into_jobs(), Err(CreateError::MaybeCreated(_))));
+    assert!(matches!(unknown.into_jobs(), Err(CreateError::OutcomeUnknown(_))));
     assert!(matches!(ensure(&["de"]).await.into_jobs(), Err(CreateError::AlreadyThere(_))));
     assert_eq!(server.created().len(), 4);
 }
@@ -278,14 +280,14 @@ async fn an_unknown_outcome_stays_in_the_ledger_and_is_not_sent_again() {
     let (_folder, ledger) = ledger();
     let translate = client_of(&server).translate(VIDEO).to(["es"]).ledger(ledger.clone());
     let error = translate.clone().send().await.unwrap_err();
-    let CreateError::MaybeCreated(maybe) = &error else { panic!("{error}") };
+    let CreateError::OutcomeUnknown(maybe) = &error else { panic!("{error}") };
     let entry = &ledger.read().unwrap().entries[0];
     assert_eq!(Some(&entry.id), maybe.entry.as_ref());
     assert!(matches!(&entry.outcome, Outcome::Unknown { why: Some(why) } if why.contains("502")));
     assert!(matches!(translate.clone().send().await, Err(CreateError::AlreadyThere(_))));
     assert_eq!(server.exchanges().len(), 1);
 
-    // Somebody has looked and says so: then it is free to be asked for.
+    // Somebody has polled and says so: then it is free to be asked for.
     assert!(ledger.forget(&entry.id, None).unwrap());
     translate.send().await.unwrap();
 }
@@ -388,7 +390,7 @@ async fn a_creation_is_not_sent_again_by_the_http_client() {
         .build()
         .unwrap();
     let error = client.translate(VIDEO).to(["es"]).send().await.unwrap_err();
-    assert!(matches!(error, CreateError::MaybeCreated(_)), "{error}");
+    assert!(matches!(error, CreateError::OutcomeUnknown(_)), "{error}");
     drop(client);
     assert!(streams.recv().await.unwrap().ends_with("createbytranslate"));
     assert!(streams.try_recv().is_err(), "sent again");
@@ -426,7 +428,7 @@ impl Ledger for Failing {
         Box::pin(async { begun })
     }
 
-    fn settle<'a>(&'a self, _: &'a EntryId, _: &'a Settlement) -> LedgerFuture<'a, ()> {
+    fn record<'a>(&'a self, _: &'a EntryId, _: &'a CreationOutcome) -> LedgerFuture<'a, ()> {
         Box::pin(async { Err(LedgerError::new("disk full")) })
     }
 }

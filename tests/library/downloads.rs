@@ -11,7 +11,7 @@ use akool_tests::{ID, client_of, eager};
 use wiremock::{Mock, ResponseTemplate, matchers::any};
 
 fn downloader() -> Downloader {
-    Downloader::builder().policy(eager().with_failure_budget(3)).build().unwrap()
+    Downloader::builder().policy(eager().with_max_failures(3)).build().unwrap()
 }
 
 /// The four files of a completed job.
@@ -341,7 +341,7 @@ async fn a_checksum_holds_for_a_file_that_comes_in_parts() {
 }
 
 #[tokio::test]
-async fn an_expired_link_is_renewed_where_another_look_gives_one() {
+async fn an_expired_link_is_renewed_where_another_poll_gives_one() {
     let server = MockServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let mut file = files(&server).await.remove(0);
@@ -396,7 +396,7 @@ async fn no_more_than_four_files_are_fetched_at_once() {
         while requests() < 4 {
             job.get().await.unwrap();
         }
-        // Twenty looks later, there are no more.
+        // Twenty polls later, there are no more.
         for _ in 0..20 {
             job.get().await.unwrap();
         }

@@ -1,7 +1,7 @@
-//! Every kind of trouble that the stand-in can make, and what a wait and a creation make of it.
+//! Every kind of trouble that the mock server can make, and what a wait and a creation make of it.
 //!
 //! [`expected`] and [`of_a_creation`] are the table; their `match`es are exhaustive, so that a new
-//! fault does not compile until somebody says what it comes to. `docs/trouble.md` is printed from it; to accept a
+//! fault does not compile until somebody says what it comes to. `docs/errors.md` is printed from it; to accept a
 //! change, run with `UPDATE_DOCS=1`.
 
 use std::{
@@ -12,21 +12,21 @@ use std::{
 };
 
 use akool::{Client, CreateError, Credential, ErrorKind, Event, PollPolicy, Status, WaitError};
-use akool_mock::{Fault, Looks, MockServer, Timeline, Times};
+use akool_mock::{Fault, MockServer, Polls, Timeline, Times};
 use akool_tests::ID;
 use futures_util::{StreamExt, stream};
 use reqwest::dns::{Name, Resolve, Resolving};
 
-/// What a look with a fault comes to.
+/// What a poll with a fault comes to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Expected {
     /// The status could be read: the wait goes on as if nothing were wrong.
     Read(Status),
     /// The status could be read, as it would have been without the fault.
     ReadAsItIs,
-    /// The look failed, and is forgiven within the failure budget.
+    /// The poll failed, and is forgiven within the failure budget.
     Forgiven(ErrorKind),
-    /// The wait ends at once: looking again would change nothing.
+    /// The wait ends at once: polling again would change nothing.
     Ends(ErrorKind),
 }
 
@@ -197,7 +197,7 @@ fn client_for(server: &MockServer, fault: Fault) -> Client {
     let mut builder = Client::builder()
         .credential(Credential::api_key(server.api_key()).unwrap())
         // Long for a machine that is busy, short for a test of a server that never answers.
-        .look_timeout(Duration::from_millis(if hangs(fault) { 500 } else { 20_000 }))
+        .request_timeout(Duration::from_millis(if hangs(fault) { 500 } else { 20_000 }))
         .create_timeout(Duration::from_millis(if hangs(fault) { 500 } else { 20_000 }))
         .connect_timeout(Duration::from_millis(if fault == Fault::ConnectHangs { 200 } else { 10_000 }));
     let mut http = reqwest::Client::builder().no_proxy();
@@ -219,12 +219,12 @@ fn is_before_any_server(fault: Fault) -> bool {
 }
 
 fn eager(budget: u32) -> PollPolicy {
-    PollPolicy::fixed(Duration::from_millis(10)).with_failure_budget(budget)
+    PollPolicy::fixed(Duration::from_millis(10)).with_max_failures(budget)
 }
 
-fn early(error: &WaitError) -> &akool::EarlyEnd {
+fn early(error: &WaitError) -> &akool::LastKnown {
     match error {
-        WaitError::FailuresExhausted(end) | WaitError::Rejected(end) | WaitError::DeadlinePassed(end) => end,
+        WaitError::RetriesExhausted(end) | WaitError::Rejected(end) | WaitError::Timeout(end) => end,
         other => panic!("{other}"),
     }
 }
@@ -239,7 +239,7 @@ fn assert_says(fault: Fault, kind: ErrorKind, text: &str) {
 async fn a_lasting(fault: Fault) {
     const BUDGET: u32 = 3;
     let server = MockServer::start().await;
-    server.job(ID, Timeline::new().processing(Looks(2)).completed());
+    server.job(ID, Timeline::new().processing(Polls(2)).completed());
     server.inject(fault, Times::Always);
     let mut wait = client_for(&server, fault).job(ID).wait().policy(eager(BUDGET));
     if matches!(fault, Fault::RetryAfterSeconds | Fault::RetryAfterDate | Fault::RetryAfterAbsurd) {
@@ -247,10 +247,10 @@ async fn a_lasting(fault: Fault) {
         wait = wait.policy(eager(1));
     }
     if matches!(expected(fault), Read(status) if !status.is_terminal()) {
-        wait = wait.deadline(Duration::from_millis(200));
+        wait = wait.timeout(Duration::from_millis(200));
     }
     let end = wait.await;
-    let seen = server.looks_at(ID).len();
+    let seen = server.polls_of(ID).len();
     match expected(fault) {
         ReadAsItIs => {
             end.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
@@ -258,23 +258,23 @@ async fn a_lasting(fault: Fault) {
         }
         Read(status) => {
             let error = end.unwrap_err();
-            assert!(matches!(error, WaitError::DeadlinePassed(_)), "{fault:?}: {error}");
+            assert!(matches!(error, WaitError::Timeout(_)), "{fault:?}: {error}");
             let end = early(&error);
             assert_eq!(end.last_snapshot.as_ref().unwrap().status(), status, "{fault:?}");
-            assert_eq!((end.looks, end.failures), (end.answers, 0), "{fault:?}");
+            assert_eq!((end.polls, end.failures), (end.answers, 0), "{fault:?}");
         }
         Forgiven(kind) => {
             let error = end.unwrap_err();
-            assert!(matches!(error, WaitError::FailuresExhausted(_)), "{fault:?}: {error}");
+            assert!(matches!(error, WaitError::RetriesExhausted(_)), "{fault:?}: {error}");
             let end = early(&error);
             let trouble = end.last_error.as_ref().unwrap();
             assert_eq!(trouble.kind(), kind, "{fault:?}: {error}");
-            assert_eq!(end.looks, end.failures, "{fault:?}");
-            if end.looks != 1 {
-                assert_eq!(end.looks, BUDGET, "{fault:?}");
+            assert_eq!(end.polls, end.failures, "{fault:?}");
+            if end.polls != 1 {
+                assert_eq!(end.polls, BUDGET, "{fault:?}");
             }
             if !is_before_any_server(fault) {
-                assert_eq!(seen, end.looks as usize, "{fault:?}");
+                assert_eq!(seen, end.polls as usize, "{fault:?}");
             }
             assert_says(fault, kind, &error.to_string());
             // A job that is completed does not go on; all others do.
@@ -286,7 +286,7 @@ async fn a_lasting(fault: Fault) {
             assert!(matches!(error, WaitError::Rejected(_)), "{fault:?}: {error}");
             let end = early(&error);
             assert_eq!(end.last_error.as_ref().unwrap().kind(), kind, "{fault:?}: {error}");
-            assert_eq!((end.looks, seen), (1, 1), "{fault:?}: looked again");
+            assert_eq!((end.polls, seen), (1, 1), "{fault:?}: polled again");
             assert_says(fault, kind, &error.to_string());
         }
     }
@@ -295,10 +295,10 @@ async fn a_lasting(fault: Fault) {
 /// A fault that happens once, after which all is well.
 async fn a_passing(fault: Fault) {
     let server = MockServer::start().await;
-    server.job(ID, Timeline::new().processing(Looks(1)).completed());
+    server.job(ID, Timeline::new().processing(Polls(1)).completed());
     server.inject(fault, Times::Once);
     // A budget of two: one failure is forgiven. Where time is short on purpose, a machine that is
-    // busy may fail more looks than one.
+    // busy may fail more polls than one.
     let budget = if hangs(fault) { 20 } else { 2 };
     let wait = client_for(&server, fault).job(ID).wait().policy(eager(budget));
     let events: Vec<_> = wait.events().collect().await;
@@ -318,7 +318,7 @@ async fn a_passing(fault: Fault) {
     assert!(end.is_ok(), "{fault:?}: {end:?}");
     if !hangs(fault) {
         assert!(troubles.len() <= 1, "{fault:?}: {troubles:?}");
-        assert_eq!(server.looks_at(ID).len(), 2, "{fault:?}");
+        assert_eq!(server.polls_of(ID).len(), 2, "{fault:?}");
     }
 }
 
@@ -332,7 +332,7 @@ async fn a_creation_under(fault: Fault) {
     let made = match &sent {
         Ok(_) => Made::Created,
         Err(CreateError::NotCreated(_)) => Made::NotCreated,
-        Err(CreateError::MaybeCreated(_)) => Made::Unknown,
+        Err(CreateError::OutcomeUnknown(_)) => Made::Unknown,
         Err(other) => panic!("{fault:?}: {other}"),
     };
     assert_eq!(made, of_a_creation(fault), "{fault:?}: {sent:?}");
@@ -369,7 +369,7 @@ async fn every_fault_that_lasts_ends_as_the_table_says() {
 }
 
 #[tokio::test]
-async fn every_fault_that_passes_costs_nothing_but_a_look() {
+async fn every_fault_that_passes_costs_nothing_but_a_poll() {
     let passing = Fault::all().into_iter().filter(|fault| {
         // Pauses of seconds to minutes are measured in `honoured_pauses`.
         !is_before_any_server(*fault)
@@ -396,21 +396,21 @@ async fn honoured_pauses() {
         server.job(ID, Timeline::new().completed());
         server.inject(fault, Times::Once);
         let mut events = client_for(&server, fault).job(ID).wait().policy(eager(2)).events();
-        let Some(Event::Trouble { next_look_in, .. }) = events.next().await else { panic!("{fault:?}") };
-        let pause = next_look_in.as_secs();
-        assert!((at_least..=at_most).contains(&pause), "{fault:?}: {next_look_in:?}");
+        let Some(Event::Trouble { next_poll_in, .. }) = events.next().await else { panic!("{fault:?}") };
+        let pause = next_poll_in.as_secs();
+        assert!((at_least..=at_most).contains(&pause), "{fault:?}: {next_poll_in:?}");
     }
 }
 
 #[tokio::test]
-async fn a_deadline_cuts_an_absurd_pause_short() {
+async fn a_timeout_cuts_an_absurd_pause_short() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().completed());
     server.inject(Fault::RetryAfterAbsurd, Times::Once);
     let began = Instant::now();
     let wait = client_for(&server, Fault::RetryAfterAbsurd).job(ID).wait().policy(eager(5));
-    // The last look, at the deadline, finds it completed.
-    wait.deadline(Duration::from_millis(200)).await.unwrap();
+    // The last poll, at the timeout, finds it completed.
+    wait.timeout(Duration::from_millis(200)).await.unwrap();
     assert!(began.elapsed() >= Duration::from_millis(200));
 }
 
@@ -419,8 +419,8 @@ fn printed() -> String {
     let mut text = String::from(
         "# What is made of trouble\n\n\
          <!-- Printed by tests/library/faults.rs from its table; run it with UPDATE_DOCS=1 to accept a change. -->\n\n\
-         Each row is a fault that the stand-in can make, and has a test over a real socket. *Forgiven* counts\n\
-         against the failure budget (20 looks in a row unless set); a look that succeeds refills it. *Ends* ends\n\
+         Each row is a fault that the mock server can make, and has a test over a real socket. *Forgiven* counts\n\
+         against the failure budget (20 polls in a row unless set); a poll that succeeds refills it. *Ends* ends\n\
          the wait at once; the job itself goes on.\n\n\
          A creation is sent once, whatever happens. *Not created* is certain: the same request may be sent\n\
          again. *Outcome unknown* is not: jobs may exist and be paid for, so nothing sends it again by itself.\n\n\
@@ -431,7 +431,7 @@ fn printed() -> String {
         let (does, kind) = match expected(fault) {
             Read(status) => (format!("goes on, status {status}"), None),
             ReadAsItIs => ("goes on, the status is read".to_owned(), None),
-            Forgiven(kind) => ("forgiven, looks again".to_owned(), Some(kind)),
+            Forgiven(kind) => ("forgiven, polls again".to_owned(), Some(kind)),
             Ends(kind) => ("ends".to_owned(), Some(kind)),
         };
         let name = kind.map_or("-".to_owned(), |kind| format!("`{kind:?}`"));
@@ -455,14 +455,14 @@ fn printed() -> String {
 
 #[test]
 fn the_printed_table_is_current() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/trouble.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md");
     let printed = printed();
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs")).unwrap();
         std::fs::write(path, &printed).unwrap();
     }
     let committed = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(committed == printed, "docs/trouble.md is out of date; run with UPDATE_DOCS=1");
+    assert!(committed == printed, "docs/errors.md is out of date; run with UPDATE_DOCS=1");
 }
 
 #[test]

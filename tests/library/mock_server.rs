@@ -1,4 +1,4 @@
-//! That the stand-in can be trusted: its answers are as described, it tells who does not keep to the
+//! That the mock server can be trusted: its answers are as described, it tells who does not keep to the
 //! description, and what is outside of it was asked for by name.
 
 use std::{
@@ -7,25 +7,25 @@ use std::{
 };
 
 use akool_contract::{Contract, Fixture, Report, Verdict};
-use akool_mock::{Fault, Looks, Machine, MockServer, Timeline, Times, sandbox};
+use akool_mock::{Fault, MockServer, Polls, ServiceState, Timeline, Times, sandbox};
 use bytes::Bytes;
 use http::{Request, Response};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-const LOOK: &str = "/api/open/v3/content/video/infobymodelid?video_model_id=64dd";
+const POLL: &str = "/api/open/v3/content/video/infobymodelid?video_model_id=64dd";
 const CREATE: &str = "/api/open/v3/content/video/createbytranslate";
 
-fn look(machine: &Machine) -> Request<Bytes> {
-    Request::get(LOOK).header("x-api-key", machine.api_key()).body(Bytes::new()).unwrap()
+fn poll(machine: &ServiceState) -> Request<Bytes> {
+    Request::get(POLL).header("x-api-key", machine.api_key()).body(Bytes::new()).unwrap()
 }
 
-fn post(machine: &Machine, path: &str, body: &Value) -> Request<Bytes> {
+fn post(machine: &ServiceState, path: &str, body: &Value) -> Request<Bytes> {
     let request = Request::post(path).header("x-api-key", machine.api_key());
     request.header("content-type", "application/json").body(body.to_string().into()).unwrap()
 }
 
-fn ask(machine: &mut Machine, request: &Request<Bytes>, after: Duration) -> (Response<Bytes>, Report) {
+fn ask(machine: &mut ServiceState, request: &Request<Bytes>, after: Duration) -> (Response<Bytes>, Report) {
     let response = machine.respond(request, SystemTime::UNIX_EPOCH + after);
     let report = Contract::resolved().check_response(request, &response);
     (response, report)
@@ -39,17 +39,17 @@ fn panic_of(run: impl FnOnce()) -> String {
 
 #[test]
 fn every_answer_of_its_own_is_as_described() {
-    let mut machine = Machine::new("http://127.0.0.1:1");
-    sandbox::furnish(&mut machine);
+    let mut machine = ServiceState::new("http://127.0.0.1:1");
+    sandbox::seed_demo_jobs(&mut machine);
     let mut requests = Vec::new();
     for scenario in sandbox::scenarios() {
-        let target = LOOK.replace("64dd", scenario.id);
+        let target = POLL.replace("64dd", scenario.id);
         let request = Request::get(target).header("x-api-key", machine.api_key());
         requests.push(request.body(Bytes::new()).unwrap());
     }
-    let unknown = LOOK.replace("64dd", "nothing");
+    let unknown = POLL.replace("64dd", "nothing");
     requests.push(Request::get(unknown).header("x-api-key", machine.api_key()).body(Bytes::new()).unwrap());
-    requests.push(Request::get(LOOK).header("x-api-key", "wrong").body(Bytes::new()).unwrap());
+    requests.push(Request::get(POLL).header("x-api-key", "wrong").body(Bytes::new()).unwrap());
     let languages = Request::get("/api/open/v3/language/list").header("x-api-key", machine.api_key());
     requests.push(languages.body(Bytes::new()).unwrap());
     for body in [
@@ -77,7 +77,7 @@ fn every_answer_of_its_own_is_as_described() {
             assert_eq!(report.verdict(), wanted, "{} {}: {report}\n{body}", request.method(), request.uri());
         }
     }
-    assert!(machine.complaints().is_empty(), "{:#?}", machine.complaints());
+    assert!(machine.violations().is_empty(), "{:#?}", machine.violations());
 }
 
 /// Any JSON, with the description's own names in it.
@@ -122,7 +122,7 @@ proptest! {
             json_of_any_shape().prop_map(|body| body.to_string().into_bytes()),
             prop::collection::vec(any::<u8>(), 0..300),
         ],
-        path in prop::sample::select(vec![LOOK, CREATE, "/api/open/v3/getToken", "/api/open/v3/language/list", "/x"]),
+        path in prop::sample::select(vec![POLL, CREATE, "/api/open/v3/getToken", "/api/open/v3/language/list", "/x"]),
         method in prop::sample::select(vec!["GET", "POST", "PATCH"]),
         status in prop::sample::select(vec![200_u16, 404, 500]),
     ) {
@@ -151,12 +151,12 @@ proptest! {
     fn any_timeline_is_as_described(
         steps in proptest::collection::vec((1..=4_i64, 0..3_u32, any::<bool>()), 0..6),
         end in 0..6_i64,
-        looks in 1..20_u64,
+        polls in 1..20_u64,
     ) {
         let mut timeline = Timeline::new();
-        for (status, span, by_looks) in steps {
-            timeline = match by_looks {
-                true => timeline.status(status, Looks(span)),
+        for (status, span, by_polls) in steps {
+            timeline = match by_polls {
+                true => timeline.status(status, Polls(span)),
                 false => timeline.status(status, Duration::from_secs(span.into())),
             };
         }
@@ -165,14 +165,14 @@ proptest! {
             1 => timeline.failed(1015, "a reason"),
             status => timeline.stuck(status - 1),
         };
-        let mut machine = Machine::new("http://127.0.0.1:1");
+        let mut machine = ServiceState::new("http://127.0.0.1:1");
         machine.job("64dd", timeline);
-        let request = look(&machine);
-        for second in 0..looks {
+        let request = poll(&machine);
+        for second in 0..polls {
             let (_, report) = ask(&mut machine, &request, Duration::from_secs(second));
             prop_assert!(report.is_conforming(), "{report}");
         }
-        prop_assert!(machine.complaints().is_empty());
+        prop_assert!(machine.violations().is_empty());
     }
 }
 
@@ -184,9 +184,9 @@ fn what_a_fault_makes_of_an_answer_is_seen_by_the_contract() {
             || matches!(fault, Fault::Forgotten | Fault::StatusGoesBack)
     };
     let at_the_answer = Fault::all().into_iter().filter(|fault| {
-        let mut machine = Machine::new("http://127.0.0.1:1");
+        let mut machine = ServiceState::new("http://127.0.0.1:1");
         machine.job("64dd", Timeline::new());
-        let request = look(&machine);
+        let request = poll(&machine);
         let before = machine.respond(&request, SystemTime::UNIX_EPOCH);
         machine.inject(*fault, Times::Once);
         let after = machine.respond(&request, SystemTime::UNIX_EPOCH);
@@ -194,13 +194,13 @@ fn what_a_fault_makes_of_an_answer_is_seen_by_the_contract() {
     });
     let mut seen = 0;
     for fault in at_the_answer {
-        let mut machine = Machine::new("http://127.0.0.1:1");
-        machine.job("64dd", Timeline::new().processing(Looks(5)));
+        let mut machine = ServiceState::new("http://127.0.0.1:1");
+        machine.job("64dd", Timeline::new().processing(Polls(5)));
         machine.inject(fault, Times::Once);
-        let request = look(&machine);
+        let request = poll(&machine);
         let (_, report) = ask(&mut machine, &request, Duration::ZERO);
         assert_eq!(report.is_conforming(), described(fault), "{fault:?}: {report}");
-        assert!(machine.complaints().is_empty(), "it was asked for: {:?}", machine.complaints());
+        assert!(machine.violations().is_empty(), "it was asked for: {:?}", machine.violations());
         seen += 1;
     }
     assert!(seen > 60, "{seen}");
@@ -215,7 +215,7 @@ async fn a_request_that_is_not_as_described_fails_the_test_with_the_reason() {
             "/query/video_model_id: expected the parameter `video_model_id`, came nothing",
         ),
         (
-            LOOK,
+            POLL,
             false,
             "expected the header `x-api-key` or `Authorization: Bearer ...`, came no such credential",
         ),
@@ -239,7 +239,7 @@ async fn a_request_that_is_not_as_described_fails_the_test_with_the_reason() {
     }
     // Asked for by name.
     let server = MockServer::builder().allow_undocumented().start().await;
-    let target = format!("{}{LOOK}&verbose=1", server.url());
+    let target = format!("{}{POLL}&verbose=1", server.url());
     client().get(target).header("x-api-key", server.api_key()).send().await.unwrap();
     drop(server);
 }
@@ -260,12 +260,12 @@ async fn a_typo_in_a_creation_is_told() {
 #[tokio::test]
 async fn assertions_say_what_came() {
     let server = MockServer::start().await;
-    server.job("64dd", Timeline::new().queueing(Looks(1)));
+    server.job("64dd", Timeline::new().queueing(Polls(1)));
     for key in [server.api_key(), "MARKER".to_owned()] {
-        client().get(server.url() + LOOK).header("x-api-key", key).send().await.unwrap();
+        client().get(server.url() + POLL).header("x-api-key", key).send().await.unwrap();
     }
     server
-        .assert_looks("64dd")
+        .assert_polls("64dd")
         .count(1)
         .with_api_key(&server.api_key())
         .at_least_apart(Duration::from_secs(9));
@@ -282,9 +282,9 @@ async fn assertions_say_what_came() {
         }
         text
     };
-    insta::assert_snapshot!(shown(&|| drop(server.assert_looks("64dd").count(4))), @r"
-    looks at 64dd: expected 4, came 1
-    looks at 64dd that came:
+    insta::assert_snapshot!(shown(&|| drop(server.assert_polls("64dd").count(4))), @r"
+    polls 64dd: expected 4, came 1
+    polls 64dd that came:
         1  +[time]  GET /api/open/v3/content/video/infobymodelid?video_model_id=64dd  with the server's key  -> queueing
     other requests that came:
         1  +[time]  GET /api/open/v3/content/video/infobymodelid?video_model_id=64dd  with another key  -> code 1101, The token is invalid or has expired
@@ -320,29 +320,29 @@ async fn what_was_never_asked_is_told() {
     server.job("other", Timeline::new());
     server.inject(Fault::Http(503), Times::Times(3));
     server.inject_into_files(Fault::Html, Times::Always);
-    client().get(server.url() + LOOK).header("x-api-key", server.api_key()).send().await.unwrap();
-    let said = panic_of(|| server.assert_all_asked());
+    client().get(server.url() + POLL).header("x-api-key", server.api_key()).send().await.unwrap();
+    let said = panic_of(|| server.assert_expectations_met());
     assert_eq!(
         said,
-        "akool-mock never received:\n  a look at job other\n  \
-         a request (look) for the fault \"HTTP 503 without an envelope\", 2 more"
+        "akool-mock never received:\n  a poll job other\n  \
+         a request (poll) for the fault \"HTTP 503 without an envelope\", 2 more"
     );
-    assert!(format!("{server:?}").contains("a look at job other"));
+    assert!(format!("{server:?}").contains("a poll job other"));
     for id in ["64dd", "other", "64dd"] {
-        let target = server.url() + &LOOK.replace("64dd", id);
+        let target = server.url() + &POLL.replace("64dd", id);
         client().get(target).header("x-api-key", server.api_key()).send().await.unwrap();
     }
-    server.assert_all_asked();
+    server.assert_expectations_met();
 }
 
 #[test]
 fn a_fault_by_chance_strikes_the_same_requests_for_the_same_seed() {
     let struck = |seed| {
-        let mut machine = Machine::new("http://127.0.0.1:1");
+        let mut machine = ServiceState::new("http://127.0.0.1:1");
         machine.job("64dd", Timeline::new());
         machine.inject(Fault::Http(503), Times::WithProbability { percent: 30, seed });
         machine.inject(Fault::Http(500), Times::Once);
-        let request = look(&machine);
+        let request = poll(&machine);
         let statuses = (0..1000).map(|_| machine.respond(&request, SystemTime::UNIX_EPOCH).status().as_u16());
         statuses.collect::<Vec<_>>()
     };
@@ -356,19 +356,19 @@ fn a_fault_by_chance_strikes_the_same_requests_for_the_same_seed() {
 
 #[test]
 fn a_renamed_field_is_reported_under_both_names_and_is_no_fault_of_the_stand_in() {
-    let mut machine = Machine::new("http://127.0.0.1:1");
+    let mut machine = ServiceState::new("http://127.0.0.1:1");
     machine.job("64dd", Timeline::new());
     machine.rename_field("/data/video_status", "status");
-    let request = look(&machine);
+    let request = poll(&machine);
     let (_, report) = ask(&mut machine, &request, Duration::ZERO);
     assert_eq!(report.violations[0].pointer, "/body/data/video_status");
     assert_eq!(report.drift[0].pointer, "/body/data/status");
-    assert!(machine.complaints().is_empty());
+    assert!(machine.violations().is_empty());
 }
 
 #[test]
 fn a_files_contents_can_be_set_for_one_job() {
-    let mut machine = Machine::new("http://127.0.0.1:1");
+    let mut machine = ServiceState::new("http://127.0.0.1:1");
     machine.job("one", Timeline::new());
     machine.job("two", Timeline::new());
     machine.file("translated.srt", "for all");
@@ -382,7 +382,7 @@ fn a_files_contents_can_be_set_for_one_job() {
 
 #[test]
 fn a_recorded_exchange_is_answered_as_it_was() {
-    let request = Request::get(LOOK).header("x-api-key", "MARKER").body(Bytes::new()).unwrap();
+    let request = Request::get(POLL).header("x-api-key", "MARKER").body(Bytes::new()).unwrap();
     let answer = |status: i64, video: &str| {
         let data = json!({"_id": "64dd", "video_status": status, "video": video, "uid": 378_337});
         let body = json!({"code": 1000, "msg": "OK", "data": data}).to_string();
@@ -392,9 +392,9 @@ fn a_recorded_exchange_is_answered_as_it_was() {
     fixture.capture(&request, &answer(2, ""));
     fixture.capture(&request, &answer(3, "https://cdn.example/a.mp4?Signature=MARKER"));
 
-    let mut machine = Machine::new("http://127.0.0.1:1");
+    let mut machine = ServiceState::new("http://127.0.0.1:1");
     machine.replay(&Fixture::from_json(fixture.to_json().as_bytes()).unwrap());
-    let request = Request::get(LOOK.replace("64dd", &format!("{:024x}", 1)));
+    let request = Request::get(POLL.replace("64dd", &format!("{:024x}", 1)));
     let request = request.header("x-api-key", "any").body(Bytes::new()).unwrap();
     let mut status = || {
         let response = machine.respond(&request, SystemTime::UNIX_EPOCH);
@@ -402,7 +402,7 @@ fn a_recorded_exchange_is_answered_as_it_was() {
         (body["data"]["video_status"].as_i64(), body["data"]["uid"].as_i64())
     };
     assert_eq!([status(), status(), status()], [(Some(2), Some(1)), (Some(3), Some(1)), (Some(3), Some(1))]);
-    assert!(machine.complaints().is_empty(), "{:?}", machine.complaints());
+    assert!(machine.violations().is_empty(), "{:?}", machine.violations());
 }
 
 fn client() -> reqwest::Client {

@@ -1,4 +1,4 @@
-//! The poller's promises, against any sequence of looks and times, and for a hundred thousand jobs
+//! The poller's promises, against any sequence of polls and times, and for a hundred thousand jobs
 //! in virtual time. No server, no sleep.
 
 use std::{
@@ -43,7 +43,7 @@ fn any_policy() -> impl Strategy<Value = PollPolicy> {
                 .with_max_interval(max)
                 .with_growth(growth)
                 .with_jitter(jitter)
-                .with_failure_budget(budget % 20)
+                .with_max_failures(budget % 20)
         },
     )
 }
@@ -55,16 +55,16 @@ proptest! {
     #[test]
     fn it_keeps_its_promises_against_anything(
         policy in any_policy(),
-        deadline in proptest::option::of(any_duration()),
+        timeout in proptest::option::of(any_duration()),
         seed in any::<u64>(),
-        // How long each look takes, how late it begins, and what it sees.
-        looks in proptest::collection::vec((any_duration(), any_duration(), any_observation()), 1..60),
+        // How long each poll takes, how late it begins, and what it sees.
+        polls in proptest::collection::vec((any_duration(), any_duration(), any_observation()), 1..60),
     ) {
-        let mut poller = Poller::new(policy.clone(), deadline, seed);
+        let mut poller = Poller::new(policy.clone(), timeout, seed);
         let mut due = Duration::ZERO;
         let mut end = None;
         let mut failures = 0;
-        for (late, takes, seen) in looks {
+        for (late, takes, seen) in polls {
             let began = due.saturating_add(late);
             let ended = began.saturating_add(takes);
             let decision = poller.observe(began, ended, seen);
@@ -74,16 +74,16 @@ proptest! {
             }
             failures = if matches!(seen, Observation::Trouble { .. }) { failures + 1 } else { 0 };
             match decision {
-                Decision::LookAt(at) => {
-                    prop_assert!(at >= ended, "a look before the last one ended");
-                    let cut = deadline.is_some_and(|deadline| at == deadline.max(ended));
+                Decision::PollAt(at) => {
+                    prop_assert!(at >= ended, "a poll before the last one ended");
+                    let cut = timeout.is_some_and(|timeout| at == timeout.max(ended));
                     prop_assert!(cut || at.saturating_sub(ended) >= FLOOR || at == Duration::MAX, "it spins");
-                    prop_assert!(deadline.is_none_or(|deadline| at <= deadline.max(ended)), "past the deadline");
+                    prop_assert!(timeout.is_none_or(|timeout| at <= timeout.max(ended)), "past the timeout");
                     if let Observation::Trouble { retry_after: Some(after) } = seen {
                         let honoured = at.saturating_sub(ended) >= after.min(Duration::from_secs(900));
                         prop_assert!(cut || honoured || at == Duration::MAX, "sooner than it was asked for");
                     }
-                    prop_assert!(failures < policy.failure_budget(), "the budget is spent");
+                    prop_assert!(failures < policy.max_failures(), "the budget is spent");
                     due = at;
                 }
                 Decision::Finished(how) => {
@@ -97,8 +97,8 @@ proptest! {
                             prop_assert!(failed, "failed without having been seen so");
                         }
                         End::Rejected => prop_assert_eq!(seen, Observation::Rejected),
-                        End::FailuresExhausted => prop_assert_eq!(failures, policy.failure_budget()),
-                        End::DeadlinePassed => prop_assert!(deadline.is_some_and(|deadline| ended >= deadline)),
+                        End::RetriesExhausted => prop_assert_eq!(failures, policy.max_failures()),
+                        End::Timeout => prop_assert!(timeout.is_some_and(|timeout| ended >= timeout)),
                         other => prop_assert!(false, "{:?}", other),
                     }
                     end = Some(how);
@@ -108,32 +108,32 @@ proptest! {
     }
 
     #[test]
-    fn with_a_deadline_it_always_ends(
+    fn with_a_timeout_it_always_ends(
         policy in any_policy(),
-        deadline in (0..600_000_u64).prop_map(Duration::from_millis),
+        timeout in (0..600_000_u64).prop_map(Duration::from_millis),
         seed in any::<u64>(),
         troubles in any::<u64>(),
     ) {
-        let mut poller = Poller::new(policy.with_failure_budget(u32::MAX), Some(deadline), seed);
+        let mut poller = Poller::new(policy.with_max_failures(u32::MAX), Some(timeout), seed);
         let mut now = Duration::ZERO;
-        // No pause is shorter than the floor, but for the one that the deadline cuts short.
-        let most = deadline.as_millis() / FLOOR.as_millis() + 3;
-        for look in 0..most {
-            let seen = if troubles >> (look % 64) & 1 == 1 {
+        // No pause is shorter than the floor, but for the one that the timeout cuts short.
+        let most = timeout.as_millis() / FLOOR.as_millis() + 3;
+        for poll in 0..most {
+            let seen = if troubles >> (poll % 64) & 1 == 1 {
                 Observation::Trouble { retry_after: None }
             } else {
                 Observation::Status { status: Status::Processing, age: None, video_length: None }
             };
             match poller.observe(now, now, seen) {
-                Decision::LookAt(at) => now = at,
+                Decision::PollAt(at) => now = at,
                 Decision::Finished(end) => {
-                    prop_assert_eq!(end, End::DeadlinePassed);
-                    prop_assert_eq!(now, deadline, "the last look is made at the deadline");
+                    prop_assert_eq!(end, End::Timeout);
+                    prop_assert_eq!(now, timeout, "the last poll is made at the timeout");
                     return Ok(());
                 }
             }
         }
-        prop_assert!(false, "no end after {} looks", most);
+        prop_assert!(false, "no end after {} polls", most);
     }
 }
 
@@ -141,37 +141,37 @@ proptest! {
     #![proptest_config(ProptestConfig { rng_seed: proptest::test_runner::RngSeed::Fixed(7), ..ProptestConfig::default() })]
 
     #[test]
-    fn hints_bring_looks_forward_and_do_nothing_else(
+    fn hints_bring_polls_forward_and_do_nothing_else(
         policy in any_policy(),
         gap in any_duration(),
-        deadline in proptest::option::of(any_duration()),
+        timeout in proptest::option::of(any_duration()),
         seed in any::<u64>(),
-        looks in proptest::collection::vec(
+        polls in proptest::collection::vec(
             (any_duration(), any_observation(), proptest::collection::vec(any_duration(), 0..9)),
             1..60,
         ),
     ) {
-        let mut poller = Poller::new(policy.with_hint_gap(gap), deadline, seed);
+        let mut poller = Poller::new(policy.with_min_trigger_gap(gap), timeout, seed);
         let mut due = Duration::ZERO;
-        for (takes, seen, hints) in looks {
+        for (takes, seen, triggers) in polls {
             let ended = due.saturating_add(takes);
             match poller.observe(due, ended, seen) {
                 Decision::Finished(end) => {
-                    prop_assert_eq!(poller.hint(ended), Decision::Finished(end), "it went on after its end");
+                    prop_assert_eq!(poller.trigger(ended), Decision::Finished(end), "it went on after its end");
                     return Ok(());
                 }
-                Decision::LookAt(at) => due = at,
+                Decision::PollAt(at) => due = at,
             }
             let failures = poller.failures();
-            for hint in hints {
-                let now = ended.saturating_add(hint);
+            for trigger in triggers {
+                let now = ended.saturating_add(trigger);
                 let before = due;
-                let Decision::LookAt(at) = poller.hint(now) else {
-                    return Err(TestCaseError::fail("a hint ended it"));
+                let Decision::PollAt(at) = poller.trigger(now) else {
+                    return Err(TestCaseError::fail("a trigger ended it"));
                 };
-                prop_assert!(at <= before, "a hint put a look off");
+                prop_assert!(at <= before, "a trigger put a poll off");
                 let gap = gap.max(FLOOR);
-                prop_assert!(at == before || at >= now.max(ended.saturating_add(gap)), "too soon after a look");
+                prop_assert!(at == before || at >= now.max(ended.saturating_add(gap)), "too soon after a poll");
                 let trouble = matches!(seen, Observation::Trouble { .. });
                 prop_assert!(at == before || !trouble, "a pause after trouble was cut short");
                 due = at;
@@ -181,29 +181,29 @@ proptest! {
     }
 }
 
-/// A job of this length under a safety net: how many looks it took, and how late its end was noticed.
-fn with_hints(
+/// A job of this length under a safety net: how many polls it took, and how late its end was noticed.
+fn with_triggers(
     length: Duration,
-    hints: impl Fn(u32) -> Option<Duration>,
+    triggers: impl Fn(u32) -> Option<Duration>,
     policy: PollPolicy,
 ) -> (u32, Duration) {
     let mut poller = Poller::new(policy, None, 7);
-    let (mut now, mut looks, mut next_hint) = (Duration::ZERO, 0, 0);
+    let (mut now, mut polls, mut next_trigger) = (Duration::ZERO, 0, 0);
     loop {
-        looks += 1;
+        polls += 1;
         let status = match now {
             now if now < Duration::from_secs(10) => Status::Queueing,
             now if now < length => Status::Processing,
             _ => Status::Completed,
         };
-        let Decision::LookAt(mut due) =
+        let Decision::PollAt(mut due) =
             poller.observe(now, now, Observation::Status { status, age: None, video_length: None })
         else {
-            return (looks, now - length);
+            return (polls, now - length);
         };
-        while let Some(hint) = hints(next_hint).filter(|hint| *hint < due) {
-            next_hint += 1;
-            if let Decision::LookAt(at) = poller.hint(hint.max(now)) {
+        while let Some(trigger) = triggers(next_trigger).filter(|trigger| *trigger < due) {
+            next_trigger += 1;
+            if let Decision::PollAt(at) = poller.trigger(trigger.max(now)) {
                 due = at;
             }
         }
@@ -212,21 +212,21 @@ fn with_hints(
 }
 
 #[test]
-fn hints_save_looks_and_lost_or_forged_ones_cost_little() {
+fn hints_save_polls_and_lost_or_forged_ones_cost_little() {
     let length = Duration::from_secs(15 * 60);
     let second = Duration::from_secs(1);
     let honest = [second * 11, length + second];
     let honest = |number: u32| honest.get(number as usize).copied();
     let flood = |number: u32| Some(number * Duration::from_millis(200));
 
-    let (without, late) = with_hints(length, |_| None, PollPolicy::default());
-    assert!(without >= 45 && late < second * 60, "{without} looks, {late:?} late");
-    let (with, late) = with_hints(length, honest, PollPolicy::safety_net());
-    assert!(with <= 18 && late <= second, "{with} looks, {late:?} late");
-    let (lost, late) = with_hints(length, |_| None, PollPolicy::safety_net());
-    assert!(lost <= 16 && late < second * 300, "{lost} looks, {late:?} late");
-    let (flooded, late) = with_hints(length, flood, PollPolicy::safety_net());
-    assert!(flooded <= without + 10 && late < second * 300, "{flooded} looks, {late:?} late");
+    let (without, late) = with_triggers(length, |_| None, PollPolicy::default());
+    assert!(without >= 45 && late < second * 60, "{without} polls, {late:?} late");
+    let (with, late) = with_triggers(length, honest, PollPolicy::safety_net());
+    assert!(with <= 18 && late <= second, "{with} polls, {late:?} late");
+    let (lost, late) = with_triggers(length, |_| None, PollPolicy::safety_net());
+    assert!(lost <= 16 && late < second * 300, "{lost} polls, {late:?} late");
+    let (flooded, late) = with_triggers(length, flood, PollPolicy::safety_net());
+    assert!(flooded <= without + 10 && late < second * 300, "{flooded} polls, {late:?} late");
 }
 
 /// A generator of our own, so that the simulation is the same on every machine.
@@ -271,7 +271,7 @@ impl Job {
 fn of_a_hundred_thousand_jobs_none_is_lost_and_none_reported_twice() {
     let _quiet = akool_tests::QUIET.blocking_lock();
     const JOBS: usize = 100_000;
-    const DEADLINE: Duration = Duration::from_secs(3600);
+    const TIMEOUT: Duration = Duration::from_secs(3600);
     let mut random = Random(7);
     let mut jobs: Vec<Job> = (0..JOBS)
         .map(|number| {
@@ -280,7 +280,7 @@ fn of_a_hundred_thousand_jobs_none_is_lost_and_none_reported_twice() {
             let range = if number % 20 == 0 { 7200 } else { 600 };
             let outage = Duration::from_secs(random.below(1200));
             Job {
-                poller: Poller::new(PollPolicy::default(), Some(DEADLINE), number as u64),
+                poller: Poller::new(PollPolicy::default(), Some(TIMEOUT), number as u64),
                 queued,
                 ends: queued + Duration::from_secs(1 + random.below(range)),
                 fails: random.below(10) == 0,
@@ -289,12 +289,12 @@ fn of_a_hundred_thousand_jobs_none_is_lost_and_none_reported_twice() {
         })
         .collect();
 
-    let mut agenda: BinaryHeap<_> = (0..JOBS).map(|number| Reverse((Duration::ZERO, number))).collect();
+    let mut scheduler: BinaryHeap<_> = (0..JOBS).map(|number| Reverse((Duration::ZERO, number))).collect();
     let mut ends: BTreeMap<usize, (Duration, End)> = BTreeMap::new();
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    let mut looks = 0_u64;
-    while let Some(Reverse((began, number))) = agenda.pop() {
-        looks += 1;
+    let mut polls = 0_u64;
+    while let Some(Reverse((began, number))) = scheduler.pop() {
+        polls += 1;
         let job = &mut jobs[number];
         let ended = began + Duration::from_millis(random.below(2000));
         let (from, until) = job.outage;
@@ -306,9 +306,9 @@ fn of_a_hundred_thousand_jobs_none_is_lost_and_none_reported_twice() {
             Observation::Status { status, age: None, video_length: None }
         };
         match job.poller.observe(began, ended, seen) {
-            Decision::LookAt(at) => {
-                assert!(at >= ended && at <= DEADLINE.max(ended));
-                agenda.push(Reverse((at, number)));
+            Decision::PollAt(at) => {
+                assert!(at >= ended && at <= TIMEOUT.max(ended));
+                scheduler.push(Reverse((at, number)));
             }
             Decision::Finished(end) => {
                 assert_eq!(ends.insert(number, (began, end)), None, "job {number} was reported twice");
@@ -323,13 +323,13 @@ fn of_a_hundred_thousand_jobs_none_is_lost_and_none_reported_twice() {
         match end {
             End::Completed => assert_eq!(job.truth(*when), Status::Completed),
             End::Failed => assert_eq!(job.truth(*when), Status::Failed),
-            End::DeadlinePassed => assert!(*when >= DEADLINE - Duration::from_secs(2)),
+            End::Timeout => assert!(*when >= TIMEOUT - Duration::from_secs(2)),
             // Only an outage of about a quarter of an hour ends a wait.
-            End::FailuresExhausted => assert!(job.outage.1 - job.outage.0 > Duration::from_secs(700)),
+            End::RetriesExhausted => assert!(job.outage.1 - job.outage.0 > Duration::from_secs(700)),
             other => panic!("job {number}: {other:?}"),
         }
     }
     let completed = counts["Completed"] + counts["Failed"];
     assert!(completed > JOBS * 9 / 10, "{counts:?}");
-    assert!(looks / (JOBS as u64) < 60, "{looks} looks");
+    assert!(polls / (JOBS as u64) < 60, "{polls} polls");
 }

@@ -38,13 +38,13 @@ fn each_recorded_exchange_is_as_described() {
 }
 
 #[tokio::test]
-async fn each_recorded_look_is_read_as_what_it_says() {
+async fn each_recorded_poll_is_read_as_what_it_says() {
     for (name, fixture) in fixtures() {
         let server = MockServer::builder().allow_undocumented().start().await;
         server.replay(&fixture);
         let client = client_of(&server);
         for (request, response) in fixture.exchanges() {
-            let Some(id) = looked_at(&request) else { continue };
+            let Some(id) = polled(&request) else { continue };
             let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
             match client.job(id.as_str()).get().await {
                 Ok(snapshot) => {
@@ -62,8 +62,8 @@ async fn each_recorded_look_is_read_as_what_it_says() {
     }
 }
 
-/// The id of a look.
-fn looked_at(request: &Request<Vec<u8>>) -> Option<String> {
+/// The id of a poll.
+fn polled(request: &Request<Vec<u8>>) -> Option<String> {
     let (path, query) = request.uri().path_and_query()?.as_str().split_once('?')?;
     let id = query.strip_prefix("video_model_id=")?;
     path.ends_with("/infobymodelid").then(|| id.to_owned())

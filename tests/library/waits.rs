@@ -6,16 +6,16 @@ use std::{
 };
 
 use akool::{Credential, ErrorKind, Event, Status, WaitError};
-use akool_mock::{Looks, MockServer, Timeline};
+use akool_mock::{MockServer, Polls, Timeline};
 use akool_tests::{ID, client_at, client_of, eager};
 use futures_util::{StreamExt, TryStreamExt};
 
 #[tokio::test]
 async fn a_wait_ends_with_the_video_and_its_files() {
     let server = MockServer::start().await;
-    server.job(ID, Timeline::new().queueing(Looks(2)).processing(Looks(3)).completed());
+    server.job(ID, Timeline::new().queueing(Polls(2)).processing(Polls(3)).completed());
     let translation = client_of(&server).job(ID).wait().policy(eager()).await.unwrap();
-    assert_eq!(server.looks_at(ID).len(), 6);
+    assert_eq!(server.polls_of(ID).len(), 6);
     assert!(translation.video().path().ends_with("/video.mp4"));
     let names: Vec<_> = translation.files().iter().map(|file| file.file_name()).collect();
     assert_eq!(
@@ -32,16 +32,16 @@ async fn a_wait_ends_with_the_video_and_its_files() {
 #[tokio::test]
 async fn a_failed_job_is_an_error_value_with_its_reason() {
     let server = MockServer::start().await;
-    server.job(ID, Timeline::new().processing(Looks(1)).failed(1015, "no speech found"));
+    server.job(ID, Timeline::new().processing(Polls(1)).failed(1015, "no speech found"));
     let error = client_of(&server).job(ID).wait().policy(eager()).await.unwrap_err();
-    let WaitError::Failed(job) = &error else { panic!("{error}") };
+    let WaitError::JobFailed(job) = &error else { panic!("{error}") };
     assert_eq!((job.error_code(), job.error_reason()), (Some(1015), Some("no speech found")));
     assert_eq!(job.snapshot.status(), Status::Failed);
     assert_eq!(error.to_string(), format!("job {ID} failed: no speech found (error code 1015)"));
 }
 
 #[tokio::test]
-async fn a_look_at_a_failed_job_is_a_snapshot() {
+async fn a_poll_at_a_failed_job_is_a_snapshot() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().failed(1015, "no speech found"));
     let snapshot = client_of(&server).job(ID).get().await.unwrap();
@@ -49,48 +49,48 @@ async fn a_look_at_a_failed_job_is_a_snapshot() {
 }
 
 #[tokio::test]
-async fn a_deadline_says_what_was_last_seen_and_that_the_job_goes_on() {
+async fn a_timeout_says_what_was_last_seen_and_that_the_job_goes_on() {
     let _quiet = akool_tests::QUIET.lock().await;
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().stuck(2));
-    let wait = client_of(&server).job(ID).wait().policy(eager()).deadline(Duration::from_millis(100));
+    let wait = client_of(&server).job(ID).wait().policy(eager()).timeout(Duration::from_millis(100));
     let error = wait.await.unwrap_err();
-    let WaitError::DeadlinePassed(end) = &error else { panic!("{error}") };
+    let WaitError::Timeout(end) = &error else { panic!("{error}") };
     assert_eq!(end.last_snapshot.as_ref().unwrap().status(), Status::Processing);
-    assert_eq!(end.looks, end.answers);
-    assert_eq!(server.looks_at(ID).len(), end.looks as usize);
+    assert_eq!(end.polls, end.answers);
+    assert_eq!(server.polls_of(ID).len(), end.polls as usize);
     let text = error.to_string();
     assert!(text.contains("still processing when last seen") && text.contains("the job goes on"), "{text}");
 }
 
 #[tokio::test]
-async fn a_deadline_without_any_answer_says_that_nothing_is_known() {
+async fn a_timeout_without_any_answer_says_that_nothing_is_known() {
     let _quiet = akool_tests::QUIET.lock().await;
     let client = client_at("http://127.0.0.1:1", Credential::api_key("key").unwrap()).unwrap();
     let wait =
-        client.job(ID).wait().policy(eager().with_failure_budget(1000)).deadline(Duration::from_millis(50));
+        client.job(ID).wait().policy(eager().with_max_failures(1000)).timeout(Duration::from_millis(50));
     let error = wait.await.unwrap_err();
-    let WaitError::DeadlinePassed(end) = &error else { panic!("{error}") };
-    assert!(end.last_snapshot.is_none() && end.answers == 0 && end.looks > 0);
+    let WaitError::Timeout(end) = &error else { panic!("{error}") };
+    assert!(end.last_snapshot.is_none() && end.answers == 0 && end.polls > 0);
     assert!(error.to_string().contains("its state was never established"), "{error}");
 }
 
 #[tokio::test]
-async fn a_deadline_of_zero_still_looks_once() {
+async fn a_timeout_of_zero_still_polls_once() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().completed());
-    client_of(&server).job(ID).wait().deadline(Duration::ZERO).await.unwrap();
+    client_of(&server).job(ID).wait().timeout(Duration::ZERO).await.unwrap();
     server.job(ID, Timeline::new().stuck(1));
-    let error = client_of(&server).job(ID).wait().deadline(Duration::ZERO).await.unwrap_err();
-    assert!(matches!(error, WaitError::DeadlinePassed(_)), "{error}");
+    let error = client_of(&server).job(ID).wait().timeout(Duration::ZERO).await.unwrap_err();
+    assert!(matches!(error, WaitError::Timeout(_)), "{error}");
 }
 
 #[tokio::test]
 async fn too_many_failures_in_a_row_end_the_wait() {
     let client = client_at("http://127.0.0.1:1", Credential::api_key("key").unwrap()).unwrap();
-    let error = client.job(ID).wait().policy(eager().with_failure_budget(3)).await.unwrap_err();
-    let WaitError::FailuresExhausted(end) = &error else { panic!("{error}") };
-    assert_eq!((end.looks, end.answers, end.failures), (3, 0, 3));
+    let error = client.job(ID).wait().policy(eager().with_max_failures(3)).await.unwrap_err();
+    let WaitError::RetriesExhausted(end) = &error else { panic!("{error}") };
+    assert_eq!((end.polls, end.answers, end.failures), (3, 0, 3));
     assert_eq!(end.last_error.as_ref().unwrap().kind(), ErrorKind::Connect);
     assert!(error.to_string().contains("refused"), "{error}");
 }
@@ -107,7 +107,7 @@ async fn refused_credentials_and_unknown_jobs_end_the_wait_at_once() {
         let error = job.wait().await.unwrap_err();
         let WaitError::Rejected(end) = &error else { panic!("{error}") };
         let last = end.last_error.as_ref().unwrap();
-        assert_eq!((end.looks, last.kind(), last.code().map(|code| code.0)), (1, kind, Some(code)));
+        assert_eq!((end.polls, last.kind(), last.code().map(|code| code.0)), (1, kind, Some(code)));
         assert_eq!(last.job(), Some(&end.job));
         assert!(error.to_string().contains(kind.advice()), "{error}");
     }
@@ -116,7 +116,7 @@ async fn refused_credentials_and_unknown_jobs_end_the_wait_at_once() {
 #[tokio::test]
 async fn a_status_of_tomorrow_does_not_end_a_wait() {
     let server = MockServer::start().await;
-    server.job(ID, Timeline::new().status(7, Looks(1)).status(0, Looks(1)).status(-1, Looks(1)).completed());
+    server.job(ID, Timeline::new().status(7, Polls(1)).status(0, Polls(1)).status(-1, Polls(1)).completed());
     let updates: Vec<_> =
         client_of(&server).job(ID).wait().policy(eager()).updates().try_collect().await.unwrap();
     let statuses: Vec<_> = updates.iter().map(|snapshot| snapshot.status()).collect();
@@ -124,24 +124,24 @@ async fn a_status_of_tomorrow_does_not_end_a_wait() {
 }
 
 #[tokio::test]
-async fn updates_are_the_first_look_and_every_change() {
+async fn updates_are_the_first_poll_and_every_change() {
     let server = MockServer::start().await;
     server
-        .job(ID, Timeline::new().queueing(Looks(3)).processing(Looks(1)).status(7, Looks(3)).failed(1, "r"));
+        .job(ID, Timeline::new().queueing(Polls(3)).processing(Polls(1)).status(7, Polls(3)).failed(1, "r"));
     let updates: Vec<_> =
         client_of(&server).job(ID).wait().policy(eager()).updates().try_collect().await.unwrap();
     let statuses: Vec<_> = updates.iter().map(|snapshot| snapshot.status()).collect();
     assert_eq!(statuses, [Status::Queueing, Status::Processing, Status::Unknown(7), Status::Failed]);
-    assert_eq!(server.looks_at(ID).len(), 8);
+    assert_eq!(server.polls_of(ID).len(), 8);
 }
 
 #[tokio::test]
 async fn an_early_end_is_the_last_item_of_the_updates() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().stuck(1));
-    let wait = client_of(&server).job(ID).wait().policy(eager()).deadline(Duration::ZERO);
+    let wait = client_of(&server).job(ID).wait().policy(eager()).timeout(Duration::ZERO);
     let items: Vec<_> = wait.updates().collect().await;
-    assert!(matches!(&items[..], [Ok(_), Err(WaitError::DeadlinePassed(_))]), "{items:?}");
+    assert!(matches!(&items[..], [Ok(_), Err(WaitError::Timeout(_))]), "{items:?}");
 }
 
 #[tokio::test]
@@ -174,8 +174,8 @@ async fn a_completed_job_without_a_link_is_looked_at_again() {
 
     server.reset().await;
     Mock::given(any()).respond_with(answer("")).mount(&server).await;
-    let error = client.job(ID).wait().policy(eager().with_failure_budget(3)).await.unwrap_err();
-    let WaitError::FailuresExhausted(end) = &error else { panic!("{error}") };
+    let error = client.job(ID).wait().policy(eager().with_max_failures(3)).await.unwrap_err();
+    let WaitError::RetriesExhausted(end) = &error else { panic!("{error}") };
     assert_eq!(end.last_error.as_ref().unwrap().kind(), ErrorKind::MissingVideo);
     assert_eq!(end.answers, 3, "the service did answer");
     assert_eq!(end.last_snapshot.as_ref().unwrap().status(), Status::Completed);
@@ -187,37 +187,37 @@ async fn a_retry_after_is_waited_for_and_no_longer() {
     use wiremock::{Mock, ResponseTemplate, matchers::any};
 
     let server = wiremock::MockServer::start().await;
-    let slow_down = ResponseTemplate::new(429).insert_header("retry-after", "1");
-    Mock::given(any()).respond_with(slow_down).up_to_n_times(1).mount(&server).await;
+    let pause_for = ResponseTemplate::new(429).insert_header("retry-after", "1");
+    Mock::given(any()).respond_with(pause_for).up_to_n_times(1).mount(&server).await;
     let done = serde_json::json!({"code": 1000, "msg": "OK", "data": {"video_status": 4}});
     Mock::given(any()).respond_with(ResponseTemplate::new(200).set_body_json(done)).mount(&server).await;
     let client = client_at(server.uri(), Credential::api_key("key").unwrap()).unwrap();
     let mut events = client.job(ID).wait().policy(eager()).events();
     let asked = Instant::now();
-    let Some(Event::Trouble { error, next_look_in, .. }) = events.next().await else { panic!() };
+    let Some(Event::Trouble { error, next_poll_in, .. }) = events.next().await else { panic!() };
     assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
-    assert_eq!(next_look_in, Duration::from_secs(1));
-    assert!(matches!(events.next().await, Some(Event::Ended(Err(WaitError::Failed(_))))));
-    assert!(asked.elapsed() >= Duration::from_secs(1), "looked before it was allowed");
+    assert_eq!(next_poll_in, Duration::from_secs(1));
+    assert!(matches!(events.next().await, Some(Event::Ended(Err(WaitError::JobFailed(_))))));
+    assert!(asked.elapsed() >= Duration::from_secs(1), "polled before it was allowed");
 }
 
 #[tokio::test]
 async fn dropping_a_wait_leaves_nothing_running() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().stuck(2));
-    server.job("other", Timeline::new().queueing(Looks(20)).completed());
+    server.job("other", Timeline::new().queueing(Polls(20)).completed());
     let client = client_of(&server);
     let mut events = client.job(ID).wait().policy(eager()).events();
-    assert!(matches!(events.next().await, Some(Event::Looked { .. })));
+    assert!(matches!(events.next().await, Some(Event::Polled { .. })));
     drop(events);
-    let looks = server.looks_at(ID).len();
-    // Twenty looks of another wait later, there was none at this one.
+    let polls = server.polls_of(ID).len();
+    // Twenty polls of another wait later, there was none at this one.
     client.job("other").wait().policy(eager()).await.unwrap();
-    assert_eq!(server.looks_at(ID).len(), looks);
+    assert_eq!(server.polls_of(ID).len(), polls);
 }
 
 #[tokio::test]
-async fn dropping_a_wait_in_the_middle_of_a_look_closes_the_connection() {
+async fn dropping_a_wait_in_the_middle_of_a_poll_closes_the_connection() {
     use tokio::io::AsyncReadExt;
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -277,8 +277,8 @@ async fn told_to_slow_down_all_waits_of_a_client_do() {
     let when = Instant::now();
     // Another wait of the same client, which nobody told anything.
     client.job("other").wait().policy(eager()).await.unwrap();
-    assert!(when.elapsed() >= Duration::from_millis(900), "looked while the service asked for a pause");
-    assert_eq!(server.looks_at("other").len(), 1);
+    assert!(when.elapsed() >= Duration::from_millis(900), "polled while the service asked for a pause");
+    assert_eq!(server.polls_of("other").len(), 1);
 }
 
 /// Hands out one credential after the other, and counts.
@@ -331,16 +331,16 @@ async fn a_refused_credential_is_renewed_once_for_all() {
 }
 
 #[tokio::test]
-async fn a_runtime_that_was_blocked_looks_once_and_not_in_a_burst() {
+async fn a_runtime_that_was_blocked_polls_once_and_not_in_a_burst() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().stuck(2));
     let mut events = client_of(&server).job(ID).wait().policy(eager()).events();
     events.next().await;
-    let before = server.looks_at(ID).len();
+    let before = server.polls_of(ID).len();
     // Twenty intervals long, nothing runs.
     std::thread::sleep(Duration::from_millis(200));
     events.next().await;
-    assert_eq!(server.looks_at(ID).len(), before + 1);
+    assert_eq!(server.polls_of(ID).len(), before + 1);
 }
 
 #[tokio::test]

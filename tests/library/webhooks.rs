@@ -1,4 +1,4 @@
-//! Webhooks: messages made by other implementations, and events as hints to waits.
+//! Webhooks: messages made by other implementations, and events as triggers to waits.
 
 use std::{
     future::IntoFuture,
@@ -7,10 +7,10 @@ use std::{
 };
 
 use akool::{
-    Event, Hints, PollPolicy, Status,
+    Event, PollPolicy, PollTriggers, Status,
     webhook::{MemoryNonces, Rejection, WebhookError, WebhookEvent, WebhookVerifier},
 };
-use akool_mock::{Fault, Looks, MockServer, Timeline, Times, WebhookFault};
+use akool_mock::{Fault, MockServer, Polls, Timeline, Times, WebhookFault};
 use akool_tests::{ID, client_of};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::StreamExt;
@@ -105,7 +105,7 @@ fn messages_of_other_implementations_open_or_are_refused_as_told() {
     }
 }
 
-/// The stand-in has code of its own for this, so that the two can prove each other wrong.
+/// The mock server has code of its own for this, so that the two can prove each other wrong.
 #[test]
 fn the_stand_in_makes_the_messages_that_others_make() {
     let mut compared = 0;
@@ -126,7 +126,7 @@ fn the_stand_in_makes_the_messages_that_others_make() {
 }
 
 #[test]
-fn every_rejection_looks_the_same_from_outside_and_holds_no_secret() {
+fn every_rejection_polls_the_same_from_outside_and_holds_no_secret() {
     let mut seen = std::collections::BTreeSet::new();
     for vector in Vector::all() {
         let Err(error) = vector.verify() else { continue };
@@ -194,63 +194,66 @@ fn a_key_that_is_none_is_refused_at_once_and_not_shown() {
 /// Only what has failed takes so long.
 const LONG: Duration = Duration::from_secs(20);
 
-/// Looks only when told to, within the test's time.
+/// Polls only when told to, within the test's time.
 fn told() -> PollPolicy {
-    PollPolicy::fixed(Duration::from_secs(3600)).with_hint_gap(Duration::from_millis(10))
+    PollPolicy::fixed(Duration::from_secs(3600)).with_min_trigger_gap(Duration::from_millis(10))
 }
 
 #[tokio::test]
-async fn a_hint_leads_to_a_look_at_once() {
+async fn a_hint_leads_to_a_poll_at_once() {
     let server = MockServer::start().await;
-    server.job(ID, Timeline::new().processing(Looks(2)).completed());
-    let hints = Hints::new();
-    let mut events = client_of(&server).job(ID).wait().hints(&hints).policy(told()).deadline(LONG).events();
+    server.job(ID, Timeline::new().processing(Polls(2)).completed());
+    let triggers = PollTriggers::new();
+    let mut events =
+        client_of(&server).job(ID).wait().triggers(&triggers).policy(told()).timeout(LONG).events();
     for _ in 0..2 {
-        assert!(matches!(events.next().await, Some(Event::Looked { .. })));
-        assert!(hints.look_now(ID));
+        assert!(matches!(events.next().await, Some(Event::Polled { .. })));
+        assert!(triggers.poll_now(ID));
     }
     assert!(matches!(events.next().await, Some(Event::Ended(Ok(_)))));
-    assert_eq!(server.looks_at(ID).len(), 3);
+    assert_eq!(server.polls_of(ID).len(), 3);
     drop(events);
-    assert!(!hints.look_now(ID), "nobody waits any more");
+    assert!(!triggers.poll_now(ID), "nobody waits any more");
 }
 
 #[tokio::test]
-async fn a_forged_hint_is_followed_by_what_the_look_tells() {
+async fn a_forged_hint_is_followed_by_what_the_poll_tells() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().stuck(2));
-    let hints = Hints::new();
-    let mut events = client_of(&server).job(ID).wait().hints(&hints).policy(told()).deadline(LONG).events();
+    let triggers = PollTriggers::new();
+    let mut events =
+        client_of(&server).job(ID).wait().triggers(&triggers).policy(told()).timeout(LONG).events();
     for _ in 0..3 {
-        let Some(Event::Looked { snapshot, .. }) = events.next().await else { panic!() };
+        let Some(Event::Polled { snapshot, .. }) = events.next().await else { panic!() };
         assert_eq!(snapshot.status(), Status::Processing);
-        hints.look_now(ID);
+        triggers.poll_now(ID);
     }
 }
 
 #[tokio::test]
-async fn a_hint_that_came_before_a_look_is_served_by_it() {
+async fn a_hint_that_came_before_a_poll_is_served_by_it() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().stuck(2));
-    let hints = Hints::new();
-    let mut events = client_of(&server).job(ID).wait().hints(&hints).policy(told()).deadline(LONG).events();
-    hints.look_now(ID);
+    let triggers = PollTriggers::new();
+    let mut events =
+        client_of(&server).job(ID).wait().triggers(&triggers).policy(told()).timeout(LONG).events();
+    triggers.poll_now(ID);
     events.next().await;
     let more = tokio::time::timeout(Duration::from_millis(200), events.next()).await;
-    assert!(more.is_err() && server.looks_at(ID).len() == 1);
+    assert!(more.is_err() && server.polls_of(ID).len() == 1);
 }
 
 #[tokio::test]
-async fn a_flood_of_hints_makes_no_flood_of_looks() {
+async fn a_flood_of_hints_makes_no_flood_of_polls() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().stuck(2));
-    let hints = Hints::new();
-    let wait = client_of(&server).job(ID).wait().hints(&hints).policy(told());
-    let wait = wait.deadline(Duration::from_millis(500)).into_future();
+    let triggers = PollTriggers::new();
+    let wait = client_of(&server).job(ID).wait().triggers(&triggers).policy(told());
+    let wait = wait.timeout(Duration::from_millis(500)).into_future();
     let flood = async {
         loop {
-            hints.look_now(ID);
-            hints.look_now("nobody's");
+            triggers.poll_now(ID);
+            triggers.poll_now("nobody's");
             tokio::task::yield_now().await;
         }
     };
@@ -258,26 +261,26 @@ async fn a_flood_of_hints_makes_no_flood_of_looks() {
         end = wait => drop(end.unwrap_err()),
         () = flood => {}
     }
-    // Hints in vain and the looks after them at doubling pauses: 10, 20, 40 ms and so on.
-    let looks = server.looks_at(ID).len();
-    assert!((2..=16).contains(&looks), "{looks} looks");
+    // PollTriggers in vain and the polls after them at doubling pauses: 10, 20, 40 ms and so on.
+    let polls = server.polls_of(ID).len();
+    assert!((2..=16).contains(&polls), "{polls} polls");
 }
 
 #[tokio::test]
-async fn a_hint_does_not_look_before_the_service_allows_it() {
+async fn a_hint_does_not_poll_before_the_service_allows_it() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().completed());
     server.inject(Fault::RetryAfterSeconds, Times::Once);
-    let hints = Hints::new();
-    let mut wait = client_of(&server).job(ID).wait().hints(&hints).policy(told()).into_future();
-    while server.looks_at(ID).is_empty() {
+    let triggers = PollTriggers::new();
+    let mut wait = client_of(&server).job(ID).wait().triggers(&triggers).policy(told()).into_future();
+    while server.polls_of(ID).is_empty() {
         let _ = tokio::time::timeout(Duration::from_millis(10), &mut wait).await;
     }
     for _ in 0..20 {
-        hints.look_now(ID);
+        triggers.poll_now(ID);
         assert!(tokio::time::timeout(Duration::from_millis(10), &mut wait).await.is_err());
     }
-    assert_eq!(server.looks_at(ID).len(), 1);
+    assert_eq!(server.polls_of(ID).len(), 1);
 }
 
 /// A server for webhooks, as a user would have one.
@@ -287,12 +290,12 @@ struct Receiver {
 }
 
 impl Receiver {
-    /// One that passes hints on. `busy` answers come before the first that is meant.
-    async fn start(stand_in: &MockServer, hints: &Hints, busy: usize) -> Self {
-        let verifier = WebhookVerifier::new(stand_in.client_id(), stand_in.api_key()).unwrap();
+    /// One that passes triggers on. `busy` answers come before the first that is meant.
+    async fn start(mock_server: &MockServer, triggers: &PollTriggers, busy: usize) -> Self {
+        let verifier = WebhookVerifier::new(mock_server.client_id(), mock_server.api_key()).unwrap();
         let verifier = verifier.nonces(MemoryNonces::new(100));
         let (sender, events) = std::sync::mpsc::channel();
-        let hints = hints.clone();
+        let triggers = triggers.clone();
         let busy = std::sync::atomic::AtomicUsize::new(busy);
         let server = wiremock::MockServer::start().await;
         let answer = move |request: &wiremock::Request| {
@@ -303,7 +306,7 @@ impl Receiver {
             let seen = verifier.verify(&request.body, SystemTime::now());
             let status = match &seen {
                 Ok(event) => {
-                    hints.look_now(event.job());
+                    triggers.poll_now(event.job());
                     200
                 }
                 Err(error) => error.http_status(),
@@ -332,12 +335,12 @@ fn millis(millis: u64) -> Duration {
 async fn a_job_that_is_created_with_a_webhook_is_waited_for_by_its_events() {
     let server = MockServer::start().await;
     server.on_create(Timeline::new().queueing(millis(100)).processing(millis(100)).completed());
-    let hints = Hints::new();
-    let receiver = Receiver::start(&server, &hints, 0).await;
+    let triggers = PollTriggers::new();
+    let receiver = Receiver::start(&server, &triggers, 0).await;
     let client = client_of(&server);
     let creation = client.translate("https://example.com/talk.mp4").to(["es", "fr"]).webhook(receiver.url());
     for created in creation.send().await.unwrap().jobs() {
-        let wait = client.job(&created.id).wait().hints(&hints).policy(told()).deadline(LONG);
+        let wait = client.job(&created.id).wait().triggers(&triggers).policy(told()).timeout(LONG);
         let translation = wait.await.unwrap();
         assert_eq!(translation.id(), &created.id);
     }
@@ -346,7 +349,7 @@ async fn a_job_that_is_created_with_a_webhook_is_waited_for_by_its_events() {
     assert!(told.iter().all(|event| event.product() == Some("video translate")));
     told.retain(|event| event.status() == Status::Completed);
     assert!(told.iter().all(|event| event.url().is_some()), "{told:?}");
-    assert_eq!(hints.waiting(), 0);
+    assert_eq!(triggers.waiting(), 0);
 }
 
 #[tokio::test]
@@ -362,16 +365,16 @@ async fn whatever_happens_to_its_events_a_wait_ends_with_the_truth() {
     ] {
         let server = MockServer::start().await;
         server.inject_into_webhooks(fault, Times::Always);
-        let hints = Hints::new();
-        let receiver = Receiver::start(&server, &hints, 0).await;
+        let triggers = PollTriggers::new();
+        let receiver = Receiver::start(&server, &triggers, 0).await;
         server.job(ID, Timeline::new().queueing(millis(50)).processing(millis(100)).completed());
         server.webhook(ID, receiver.url());
-        let policy = PollPolicy::fixed(millis(60)).with_hint_gap(millis(10));
-        let translation = client_of(&server).job(ID).wait().hints(&hints).policy(policy).await;
+        let policy = PollPolicy::fixed(millis(60)).with_min_trigger_gap(millis(10));
+        let translation = client_of(&server).job(ID).wait().triggers(&triggers).policy(policy).await;
         let translation = translation.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
         assert!(translation.video().path().ends_with("/video.mp4"), "{fault:?}");
-        let looks = server.looks_at(ID).len();
-        assert!(looks <= 12, "{fault:?}: {looks} looks");
+        let polls = server.polls_of(ID).len();
+        assert!(polls <= 12, "{fault:?}: {polls} polls");
     }
 }
 
@@ -386,8 +389,8 @@ async fn what_is_wrong_with_a_message_is_told_apart_within_and_alike_without() {
         let builder = MockServer::builder().on_webhook_call(move |call| drop(sender.send(call.clone())));
         let server = builder.start().await;
         server.inject_into_webhooks(fault, Times::Always);
-        let receiver = Receiver::start(&server, &Hints::new(), 0).await;
-        server.job(ID, Timeline::new().processing(Looks(9)).completed());
+        let receiver = Receiver::start(&server, &PollTriggers::new(), 0).await;
+        server.job(ID, Timeline::new().processing(Polls(9)).completed());
         server.webhook(ID, receiver.url());
         client_of(&server).job(ID).get().await.unwrap();
         let call = tokio::task::spawn_blocking(move || calls.recv_timeout(LONG).unwrap()).await.unwrap();
@@ -403,7 +406,7 @@ async fn a_call_comes_again_until_it_is_answered_and_counts_once() {
     let builder = MockServer::builder().on_webhook_call(move |call| drop(sender.send(call.clone())));
     let server = builder.start().await;
     server.inject_into_webhooks(WebhookFault::Doubled, Times::Once);
-    let receiver = Receiver::start(&server, &Hints::new(), 3).await;
+    let receiver = Receiver::start(&server, &PollTriggers::new(), 3).await;
     server.job(ID, Timeline::new().failed(1015, "no speech"));
     server.webhook(ID, receiver.url());
     client_of(&server).job(ID).get().await.unwrap();

@@ -32,7 +32,7 @@ fn shown(exchange: &Exchange) -> String {
 }
 
 #[tokio::test]
-async fn a_look_with_a_key_sends_this_and_nothing_else() {
+async fn a_poll_with_a_key_sends_this_and_nothing_else() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new());
     client_of(&server).job(ID).get().await.unwrap();
@@ -46,7 +46,7 @@ async fn a_look_with_a_key_sends_this_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_look_with_a_token_sends_no_key() {
+async fn a_poll_with_a_token_sends_no_key() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new());
     let client = client_at(server.url(), Credential::bearer(server.token()).unwrap()).unwrap();

@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use akool_mock::{Looks, MockServer, Timeline};
+use akool_mock::{MockServer, Polls, Timeline};
 
 const ID: &str = "64dd92c1f0b6684651e90e09";
 
@@ -75,7 +75,7 @@ fn settings() -> insta::Settings {
     settings.set_prepend_module_to_snapshot(false);
     settings.add_filter(r"127\.0\.0\.1:\d{2,}", "127.0.0.1:[port]");
     settings.add_filter(r"\d+(\.\d)? ?s\b", "[time]");
-    settings.add_filter(r"\d+ looks, \d+ answered", "[n] looks, [n] answered");
+    settings.add_filter(r"\d+ polls, \d+ answered", "[n] polls, [n] answered");
     settings
 }
 
@@ -91,7 +91,7 @@ async fn a_wait_shows_changes_and_saves_the_files() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     for (name, more) in [("wait-text", &[][..]), ("wait-again", &[]), ("wait-json", &["--json"])] {
-        server.job(ID, Timeline::new().queueing(Looks(2)).processing(Looks(2)).completed());
+        server.job(ID, Timeline::new().queueing(Polls(2)).processing(Polls(2)).completed());
         let mut args = vec!["wait", ID, "--interval", "10ms", "--download", out.to_str().unwrap()];
         args.extend(more);
         let output = akool_at(&server, &args).output().unwrap();
@@ -140,8 +140,8 @@ async fn several_jobs_end_each_on_its_own_and_the_worst_counts() {
 async fn status_reads_each_job_once_in_order() {
     let server = MockServer::start().await;
     server.job("b", Timeline::new().failed(1015, "no speech found"));
-    server.job("a", Timeline::new().processing(Looks(9)));
-    server.job("c", Timeline::new().status(7, Looks(9)));
+    server.job("a", Timeline::new().processing(Polls(9)));
+    server.job("c", Timeline::new().status(7, Polls(9)));
     let output = akool_at(&server, &["status", "b", "a", "c"]).output().unwrap();
     assert_shown!("status-text", &output, None);
     let output = akool_at(&server, &["status", "b", "nobody", "c", "--json"]).output().unwrap();
@@ -234,10 +234,10 @@ async fn wrong_use_is_told_before_anything_is_asked() {
 #[tokio::test]
 async fn what_is_not_as_described_is_told_once() {
     let server = MockServer::start().await;
-    server.job(ID, Timeline::new().status(7, Looks(3)).status(8, Looks(3)).completed());
+    server.job(ID, Timeline::new().status(7, Polls(3)).status(8, Polls(3)).completed());
     server.inject(akool_mock::Fault::OtherTypes, akool_mock::Times::Times(5));
     let output = akool_at(&server, &["wait", ID, "--interval", "10ms"]).output().unwrap();
-    assert_shown!("oddities", &output, None);
+    assert_shown!("unexpected_fields", &output, None);
 }
 
 #[cfg(unix)]
@@ -280,8 +280,8 @@ async fn nothing_that_is_logged_holds_the_key() {
     let said = shown(&output, None);
     assert_eq!(code(&output), 0, "{said}");
     assert!(
-        said.contains("akool.look") && said.contains("akool.pause"),
-        "looks and pauses are logged: {said}"
+        said.contains("akool.poll") && said.contains("akool.pause"),
+        "polls and pauses are logged: {said}"
     );
     assert!(!said.contains("MARKER"), "{said}");
     assert!(!said.contains("Signature="), "a signed link was logged: {said}");
@@ -289,8 +289,8 @@ async fn nothing_that_is_logged_holds_the_key() {
 
 /// Waits until the job was looked at; the server tells.
 fn until_seen(server: &MockServer, id: &str, child: &mut Child) {
-    while server.looks_at(id).is_empty() {
-        assert!(child.try_wait().unwrap().is_none(), "the program ended before it looked");
+    while server.polls_of(id).is_empty() {
+        assert!(child.try_wait().unwrap().is_none(), "the program ended before it polled");
         std::thread::yield_now();
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use akool_contract::{Contract, Fixture, Verdict};
-use akool_mock::{Fault, Looks, MockServer, Timeline, Times};
+use akool_mock::{Fault, MockServer, Polls, Timeline, Times};
 use serde_json::Value;
 
 const ID: &str = "64dd92c1f0b6684651e90e09";
@@ -62,7 +62,7 @@ async fn what_conforms_is_told_with_what_never_came() {
         "{text}"
     );
     assert!(text.contains("/body/data/team_id (the field `team_id`)"), "{text}");
-    server.assert_looks(ID).count(1).with_api_key(&server.api_key());
+    server.assert_polls(ID).count(1).with_api_key(&server.api_key());
 }
 
 #[tokio::test]
@@ -163,7 +163,7 @@ async fn the_vendors_own_page_lacks_what_overlays_add() {
 #[tokio::test]
 async fn what_is_recorded_is_redacted_and_can_be_replayed() {
     let server = MockServer::start().await;
-    server.job(ID, Timeline::new().processing(Looks(1)));
+    server.job(ID, Timeline::new().processing(Polls(1)));
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("new");
     let record = || akool_at(&server, &["contract", "record", ID, "unknown", "--out", out.to_str().unwrap()]);
@@ -176,12 +176,12 @@ async fn what_is_recorded_is_redacted_and_can_be_replayed() {
     assert_eq!(
         names,
         [
-            "look-code-1008-2.json",
-            "look-code-1008-3.json",
-            "look-code-1008.json",
-            "look-completed-2.json",
-            "look-completed.json",
-            "look-processing.json"
+            "poll-code-1008-2.json",
+            "poll-code-1008-3.json",
+            "poll-code-1008.json",
+            "poll-completed-2.json",
+            "poll-completed.json",
+            "poll-processing.json"
         ]
     );
     for name in names {
@@ -246,18 +246,18 @@ fn a_sandbox_takes_its_jobs_from_a_file_logs_each_request_and_shows_a_page() {
     let path = folder.path().join("scenarios.toml");
     let scenarios = "api_key = \"MARKER-key\"\n[[job]]\nid = \"mine\"\nwhat = \"fails <at once>\"\nend = \"failed\"\n\
                      error = { code = 1015, reason = \"no voice\" }\n\
-                     [[fault]]\non = \"looks\"\nwhat = \"http-503\"\n";
+                     [[fault]]\non = \"polls\"\nwhat = \"http-503\"\n";
     fs::write(&path, scenarios).unwrap();
     let mut sandbox = sandbox(&path);
-    let look = "/api/open/v3/content/video/infobymodelid?video_model_id=mine&extra=MARKER";
-    let first = get(&sandbox.address, look, "x-api-key: MARKER-key\r\n");
+    let poll = "/api/open/v3/content/video/infobymodelid?video_model_id=mine&extra=MARKER";
+    let first = get(&sandbox.address, poll, "x-api-key: MARKER-key\r\n");
     assert!(first.starts_with("HTTP/1.1 503"), "{first}");
-    let second = get(&sandbox.address, look, "x-api-key: MARKER-key\r\n");
+    let second = get(&sandbox.address, poll, "x-api-key: MARKER-key\r\n");
     assert!(second.contains("\"error_reason\":\"no voice\""), "{second}");
     let page = get(&sandbox.address, "/", "");
     assert!(page.contains("content-security-policy: default-src 'none'"), "{page}");
     for says in
-        ["mine", "fails &lt;at once&gt;", "failed, 1015 no voice", "2 requests", "2 looks", "/query/extra"]
+        ["mine", "fails &lt;at once&gt;", "failed, 1015 no voice", "2 requests", "2 polls", "/query/extra"]
     {
         assert!(page.contains(says), "{says}\n{page}");
     }
@@ -274,7 +274,7 @@ fn a_sandbox_takes_its_jobs_from_a_file_logs_each_request_and_shows_a_page() {
     assert_eq!((&first["event"], &first["http_status"]), (&"request".into(), &503.into()));
     let second = next();
     assert_eq!(second["message"], "failed, 1015 no voice");
-    assert!(second["complaint"].as_str().unwrap().contains("/query/extra"), "{second}");
+    assert!(second["violation"].as_str().unwrap().contains("/query/extra"), "{second}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use akool_mock::{Fault, Looks, MockServer, Timeline, Times};
+use akool_mock::{Fault, MockServer, Polls, Timeline, Times};
 
 const VIDEO: &str = "https://example.com/talk.mp4?Signature=MARKER";
 const KILLS: u32 = 100;
@@ -93,7 +93,7 @@ fn jobs(server: &MockServer, state: &Path, more: &[&str]) -> Vec<serde_json::Val
 #[tokio::test]
 async fn a_link_becomes_files_and_the_same_again_costs_nothing() {
     let server = MockServer::start().await;
-    server.on_create(Timeline::new().queueing(Looks(1)).completed());
+    server.on_create(Timeline::new().queueing(Polls(1)).completed());
     let folder = tempfile::tempdir().unwrap();
     let (state, out) = (folder.path().join("state"), folder.path().join("out"));
     let args = ["translate", VIDEO, "--to", "es", "--interval", "10ms", "--download", out.to_str().unwrap()];
@@ -464,7 +464,7 @@ async fn killed_at_a_hundred_moments_no_job_is_lost_or_paid_twice() {
         child.kill().unwrap();
         cut_short += u32::from(!child.wait().unwrap().success());
         // What was on its way to the server may still be arriving.
-        server.heal();
+        server.clear_faults();
 
         // Rows of this video: its jobs by id, or languages of which nothing is known.
         let rows: Vec<_> = jobs(&server, folder.path(), &["--all"])

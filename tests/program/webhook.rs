@@ -118,9 +118,9 @@ async fn what_the_stand_in_sends_is_received() {
     server.job(ID, Timeline::new().failed(1015, "no\u{7} speech"));
     for (id, event, answer) in [("stale", "webhook_refused", 400), (ID, "webhook", 200)] {
         server.webhook(id, format!("http://{}/akool", listening.address));
-        let mut look = akool(&["status", id]);
-        look.env("AKOOL_API_HOST", server.url()).env("AKOOL_API_KEY", server.api_key());
-        assert!(look.output().unwrap().status.success());
+        let mut poll = akool(&["status", id]);
+        poll.env("AKOOL_API_HOST", server.url()).env("AKOOL_API_KEY", server.api_key());
+        assert!(poll.output().unwrap().status.success());
         // The stale one is sent again meanwhile.
         let mut objects = std::iter::repeat_with(|| listening.object());
         let object = objects.find(|object| object["event"] == event).unwrap();

@@ -95,7 +95,7 @@ fn validity(document: &Value) -> Vec<Fault> {
                 Segment::Map { key } => description::pointer_step(&at, key),
                 Segment::Enum { .. } | Segment::Unknown => at,
             });
-            // As far as the path leads in the document; a reader may look further than the file goes.
+            // As far as the path leads in the document; a reader may poll further than the file goes.
             let mut pointer = pointer.as_str();
             while document.pointer(pointer).is_none() {
                 pointer = pointer.rsplit_once('/').map_or("", |(parent, _)| parent);

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use progenitor::{GenerationSettings, Generator, HooksMode, InterfaceStyle};
 use serde_json::Value;
 
-use crate::{guard, supported, tighten};
+use crate::{guard, postprocess, supported};
 
 /// The first lines of the generated file.
 const HEADER: &str = "\
@@ -31,8 +31,8 @@ pub(crate) fn client(document: &Value) -> Result<String> {
         Err(whole) => return Err(culprit(document).unwrap_or(whole)),
     };
     let mut file: syn::File = syn::parse2(tokens).context("progenitor wrote something that is no Rust")?;
-    tighten::tighten(&mut file);
-    tighten::verify(&file)?;
+    postprocess::postprocess(&mut file);
+    postprocess::verify(&file)?;
     Ok(format!("{HEADER}{}", prettyplease::unparse(&file)))
 }
 

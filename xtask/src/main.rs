@@ -15,10 +15,10 @@ mod import;
 mod normal;
 mod overlay;
 mod page;
+mod postprocess;
 mod semver;
 mod sources;
 mod supported;
-mod tighten;
 mod update;
 
 use std::{
@@ -48,7 +48,7 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Hold description, client and stand-in against tools that were not written here
+    /// Hold description, client and mock server against tools that were not written here
     Conformance {
         /// This row only
         #[arg(long, value_enum, value_name = "ROW")]

@@ -72,7 +72,7 @@ fn read(raw: Value, shown: &str) -> Result<Overlay> {
 fn refused(shown: &str, error: &ApplyError) -> anyhow::Error {
     anyhow!(
         "{shown}: action {} (`{}`) cannot be applied: {}\n\
-         Look the target up in the description; an action that the vendor's page no longer needs is deleted.",
+         Poll the target up in the description; an action that the vendor's page no longer needs is deleted.",
         error.action_index + 1,
         error.target,
         error.kind

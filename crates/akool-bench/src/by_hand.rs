@@ -1,4 +1,4 @@
-//! The same look as a user would write it with reqwest and serde_json, and by the generated client.
+//! The same poll as a user would write it with reqwest and serde_json, and by the generated client.
 
 use akool_client::{Credential, Transport};
 use anyhow::{Result, bail};
@@ -47,8 +47,8 @@ pub(crate) fn http() -> Result<reqwest::Client> {
     Ok(reqwest::Client::builder().no_proxy().timeout(std::time::Duration::from_secs(30)).build()?)
 }
 
-/// One look by hand.
-pub(crate) async fn look(http: &reqwest::Client, base_url: &str, id: &str) -> Result<Data> {
+/// One poll by hand.
+pub(crate) async fn poll(http: &reqwest::Client, base_url: &str, id: &str) -> Result<Data> {
     let envelope: Envelope = http
         .get(format!("{base_url}/api/open/v3/content/video/infobymodelid"))
         .query(&[("video_model_id", id)])

@@ -22,7 +22,7 @@ const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
 const SET: &str = "wait set";
 const TASKS: &str = "task per job";
 const TASKS_GENERATED: &str = "task per job, generated client";
-/// In a task for each job too; the look is made by hand.
+/// In a task for each job too; the poll is made by hand.
 const PEERS: [&str; 2] = ["google-cloud-lro", "azure_core"];
 const WHO: [&str; 5] = [SET, TASKS, TASKS_GENERATED, PEERS[0], PEERS[1]];
 
@@ -39,8 +39,8 @@ pub(crate) fn probe(who: &str, url: &str, jobs: usize, quick: bool) -> Result<()
         generated.get_video_info().video_model_id("warm").send().await?;
         match who.as_str() {
             SET => set(&client, plan).await,
-            TASKS => tasks(plan, Looker::Library(client)).await,
-            TASKS_GENERATED => tasks(plan, Looker::Generated(generated)).await,
+            TASKS => tasks(plan, Poller_::Library(client)).await,
+            TASKS_GENERATED => tasks(plan, Poller_::Generated(generated)).await,
             other => bail!("nobody is called {other}"),
         }
     }))??;
@@ -51,7 +51,7 @@ pub(crate) fn probe(who: &str, url: &str, jobs: usize, quick: bool) -> Result<()
 async fn set(client: &akool::Client, plan: Plan) -> Result<Probe> {
     let mut watcher = Watcher::new(plan, crate::GLOBAL)?;
     let policy = PollPolicy::fixed(plan.interval).with_jitter(0.0);
-    let mut waits = client.wait_set().policy(policy).looks_at_once(16);
+    let mut waits = client.wait_set().policy(policy).max_concurrent_polls(16);
     let mut inserted = 0;
     let mut ticks = tokio::time::interval(Duration::from_millis(5));
     let mut measured = false;
@@ -61,8 +61,8 @@ async fn set(client: &akool::Client, plan: Plan) -> Result<Probe> {
                 let number = id.as_str().len() - NUMBER;
                 let job: usize = id.as_str()[number..].parse()?;
                 match event {
-                    Event::Looked { next_look_in, .. } => watcher.looked(job, Some(Instant::now() + next_look_in)),
-                    Event::Ended(Ok(_)) => watcher.looked(job, None),
+                    Event::Polled { next_poll_in, .. } => watcher.polled(job, Some(Instant::now() + next_poll_in)),
+                    Event::Ended(Ok(_)) => watcher.polled(job, None),
                     other => bail!("{id}: {other:?}"),
                 }
             }
@@ -83,8 +83,8 @@ async fn set(client: &akool::Client, plan: Plan) -> Result<Probe> {
     watcher.finish()
 }
 
-/// A task for each job: looks, sleeps, looks.
-async fn tasks(plan: Plan, looker: Looker) -> Result<Probe> {
+/// A task for each job: polls, sleeps, polls.
+async fn tasks(plan: Plan, poller_: Poller_) -> Result<Probe> {
     let (sender, mut seen) = mpsc::unbounded_channel();
     let mut watcher = Watcher::new(plan, crate::GLOBAL)?;
     let mut inserted = 0;
@@ -92,17 +92,17 @@ async fn tasks(plan: Plan, looker: Looker) -> Result<Probe> {
     let mut measured = false;
     while watcher.ended < plan.jobs {
         tokio::select! {
-            Some((job, next)) = seen.recv() => watcher.looked(job, next),
+            Some((job, next)) = seen.recv() => watcher.polled(job, next),
             _ = ticks.tick(), if inserted < plan.jobs || !measured => {
                 let now = watcher.began.elapsed();
                 while inserted < plan.jobs && plan.start(inserted) <= now {
                     let job = inserted;
                     watcher.due[job] = Some(watcher.began + plan.start(job));
-                    let (id, sender, looker) = (watcher.id(job), sender.clone(), looker.clone());
+                    let (id, sender, poller_) = (watcher.id(job), sender.clone(), poller_.clone());
                     tokio::spawn(async move {
                         loop {
-                            // What fails is looked at again.
-                            if let Ok(true) = looker.ended(&id).await {
+                            // What fails is polled again.
+                            if let Ok(true) = poller_.ended(&id).await {
                                 let _ = sender.send((job, None));
                                 return;
                             }
@@ -124,13 +124,13 @@ async fn tasks(plan: Plan, looker: Looker) -> Result<Probe> {
 
 /// Who looks for a task.
 #[derive(Clone)]
-enum Looker {
+enum Poller_ {
     Library(akool::Client),
     Generated(akool_client::Client),
 }
 
-impl Looker {
-    /// One look: whether the job has ended. Then there has to be a video, as a user would want it.
+impl Poller_ {
+    /// One poll: whether the job has ended. Then there has to be a video, as a user would want it.
     async fn ended(&self, id: &str) -> Result<bool> {
         match self {
             Self::Library(client) => {
@@ -186,7 +186,7 @@ fn run_probe(who: &str, jobs: usize, quick: bool) -> Result<Probe> {
     let counts = runtime.block_on(server.counts())?;
     // Less the one that asks, and the two that warm up.
     probe.connections = counts.connections.saturating_sub(2);
-    anyhow::ensure!(counts.looks >= probe.looks, "looks that the server did not see");
+    anyhow::ensure!(counts.polls >= probe.polls, "polls that the server did not see");
     Ok(probe)
 }
 
@@ -194,7 +194,7 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     let sizes = if quick { &SIZES[..2] } else { &SIZES[..] };
     let mut row = Row::new(
         "fleet",
-        "Many waits at once in one process on one thread, the server in another process: each job is looked at \
+        "Many waits at once in one process on one thread, the server in another process: each job is polled \
          once in an interval and ends after two to three. A wait set against a tokio task with a sleep loop for \
          each job, on the same client and on the bare generated one, and against the pollers of google-cloud-lro \
          and azure_core, with the same interval, in a task for each job.",
@@ -235,8 +235,8 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
             };
             let resident = add("memory", "B/wait", &|probe| probe.resident);
             add("heap", "B/wait", &|probe| probe.heap);
-            cpu.push(add("CPU", "µs/look", &|probe| probe.cpu_seconds / probe.looks as f64 * 1e6));
-            add("looks", "/s", &|probe| probe.looks as f64 / probe.seconds);
+            cpu.push(add("CPU", "µs/poll", &|probe| probe.cpu_seconds / probe.polls as f64 * 1e6));
+            add("polls", "/s", &|probe| probe.polls as f64 / probe.seconds);
             add("lag, median", "ms", &|probe| probe.lag_median * 1e3);
             let lag = add("lag, 99th percentile", "ms", &|probe| probe.lag_late * 1e3);
             add("connections", "", &|probe| probe.connections as f64);
@@ -263,9 +263,9 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     row.at_most("wait set: 99th percentile of lag in ms, at the worst size,", worst_lag, 1000.0);
     row.at_most("wait set: lost or doubled outcomes", faults as f64, 0.0);
     row.note("The wait set and the task per job run at the same time, each with a server of its own, so that both have the same machine; so do the others, two by two. A difference of some hundredths in CPU is noise.");
-    row.note("Lag: from when a look is due until its answer is there. Memory is resident memory beyond the process without waits.");
+    row.note("Lag: from when a poll is due until its answer is there. Memory is resident memory beyond the process without waits.");
     row.note(
-        "The server is a plain responder (src/server.rs), since the stand-in takes a tenth of these looks.",
+        "The server is a plain responder (src/server.rs), since the mock server takes a tenth of these polls.",
     );
     row.plot = Some(Plot::Lines(Chart {
         title: "resident memory for each wait".to_owned(),

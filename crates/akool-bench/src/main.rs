@@ -5,8 +5,8 @@ mod codegen;
 mod download;
 mod economy;
 mod fleet;
-mod look;
 mod plot;
+mod poll;
 mod row;
 mod sample;
 mod server;
@@ -51,7 +51,7 @@ fn main() -> Result<()> {
         ("prepare", []) => return prepare(),
         ("table", []) => return row::write_table(),
         ("serve", []) => return server::serve(),
-        ("probe-look", [who, url, looks]) => return look::probe(who, url, looks.parse()?),
+        ("probe-poll", [who, url, polls]) => return poll::probe(who, url, polls.parse()?),
         ("probe-fleet", [who, url, jobs]) => return fleet::probe(who, url, jobs.parse()?, args.quick),
         ("probe-download", [url, folder, files, bytes]) => {
             return download::probe(url, folder, files.parse()?, bytes.parse()?);
@@ -68,7 +68,7 @@ fn main() -> Result<()> {
     for name in names {
         println!("== {name}");
         let row = match name {
-            "look" => look::run(args.quick)?,
+            "poll" => poll::run(args.quick)?,
             "fleet" => fleet::run(args.quick)?,
             "economy" => economy::run(args.quick)?,
             "build" => weight::run(args.quick)?,

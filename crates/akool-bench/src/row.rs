@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::plot::{self, Plot};
 
 /// The rows, in the order of the table.
-pub(crate) const NAMES: [&str; 7] = ["look", "fleet", "economy", "build", "start", "download", "codegen"];
+pub(crate) const NAMES: [&str; 7] = ["poll", "fleet", "economy", "build", "start", "download", "codegen"];
 
 /// One row of the table: what was measured, what came out.
 #[derive(Debug, Serialize, Deserialize)]
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn the_projects_readme_tells_what_was_measured() {
         let text = fs::read_to_string(workspace().join("README.md")).unwrap();
-        for (name, verdicts) in [("look", &[0, 1][..]), ("fleet", &[0]), ("economy", &[0, 1])] {
+        for (name, verdicts) in [("poll", &[0, 1][..]), ("fleet", &[0]), ("economy", &[0, 1])] {
             let figure = text
                 .split("\n- ")
                 .find(|item| item.contains(&format!("cargo run --release -p akool-bench -- {name}`")))

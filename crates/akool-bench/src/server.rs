@@ -1,7 +1,7 @@
 //! The service's part on loopback, in a process of its own: this program with the command `serve`.
 //!
-//! A plain responder and not the stand-in: it answers a hundred thousand jobs' looks with some
-//! microseconds each, so that what is measured is the client. A look at `E-N`, where E is a number of
+//! A plain responder and not the mock server: it answers a hundred thousand jobs' polls with some
+//! microseconds each, so that what is measured is the client. A poll `E-N`, where E is a number of
 //! milliseconds since 1970, sees job N processing until E and completed after; any other id is
 //! processing. The video of job `E-SIZE-N` is `/file/SIZE/NAME`, a file of so many bytes.
 
@@ -32,7 +32,7 @@ pub(crate) struct Server {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Counts {
     pub(crate) connections: u64,
-    pub(crate) looks: u64,
+    pub(crate) polls: u64,
 }
 
 impl Server {
@@ -85,7 +85,7 @@ pub(crate) fn serve() -> Result<()> {
         println!("http://{}", listener.local_addr()?);
         std::io::stdout().flush()?;
         let base = format!("http://{}", listener.local_addr()?);
-        let state = Arc::new(State { base, connections: AtomicU64::new(0), looks: AtomicU64::new(0) });
+        let state = Arc::new(State { base, connections: AtomicU64::new(0), polls: AtomicU64::new(0) });
         loop {
             let (stream, _) = listener.accept().await?;
             let _ = stream.set_nodelay(true);
@@ -102,7 +102,7 @@ pub(crate) fn serve() -> Result<()> {
 struct State {
     base: String,
     connections: AtomicU64,
-    looks: AtomicU64,
+    polls: AtomicU64,
 }
 
 impl State {
@@ -137,10 +137,10 @@ impl State {
     fn body(&self, target: &str) -> String {
         if target == "/counts" {
             let counts =
-                Counts { connections: self.connections.load(Relaxed), looks: self.looks.load(Relaxed) };
+                Counts { connections: self.connections.load(Relaxed), polls: self.polls.load(Relaxed) };
             return serde_json::to_string(&counts).unwrap_or_default();
         }
-        self.looks.fetch_add(1, Relaxed);
+        self.polls.fetch_add(1, Relaxed);
         let id = target.split("video_model_id=").nth(1).unwrap_or_default();
         let (ends, rest) = id.split_once('-').unwrap_or_default();
         let size = rest.split_once('-').map_or("1", |(size, _)| size);

@@ -1,4 +1,4 @@
-//! `start`: how long the program takes to begin and to look once, against curl piped to jq.
+//! `start`: how long the program takes to begin and to poll once, against curl piped to jq.
 
 use std::{path::PathBuf, process::Command};
 

@@ -17,10 +17,10 @@ pub(crate) struct Probe {
     pub(crate) resident: f64,
     /// Of the heap, for each wait.
     pub(crate) heap: f64,
-    pub(crate) looks: u64,
+    pub(crate) polls: u64,
     pub(crate) seconds: f64,
     pub(crate) cpu_seconds: f64,
-    /// Sorted, in seconds: from when a look was due until its answer was there.
+    /// Sorted, in seconds: from when a poll was due until its answer was there.
     pub(crate) lag_median: f64,
     pub(crate) lag_late: f64,
     pub(crate) lost: usize,
@@ -35,13 +35,13 @@ pub(crate) const NUMBER: usize = 6;
 #[derive(Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) jobs: usize,
-    /// From look to look; the jobs come spread over one interval.
+    /// From poll to poll; the jobs come spread over one interval.
     pub(crate) interval: Duration,
 }
 
 impl Plan {
     pub(crate) fn new(jobs: usize, quick: bool) -> Self {
-        // At most 4,200 looks in a second.
+        // At most 4,200 polls in a second.
         let interval = match jobs {
             ..=1_000 => 2,
             1_001..=10_000 => 4,
@@ -80,7 +80,7 @@ pub(crate) struct Watcher {
     pub(crate) ends: Vec<u8>,
     pub(crate) ended: usize,
     pub(crate) lags: Vec<f32>,
-    pub(crate) looks: u64,
+    pub(crate) polls: u64,
     pub(crate) probe: Probe,
 }
 
@@ -95,7 +95,7 @@ impl Watcher {
             lags,
             plan,
             ended: 0,
-            looks: 0,
+            polls: 0,
             probe: Probe::default(),
             resident: resident()?,
             cpu: cpu_seconds()?,
@@ -109,9 +109,9 @@ impl Watcher {
         self.plan.id(job, self.began_millis)
     }
 
-    /// A look at a job was answered, and the next one is due then.
-    pub(crate) fn looked(&mut self, job: usize, next: Option<Instant>) {
-        self.looks += 1;
+    /// A poll a job was answered, and the next one is due then.
+    pub(crate) fn polled(&mut self, job: usize, next: Option<Instant>) {
+        self.polls += 1;
         if let Some(due) = std::mem::replace(&mut self.due[job], next)
             && self.lags.len() < self.lags.capacity()
         {
@@ -135,7 +135,7 @@ impl Watcher {
         self.lags.sort_by(f32::total_cmp);
         let at = |part: f64| self.lags.get((self.lags.len() as f64 * part) as usize).copied().unwrap_or(0.0);
         Ok(Probe {
-            looks: self.looks,
+            polls: self.polls,
             seconds: self.began.elapsed().as_secs_f64(),
             cpu_seconds: cpu_seconds()? - self.cpu,
             lag_median: at(0.5).into(),

@@ -53,7 +53,7 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     let times = if quick { 1 } else { 3 };
     let mut row = Row::new(
         "build",
-        "A cold build, unoptimised, of a crate that looks at a job with `akool` (its default features), against one \
+        "A cold build, unoptimised, of a crate that polls a job with `akool` (its default features), against one \
          with just reqwest, serde, serde_json and tokio that does it by hand.",
     );
     let folder = tempfile::Builder::new().prefix("akool-bench-build").tempdir_in(target()?)?;

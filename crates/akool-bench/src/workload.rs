@@ -1,4 +1,4 @@
-//! How long jobs take: the workloads of the economy of looks.
+//! How long jobs take: the workloads of the economy of polls.
 
 use std::f64::consts::{PI, SQRT_2};
 
@@ -51,8 +51,8 @@ impl Workload {
     }
 }
 
-/// The optimum for a known distribution: looks as dense as the square root of the hazard over
-/// twice the cost of a look (J. B. Keller, Optimum checking schedules for systems subject to
+/// The optimum for a known distribution: polls as dense as the square root of the hazard over
+/// twice the cost of a poll (J. B. Keller, Optimum checking schedules for systems subject to
 /// random failure, 1974).
 pub(crate) struct Optimum {
     /// The integral of the root of half the hazard, up to each step's end.
@@ -75,7 +75,7 @@ impl Optimum {
         let integral = (0..steps)
             .map(|step| {
                 let alive = f64::midpoint(running[step], running[step + 1]);
-                // Beyond what the numbers can tell, one look in ten minutes.
+                // Beyond what the numbers can tell, one poll in ten minutes.
                 let hazard = if alive > 1e-12 { density(step) / alive } else { 1e-6 };
                 sum += (hazard / 2.0).sqrt() * STEP;
                 sum
@@ -84,15 +84,15 @@ impl Optimum {
         Self { integral }
     }
 
-    /// The ages to look at, after the first look at the beginning, where a look costs as much as
+    /// The ages to look at, after the first poll the beginning, where a poll costs as much as
     /// this many seconds of delay.
     pub(crate) fn schedule(&self, cost: f64) -> Vec<f64> {
         let factor = cost.sqrt().recip();
         let most = self.integral.last().map_or(0.0, |sum| sum * factor) as usize;
         let mut step = 0;
         (1..=most)
-            .map(|look| {
-                while self.integral[step] * factor < look as f64 {
+            .map(|poll| {
+                while self.integral[step] * factor < poll as f64 {
                     step += 1;
                 }
                 (step as f64 + 1.0) * STEP

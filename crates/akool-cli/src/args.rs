@@ -20,7 +20,7 @@ Exit codes:
   1    anything unexpected, such as an id that the service does not know
   2    wrong use or configuration
   3    a job failed, or a language was refused
-  4    not completed yet, or the deadline passed; the job goes on
+  4    not completed yet, or the timeout passed; the job goes on
   5    the credentials were refused
   6    the service could not be reached, or kept failing
   7    the outcome is unknown: a job may have been created and paid for
@@ -53,7 +53,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Use an embedded stand-in: no key, no network, credentials of the environment ignored
+    /// Use an embedded mock server: no key, no network, credentials of the environment ignored
     #[cfg(feature = "sandbox")]
     #[arg(long, global = true, conflicts_with_all = ["base_url", "api_key_file"])]
     pub(crate) sandbox: bool,
@@ -74,7 +74,7 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 
-    /// Log each look to stderr; twice: with everything that the program does
+    /// Log each poll to stderr; twice: with everything that the program does
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 }
@@ -95,7 +95,7 @@ Examples:
 An early end does not end the jobs: run the same command again to pick them up.")]
     Wait(Wait),
 
-    /// Look at jobs once and say where they stand
+    /// Poll jobs once and say where they stand
     #[command(after_help = "Example:\n  akool status 64dd92c1f0b6684651e90e09 --json")]
     Status(Ids),
 
@@ -122,7 +122,7 @@ An early end does not end the jobs: run the same command again to pick them up."
     #[command(subcommand)]
     Webhook(Webhook),
 
-    /// Run the stand-in as a server, for programs of your own
+    /// Run the mock server as a server, for programs of your own
     #[cfg(feature = "sandbox")]
     #[command(after_help = "\
 Examples:
@@ -179,7 +179,7 @@ pub(crate) struct Follow {
     #[arg(long, value_name = "DURATION", value_parser = interval)]
     pub(crate) interval: Option<Duration>,
 
-    /// Give up after this many failed looks in a row
+    /// Give up after this many failed polls in a row
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_failures: u32,
 
@@ -297,7 +297,7 @@ pub(crate) struct Jobs {
     #[arg(long, conflicts_with = "pending")]
     pub(crate) all: bool,
 
-    /// Look at every job that has not ended yet
+    /// Poll every job that has not ended yet
     #[arg(long)]
     pub(crate) refresh: bool,
 
@@ -331,8 +331,8 @@ pub(crate) struct Man {
 }
 
 /// What an event is worth, for the help of both commands.
-const HINT: &str = "\
-An event is a hint and proves little: ask for the truth with `akool status ID`.
+const EVENT_HELP: &str = "\
+An event is a trigger and proves little: ask for the truth with `akool status ID`.
 
 Examples:
   akool webhook listen --listen 0.0.0.0:8080
@@ -345,11 +345,11 @@ Environment:
 #[derive(Debug, Subcommand)]
 pub(crate) enum Webhook {
     /// Listen for messages and print each that is right
-    #[command(after_help = HINT)]
+    #[command(after_help = EVENT_HELP)]
     Listen(Listen),
 
     /// Check one saved message and say what is wrong with it
-    #[command(after_help = HINT)]
+    #[command(after_help = EVENT_HELP)]
     Verify(Verify),
 }
 
@@ -385,7 +385,7 @@ pub(crate) struct Verify {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Contract {
-    /// Look at jobs once and say what in the answers is not as described
+    /// Poll jobs once and say what in the answers is not as described
     #[command(after_help = "\
 Examples:
   akool contract check 64dd92c1f0b6684651e90e09
@@ -396,13 +396,13 @@ Exit codes: 0 conforming, 8 drifting (something new, nothing against the descrip
 the first of 2, 5, 9, 6, 1, 8 counts.")]
     Check(ContractCheck),
 
-    /// Look at jobs once and save the exchanges, redacted, as fixtures for tests
+    /// Poll jobs once and save the exchanges, redacted, as fixtures for tests
     #[command(after_help = "\
 Example:
   akool contract record 64dd92c1f0b6684651e90e09 --out tests/recorded
 
 Credentials, ids, personal numbers, links and all that is not described are replaced by placeholders of the
-same type. The stand-in replays such files (`MockServer::replay`).")]
+same type. The mock server replays such files (`MockServer::replay`).")]
     Record(ContractRecord),
 }
 
@@ -516,7 +516,7 @@ mod tests {
     fn the_default_timeout_is_the_librarys() {
         let cli = Cli::parse_from(["akool", "wait", "x"]);
         let Command::Wait(wait) = cli.command else { panic!() };
-        assert_eq!(wait.follow.timeout, Timeout(Some(akool::DEFAULT_DEADLINE)));
-        assert_eq!(wait.follow.max_failures, akool::PollPolicy::default().failure_budget());
+        assert_eq!(wait.follow.timeout, Timeout(Some(akool::DEFAULT_TIMEOUT)));
+        assert_eq!(wait.follow.max_failures, akool::PollPolicy::default().max_failures());
     }
 }

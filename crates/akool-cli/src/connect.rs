@@ -138,7 +138,7 @@ fn explain(error: impl std::error::Error) -> WrongUse {
 #[cfg(feature = "sandbox")]
 async fn sandbox() -> Result<Connection, WrongUse> {
     let server = akool_mock::MockServer::builder().lenient().start().await;
-    server.furnish();
+    server.seed_demo_jobs();
     server.refuse_unlisted_languages();
     let credential = Credential::api_key(server.api_key()).map_err(explain)?;
     let client = Client::builder().credential(credential).base_url(server.url()).build().map_err(explain)?;

@@ -15,7 +15,7 @@ use crate::{
     report::Report,
 };
 
-/// How many jobs are looked at at once.
+/// How many jobs are polled at once.
 const AT_ONCE: usize = 4;
 
 pub(crate) async fn run(command: &Command, connection: &Connection, report: &Report) -> Outcome {
@@ -25,21 +25,21 @@ pub(crate) async fn run(command: &Command, connection: &Connection, report: &Rep
     }
 }
 
-/// One look and what came of it, as messages.
-struct Look {
+/// One poll and what came of it, as messages.
+struct Poll {
     id: JobId,
     request: Request<Vec<u8>>,
     answer: Result<(Response<Vec<u8>>, RawAnswer), akool::Error>,
 }
 
-/// Looks at each job once, in the order of the arguments.
-async fn looks(ids: &[String], connection: &Connection) -> Vec<Look> {
-    let looks = stream::iter(ids).map(async |id| {
+/// Polls at each job once, in the order of the arguments.
+async fn polls(ids: &[String], connection: &Connection) -> Vec<Poll> {
+    let polls = stream::iter(ids).map(async |id| {
         let id = JobId::from(id.as_str());
         let answer = connection.client.job(&id).raw().await.map(|raw| (response(&raw), raw));
-        Look { request: request(&id, connection), id, answer }
+        Poll { request: request(&id, connection), id, answer }
     });
-    looks.buffered(AT_ONCE).collect().await
+    polls.buffered(AT_ONCE).collect().await
 }
 
 async fn check(options: &ContractCheck, connection: &Connection, report: &Report) -> Outcome {
@@ -47,24 +47,24 @@ async fn check(options: &ContractCheck, connection: &Connection, report: &Report
     let mut coverage = contract.coverage();
     let mut outcome = Outcome::Done;
     let (mut answers, mut whole) = (0, Findings::default());
-    for look in looks(&options.jobs.ids, connection).await {
-        let (response, raw) = match look.answer {
+    for poll in polls(&options.jobs.ids, connection).await {
+        let (response, raw) = match poll.answer {
             Ok(answer) => answer,
             Err(error) => {
-                report.error(Some(&look.id), error.kind().name(), &error);
+                report.error(Some(&poll.id), error.kind().name(), &error);
                 outcome = outcome.max(Outcome::from(&error));
                 continue;
             }
         };
         answers += 1;
-        coverage.see(&look.request, &response);
-        let findings = contract.check_response(&look.request, &response);
-        tell(&look.id, &findings, report);
+        coverage.see(&poll.request, &response);
+        let findings = contract.check_response(&poll.request, &response);
+        tell(&poll.id, &findings, report);
         let own = judge(&findings, &raw);
         if let Err(error) = &raw.decoded
             && !matches!(own, Outcome::Violating | Outcome::Drifting)
         {
-            report.error(Some(&look.id), error.kind().name(), error);
+            report.error(Some(&poll.id), error.kind().name(), error);
         }
         outcome = outcome.max(own);
         whole.extend(findings);
@@ -136,32 +136,32 @@ async fn record(options: &ContractRecord, connection: &Connection, report: &Repo
         return Outcome::Unexpected;
     }
     let mut outcome = Outcome::Done;
-    for look in looks(&options.jobs.ids, connection).await {
-        let (response, raw) = match look.answer {
+    for poll in polls(&options.jobs.ids, connection).await {
+        let (response, raw) = match poll.answer {
             Ok(answer) => answer,
             Err(error) => {
-                report.error(Some(&look.id), error.kind().name(), &error);
+                report.error(Some(&poll.id), error.kind().name(), &error);
                 outcome = outcome.max(Outcome::from(&error));
                 continue;
             }
         };
         let mut fixture = Fixture::new(origin);
-        fixture.capture(&look.request, &response);
+        fixture.capture(&poll.request, &response);
         let name = match &raw.decoded {
-            Ok(snapshot) => format!("look-{}", snapshot.status().name()),
+            Ok(snapshot) => format!("poll-{}", snapshot.status().name()),
             Err(error) => match error.code() {
-                Some(code) => format!("look-code-{}", code.0),
-                None => format!("look-http-{}", raw.status),
+                Some(code) => format!("poll-code-{}", code.0),
+                None => format!("poll-http-{}", raw.status),
             },
         };
         match save(&options.out, &name, &fixture) {
             Ok(path) if report.is_json() => {
-                report.object(&json!({ "event": "recorded", "id": look.id, "path": path }));
+                report.object(&json!({ "event": "recorded", "id": poll.id, "path": path }));
             }
-            Ok(path) => report.line(format_args!("{}  {path}", look.id)),
+            Ok(path) => report.line(format_args!("{}  {path}", poll.id)),
             Err(error) => {
                 let folder = options.out.display();
-                report.error(Some(&look.id), "file", format_args!("cannot write into {folder}: {error}"));
+                report.error(Some(&poll.id), "file", format_args!("cannot write into {folder}: {error}"));
                 outcome = outcome.max(Outcome::Unexpected);
             }
         }
@@ -186,7 +186,7 @@ fn save(folder: &Path, name: &str, fixture: &Fixture) -> std::io::Result<String>
     Ok(String::new())
 }
 
-/// The look as it was sent, but for the credential's value, which this program never shows.
+/// The poll as it was sent, but for the credential's value, which this program never shows.
 fn request(id: &JobId, connection: &Connection) -> Request<Vec<u8>> {
     let query = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("video_model_id", id.as_str())

@@ -60,7 +60,7 @@ pub(crate) async fn run(options: &Download, connection: &Connection, report: &Re
                         options.to.display()
                     );
                     report.error(Some(&id), "not_completed", text);
-                    Outcome::DeadlinePassed
+                    Outcome::Timeout
                 }
             };
             outcome = outcome.max(ended);

@@ -17,7 +17,7 @@ use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 
 use crate::{args, connect::Connection, outcome::Outcome, report::Report};
 
-/// How often a sandbox is looked at unless told otherwise: its jobs take seconds.
+/// How often a sandbox is polled unless told otherwise: its jobs take seconds.
 const SANDBOX_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What all jobs of a run share.
@@ -45,7 +45,7 @@ impl<'a> Follow<'a> {
         let interval = options.interval.or(connection.is_sandbox().then_some(SANDBOX_INTERVAL));
         let policy = interval
             .map_or_else(PollPolicy::default, PollPolicy::fixed)
-            .with_failure_budget(options.max_failures);
+            .with_max_failures(options.max_failures);
         let downloads = match &options.download {
             None => None,
             Some(folder) => Some((downloader(folder, "--download")?, folder.as_path())),
@@ -78,8 +78,8 @@ impl<'a> Follow<'a> {
     async fn follow(&self, ids: BTreeSet<JobId>) -> Outcome {
         let mut waits = self.client.wait_set().policy(self.policy.clone());
         waits = match self.options.timeout.0 {
-            Some(deadline) => waits.deadline(deadline),
-            None => waits.without_deadline(),
+            Some(timeout) => waits.timeout(timeout),
+            None => waits.without_timeout(),
         };
         for id in &ids {
             self.report.start(id);
@@ -114,28 +114,27 @@ impl<'a> Follow<'a> {
     /// Tells what an event says. The end, where it is one.
     async fn take(&self, id: &JobId, event: Event, told: &mut Told) -> Option<Result<Translation, Outcome>> {
         match event {
-            Event::Looked { snapshot, changed, .. } => {
+            Event::Polled { snapshot, changed, .. } => {
                 told.waited = true;
                 if changed {
                     self.report.update(&snapshot);
                 }
-                self.tell_oddities(&snapshot, &mut told.odd);
+                self.report_unexpected_fields(&snapshot, &mut told.odd);
                 self.open.borrow_mut().insert(id.clone(), Some(snapshot.clone()));
                 self.note(&mut told.noted, &snapshot).await;
             }
-            Event::Trouble { error, failures, budget, next_look_in } => {
-                self.report.trouble(&error, failures, budget, next_look_in);
+            Event::Trouble { error, failures, budget, next_poll_in } => {
+                self.report.trouble(&error, failures, budget, next_poll_in);
             }
             Event::Ended(Ok(translation)) => {
                 self.note(&mut told.noted, translation.snapshot()).await;
-                self.tell_oddities(translation.snapshot(), &mut told.odd);
+                self.report_unexpected_fields(translation.snapshot(), &mut told.odd);
                 return Some(Ok(translation));
             }
             Event::Ended(Err(mut error)) => {
                 let last = self.open.borrow_mut().remove(id).flatten();
-                if let WaitError::DeadlinePassed(end)
-                | WaitError::FailuresExhausted(end)
-                | WaitError::Rejected(end) = &mut error
+                if let WaitError::Timeout(end) | WaitError::RetriesExhausted(end) | WaitError::Rejected(end) =
+                    &mut error
                 {
                     // A set does not keep it.
                     end.last_snapshot = end.last_snapshot.take().or(last);
@@ -169,13 +168,13 @@ impl<'a> Follow<'a> {
     }
 
     /// Says once for each job what in its answers is not as described.
-    fn tell_oddities(&self, snapshot: &Snapshot, told: &mut BTreeSet<String>) {
+    fn report_unexpected_fields(&self, snapshot: &Snapshot, told: &mut BTreeSet<String>) {
         let unknown = matches!(snapshot.status(), Status::Unknown(_));
         let status = unknown.then(|| format!("the status {}", i64::from(snapshot.status())));
         let fields = snapshot.dropped().iter().map(|pointer| format!("the field {pointer}"));
-        for oddity in status.into_iter().chain(fields) {
-            if told.insert(oddity.clone()) {
-                self.report.oddity(snapshot.id(), oddity);
+        for unexpected_field in status.into_iter().chain(fields) {
+            if told.insert(unexpected_field.clone()) {
+                self.report.unexpected_field(snapshot.id(), unexpected_field);
             }
         }
     }

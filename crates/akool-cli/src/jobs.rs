@@ -29,7 +29,7 @@ ended. Look for the job in the service's console. If it is there, say so with --
 `akool wait --pending` waits for it. If it is not, --forget takes the entry off the list, and the work
 can be asked for again.";
 
-/// How many jobs are looked at at once.
+/// How many jobs are polled at once.
 const AT_ONCE: usize = 8;
 
 pub(crate) async fn run(options: &Jobs, connection: &Connection, report: &Report) -> Outcome {
@@ -122,7 +122,7 @@ async fn list(
     Ok(outcome)
 }
 
-/// Looks at every job that has not ended yet.
+/// Polls at every job that has not ended yet.
 async fn refresh(
     rows: &[Row],
     connection: &Connection,
@@ -130,11 +130,11 @@ async fn refresh(
     ledger: &LedgerFile,
 ) -> Result<Outcome, akool::ledger::LedgerError> {
     let jobs = rows.iter().filter(|row| row.is_pending()).filter_map(|row| row.job.as_ref());
-    let looks = stream::iter(jobs).map(async |id| connection.client.job(id).get().await);
-    let mut looks = std::pin::pin!(looks.buffer_unordered(AT_ONCE));
+    let polls = stream::iter(jobs).map(async |id| connection.client.job(id).get().await);
+    let mut polls = std::pin::pin!(polls.buffer_unordered(AT_ONCE));
     let mut outcome = Outcome::Done;
-    while let Some(look) = looks.next().await {
-        match look {
+    while let Some(poll) = polls.next().await {
+        match poll {
             Ok(snapshot) => ledger.note(snapshot.id(), snapshot.status())?,
             Err(error) => {
                 report.error(error.job(), error.kind().name(), &error);

@@ -4,7 +4,9 @@ use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
 use akool::{
     BusinessCode, JobId, Language, Status,
-    ledger::{Begin, EntryId, Intent, Ledger, LedgerError, LedgerFile, LedgerFuture, Outcome, Settlement},
+    ledger::{
+        Begin, CreationOutcome, EntryId, Intent, Ledger, LedgerError, LedgerFile, LedgerFuture, Outcome,
+    },
 };
 use etcetera::BaseStrategy;
 
@@ -42,8 +44,8 @@ impl Ledger for SandboxLedger {
         Box::pin(async move { self.0.begin(&intent).await })
     }
 
-    fn settle<'a>(&'a self, entry: &'a EntryId, outcome: &'a Settlement) -> LedgerFuture<'a, ()> {
-        self.0.settle(entry, outcome)
+    fn record<'a>(&'a self, entry: &'a EntryId, outcome: &'a CreationOutcome) -> LedgerFuture<'a, ()> {
+        self.0.record(entry, outcome)
     }
 }
 

@@ -141,7 +141,7 @@ fn set(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
-/// To stderr: nothing unless asked for (what matters is reported), looks with `-v`, everything with `-vv`, or what `RUST_LOG` says.
+/// To stderr: nothing unless asked for (what matters is reported), polls with `-v`, everything with `-vv`, or what `RUST_LOG` says.
 fn log(verbose: u8) {
     let default = match verbose {
         0 => "off",

@@ -8,7 +8,7 @@ pub(crate) enum Outcome {
     Done,
     /// Answers hold something new.
     Drifting,
-    DeadlinePassed,
+    Timeout,
     JobFailed,
     Unexpected,
     Unreachable,
@@ -28,7 +28,7 @@ impl Outcome {
             Self::Unexpected => 1,
             Self::WrongUse => 2,
             Self::JobFailed => 3,
-            Self::DeadlinePassed => 4,
+            Self::Timeout => 4,
             Self::CredentialsRefused => 5,
             Self::Unreachable => 6,
             Self::Unknown => 7,
@@ -52,9 +52,9 @@ impl From<&Error> for Outcome {
 impl From<&WaitError> for Outcome {
     fn from(error: &WaitError) -> Self {
         match error {
-            WaitError::Failed(_) => Self::JobFailed,
-            WaitError::DeadlinePassed(_) => Self::DeadlinePassed,
-            WaitError::FailuresExhausted(_) => Self::Unreachable,
+            WaitError::JobFailed(_) => Self::JobFailed,
+            WaitError::Timeout(_) => Self::Timeout,
+            WaitError::RetriesExhausted(_) => Self::Unreachable,
             WaitError::Rejected(end) => end.last_error.as_ref().map_or(Self::Unexpected, Self::from),
             _ => Self::Unexpected,
         }
@@ -74,7 +74,7 @@ impl From<&CreateError> for Outcome {
             }
             CreateError::NotCreated(error) => Self::from(error),
             CreateError::AllRefused(_) => Self::JobFailed,
-            CreateError::MaybeCreated(_) => Self::Unknown,
+            CreateError::OutcomeUnknown(_) => Self::Unknown,
             _ => Self::Unexpected,
         }
     }
@@ -103,7 +103,7 @@ mod tests {
             Outcome::Violating,
             Outcome::Drifting,
             Outcome::WrongUse,
-            Outcome::DeadlinePassed,
+            Outcome::Timeout,
             Outcome::Unexpected,
             Outcome::CredentialsRefused,
             Outcome::Unknown,

@@ -30,14 +30,14 @@ impl Resume {
             add("--api-key-file", &file.display().to_string());
         }
         let Follow { timeout, interval, max_failures, download } = follow;
-        if *timeout != Timeout(Some(akool::DEFAULT_DEADLINE)) {
+        if *timeout != Timeout(Some(akool::DEFAULT_TIMEOUT)) {
             let text = timeout.0.map_or_else(|| "none".to_owned(), duration);
             add("--timeout", &text);
         }
         if let Some(interval) = interval {
             add("--interval", &duration(*interval));
         }
-        if *max_failures != akool::PollPolicy::default().failure_budget() {
+        if *max_failures != akool::PollPolicy::default().max_failures() {
             add("--max-failures", &max_failures.to_string());
         }
         if let Some(folder) = download {

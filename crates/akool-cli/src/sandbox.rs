@@ -1,4 +1,4 @@
-//! `akool sandbox`: the stand-in as a server.
+//! `akool sandbox`: the mock server as a server.
 
 use std::net::TcpListener;
 
@@ -38,12 +38,12 @@ pub(crate) async fn run(options: &Sandbox, report: &Report, json: bool) -> Outco
             let line = if json {
                 json!({
                     "event": "request", "method": method.as_str(), "target": target, "http_status": status,
-                    "message": summary, "complaint": exchange.complaint,
+                    "message": summary, "violation": exchange.violation,
                 })
                 .to_string()
             } else {
-                let complaint = exchange.complaint.iter().map(|complaint| format!("\n  {complaint}"));
-                format!("{method} {target} -> {status}, {summary}{}", complaint.collect::<String>())
+                let violation = exchange.violation.iter().map(|violation| format!("\n  {violation}"));
+                format!("{method} {target} -> {status}, {summary}{}", violation.collect::<String>())
             };
             // A reader that has seen enough does not end the server.
             let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
@@ -68,7 +68,7 @@ pub(crate) async fn run(options: &Sandbox, report: &Report, json: bool) -> Outco
         .await;
     match &own {
         Some(own) => server.load(own),
-        None => server.furnish(),
+        None => server.seed_demo_jobs(),
     }
 
     // A server that listens everywhere is reached from here by this machine's own address.

@@ -1,24 +1,24 @@
-//! `akool status`: look once at each job.
+//! `akool status`: poll once at each job.
 
 use akool::JobId;
 use futures_util::{StreamExt, stream};
 
 use crate::{args::Ids, connect::Connection, ledger, outcome::Outcome, report::Report};
 
-/// How many jobs are looked at at once.
+/// How many jobs are polled at once.
 const AT_ONCE: usize = 8;
 
 pub(crate) async fn run(options: &Ids, connection: &Connection, report: &Report) -> Outcome {
     ledger::label_jobs(connection, report);
-    let looks = stream::iter(&options.ids).map(async |id| {
+    let polls = stream::iter(&options.ids).map(async |id| {
         let id = JobId::from(id.as_str());
         (connection.client.job(&id).get().await, id)
     });
     // In the order of the arguments.
-    let mut looks = std::pin::pin!(looks.buffered(AT_ONCE));
+    let mut polls = std::pin::pin!(polls.buffered(AT_ONCE));
     let mut outcome = Outcome::Done;
-    while let Some((look, id)) = looks.next().await {
-        match look {
+    while let Some((poll, id)) = polls.next().await {
+        match poll {
             Ok(snapshot) => report.status(&snapshot),
             Err(error) => {
                 report.error(Some(&id), error.kind().name(), &error);

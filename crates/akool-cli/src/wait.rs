@@ -33,7 +33,7 @@ pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report
     };
     if let Some(ledger) = ledger.as_ref().filter(|_| options.pending) {
         let rows = tokio::select! {
-            rows = settled(ledger, connection, report) => rows,
+            rows = recorded(ledger, connection, report) => rows,
             () = interruption() => return Outcome::Interrupted,
         };
         let Rows { rows, damage } = match rows {
@@ -74,7 +74,11 @@ pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report
 }
 
 /// What the ledger has, once no process asks for anything any more.
-async fn settled(ledger: &LedgerFile, connection: &Connection, report: &Report) -> Result<Rows, LedgerError> {
+async fn recorded(
+    ledger: &LedgerFile,
+    connection: &Connection,
+    report: &Report,
+) -> Result<Rows, LedgerError> {
     let mut told = false;
     loop {
         let rows = ledger::rows(ledger, connection)?;

@@ -1,7 +1,7 @@
 //! The one seam that all traffic passes: progenitor's [`ClientHooks`].
 //!
 //! The generated code knows nothing of credentials, reads bodies without bound and keeps no
-//! bytes of an answer that it cannot decode. All three are settled here, in `pre` and `exec`.
+//! bytes of an answer that it cannot decode. All three are recorded here, in `pre` and `exec`.
 
 use std::{
     fmt,
@@ -40,7 +40,7 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// A transport with this credential, or with none for a stand-in that asks for none.
+    /// A transport with this credential, or with none for a mock server that asks for none.
     pub fn new(credential: Option<Credential>) -> Self {
         Self {
             credential: Arc::new(RwLock::new(credential)),

@@ -27,7 +27,7 @@ fn main() -> Result<(), http::Error> {
         }
         println!("{what}: {:.1} µs", began.elapsed().as_secs_f64() * 1e6 / f64::from(RUNS));
     };
-    measure("a look", &|| drop(black_box(contract.check_request(&request))));
+    measure("a poll", &|| drop(black_box(contract.check_request(&request))));
     measure("the documented answer", &|| drop(black_box(contract.check_response(&request, &answer))));
     Ok(())
 }

@@ -240,7 +240,7 @@ impl Fixture {
 }
 
 /// The places of a body of which the description says nothing, or something else. All of it where
-/// it was not looked through: `envelope` tells whether that is done under any HTTP status.
+/// it was not polled through: `envelope` tells whether that is done under any HTTP status.
 fn unknown(report: Report, envelope: bool) -> Vec<String> {
     let other_status = report.drift.iter().any(|drift| drift.kind == DriftKind::UnknownStatus);
     let places = report.violations.into_iter().map(|violation| violation.pointer);
@@ -346,7 +346,7 @@ mod tests {
 
     use super::*;
 
-    fn look() -> Request<Vec<u8>> {
+    fn poll() -> Request<Vec<u8>> {
         Request::get("/api/open/v3/content/video/infobymodelid?video_model_id=MARKER&x=MARKER")
             .header("authorization", "Bearer MARKER")
             .header("cookie", "MARKER")
@@ -369,7 +369,7 @@ mod tests {
             "owner": { "mail": "MARKER", "age": 42, "tags": ["MARKER"] },
         }});
         let mut fixture = Fixture::new("a test");
-        fixture.capture(&look(), &answer(&body));
+        fixture.capture(&poll(), &answer(&body));
         let text = fixture.to_json();
         assert!(!text.contains("MARKER") && !text.contains("378337") && !text.contains("42"), "{text}");
         let kept = Fixture::from_json(text.as_bytes()).unwrap();
@@ -393,9 +393,9 @@ mod tests {
     #[test]
     fn what_violates_still_does() {
         let mut fixture = Fixture::new("a test");
-        fixture.capture(&look(), &answer(&json!({ "code": "1000", "msg": 5, "data": { "uid": "x" } })));
+        fixture.capture(&poll(), &answer(&json!({ "code": "1000", "msg": 5, "data": { "uid": "x" } })));
         let page = Response::builder().status(502).header("content-type", "text/html");
-        fixture.capture(&look(), &page.body(b"<p>MARKER".to_vec()).unwrap());
+        fixture.capture(&poll(), &page.body(b"<p>MARKER".to_vec()).unwrap());
         let (request, response) = fixture.exchanges().remove(0);
         let report = Contract::resolved().check_response(&request, &response);
         let places: Vec<_> = report.violations.iter().map(|violation| violation.pointer.as_str()).collect();
@@ -422,7 +422,7 @@ mod tests {
             let mut response = answer(&body);
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
             let mut fixture = Fixture::new("a test");
-            fixture.capture(&look(), &response);
+            fixture.capture(&poll(), &response);
             let elsewhere = Request::get("/elsewhere").body(Vec::new()).unwrap();
             fixture.capture(&elsewhere, &response);
             assert!(!fixture.to_json().contains("MARKER"), "{}", fixture.to_json());

@@ -26,7 +26,7 @@
 //!
 //! # Cost
 //! A description is compiled once, on first use: 2.4 ms. Then a check of the documented answer takes
-//! 7 microseconds, and one of a look 1.4 (release build on a virtual machine of two cores; in a debug
+//! 7 microseconds, and one of a poll 1.4 (release build on a virtual machine of two cores; in a debug
 //! build 25 ms, 54 and 11). `cargo run --release -p akool-contract --example speed` measures it.
 
 mod compile;

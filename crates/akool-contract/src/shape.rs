@@ -2,7 +2,7 @@
 //! listed, what is promised under a condition.
 //!
 //! Schemas are merged once (`$ref`, `allOf`, and all branches of `anyOf` and `oneOf`) into nodes, so
-//! that a message is walked without a look at the description.
+//! that a message is walked without a poll the description.
 
 use std::collections::{BTreeMap, BTreeSet};
 

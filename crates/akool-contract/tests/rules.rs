@@ -5,10 +5,10 @@ use akool_contract::{Contract, DriftKind, Report, Verdict};
 use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-const LOOK: &str = "/api/open/v3/content/video/infobymodelid?video_model_id=64dd";
+const POLL: &str = "/api/open/v3/content/video/infobymodelid?video_model_id=64dd";
 
-fn look() -> Request<Vec<u8>> {
-    Request::get(LOOK).header("x-api-key", "key").body(Vec::new()).unwrap()
+fn poll() -> Request<Vec<u8>> {
+    Request::get(POLL).header("x-api-key", "key").body(Vec::new()).unwrap()
 }
 
 /// The documented answer.
@@ -23,7 +23,7 @@ fn answered(body: impl Into<Vec<u8>>) -> Response<Vec<u8>> {
 }
 
 fn check(body: &Value) -> Report {
-    Contract::resolved().check_response(&look(), &answered(body.to_string()))
+    Contract::resolved().check_response(&poll(), &answered(body.to_string()))
 }
 
 /// The documented answer with one value changed, or taken away.
@@ -57,9 +57,9 @@ fn what_is_documented_conforms() {
     assert_eq!(report.operation.as_deref(), Some("getVideoInfo"));
     assert_eq!(report.to_string(), "conforming");
     // On the vendor's level as well.
-    let report = Contract::described().check_response(&look(), &answered(documented().to_string()));
+    let report = Contract::described().check_response(&poll(), &answered(documented().to_string()));
     assert!(report.is_conforming(), "{report}");
-    assert!(Contract::resolved().check_request(&look()).is_conforming());
+    assert!(Contract::resolved().check_request(&poll()).is_conforming());
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn what_is_new_is_drift() {
     // To the vendor's own description, that is a violation.
     let mut body = documented();
     body["data"]["video_status"] = json!(7);
-    let report = Contract::described().check_response(&look(), &answered(body.to_string()));
+    let report = Contract::described().check_response(&poll(), &answered(body.to_string()));
     assert_eq!(report.violations[0].rule, "enum");
     assert_eq!(report.violations[0].expected, "one of 1, 2, 3, 4");
 }
@@ -222,7 +222,7 @@ fn a_renamed_field_shows_under_both_names() {
     body["data"].as_object_mut().unwrap().remove("audio_splits");
     body["data"]["splits"] = json!({});
     let mut coverage = Contract::resolved().coverage();
-    coverage.see(&look(), &answered(body.to_string()));
+    coverage.see(&poll(), &answered(body.to_string()));
     let never: Vec<_> = coverage.never_came().drift.into_iter().map(|drift| drift.pointer).collect();
     assert!(never.contains(&"/body/data/audio_splits".to_owned()), "{never:?}");
     assert!(!never.iter().any(|pointer| pointer.starts_with("/body/data/audio_splits/")), "{never:?}");
@@ -258,7 +258,7 @@ fn what_is_no_json_is_told_and_bounded() {
         (&[b'['; 100_000], "json"),
     ];
     for (bytes, rule) in cases {
-        let report = Contract::resolved().check_response(&look(), &answered(bytes));
+        let report = Contract::resolved().check_response(&poll(), &answered(bytes));
         let (pointer, own, expected, _) = only(&report);
         assert_eq!((pointer, own, expected), ("/body", rule, "JSON"));
         assert!(report.to_string().len() < 1000, "{report}");
@@ -295,7 +295,7 @@ fn headers_of_an_answer_count() {
         ("x-other", "x", "/headers/content-type"),
     ] {
         let answer = Response::builder().header(name, value).body(body.as_bytes()).unwrap();
-        let report = Contract::resolved().check_response(&look(), &answer);
+        let report = Contract::resolved().check_response(&poll(), &answer);
         assert_eq!((only(&report).0, only(&report).2), (pointer, "application/json"));
     }
     let answer = Response::builder()
@@ -303,14 +303,14 @@ fn headers_of_an_answer_count() {
         .header("content-encoding", "gzip")
         .body(b"\x1f\x8b")
         .unwrap();
-    assert_eq!(only(&Contract::resolved().check_response(&look(), &answer)).1, "content-encoding");
+    assert_eq!(only(&Contract::resolved().check_response(&poll(), &answer)).1, "content-encoding");
 }
 
 #[test]
 fn another_http_status_is_drift_and_its_envelope_is_checked() {
     let answer = |status, body: &str| {
         let answer = Response::builder().status(StatusCode::from_u16(status).unwrap());
-        Contract::resolved().check_response(&look(), &answer.body(body.as_bytes().to_vec()).unwrap())
+        Contract::resolved().check_response(&poll(), &answer.body(body.as_bytes().to_vec()).unwrap())
     };
     let report = answer(502, "<h1>Bad gateway</h1>");
     assert_eq!(report.verdict(), Verdict::Drifting);
@@ -331,19 +331,19 @@ fn requests_are_held_against_path_method_parameters_and_security() {
     };
     let key = ("x-api-key", "MARKER");
     assert_eq!(only(&check("GET", "/nowhere", &[key], "")).0, "/path");
-    let report = check("POST", LOOK, &[key], "");
+    let report = check("POST", POLL, &[key], "");
     assert_eq!((only(&report).0, only(&report).2), ("/method", "GET"));
     let report = check("GET", "/api/open/v3/content/video/infobymodelid?id=64dd", &[key], "");
     assert_eq!((only(&report).0, only(&report).1), ("/query/video_model_id", "required"));
     assert_eq!(report.drift[0].kind, DriftKind::UnknownParameter);
-    let report = check("GET", &format!("{LOOK}&video_model_id=b"), &[key], "");
+    let report = check("GET", &format!("{POLL}&video_model_id=b"), &[key], "");
     assert_eq!((only(&report).0, only(&report).1), ("/query/video_model_id", "parameter"));
-    let report = check("GET", LOOK, &[], "");
+    let report = check("GET", POLL, &[], "");
     assert_eq!((only(&report).0, only(&report).1), ("/headers", "security"));
     assert_eq!(only(&report).2, "the header `x-api-key` or `Authorization: Bearer ...`");
-    assert_eq!(only(&check("GET", LOOK, &[("authorization", "Basic MARKER")], "")).1, "security");
-    assert!(check("GET", LOOK, &[("authorization", "bearer MARKER")], "").is_conforming());
-    assert_eq!(only(&check("GET", LOOK, &[key], "{}")).1, "body");
+    assert_eq!(only(&check("GET", POLL, &[("authorization", "Basic MARKER")], "")).1, "security");
+    assert!(check("GET", POLL, &[("authorization", "bearer MARKER")], "").is_conforming());
+    assert_eq!(only(&check("GET", POLL, &[key], "{}")).1, "body");
     let token = "/api/open/v3/getToken";
     let json = ("content-type", "application/json");
     assert!(check("POST", token, &[json], r#"{"clientId": "a", "clientSecret": "b"}"#).is_conforming());
@@ -446,7 +446,7 @@ fn credentials_and_signatures_are_in_no_form_of_a_report() {
         &answered(r#"{"code": "1000", "token": "MARKER", "x": {"token": "MARKER"}}"#),
     ));
     let request =
-        Request::get(format!("{LOOK}&api_key=MARKER")).header("authorization", "MARKER").body("").unwrap();
+        Request::get(format!("{POLL}&api_key=MARKER")).header("authorization", "MARKER").body("").unwrap();
     shown(&contract.check_request(&request));
 }
 

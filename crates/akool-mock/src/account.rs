@@ -5,12 +5,12 @@ use http::Request;
 use serde_json::{Value, json};
 
 use crate::{
-    Machine,
+    ServiceState,
     create::json_body,
-    machine::{Outcome, json as json_response, refused},
+    service_state::{Outcome, json as json_response, refused},
 };
 
-/// The languages of the stand-in: fewer than the service's, and of every kind of code.
+/// The languages of the mock server: fewer than the service's, and of every kind of code.
 const LANGUAGES: [(&str, &str); 16] = [
     ("ar", "Arabic"),
     ("de", "German"),
@@ -35,7 +35,7 @@ pub(crate) fn lists(language: &str) -> bool {
     LANGUAGES.iter().any(|(code, _)| code.eq_ignore_ascii_case(language))
 }
 
-impl Machine {
+impl ServiceState {
     /// Makes every token that was given out so far worthless: the next request with one meets code
     /// 1101, and the next request for a token gets a new one.
     pub fn expire_token(&mut self) {
@@ -63,7 +63,7 @@ impl Machine {
             ),
             job: None,
             summary: format!("{} languages", LANGUAGES.len()),
-            complaint: None,
+            violation: None,
         }
     }
 
@@ -84,7 +84,7 @@ impl Machine {
             response: json_response(&json!({ "code": 1000, "token": self.token })),
             job: None,
             summary: "a token".to_owned(),
-            complaint: None,
+            violation: None,
         }
     }
 }

@@ -10,9 +10,9 @@ use http::{Request, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use crate::{
-    Machine, Timeline, account, answer,
-    machine::{Outcome, REMEMBERED, json as json_response, refused},
-    timeline::Journey,
+    ServiceState, Timeline, account, answer,
+    service_state::{Outcome, REMEMBERED, json as json_response, refused},
+    timeline::JobTimeline,
 };
 
 /// A job that was created by a request, and what the request said.
@@ -36,9 +36,9 @@ pub(crate) enum Plan {
     Refuse(i64, String),
 }
 
-impl Machine {
+impl ServiceState {
     /// Sets what jobs live through that a request creates, from their creation on. Unless set, they
-    /// queue for one look, are processed for two, and complete.
+    /// queue for one poll, are processed for two, and complete.
     pub fn on_create(&mut self, timeline: Timeline) {
         self.plan = timeline;
     }
@@ -53,7 +53,7 @@ impl Machine {
         self.plans.insert(language.into(), Plan::Refuse(code, message.into()));
     }
 
-    /// Refuses, from then on, languages that the stand-in's list does not have. Unless asked for, any
+    /// Refuses, from then on, languages that the mock server's list does not have. Unless asked for, any
     /// is taken.
     pub fn refuse_unlisted_languages(&mut self) {
         self.only_listed_languages = true;
@@ -113,7 +113,7 @@ impl Machine {
             response: json_response(&answer),
             job: id.as_str().map(str::to_owned),
             summary: format!("created {created} of {}", languages.len()),
-            complaint: None,
+            violation: None,
         }
     }
 
@@ -126,12 +126,12 @@ impl Machine {
             None if self.only_listed_languages && !account::lists(language) => {
                 return answer::error(1003, "The language is not supported");
             }
-            None if self.furnished => kind.timeline(),
+            None if self.seeded => kind.timeline(),
             None => self.plan.clone(),
         };
         self.serial += 1;
         let id = job_id(now, kind, &self.base_url, self.serial);
-        self.jobs.insert(id.clone(), Journey::started(timeline, now));
+        self.jobs.insert(id.clone(), JobTimeline::started(timeline, now));
         if let Some(url) = request["webhookUrl"].as_str().filter(|url| !url.is_empty()) {
             self.webhook(id.as_str(), url);
         }
@@ -151,10 +151,10 @@ impl Machine {
         })
     }
 
-    /// The journey of a job that an earlier sandbox created: its id says when, and how it goes.
-    pub(crate) fn revive(&self, id: &str) -> Option<Journey> {
-        let (created, kind) = self.furnished.then(|| read_id(id))??;
-        Some(Journey::started(kind.timeline(), created))
+    /// The job_timeline of a job that an earlier sandbox created: its id says when, and how it goes.
+    pub(crate) fn revive(&self, id: &str) -> Option<JobTimeline> {
+        let (created, kind) = self.seeded.then(|| read_id(id))??;
+        Some(JobTimeline::started(kind.timeline(), created))
     }
 }
 
@@ -192,7 +192,7 @@ impl Kind {
 /// 24 hexadecimal digits as the service's own: seconds, then what tells jobs apart.
 fn job_id(now: SystemTime, kind: Kind, base_url: &str, serial: u32) -> String {
     let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    // Two stand-ins have two ports.
+    // Two mock servers have two ports.
     let mut hasher = DefaultHasher::new();
     base_url.hash(&mut hasher);
     format!(

@@ -7,7 +7,7 @@ use std::{
 
 use http::{HeaderMap, header::AUTHORIZATION};
 
-use crate::{Exchange, MockServer, machine::CREATE_TRANSLATION, record::shown};
+use crate::{Exchange, MockServer, record::shown, service_state::CREATE_TRANSLATION};
 
 /// How many exchanges a message lists.
 const LISTED: usize = 20;
@@ -25,8 +25,8 @@ const LISTED: usize = 20;
 /// server.job("64dd", Timeline::default());
 /// # let url = format!("{}/api/open/v3/content/video/infobymodelid?video_model_id=64dd", server.url());
 /// # for _ in 0..2 { reqwest::Client::new().get(&url).header("x-api-key", server.api_key()).send().await?; }
-/// // ... the code under test looks at the job ...
-/// server.assert_looks("64dd").count(2).at_most_apart(Duration::from_secs(60)).with_api_key(&server.api_key());
+/// // ... the code under test polls the job ...
+/// server.assert_polls("64dd").count(2).at_most_apart(Duration::from_secs(60)).with_api_key(&server.api_key());
 /// server.assert_creations().count(0);
 /// # Ok(())
 /// # }
@@ -44,9 +44,9 @@ pub struct Asked {
 
 impl MockServer {
     /// The looks at this job, to be asserted on.
-    pub fn assert_looks(&self, id: &str) -> Asked {
-        self.asked(format!("looks at {id}"), |exchange| {
-            exchange.is_look() && exchange.job.as_deref() == Some(id)
+    pub fn assert_polls(&self, id: &str) -> Asked {
+        self.asked(format!("polls {id}"), |exchange| {
+            exchange.is_poll() && exchange.job.as_deref() == Some(id)
         })
     }
 
@@ -73,11 +73,11 @@ impl MockServer {
     /// happens a number of times has happened as often.
     ///
     /// # Panics
-    /// When something was not; the message lists it. See [`Machine::never_asked`](crate::Machine::never_asked).
+    /// When something was not; the message lists it. See [`ServiceState::unmet_expectations`](crate::ServiceState::unmet_expectations).
     #[track_caller]
     #[expect(clippy::panic, reason = "an assertion")]
-    pub fn assert_all_asked(&self) {
-        let never = self.never_asked();
+    pub fn assert_expectations_met(&self) {
+        let never = self.unmet_expectations();
         if !never.is_empty() {
             panic!("akool-mock never received:\n  {}", never.join("\n  "));
         }

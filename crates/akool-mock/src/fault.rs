@@ -155,9 +155,9 @@ pub enum Times {
     Once,
     /// To this many requests.
     Times(u32),
-    /// Until [`MockServer::heal`](crate::MockServer::heal).
+    /// Until [`MockServer::clear_faults`](crate::MockServer::clear_faults).
     Always,
-    /// To each request with this probability, until [`MockServer::heal`](crate::MockServer::heal). The
+    /// To each request with this probability, until [`MockServer::clear_faults`](crate::MockServer::clear_faults). The
     /// same seed strikes the same requests; what it does not strike goes to the faults laid after it.
     WithProbability {
         /// Of 100 requests, how many.
@@ -215,7 +215,7 @@ pub(crate) enum Delivery {
     Trickle,
 }
 
-/// Business codes that a look can meet, and one that nobody documented.
+/// Business codes that a poll can meet, and one that nobody documented.
 const CODES: [i64; 28] = [
     1003, 1004, 1005, 1006, 1008, 1009, 1010, 1011, 1013, 1014, 1015, 1101, 1102, 1103, 1104, 1109, 1200,
     1202, 1203, 1204, 1205, 1207, 1208, 1209, 1210, 1213, 1221, 1299,

@@ -1,4 +1,4 @@
-//! The stand-in as a page for people: its jobs, and the requests that came.
+//! The mock server as a page for people: its jobs, and the requests that came.
 
 use std::{
     collections::BTreeMap,
@@ -12,12 +12,12 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE},
 };
 
-use crate::{Exchange, Machine, record::short};
+use crate::{Exchange, ServiceState, record::short};
 
-/// How many jobs, requests and complaints are shown.
+/// How many jobs, requests and violations are shown.
 const JOBS: usize = 200;
 const REQUESTS: usize = 50;
-const COMPLAINTS: usize = 10;
+const MAX_VIOLATIONS: usize = 10;
 
 const HEAD: &str = r#"<!doctype html>
 <html lang="en">
@@ -54,7 +54,7 @@ li { margin: .3rem 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 <body>
 "#;
 
-impl Machine {
+impl ServiceState {
     /// The page, where it is asked for; also what browsers ask for beside it.
     pub(crate) fn page(&self, request: &Request<Bytes>, now: SystemTime) -> Option<Response<Bytes>> {
         if *request.method() != Method::GET {
@@ -83,28 +83,29 @@ impl Machine {
         // Writing to a text does not fail.
         let _ = write!(
             html,
-            "<h1>akool sandbox</h1>\n<p class=\"soft\">{} · {} · looks again every 2 seconds</p>\n",
+            "<h1>akool sandbox</h1>\n<p class=\"soft\">{} · {} · polls again every 2 seconds</p>\n",
             plural(self.jobs.len() as u64, "job"),
             plural(count, "request"),
         );
-        self.complaints_to(&mut html);
+        self.violations_to(&mut html);
         self.jobs_to(&mut html, now);
         self.requests_to(&mut html, now);
         html.push_str("</body>\n</html>\n");
         html
     }
 
-    fn complaints_to(&self, html: &mut String) {
-        let complaints = self.complaints();
-        if complaints.is_empty() {
+    fn violations_to(&self, html: &mut String) {
+        let violations = self.violations();
+        if violations.is_empty() {
             return;
         }
-        let _ = writeln!(html, "<h2 class=\"bad\">Not as described ({})</h2>\n<ul>", complaints.len());
-        for complaint in complaints.iter().rev().take(COMPLAINTS) {
-            let _ = writeln!(html, "<li>{}</li>", Escaped(complaint));
+        let _ = writeln!(html, "<h2 class=\"bad\">Not as described ({})</h2>\n<ul>", violations.len());
+        for violation in violations.iter().rev().take(MAX_VIOLATIONS) {
+            let _ = writeln!(html, "<li>{}</li>", Escaped(violation));
         }
-        if complaints.len() > COMPLAINTS {
-            let _ = writeln!(html, "<li class=\"soft\">and {} before</li>", complaints.len() - COMPLAINTS);
+        if violations.len() > MAX_VIOLATIONS {
+            let _ =
+                writeln!(html, "<li class=\"soft\">and {} before</li>", violations.len() - MAX_VIOLATIONS);
         }
         html.push_str("</ul>\n");
     }
@@ -115,24 +116,24 @@ impl Machine {
             html.push_str("<p class=\"soft\">There are none. A request can create one, or a scenario.</p>\n");
             return;
         }
-        // The latest look at each, and how many there were.
-        let mut looks: BTreeMap<&str, (&Exchange, u32)> = BTreeMap::new();
-        for exchange in self.exchanges().filter(|exchange| exchange.is_look()) {
+        // The latest poll each, and how many there were.
+        let mut polls: BTreeMap<&str, (&Exchange, u32)> = BTreeMap::new();
+        for exchange in self.exchanges().filter(|exchange| exchange.is_poll()) {
             if let Some(job) = &exchange.job {
-                let entry = looks.entry(job).or_insert((exchange, 0));
+                let entry = polls.entry(job).or_insert((exchange, 0));
                 *entry = (exchange, entry.1 + 1);
             }
         }
-        html.push_str("<table>\n<thead><tr><th>Job</th><th>What it does</th><th>Last seen</th><th>Looks</th></tr></thead>\n<tbody>\n");
+        html.push_str("<table>\n<thead><tr><th>Job</th><th>What it does</th><th>Last seen</th><th>Polls</th></tr></thead>\n<tbody>\n");
         let created: BTreeMap<_, _> =
             self.created().map(|job| (job.id.as_str(), job.language.as_str())).collect();
         for id in self.jobs.keys().take(JOBS) {
             let created = created.get(id.as_str()).map(|language| format!("was created, into {language}"));
             let what = self.notes.get(id).cloned().or(created).unwrap_or_default();
-            let (seen, count) = match looks.get(id.as_str()) {
-                Some((look, count)) => (
-                    format!("{}, {}", summary(look), Escaped(&ago(look.at, now))),
-                    plural(u64::from(*count), "look"),
+            let (seen, count) = match polls.get(id.as_str()) {
+                Some((poll, count)) => (
+                    format!("{}, {}", summary(poll), Escaped(&ago(poll.at, now))),
+                    plural(u64::from(*count), "poll"),
                 ),
                 None => ("<span class=\"soft\">never</span>".to_owned(), String::new()),
             };
@@ -234,7 +235,7 @@ mod tests {
 
     #[test]
     fn what_others_wrote_is_no_markup_and_no_credential_is_shown() {
-        let mut machine = Machine::new("http://x");
+        let mut machine = ServiceState::new("http://x");
         let evil = "<script>alert(1)</script>\"'&";
         machine.job(evil, Timeline::new());
         machine.job("64dd", Timeline::new().failed(1015, evil));
@@ -256,7 +257,7 @@ mod tests {
 
     #[test]
     fn the_page_is_small_however_much_there_is() {
-        let mut machine = Machine::new("http://x");
+        let mut machine = ServiceState::new("http://x");
         for number in 0..5000 {
             machine.job(format!("{number}{}", "x".repeat(100)), Timeline::new());
             machine.respond(&get(&format!("/{}", "y".repeat(10_000))), SystemTime::UNIX_EPOCH);

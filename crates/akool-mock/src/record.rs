@@ -1,4 +1,4 @@
-//! What the stand-in remembers of what came: [`Exchange`], within bounds.
+//! What the mock server remembers of what came: [`Exchange`], within bounds.
 
 use std::{
     collections::{VecDeque, vec_deque},
@@ -9,13 +9,13 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 
-use crate::machine::{GET_VIDEO_INFO, REMEMBERED};
+use crate::service_state::{GET_VIDEO_INFO, REMEMBERED};
 
 /// How much of a request's body is remembered, and how much of everything.
 const BODY: usize = 64 * 1024;
 const ALL: usize = 32 * 1024 * 1024;
 
-/// One request and what was answered, as the stand-in remembers it.
+/// One request and what was answered, as the mock server remembers it.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Exchange {
@@ -35,13 +35,13 @@ pub struct Exchange {
     pub job: Option<String>,
     /// The answer in a few words, for a log.
     pub summary: String,
-    /// What should not have come, where it was that; see [`Machine::complaints`](crate::Machine::complaints).
-    pub complaint: Option<String>,
+    /// What should not have come, where it was that; see [`ServiceState::violations`](crate::ServiceState::violations).
+    pub violation: Option<String>,
 }
 
 impl Exchange {
-    /// Whether it was a look at a job.
-    pub fn is_look(&self) -> bool {
+    /// Whether it was a poll a job.
+    pub fn is_poll(&self) -> bool {
         self.method == Method::GET && self.target.split('?').next() == Some(GET_VIDEO_INFO)
     }
 
@@ -63,14 +63,14 @@ impl Exchange {
             status,
             job: None,
             summary: String::new(),
-            complaint: None,
+            violation: None,
         }
     }
 
     fn size(&self) -> usize {
         let headers: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-        let complaint = self.complaint.as_ref().map_or(0, String::len);
-        self.target.len() + self.body.len() + self.summary.len() + complaint + headers
+        let violation = self.violation.as_ref().map_or(0, String::len);
+        self.target.len() + self.body.len() + self.summary.len() + violation + headers
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Machine, Timeline};
+use crate::{ServiceState, Timeline};
 
 /// A job of the sandbox.
 #[derive(Clone, Debug)]
@@ -57,8 +57,8 @@ pub fn scenarios() -> Vec<Scenario> {
 /// Adds every job of the sandbox. Jobs that are created there complete after 5 seconds, fail where
 /// the name of their source has `fail` in it, and stay in processing where it has `stuck`; those that
 /// another sandbox created are taken up, for their ids say when that was.
-pub fn furnish(machine: &mut Machine) {
-    machine.furnished = true;
+pub fn seed_demo_jobs(machine: &mut ServiceState) {
+    machine.seeded = true;
     for scenario in scenarios() {
         machine.job(scenario.id, scenario.timeline);
         machine.note(scenario.id, scenario.what);

@@ -10,15 +10,15 @@ use bytes::Bytes;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::{Fault, Looks, Machine, MockServer, Span, Timeline, Times, fault::Place, files};
+use crate::{Fault, MockServer, Polls, ServiceState, Span, Timeline, Times, fault::Place, files};
 
 /// Jobs, faults and renamed fields, as a TOML file describes them.
 ///
 /// ```
-/// use akool_mock::{Machine, scenarios::Scenarios};
+/// use akool_mock::{ServiceState, scenarios::Scenarios};
 ///
 /// let scenarios = Scenarios::read("examples/scenarios.toml")?;
-/// let mut machine = Machine::new("http://127.0.0.1:4010");
+/// let mut machine = ServiceState::new("http://127.0.0.1:4010");
 /// scenarios.apply(&mut machine);
 /// assert_eq!(machine.api_key(), "my-key");
 /// # Ok::<(), akool_mock::scenarios::InvalidScenarios>(())
@@ -48,7 +48,7 @@ struct Job {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum On {
-    Looks,
+    Polls,
     Files,
     Creations,
 }
@@ -168,7 +168,7 @@ impl Scenarios {
     }
 
     /// Adds everything to a machine.
-    pub fn apply(&self, machine: &mut Machine) {
+    pub fn apply(&self, machine: &mut ServiceState) {
         if let Some(key) = &self.api_key {
             key.clone_into(&mut machine.api_key);
         }
@@ -186,7 +186,7 @@ impl Scenarios {
         }
         for (place, fault, times) in &self.faults {
             match place {
-                On::Looks => machine.inject(*fault, *times),
+                On::Polls => machine.inject(*fault, *times),
                 On::Files => machine.inject_into_files(*fault, *times),
                 On::Creations => machine.inject_into_creations(*fault, *times),
             }
@@ -304,12 +304,12 @@ impl TryFrom<String> for For {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no span; write it as \"2 looks\", \"300ms\", \"5s\" or \"2m\"");
+        let wrong = || format!("{text:?} is no span; write it as \"2 polls\", \"300ms\", \"5s\" or \"2m\"");
         let text = text.trim();
         let split = text.find(|letter: char| !letter.is_ascii_digit()).ok_or_else(wrong)?;
         let number: u32 = text[..split].parse().map_err(|_| wrong())?;
         let span = match text[split..].trim() {
-            "look" | "looks" => Looks(number).into(),
+            "poll" | "polls" => Polls(number).into(),
             "ms" => Duration::from_millis(number.into()).into(),
             "s" => Duration::from_secs(number.into()).into(),
             "m" | "min" => Duration::from_secs(u64::from(number) * 60).into(),
@@ -378,11 +378,11 @@ mod tests {
             (&format!("{job}files = {{ \"a.mp4\" = \"b\" }}"), 3, "has no file \"a.mp4\"; it has video.mp4"),
             (&format!("{job}files = {{ \"video.mp4\" = \"b\" }}"), 3, "cannot read /nonexistent/b"),
             ("[[fault]]\non = \"jobs\"\nwhat = \"html\"", 2, "unknown variant `jobs`"),
-            ("[[fault]]\non = \"looks\"\nwhat = \"htlm\"", 3, "\"htlm\" is no fault"),
-            ("[[fault]]\non = \"looks\"\nwhat = \"refused\"", 3, "happens to the connection"),
-            ("[[fault]]\non = \"looks\"\nwhat = \"html\"\ntimes = 0", 4, "`times` is a number from 1"),
-            ("[[fault]]\non = \"looks\"\nwhat = \"html\"\npercent = 101", 4, "more than 100"),
-            ("[[fault]]\non = \"looks\"\nwhat = \"html\"\ntimes = 1\npercent = 1", 5, "do not go together"),
+            ("[[fault]]\non = \"polls\"\nwhat = \"htlm\"", 3, "\"htlm\" is no fault"),
+            ("[[fault]]\non = \"polls\"\nwhat = \"refused\"", 3, "happens to the connection"),
+            ("[[fault]]\non = \"polls\"\nwhat = \"html\"\ntimes = 0", 4, "`times` is a number from 1"),
+            ("[[fault]]\non = \"polls\"\nwhat = \"html\"\npercent = 101", 4, "more than 100"),
+            ("[[fault]]\non = \"polls\"\nwhat = \"html\"\ntimes = 1\npercent = 1", 5, "do not go together"),
             ("[[rename]]\nfield = \"a\"\nto = \"b\"", 2, "no JSON Pointer"),
             ("[[job]\n", 1, "line 1"),
         ] {

@@ -1,4 +1,4 @@
-//! The service behind a port: [`MockServer`], with wiremock in front of [`Machine`].
+//! The service behind a port: [`MockServer`], with wiremock in front of [`ServiceState`].
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use wiremock::{Mock, Request, Respond, ResponseTemplate, matchers::any};
 
 use crate::{
-    CreatedJob, Exchange, Fault, Machine, Timeline, Times, WebhookCall, WebhookFault,
+    CreatedJob, Exchange, Fault, ServiceState, Timeline, Times, WebhookCall, WebhookFault,
     fault::{Delivery, Place},
     tcp::TcpFront,
     webhook::{CallHook, Deliverer, Waker},
@@ -31,7 +31,7 @@ pub struct MockServer {
     /// There until it is dropped.
     server: Option<wiremock::MockServer>,
     address: SocketAddr,
-    machine: Arc<Mutex<Machine>>,
+    machine: Arc<Mutex<ServiceState>>,
     lenient: bool,
     webhooks: Deliverer,
     /// Started when it is first asked for.
@@ -128,7 +128,7 @@ impl Builder {
             builder = builder.listener(listener);
         }
         let server = builder.start().await;
-        let mut machine = Machine::new(server.uri());
+        let mut machine = ServiceState::new(server.uri());
         if let Some(key) = self.api_key {
             machine = machine.with_api_key(key);
         }
@@ -204,7 +204,7 @@ impl MockServer {
         self.machine().job(id, timeline);
     }
 
-    /// Sets what jobs live through that a request creates; see [`Machine::on_create`].
+    /// Sets what jobs live through that a request creates; see [`ServiceState::on_create`].
     pub fn on_create(&self, timeline: Timeline) {
         self.machine().on_create(timeline);
     }
@@ -214,17 +214,17 @@ impl MockServer {
         self.machine().on_create_in(language, timeline);
     }
 
-    /// Refuses a target language; see [`Machine::refuse_language`].
+    /// Refuses a target language; see [`ServiceState::refuse_language`].
     pub fn refuse_language(&self, language: impl Into<String>, code: i64, message: impl Into<String>) {
         self.machine().refuse_language(language, code, message);
     }
 
-    /// Leaves out the list of results; see [`Machine::omit_all_results`].
+    /// Leaves out the list of results; see [`ServiceState::omit_all_results`].
     pub fn omit_all_results(&self) {
         self.machine().omit_all_results();
     }
 
-    /// Refuses languages that are not listed; see [`Machine::refuse_unlisted_languages`].
+    /// Refuses languages that are not listed; see [`ServiceState::refuse_unlisted_languages`].
     pub fn refuse_unlisted_languages(&self) {
         self.machine().refuse_unlisted_languages();
     }
@@ -234,7 +234,7 @@ impl MockServer {
         self.machine().created().cloned().collect()
     }
 
-    /// Tells this link of a job's changes, as if its creation had said so; see [`Machine::webhook`].
+    /// Tells this link of a job's changes, as if its creation had said so; see [`ServiceState::webhook`].
     /// Only links to this machine, by `http`, are called, unless [`Builder::call_webhooks_anywhere`] says
     /// otherwise. Messages are signed with [`client_id`](Self::client_id) and encrypted with
     /// [`api_key`](Self::api_key), which is the client secret.
@@ -243,7 +243,7 @@ impl MockServer {
         self.webhooks.waker().wake();
     }
 
-    /// Lays a fault over the calls to webhooks; see [`Machine::inject_into_webhooks`].
+    /// Lays a fault over the calls to webhooks; see [`ServiceState::inject_into_webhooks`].
     pub fn inject_into_webhooks(&self, fault: WebhookFault, times: Times) {
         self.machine().inject_into_webhooks(fault, times);
     }
@@ -253,14 +253,14 @@ impl MockServer {
         self.machine().webhook_calls().cloned().collect()
     }
 
-    /// Makes every token that was given out worthless; see [`Machine::expire_token`].
+    /// Makes every token that was given out worthless; see [`ServiceState::expire_token`].
     pub fn expire_token(&self) {
         self.machine().expire_token();
     }
 
     /// Adds the jobs that a sandbox offers; see [`sandbox`](crate::sandbox).
-    pub fn furnish(&self) {
-        crate::sandbox::furnish(&mut self.machine());
+    pub fn seed_demo_jobs(&self) {
+        crate::sandbox::seed_demo_jobs(&mut self.machine());
     }
 
     /// The base URL at which a fault can happen: some take a front that wiremock cannot be, and
@@ -302,55 +302,55 @@ impl MockServer {
         })
     }
 
-    /// Lays a fault over the answers to looks; see [`Machine::inject`].
+    /// Lays a fault over the answers to polls; see [`ServiceState::inject`].
     pub fn inject(&self, fault: Fault, times: Times) {
         self.machine().inject(fault, times);
     }
 
-    /// Lays a fault over the answers to requests for files; see [`Machine::inject_into_files`].
+    /// Lays a fault over the answers to requests for files; see [`ServiceState::inject_into_files`].
     pub fn inject_into_files(&self, fault: Fault, times: Times) {
         self.machine().inject_into_files(fault, times);
     }
 
     /// Lays a fault over the answers to requests that create; see
-    /// [`Machine::inject_into_creations`].
+    /// [`ServiceState::inject_into_creations`].
     pub fn inject_into_creations(&self, fault: Fault, times: Times) {
         self.machine().inject_into_creations(fault, times);
     }
 
     /// Takes all faults away.
-    pub fn heal(&self) {
-        self.machine().heal();
+    pub fn clear_faults(&self) {
+        self.machine().clear_faults();
     }
 
-    /// Sets what the file of this name holds; see [`Machine::file`].
+    /// Sets what the file of this name holds; see [`ServiceState::file`].
     pub fn file(&self, name: impl Into<String>, contents: impl Into<Bytes>) {
         self.machine().file(name, contents);
     }
 
-    /// Sets what a file of one job holds; see [`Machine::file_of`].
+    /// Sets what a file of one job holds; see [`ServiceState::file_of`].
     pub fn file_of(&self, id: impl Into<String>, name: impl Into<String>, contents: impl Into<Bytes>) {
         self.machine().file_of(id, name, contents);
     }
 
-    /// Gives a field of all answers another name; see [`Machine::rename_field`].
+    /// Gives a field of all answers another name; see [`ServiceState::rename_field`].
     pub fn rename_field(&self, pointer: impl Into<String>, name: impl Into<String>) {
         self.machine().rename_field(pointer, name);
     }
 
-    /// Answers as it was recorded; see [`Machine::replay`].
+    /// Answers as it was recorded; see [`ServiceState::replay`].
     pub fn replay(&self, fixture: &Fixture) {
         self.machine().replay(fixture);
     }
 
-    /// What came and should not have; see [`Machine::complaints`].
-    pub fn complaints(&self) -> Vec<String> {
-        self.machine().complaints().to_vec()
+    /// What came and should not have; see [`ServiceState::violations`].
+    pub fn violations(&self) -> Vec<String> {
+        self.machine().violations().to_vec()
     }
 
-    /// What was set up and has not been met; see [`Machine::never_asked`].
-    pub fn never_asked(&self) -> Vec<String> {
-        self.machine().never_asked()
+    /// What was set up and has not been met; see [`ServiceState::unmet_expectations`].
+    pub fn unmet_expectations(&self) -> Vec<String> {
+        self.machine().unmet_expectations()
     }
 
     /// What came so far: the last 10,000 exchanges, and no more than 32 MiB of them.
@@ -359,14 +359,14 @@ impl MockServer {
     }
 
     /// When this job was looked at.
-    pub fn looks_at(&self, id: &str) -> Vec<SystemTime> {
+    pub fn polls_of(&self, id: &str) -> Vec<SystemTime> {
         let machine = self.machine();
-        let looks =
-            machine.exchanges().filter(|exchange| exchange.job.as_deref() == Some(id) && exchange.is_look());
-        looks.map(|exchange| exchange.at).collect()
+        let polls =
+            machine.exchanges().filter(|exchange| exchange.job.as_deref() == Some(id) && exchange.is_poll());
+        polls.map(|exchange| exchange.at).collect()
     }
 
-    pub(crate) fn machine(&self) -> MutexGuard<'_, Machine> {
+    pub(crate) fn machine(&self) -> MutexGuard<'_, ServiceState> {
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -378,8 +378,8 @@ impl fmt::Debug for MockServer {
         f.debug_struct("MockServer")
             .field("url", &format_args!("{}", self.url()))
             .field("requests", &machine.count())
-            .field("complaints", &machine.complaints().len())
-            .field("never_asked", &machine.never_asked())
+            .field("violations", &machine.violations().len())
+            .field("unmet_expectations", &machine.unmet_expectations())
             .finish_non_exhaustive()
     }
 }
@@ -395,13 +395,13 @@ impl Drop for MockServer {
         if self.lenient {
             return;
         }
-        let told = told(self.machine().complaints());
+        let told = told(self.machine().violations());
         if std::thread::panicking() {
             // The test has failed already: this may be why.
             let told = told
                 .into_iter()
                 .map(|told| format!("akool-mock received what it should not have:\n  {told}"));
-            let never = self.never_asked();
+            let never = self.unmet_expectations();
             let never =
                 (!never.is_empty()).then(|| format!("akool-mock never received:\n  {}", never.join("\n  ")));
             for text in told.chain(never) {
@@ -413,12 +413,12 @@ impl Drop for MockServer {
     }
 }
 
-/// The first complaints, as a message shows them.
-fn told(complaints: &[String]) -> Option<String> {
-    const TOLD: usize = 20;
-    let mut told = complaints.iter().take(TOLD).cloned().collect::<Vec<_>>();
-    if complaints.len() > TOLD {
-        told.push(format!("and {} more", complaints.len() - TOLD));
+/// The first violations, as a message shows them.
+fn told(violations: &[String]) -> Option<String> {
+    const REPORTED: usize = 20;
+    let mut told = violations.iter().take(REPORTED).cloned().collect::<Vec<_>>();
+    if violations.len() > REPORTED {
+        told.push(format!("and {} more", violations.len() - REPORTED));
     }
     (!told.is_empty()).then(|| told.join("\n  "))
 }
@@ -432,7 +432,7 @@ fn refusing() -> std::io::Result<(socket2::Socket, SocketAddr)> {
 }
 
 struct Front {
-    machine: Arc<Mutex<Machine>>,
+    machine: Arc<Mutex<ServiceState>>,
     hook: Option<Hook>,
     waker: Waker,
     page: bool,

@@ -1,4 +1,4 @@
-//! A second front for [`Machine`]: plain TCP, for what wiremock cannot do — answers that trickle,
+//! A second front for [`ServiceState`]: plain TCP, for what wiremock cannot do — answers that trickle,
 //! break off, are reset or never come.
 
 use std::{
@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 
-use crate::{Machine, fault::Delivery, webhook::Waker};
+use crate::{ServiceState, fault::Delivery, webhook::Waker};
 
 /// The largest request head that is read, and the largest body.
 const HEAD: usize = 64 * 1024;
@@ -30,7 +30,7 @@ pub(crate) struct TcpFront {
 }
 
 impl TcpFront {
-    pub(crate) fn start(machine: Arc<Mutex<Machine>>, waker: Waker) -> io::Result<Self> {
+    pub(crate) fn start(machine: Arc<Mutex<ServiceState>>, waker: Waker) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -65,7 +65,7 @@ impl Drop for TcpFront {
 /// One request, one answer, and the end of the connection.
 fn serve(
     mut stream: TcpStream,
-    machine: &Mutex<Machine>,
+    machine: &Mutex<ServiceState>,
     stop: &AtomicBool,
     waker: &Waker,
 ) -> io::Result<()> {

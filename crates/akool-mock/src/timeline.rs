@@ -2,18 +2,18 @@
 
 use std::time::{Duration, SystemTime};
 
-/// The statuses of a job, each for a number of looks or for a time, and what it ends in.
+/// The statuses of a job, each for a number of polls or for a time, and what it ends in.
 ///
-/// The clock of a job starts with the first look at it, or with its creation where a request created
+/// The clock of a job starts with the first poll it, or with its creation where a request created
 /// it.
 ///
 /// ```
 /// use std::time::Duration;
-/// use akool_mock::{Looks, Timeline};
+/// use akool_mock::{Polls, Timeline};
 ///
-/// let fine = Timeline::new().queueing(Looks(2)).processing(Duration::from_millis(300)).completed();
-/// let sad = Timeline::new().processing(Looks(1)).failed(1015, "the speaker cannot be heard");
-/// let stuck = Timeline::new().queueing(Looks(1)).stuck(2);
+/// let fine = Timeline::new().queueing(Polls(2)).processing(Duration::from_millis(300)).completed();
+/// let sad = Timeline::new().processing(Polls(1)).failed(1015, "the speaker cannot be heard");
+/// let stuck = Timeline::new().queueing(Polls(1)).stuck(2);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
@@ -25,19 +25,19 @@ pub struct Timeline {
 /// For how long a status lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
-    /// For this many looks.
-    Looks(u32),
+    /// For this many polls.
+    Polls(u32),
     /// For this long.
     Time(Duration),
 }
 
-/// A number of looks, for [`Timeline`]'s methods.
+/// A number of polls, for [`Timeline`]'s methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Looks(pub u32);
+pub struct Polls(pub u32);
 
-impl From<Looks> for Span {
-    fn from(looks: Looks) -> Self {
-        Self::Looks(looks.0)
+impl From<Polls> for Span {
+    fn from(polls: Polls) -> Self {
+        Self::Polls(polls.0)
     }
 }
 
@@ -56,9 +56,9 @@ pub(crate) enum End {
 }
 
 impl Default for Timeline {
-    /// Queueing for one look, processing for two, then completed.
+    /// Queueing for one poll, processing for two, then completed.
     fn default() -> Self {
-        Self::new().queueing(Looks(1)).processing(Looks(2)).completed()
+        Self::new().queueing(Polls(1)).processing(Polls(2)).completed()
     }
 }
 
@@ -105,18 +105,18 @@ impl Timeline {
 
 /// A job on its way through its timeline.
 #[derive(Clone, Debug)]
-pub(crate) struct Journey {
+pub(crate) struct JobTimeline {
     timeline: Timeline,
     step: usize,
-    /// Looks at the present step so far.
-    looks: u32,
-    /// When the first look came, and when the present step began.
+    /// Polls at the present step so far.
+    polls: u32,
+    /// When the first poll came, and when the present step began.
     times: Option<(SystemTime, SystemTime)>,
-    /// Whether there was a look.
+    /// Whether there was a poll.
     seen: bool,
 }
 
-/// What one look at a job sees.
+/// What one poll a job sees.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct State {
     pub(crate) status: i64,
@@ -126,9 +126,9 @@ pub(crate) struct State {
     pub(crate) error: Option<(i64, String)>,
 }
 
-impl Journey {
+impl JobTimeline {
     pub(crate) fn new(timeline: Timeline) -> Self {
-        Self { timeline, step: 0, looks: 0, times: None, seen: false }
+        Self { timeline, step: 0, polls: 0, times: None, seen: false }
     }
 
     /// One whose clock is running since then.
@@ -136,20 +136,20 @@ impl Journey {
         Self { times: Some((created, created)), ..Self::new(timeline) }
     }
 
-    /// Whether anybody has looked at it.
-    pub(crate) fn was_looked_at(&self) -> bool {
+    /// Whether anybody has polled it.
+    pub(crate) fn was_polled(&self) -> bool {
         self.seen
     }
 
     /// One look at this time.
-    pub(crate) fn look(&mut self, now: SystemTime) -> State {
+    pub(crate) fn poll(&mut self, now: SystemTime) -> State {
         let state = self.stand(now);
-        self.looks += 1;
+        self.polls += 1;
         self.seen = true;
         state
     }
 
-    /// Where it stands at this time, without a look; `None` before its clock has started.
+    /// Where it stands at this time, without a poll; `None` before its clock has started.
     pub(crate) fn peek(&mut self, now: SystemTime) -> Option<State> {
         self.times.map(|_| self.stand(now))
     }
@@ -159,11 +159,11 @@ impl Journey {
         self.times.map(|(_, began)| began)
     }
 
-    /// When its present step ends, unless looks decide that.
+    /// When its present step ends, unless polls decide that.
     pub(crate) fn next_step(&self) -> Option<SystemTime> {
         match self.timeline.steps.get(self.step)?.1 {
             Span::Time(time) => self.began()?.checked_add(time),
-            Span::Looks(looks) => self.began().filter(|_| self.looks >= looks),
+            Span::Polls(polls) => self.began().filter(|_| self.polls >= polls),
         }
     }
 
@@ -175,18 +175,18 @@ impl Journey {
             };
             let elapsed = now.duration_since(began).unwrap_or_default();
             let share = match *span {
-                Span::Looks(looks) if self.looks < looks => f64::from(self.looks) / f64::from(looks),
+                Span::Polls(polls) if self.polls < polls => f64::from(self.polls) / f64::from(polls),
                 Span::Time(time) if elapsed < time => elapsed.div_duration_f64(time),
-                Span::Looks(_) => {
+                Span::Polls(_) => {
                     began = now;
                     self.step += 1;
-                    self.looks = 0;
+                    self.polls = 0;
                     continue;
                 }
                 Span::Time(time) => {
                     began += time;
                     self.step += 1;
-                    self.looks = 0;
+                    self.polls = 0;
                     continue;
                 }
             };
@@ -215,14 +215,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn looks_and_times_can_be_mixed() {
+    fn polls_and_times_can_be_mixed() {
         let second = Duration::from_secs(1);
         let timeline =
-            Timeline::new().queueing(Looks(2)).processing(second * 4).status(7, Looks(1)).completed();
-        let mut journey = Journey::new(timeline);
+            Timeline::new().queueing(Polls(2)).processing(second * 4).status(7, Polls(1)).completed();
+        let mut job_timeline = JobTimeline::new(timeline);
         let start = SystemTime::UNIX_EPOCH + second;
         let mut seen = |after: u32| {
-            let state = journey.look(start + second * after);
+            let state = job_timeline.poll(start + second * after);
             assert_eq!(state.created, start);
             (state.status, state.progress)
         };
@@ -240,18 +240,18 @@ mod tests {
     fn steps_whose_time_has_passed_are_skipped() {
         let second = Duration::from_secs(1);
         let timeline = Timeline::new().queueing(second).processing(second).failed(1, "r");
-        let mut journey = Journey::new(timeline);
+        let mut job_timeline = JobTimeline::new(timeline);
         let start = SystemTime::UNIX_EPOCH;
-        assert_eq!(journey.look(start).status, 1);
-        let end = journey.look(start + second * 5);
+        assert_eq!(job_timeline.poll(start).status, 1);
+        let end = job_timeline.poll(start + second * 5);
         assert_eq!((end.status, end.error), (4, Some((1, "r".to_owned()))));
     }
 
     #[test]
     fn a_clock_that_goes_back_does_no_harm() {
         let second = Duration::from_secs(1);
-        let mut journey = Journey::new(Timeline::new().queueing(second).completed());
-        journey.look(SystemTime::UNIX_EPOCH + second * 10);
-        assert_eq!(journey.look(SystemTime::UNIX_EPOCH).status, 1);
+        let mut job_timeline = JobTimeline::new(Timeline::new().queueing(second).completed());
+        job_timeline.poll(SystemTime::UNIX_EPOCH + second * 10);
+        assert_eq!(job_timeline.poll(SystemTime::UNIX_EPOCH).status, 1);
     }
 }

@@ -1,4 +1,4 @@
-//! Answers that are not the stand-in's own: fields under other names, and recorded exchanges.
+//! Answers that are not the mock server's own: fields under other names, and recorded exchanges.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,9 +7,9 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use serde_json::Value;
 
-use crate::{Machine, machine::Outcome};
+use crate::{ServiceState, service_state::Outcome};
 
-/// What is answered in place of the stand-in's own.
+/// What is answered in place of the mock server's own.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Variation {
     /// Place and new name of fields.
@@ -17,7 +17,7 @@ pub(crate) struct Variation {
     recorded: BTreeMap<(Method, String), VecDeque<Response<Bytes>>>,
 }
 
-impl Machine {
+impl ServiceState {
     /// Gives a field of all answers another name from then on, as a vendor may do overnight. `pointer` is
     /// its place in the answer, such as `/data/video_status`.
     ///
@@ -53,7 +53,7 @@ impl Variation {
         let job = url::form_urlencoded::parse(query.as_bytes())
             .find(|(name, _)| name == "video_model_id")
             .map(|(_, id)| id.into_owned());
-        Some(Outcome { response: next, job, summary: "as recorded".to_owned(), complaint: None })
+        Some(Outcome { response: next, job, summary: "as recorded".to_owned(), violation: None })
     }
 
     /// The answer with the new names of fields. Whether there are any.

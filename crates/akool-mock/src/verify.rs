@@ -1,4 +1,4 @@
-//! The stand-in's word that it keeps to the description, and that it says who does not: every request
+//! The mock server's word that it keeps to the description, and that it says who does not: every request
 //! and every answer of its own is held against [`akool_contract`].
 
 use akool_contract::{Contract, DriftKind, Report};
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header::CONTENT_TYPE};
 
 /// How many findings of one message are told.
-const TOLD: usize = 3;
+const REPORTED: usize = 3;
 
 /// What is wrong with a request to the API. Fields and parameters that are not described count, unless
 /// `undocumented` is allowed: the service ignores them, and a typo in one may cost a translation.
@@ -19,7 +19,7 @@ pub(crate) fn request(request: &Request<Bytes>, undocumented: bool) -> Option<St
     told(&format!("{} is not as described", name(&report, request)), findings)
 }
 
-/// What is wrong with an answer of the stand-in itself, to which nobody asked for something else. Values
+/// What is wrong with an answer of the mock server itself, to which nobody asked for something else. Values
 /// beside the listed ones are asked for by name wherever they come from.
 pub(crate) fn answer(request: &Request<Bytes>, response: &Response<Bytes>) -> Option<String> {
     let report = Contract::resolved().check_response(request, response);
@@ -38,7 +38,7 @@ pub(crate) fn webhook(message: &[u8], event: &[u8]) -> Option<String> {
     told("akool-mock has a fault: its call to a webhook is not as described", own(&report))
 }
 
-/// What the stand-in answers for.
+/// What the mock server answers for.
 fn own(report: &Report) -> Vec<String> {
     let violations = report.violations.iter().map(ToString::to_string);
     let drift = report.drift.iter().filter(|drift| drift.kind != DriftKind::UnknownValue);
@@ -56,8 +56,8 @@ fn told(what: &str, mut findings: Vec<String>) -> Option<String> {
     if findings.is_empty() {
         return None;
     }
-    let more = findings.len().saturating_sub(TOLD);
-    findings.truncate(TOLD);
+    let more = findings.len().saturating_sub(REPORTED);
+    findings.truncate(REPORTED);
     let more = if more > 0 { format!("\n    and {more} more") } else { String::new() };
     Some(format!("{what}:\n    {}{more}", findings.join("\n    ")))
 }
@@ -68,8 +68,8 @@ mod tests {
 
     #[test]
     fn an_answer_of_its_own_that_is_not_as_described_is_told_and_bounded() {
-        let look = "/api/open/v3/content/video/infobymodelid?video_model_id=64dd";
-        let request = Request::get(look).body(Bytes::new()).unwrap();
+        let poll = "/api/open/v3/content/video/infobymodelid?video_model_id=64dd";
+        let request = Request::get(poll).body(Bytes::new()).unwrap();
         let told = |body: String| {
             let response = Response::builder().header("content-type", "application/json");
             answer(&request, &response.body(body.into()).unwrap())

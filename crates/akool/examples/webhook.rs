@@ -1,6 +1,6 @@
-//! A translation whose end is told by a webhook: create, hear of it, look, done.
+//! A translation whose end is told by a webhook: create, hear of it, poll, done.
 //!
-//! In one terminal the stand-in, in another this example:
+//! In one terminal the mock server, in another this example:
 //!
 //! ```sh
 //! akool sandbox
@@ -13,7 +13,7 @@
 use std::{env, error::Error, future::IntoFuture, net::SocketAddr, time::SystemTime};
 
 use akool::{
-    Client, Hints, PollPolicy,
+    Client, PollPolicy, PollTriggers,
     webhook::{MemoryNonces, WebhookVerifier},
 };
 use axum::{Router, body::Bytes, extract::DefaultBodyLimit, extract::State, http::StatusCode, routing::post};
@@ -22,14 +22,14 @@ use axum::{Router, body::Bytes, extract::DefaultBodyLimit, extract::State, http:
 #[derive(Clone)]
 struct App {
     verifier: WebhookVerifier,
-    hints: Hints,
+    triggers: PollTriggers,
 }
 
-/// Takes a message and leads to a look. The sender learns nothing but the status.
+/// Takes a message and leads to a poll. The sender learns nothing but the status.
 async fn receive(State(app): State<App>, body: Bytes) -> StatusCode {
     match app.verifier.verify(&body, SystemTime::now()) {
         Ok(event) => {
-            let waited_for = app.hints.look_now(event.job());
+            let waited_for = app.triggers.poll_now(event.job());
             println!("event: {} is said to be {} (waited for: {waited_for})", event.job(), event.status());
             StatusCode::OK
         }
@@ -46,14 +46,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let client = Client::from_env()?;
     let verifier = WebhookVerifier::new(env::var("AKOOL_CLIENT_ID")?, env::var("AKOOL_API_KEY")?)?
         .nonces(MemoryNonces::new(10_000));
-    let hints = Hints::new();
+    let triggers = PollTriggers::new();
 
     let listen: SocketAddr = env::var("LISTEN").as_deref().unwrap_or("127.0.0.1:0").parse()?;
     let listener = tokio::net::TcpListener::bind(listen).await?;
     let here = format!("http://{}", listener.local_addr()?);
     let webhook = env::var("PUBLIC_URL").unwrap_or(here) + "/akool";
     let limit = DefaultBodyLimit::max(verifier.max_body_bytes());
-    let app = App { verifier, hints: hints.clone() };
+    let app = App { verifier, triggers: triggers.clone() };
     let router = Router::new().route("/akool", post(receive)).layer(limit).with_state(app);
     tokio::spawn(async { axum::serve(listener, router).await });
 
@@ -63,8 +63,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         eprintln!("{refusal}");
     }
     let waits = creation.jobs().iter().map(|created| {
-        // Looks go on slowly: an event that is lost costs time, and nothing else.
-        client.job(&created.id).wait().hints(&hints).policy(PollPolicy::safety_net()).into_future()
+        // Polls go on slowly: an event that is lost costs time, and nothing else.
+        client.job(&created.id).wait().triggers(&triggers).policy(PollPolicy::safety_net()).into_future()
     });
     for translation in futures_util::future::try_join_all(waits).await? {
         println!("done: {} has {} files", translation.id(), translation.files().len());

@@ -8,8 +8,8 @@ use url::{Host, Url};
 
 use crate::{
     Job, JobId,
-    pace::Pace,
     renewal::{CredentialSource, Renewal},
+    throttle::Throttle,
     token::TokenSource,
 };
 
@@ -41,7 +41,7 @@ pub struct Client {
     /// What `api` sends along, kept to be renewed and scrubbed.
     pub(crate) transport: Transport,
     pub(crate) renewal: Option<Arc<Renewal>>,
-    pub(crate) pace: Arc<Pace>,
+    pub(crate) pace: Arc<Throttle>,
     base_url: Arc<str>,
     pub(crate) create_timeout: Duration,
 }
@@ -90,7 +90,7 @@ impl Client {
 /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = Client::builder()
 ///     .credential(Credential::api_key("the key")?)
-///     .look_timeout(Duration::from_secs(10))
+///     .request_timeout(Duration::from_secs(10))
 ///     .http(reqwest::Client::builder().no_proxy())
 ///     .build()?;
 /// # Ok(())
@@ -106,7 +106,7 @@ pub struct ClientBuilder {
     base_url: String,
     http: reqwest::ClientBuilder,
     connect_timeout: Duration,
-    look_timeout: Duration,
+    request_timeout: Duration,
     create_timeout: Duration,
     allow_plain_http: bool,
 }
@@ -120,7 +120,7 @@ impl Default for ClientBuilder {
             base_url: PRODUCTION.to_owned(),
             http: reqwest::ClientBuilder::new(),
             connect_timeout: Duration::from_secs(10),
-            look_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(30),
             create_timeout: Duration::from_secs(120),
             allow_plain_http: false,
         }
@@ -131,7 +131,7 @@ impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientBuilder")
             .field("credential", &self.credential)
-            .field("look_timeout", &self.look_timeout)
+            .field("request_timeout", &self.request_timeout)
             .finish_non_exhaustive()
     }
 }
@@ -226,10 +226,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets how long one look may take in all, from connecting to the last byte of its answer
-    /// (30 s unless set). Not to be taken for the deadline of a wait.
-    pub fn look_timeout(mut self, timeout: Duration) -> Self {
-        self.look_timeout = timeout;
+    /// Sets how long one poll may take in all, from connecting to the last byte of its answer
+    /// (30 s unless set). Not to be taken for the timeout of a wait.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
         self
     }
 
@@ -268,9 +268,9 @@ impl ClientBuilder {
             .redirect(redirect::Policy::none())
             .referer(false)
             .connect_timeout(self.connect_timeout)
-            .timeout(self.look_timeout)
+            .timeout(self.request_timeout)
             .user_agent(USER_AGENT)
-            // What creates must not be sent twice, and looks have a budget of their own.
+            // What creates must not be sent twice, and polls have a budget of their own.
             .retry(reqwest::retry::never())
             .build()
             .map_err(ConfigError::Http)?;

@@ -1,4 +1,4 @@
-//! How long jobs took so far, and when it pays to look at the next one: [`Durations`].
+//! How long jobs took so far, and when it pays to poll the next one: [`Durations`].
 
 use std::{fmt, time::Duration};
 
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::Snapshot;
 
-/// How long jobs took, to be learned from: [`PollPolicy::with_durations`] looks most often when most
-/// jobs end, and saves the looks before.
+/// How long jobs took, to be learned from: [`PollPolicy::with_durations`] polls most often when most
+/// jobs end, and saves the polls before.
 ///
 /// It keeps two histograms, of durations and of durations relative to the length of the video, where
 /// the answers tell it; what spreads less is used. Old jobs are forgotten slowly (the last 500
 /// count), and its size is fixed: about 3 KiB. It can be saved and loaded with serde; what is loaded
-/// is brought into range, so that wrong data cost looks or, at worst, the bound of
+/// is brought into range, so that wrong data cost polls or, at worst, the bound of
 /// [`PollPolicy::with_durations`] in delay.
 ///
 /// ```no_run
@@ -25,7 +25,7 @@ use crate::Snapshot;
 /// while let Some((_, event)) = waits.next().await {
 ///     let told_something = match &event {
 ///         Event::Ended(Ok(translation)) => durations.record(translation.snapshot()),
-///         Event::Ended(Err(WaitError::Failed(job))) => durations.record(&job.snapshot),
+///         Event::Ended(Err(WaitError::JobFailed(job))) => durations.record(&job.snapshot),
 ///         _ => false,
 ///     };
 ///     if told_something && durations.count() % 20 == 0 {
@@ -49,13 +49,13 @@ pub struct Durations {
 }
 
 /// Fewer jobs than this say nothing.
-const ENOUGH: f64 = 20.0;
+const MIN_SAMPLES: f64 = 20.0;
 /// How much of the past one more job makes forgotten.
 const FORGOTTEN: f64 = 1.0 / 500.0;
 
 impl Durations {
     /// Takes in a job that has ended, completed or failed. `false`, and nothing changes, where its
-    /// end is not known to lie between two looks: see [`Snapshot::ended_between`].
+    /// end is not known to lie between two polls: see [`Snapshot::ended_between`].
     pub fn record(&mut self, ended: &Snapshot) -> bool {
         let Some((after, by)) = ended.ended_between() else {
             return false;
@@ -194,11 +194,11 @@ impl Histogram {
     }
 }
 
-/// How densely to look at which age: the way of [`Durations`] into a policy.
+/// How densely to poll which age: the way of [`Durations`] into a policy.
 ///
-/// The looks that notice an end soonest for their number are as dense as the square root of the
+/// The polls that notice an end soonest for their number are as dense as the square root of the
 /// hazard, which is the share of the jobs still running that end per second, over twice the
-/// cost of a look (Keller 1974). The cost is set so that the delay is on average what it would be
+/// cost of a poll (Keller 1974). The cost is set so that the delay is on average what it would be
 /// with the policy's own intervals.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Outlook {
@@ -207,7 +207,7 @@ pub(crate) struct Outlook {
     relative: Option<Densities>,
 }
 
-/// Looks per unit of time, in each bin.
+/// Polls per unit of time, in each bin.
 #[derive(Clone, PartialEq)]
 struct Densities(Box<[f32; BINS]>);
 
@@ -222,7 +222,7 @@ impl Outlook {
     /// `interval` says how long the policy would pause at an age, in seconds.
     pub(crate) fn new(durations: &Durations, interval: impl Fn(f64) -> f64) -> Self {
         let Durations { absolute, relative, .. } = durations;
-        let enough = |histogram: &Histogram| histogram.total() >= ENOUGH;
+        let enough = |histogram: &Histogram| histogram.total() >= MIN_SAMPLES;
         // Relative times have no interval of their own: theirs is as long, on average.
         let mean = |shares: &[f64; BINS], of: &dyn Fn(f64) -> f64| -> f64 {
             shares.iter().enumerate().map(|(bin, share)| share * of(middle(bin))).sum()
@@ -237,13 +237,13 @@ impl Outlook {
         }
     }
 
-    /// How long to pause at an age, in seconds, so that `looks` looks fall into the pause (one, give or take
+    /// How long to pause at an age, in seconds, so that `polls` polls fall into the pause (one, give or take
     /// some jitter); infinity where no job is expected to end any more. `None` where nothing is known.
-    pub(crate) fn pause(&self, age: Duration, video_length: Option<Duration>, looks: f64) -> Option<f64> {
+    pub(crate) fn pause(&self, age: Duration, video_length: Option<Duration>, polls: f64) -> Option<f64> {
         let age = age.as_secs_f64();
         match (&self.relative, usable(video_length), &self.absolute) {
-            (Some(relative), Some(length), _) => Some(relative.pause(age / length, looks) * length),
-            (_, _, absolute) => absolute.as_ref().map(|absolute| absolute.pause(age, looks)),
+            (Some(relative), Some(length), _) => Some(relative.pause(age / length, polls) * length),
+            (_, _, absolute) => absolute.as_ref().map(|absolute| absolute.pause(age, polls)),
         }
     }
 }
@@ -269,15 +269,15 @@ impl Densities {
         Self(Box::new(densities.map(|density| (density * delay_at_one / delay) as f32)))
     }
 
-    fn pause(&self, age: f64, mut looks: f64) -> f64 {
+    fn pause(&self, age: f64, mut polls: f64) -> f64 {
         let mut at = age;
         for bin in bin(age)..BINS {
             let density = f64::from(self.0[bin]);
             let span = (edge(bin + 1) - at).max(0.0);
-            if density * span >= looks {
-                return at + looks / density - age;
+            if density * span >= polls {
+                return at + polls / density - age;
             }
-            looks -= density * span;
+            polls -= density * span;
             at += span;
         }
         f64::INFINITY
@@ -305,18 +305,18 @@ mod tests {
         durations
     }
 
-    /// How many looks at a job that ends at this age, and how much later that is noticed.
+    /// How many polls a job that ends at this age, and how much later that is noticed.
     fn watch(policy: &PollPolicy, ends: Duration, video_length: Option<Duration>) -> (u32, Duration) {
-        let (mut now, mut looks) = (Duration::ZERO, 1);
+        let (mut now, mut polls) = (Duration::ZERO, 1);
         while now < ends {
             now += policy.interval(now, video_length, 0.5);
-            looks += 1;
+            polls += 1;
         }
-        (looks, now - ends)
+        (polls, now - ends)
     }
 
     #[test]
-    fn looks_gather_where_jobs_end() {
+    fn polls_gather_where_jobs_end() {
         let plain = PollPolicy::default();
         let learned = plain.clone().with_durations(&three_minutes(None));
         let first = learned.interval(secs(0), None, 0.5);
@@ -324,7 +324,7 @@ mod tests {
         for ends in [140, 180, 220] {
             let ((few, late), (many, _)) =
                 (watch(&learned, secs(ends), None), watch(&plain, secs(ends), None));
-            assert!(few * 2 < many && late < secs(20), "{few} of {many} looks, {late:?} late");
+            assert!(few * 2 < many && late < secs(20), "{few} of {many} polls, {late:?} late");
         }
     }
 

@@ -44,7 +44,7 @@ struct Inner {
 pub enum ErrorKind {
     /// No connection: refused, no such host, TLS failed, or not made in time.
     Connect,
-    /// No complete answer within the time that a look may take.
+    /// No complete answer within the time that a poll may take.
     Timeout,
     /// The connection broke.
     Interrupted,
@@ -119,9 +119,9 @@ impl ErrorKind {
     pub fn advice(self) -> &'static str {
         match self {
             Self::Connect => "check the network, the proxy settings and the base URL",
-            Self::Timeout => "check the network, or allow a look more time",
+            Self::Timeout => "check the network, or allow a poll more time",
             Self::Interrupted => "try again",
-            Self::RateLimited => "look less often",
+            Self::RateLimited => "poll less often",
             Self::Unavailable => "try again later",
             Self::UnknownCode => {
                 "try again later; if it stays, ask the service's support what the code means"
@@ -132,7 +132,7 @@ impl ErrorKind {
             Self::TooLarge => {
                 "check that the base URL is the service's and that no proxy answers in its place"
             }
-            Self::MissingVideo => "look again a little later",
+            Self::MissingVideo => "poll again a little later",
             Self::CredentialsRefused => {
                 "check the key or token and the account behind it, or make a new one in the service's console"
             }
@@ -204,7 +204,7 @@ impl Error {
 
     /// Trouble of which nothing but its kind was kept.
     pub(crate) fn recalled(kind: ErrorKind) -> Self {
-        Self::new(kind, format!("an earlier look failed ({kind:?})"))
+        Self::new(kind, format!("an earlier poll failed ({kind:?})"))
     }
 
     pub(crate) fn transport(error: reqwest::Error) -> Self {

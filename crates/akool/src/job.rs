@@ -98,7 +98,7 @@ impl Job {
         &self.client
     }
 
-    /// Looks at the job once. A job that failed is a snapshot like any other.
+    /// Polls at the job once. A job that failed is a snapshot like any other.
     ///
     /// # Errors
     /// When its state cannot be read: no connection, a refusal by the service (any code but
@@ -112,10 +112,10 @@ impl Job {
     /// # }
     /// ```
     pub async fn get(&self) -> Result<Snapshot, Error> {
-        self.look(1).await
+        self.poll(1).await
     }
 
-    /// Waits for the job's end: await it, or set a deadline and a policy first.
+    /// Waits for the job's end: await it, or set a timeout and a policy first.
     ///
     /// ```no_run
     /// # async fn example(client: akool::Client) -> Result<(), akool::WaitError> {
@@ -124,7 +124,7 @@ impl Job {
     /// let translation = client
     ///     .job("64dd92c1f0b6684651e90e09")
     ///     .wait()
-    ///     .deadline(Duration::from_secs(30 * 60))
+    ///     .timeout(Duration::from_secs(30 * 60))
     ///     .await?;
     /// println!("{}", translation.video());
     /// # Ok(())
@@ -134,15 +134,15 @@ impl Job {
         Wait::new(self.clone())
     }
 
-    /// The first look, and every change from then on, as a stream; short for
+    /// The first poll, and every change from then on, as a stream; short for
     /// `wait().updates()`, see [`Wait::updates`].
     pub fn updates(&self) -> Updates {
         self.wait().updates()
     }
 
-    /// One look, the `attempt`th of a wait.
-    pub(crate) async fn look(&self, attempt: u32) -> Result<Snapshot, Error> {
-        let span = debug_span!("akool.look", job = %self.id, attempt);
+    /// One poll, the `attempt`th of a wait.
+    pub(crate) async fn poll(&self, attempt: u32) -> Result<Snapshot, Error> {
+        let span = debug_span!("akool.poll", job = %self.id, attempt);
         async {
             let seen = self.client.call(|| self.request(None)).await;
             let seen = seen.map_err(|error| error.scrubbed(&self.client.transport).about(&self.id));

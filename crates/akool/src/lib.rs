@@ -3,10 +3,10 @@
 //!
 //! A job takes minutes and costs money. [`Client::translate`] creates one for each language, and says
 //! so where nobody knows whether it did; a [`ledger`] has what was asked for before it is asked.
-//! [`Client::job`] takes a job's id; [`Job::get`] looks once,
+//! [`Client::job`] takes a job's id; [`Job::get`] polls once,
 //! [`Job::wait`] waits for its end, [`Job::updates`] streams its changes, and
 //! [`Client::wait_set`] waits for many at once. A wait forgives trouble within a budget, ends by its
-//! deadline ([`DEFAULT_DEADLINE`] unless set), and whatever ends it early says so: the job goes on,
+//! timeout ([`DEFAULT_TIMEOUT`] unless set), and whatever ends it early says so: the job goes on,
 //! and its id is all it takes to wait again.
 //!
 //! ```no_run
@@ -21,7 +21,7 @@
 //!             println!("{}: {}", file.file_name(), file.url);
 //!         }
 //!     }
-//!     Err(WaitError::Failed(job)) => eprintln!("{job}"),
+//!     Err(WaitError::JobFailed(job)) => eprintln!("{job}"),
 //!     Err(early) => eprintln!("{early}"),
 //! }
 //! # Ok(())
@@ -48,30 +48,30 @@
 //! The requests and types underneath are generated from the service's OpenAPI description, in the
 //! crate `akool-client`.
 
-mod agenda;
 mod call;
 mod client;
 mod code;
-mod course;
 mod decode;
 #[cfg(feature = "download")]
 pub mod download;
 mod durations;
 mod error;
-mod hints;
 mod job;
 mod language;
 pub mod ledger;
-mod pace;
 mod policy;
+mod poll_state;
 pub mod poller;
 mod raw;
 mod redact;
 mod renewal;
+mod scheduler;
 mod snapshot;
 mod status;
+mod throttle;
 mod token;
 mod translate;
+mod triggers;
 mod wait;
 mod wait_set;
 #[cfg(feature = "webhook")]
@@ -136,7 +136,6 @@ pub use client::{Client, ClientBuilder, ConfigError};
 pub use code::{BusinessCode, Retry};
 pub use durations::Durations;
 pub use error::{Error, ErrorKind};
-pub use hints::Hints;
 pub use job::{Job, JobId};
 pub use language::{Language, LanguageInfo};
 pub use policy::PollPolicy;
@@ -145,8 +144,9 @@ pub use renewal::{CredentialSource, Renewed};
 pub use snapshot::{FileKind, RemoteFile, Snapshot, Translation};
 pub use status::Status;
 pub use translate::{
-    Captions, CreateError, CreatedJob, Creation, Ensured, InvalidTranslation, MaybeCreated, Refusal,
+    Captions, CreateError, CreatedJob, Creation, Ensured, InvalidTranslation, OutcomeUnknown, Refusal,
     Translate,
 };
-pub use wait::{DEFAULT_DEADLINE, EarlyEnd, Event, Events, FailedJob, Updates, Wait, WaitError};
+pub use triggers::PollTriggers;
+pub use wait::{DEFAULT_TIMEOUT, Event, Events, FailedJob, LastKnown, Updates, Wait, WaitError};
 pub use wait_set::{WaitSet, Waiting};

@@ -1,16 +1,16 @@
-//! How often to look: [`PollPolicy`].
+//! How often to poll: [`PollPolicy`].
 
 use std::{sync::Arc, time::Duration};
 
 use crate::durations::{Durations, Outlook};
 
-/// How often to look at a job, and how much trouble in a row to forgive.
+/// How often to poll a job, and how much trouble in a row to forgive.
 ///
-/// The interval between two looks is a tenth of the job's age, at least 3 seconds and at most 60,
+/// The interval between two polls is a tenth of the job's age, at least 3 seconds and at most 60,
 /// give or take a tenth at random. So the end of a job of more than half a minute is noticed within
-/// a twentieth of its duration on average, and a job of 15 minutes takes about 45 looks. After a failed look
+/// a twentieth of its duration on average, and a job of 15 minutes takes about 45 polls. After a failed poll
 /// the pause starts at the shortest interval and doubles with each further failure, up to
-/// a minute, which rides out a quarter of an hour before the failure budget of 20 looks in a row is
+/// a minute, which rides out a quarter of an hour before the failure budget of 20 polls in a row is
 /// spent; a `Retry-After` of the service is honoured where it asks for more.
 ///
 /// ```
@@ -19,7 +19,7 @@ use crate::durations::{Durations, Outlook};
 ///
 /// let policy = PollPolicy::default()
 ///     .with_max_interval(Duration::from_secs(20))
-///     .with_failure_budget(30);
+///     .with_max_failures(30);
 /// let every_five_seconds = PollPolicy::fixed(Duration::from_secs(5));
 /// # let _ = (policy, every_five_seconds);
 /// ```
@@ -29,8 +29,8 @@ pub struct PollPolicy {
     max_interval: Duration,
     growth: f64,
     jitter: f64,
-    hint_gap: Duration,
-    failure_budget: u32,
+    min_trigger_gap: Duration,
+    max_failures: u32,
     outlook: Option<Arc<Outlook>>,
 }
 
@@ -50,8 +50,8 @@ impl Default for PollPolicy {
             max_interval: Duration::from_secs(60),
             growth: 0.1,
             jitter: 0.1,
-            hint_gap: Duration::from_secs(3),
-            failure_budget: 20,
+            min_trigger_gap: Duration::from_secs(3),
+            max_failures: 20,
             outlook: None,
         }
     }
@@ -63,11 +63,11 @@ impl PollPolicy {
         Self { min_interval: interval, max_interval: interval, growth: 0.0, jitter: 0.0, ..Self::default() }
     }
 
-    /// For waits that are told when to look, by [`Hints`](crate::Hints): the looks in between are
-    /// only a safety net, for hints that are lost. The interval is a quarter of the job's age, from
+    /// For waits that are told when to poll, by [`PollTriggers`](crate::PollTriggers): the polls in between are
+    /// only a safety net, for triggers that are lost. The interval is a quarter of the job's age, from
     /// 30 seconds to 5 minutes.
     ///
-    /// A job of 15 minutes takes 15 looks so, and not 49. Its end is noticed when its hint comes; if that
+    /// A job of 15 minutes takes 15 polls so, and not 49. Its end is noticed when its trigger comes; if that
     /// is lost, up to three minutes late on average.
     pub fn safety_net() -> Self {
         Self {
@@ -109,25 +109,25 @@ impl PollPolicy {
         self
     }
 
-    /// Sets how soon after the end of a look a hint may lead to the next one (3 s unless set; at least
-    /// 10 ms). Where the interval is shorter, hints change nothing.
+    /// Sets how soon after the end of a poll a trigger may lead to the next one (3 s unless set; at least
+    /// 10 ms). Where the interval is shorter, triggers change nothing.
     #[must_use]
-    pub fn with_hint_gap(mut self, gap: Duration) -> Self {
-        self.hint_gap = gap;
+    pub fn with_min_trigger_gap(mut self, gap: Duration) -> Self {
+        self.min_trigger_gap = gap;
         self
     }
 
-    /// Sets how many looks in a row may fail before the wait ends (20 unless set; at least 1, and
-    /// with 1 the first failure ends it). A look that succeeds starts the count anew.
+    /// Sets how many polls in a row may fail before the wait ends (20 unless set; at least 1, and
+    /// with 1 the first failure ends it). A poll that succeeds starts the count anew.
     #[must_use]
-    pub fn with_failure_budget(mut self, looks: u32) -> Self {
-        self.failure_budget = looks;
+    pub fn with_max_failures(mut self, polls: u32) -> Self {
+        self.max_failures = polls;
         self
     }
 
-    /// Looks where the ends of jobs are to be expected, as these durations tell, so that they are noticed
-    /// as soon as with this policy's own intervals on average, with fewer looks. After 200 jobs that is
-    /// a fifth to little more than a half of the looks. Takes what is known at the time of the call, of the other settings
+    /// Polls where the ends of jobs are to be expected, as these durations tell, so that they are noticed
+    /// as soon as with this policy's own intervals on average, with fewer polls. After 200 jobs that is
+    /// a fifth to little more than a half of the polls. Takes what is known at the time of the call, of the other settings
     /// too; what is recorded later needs another call. With fewer than 20 jobs it changes nothing.
     ///
     /// An interval is then at most five times the policy's longest, so 5 minutes unless set:
@@ -149,21 +149,21 @@ impl PollPolicy {
         self
     }
 
-    /// How many looks in a row may fail before the wait ends.
-    pub fn failure_budget(&self) -> u32 {
-        self.failure_budget.max(1)
+    /// How many polls in a row may fail before the wait ends.
+    pub fn max_failures(&self) -> u32 {
+        self.max_failures.max(1)
     }
 
-    /// How soon after a look a hint may lead to the next one.
-    pub(crate) fn hint_gap(&self) -> Duration {
-        self.hint_gap.max(SHORTEST)
+    /// How soon after a poll a trigger may lead to the next one.
+    pub(crate) fn min_trigger_gap(&self) -> Duration {
+        self.min_trigger_gap.max(SHORTEST)
     }
 
-    /// The pause after a look that told the status of a job of this age, whose video is this long, where
+    /// The pause after a poll that told the status of a job of this age, whose video is this long, where
     /// that is known. `random` is from 0 to 1.
     pub(crate) fn interval(&self, age: Duration, video_length: Option<Duration>, random: f64) -> Duration {
-        let looks = 1.0 + fraction(self.jitter) * (2.0 * fraction(random) - 1.0);
-        match self.outlook.as_ref().and_then(|outlook| outlook.pause(age, video_length, looks)) {
+        let polls = 1.0 + fraction(self.jitter) * (2.0 * fraction(random) - 1.0);
+        match self.outlook.as_ref().and_then(|outlook| outlook.pause(age, video_length, polls)) {
             None => self.own_interval(age, random),
             Some(pause) => {
                 let (floor, ceiling) = self.bounds();
@@ -184,7 +184,7 @@ impl PollPolicy {
         (floor, self.max_interval.max(floor))
     }
 
-    /// The pause after the `failures`th failed look in a row (from 1).
+    /// The pause after the `failures`th failed poll in a row (from 1).
     pub(crate) fn backoff(&self, failures: u32, retry_after: Option<Duration>, random: f64) -> Duration {
         let base = self.min_interval.max(SHORTEST);
         let doubled = base.saturating_mul(1 << failures.saturating_sub(1).min(16));
@@ -236,7 +236,7 @@ mod tests {
                 }
             }
         }
-        // Waiters at a bound do not look all at once.
+        // Waiters at a bound do not poll all at once.
         assert_ne!(policy.interval(secs(100_000), None, 0.1), policy.interval(secs(100_000), None, 0.9));
     }
 
@@ -253,7 +253,7 @@ mod tests {
     fn nonsense_is_brought_into_range() {
         let policy = PollPolicy::fixed(Duration::ZERO).with_growth(f64::NAN).with_jitter(-3.0);
         assert_eq!(policy.interval(Duration::MAX, None, 0.9), SHORTEST);
-        assert_eq!(policy.clone().with_failure_budget(0).failure_budget(), 1);
+        assert_eq!(policy.clone().with_max_failures(0).max_failures(), 1);
         let policy = PollPolicy::fixed(Duration::MAX).with_jitter(f64::INFINITY).with_growth(1e300);
         let _ = (policy.interval(Duration::MAX, None, 0.0), policy.backoff(9, None, 0.0));
     }

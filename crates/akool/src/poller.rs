@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{PollPolicy, Status};
 
-/// What to do after each look at a job, decided without looking, sleeping or reading a clock.
+/// What to do after each poll a job, decided without polling, sleeping or reading a clock.
 ///
-/// Whoever drives it says when a look began and ended and what it saw, as the time since the wait
-/// began, and is told when to look again or that the wait is over. [`Job::wait`](crate::Job::wait)
+/// Whoever drives it says when a poll began and ended and what it saw, as the time since the wait
+/// began, and is told when to poll again or that the wait is over. [`Job::wait`](crate::Job::wait)
 /// drives it with tokio's clock; a worker of your own, or a simulation, can drive it with another.
 ///
 /// ```
@@ -16,48 +16,48 @@ use crate::{PollPolicy, Status};
 ///
 /// let mut poller = Poller::new(PollPolicy::default(), Some(Duration::from_secs(3600)), 7);
 /// let mut now = Duration::ZERO;
-/// let mut looks = 0;
+/// let mut polls = 0;
 /// let end = loop {
-///     looks += 1;
+///     polls += 1;
 ///     let status = if now.as_secs() < 60 { Status::Processing } else { Status::Completed };
 ///     match poller.observe(now, now, Observation::Status { status, age: None, video_length: None }) {
-///         Decision::LookAt(at) => now = at,
+///         Decision::PollAt(at) => now = at,
 ///         Decision::Finished(end) => break end,
 ///     }
 /// };
 /// assert_eq!(end, End::Completed);
-/// assert!(looks < 25);
+/// assert!(polls < 25);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Poller {
     policy: Arc<PollPolicy>,
-    deadline: Option<Duration>,
+    timeout: Option<Duration>,
     random: fastrand::Rng,
     failures: u32,
-    /// When the next look is due, and when the last one ended.
+    /// When the next poll is due, and when the last one ended.
     due: Duration,
     ended: Option<Duration>,
     status: Option<Status>,
-    hints: HintState,
+    triggers: TriggerState,
     end: Option<End>,
 }
 
-/// How many hints in a row may lead to a look that tells nothing new.
-const HINTS: u8 = 3;
+/// How many triggers in a row may lead to a poll that tells nothing new.
+const MAX_TRIGGERS: u8 = 3;
 
-/// What hints may still do.
+/// What triggers may still do.
 #[derive(Clone, Debug)]
-struct HintState {
+struct TriggerState {
     /// How many may bring a look forward still.
     left: u8,
-    /// The next look was brought forward by one.
+    /// The next poll was brought forward by one.
     brought_forward: bool,
-    /// When a look that was brought forward told nothing new: the news may not have reached the
-    /// place yet that answers looks.
+    /// When a poll that was brought forward told nothing new: the news may not have reached the
+    /// place yet that answers polls.
     in_vain: Option<Duration>,
 }
 
-/// What one look at the job told.
+/// What one poll the job told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Observation {
@@ -72,20 +72,20 @@ pub enum Observation {
         /// [with durations](PollPolicy::with_durations) asks.
         video_length: Option<Duration>,
     },
-    /// The look failed in a way that may pass. It counts against the failure budget.
+    /// The poll failed in a way that may pass. It counts against the failure budget.
     Trouble {
         /// How long the service asks to wait.
         retry_after: Option<Duration>,
     },
-    /// The look failed in a way that looking again does not change.
+    /// The poll failed in a way that polling again does not change.
     Rejected,
 }
 
 /// What to do now. Times count from the beginning of the wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Look again at this time, which is not before the end of the look just made.
-    LookAt(Duration),
+    /// Poll again at this time, which is not before the end of the poll just made.
+    PollAt(Duration),
     /// The wait is over.
     Finished(End),
 }
@@ -98,43 +98,43 @@ pub enum End {
     Completed,
     /// The job failed.
     Failed,
-    /// The deadline passed, and a last look did not see the job's end.
-    DeadlinePassed,
-    /// Too many looks in a row failed.
-    FailuresExhausted,
-    /// A look failed in a way that looking again does not change.
+    /// The timeout passed, and a last poll did not see the job's end.
+    Timeout,
+    /// Too many polls in a row failed.
+    RetriesExhausted,
+    /// A poll failed in a way that polling again does not change.
     Rejected,
 }
 
 impl Poller {
-    /// A poller that has seen nothing yet. The first look is due at once.
+    /// A poller that has seen nothing yet. The first poll is due at once.
     ///
-    /// `deadline` counts from the beginning of the wait; `None` waits without end. `seed`
+    /// `timeout` counts from the beginning of the wait; `None` waits without end. `seed`
     /// determines the jitter: the same seed and the same observations give the same decisions.
     /// Pollers of many jobs can share a policy: an `Arc` of one is taken as well.
-    pub fn new(policy: impl Into<Arc<PollPolicy>>, deadline: Option<Duration>, seed: u64) -> Self {
+    pub fn new(policy: impl Into<Arc<PollPolicy>>, timeout: Option<Duration>, seed: u64) -> Self {
         Self {
             policy: policy.into(),
-            deadline,
+            timeout,
             random: fastrand::Rng::with_seed(seed),
             failures: 0,
             due: Duration::ZERO,
             ended: None,
             status: None,
-            hints: HintState { left: HINTS, brought_forward: false, in_vain: None },
+            triggers: TriggerState { left: MAX_TRIGGERS, brought_forward: false, in_vain: None },
             end: None,
         }
     }
 
-    /// Takes what a look saw that began and ended at these times, and says what to do.
+    /// Takes what a poll saw that began and ended at these times, and says what to do.
     ///
-    /// The deadline is never passed over without a look at it: it ends the wait once the status
-    /// was read, or a look that began at it failed. After the end, every further call repeats it.
+    /// The timeout is never passed over without a poll it: it ends the wait once the status
+    /// was read, or a poll that began at it failed. After the end, every further call repeats it.
     pub fn observe(&mut self, began: Duration, ended: Duration, seen: Observation) -> Decision {
         if self.end.is_none() {
             match self.decide(began, ended.max(began), seen) {
                 Decision::Finished(end) => self.end = Some(end),
-                Decision::LookAt(at) => {
+                Decision::PollAt(at) => {
                     self.due = at;
                     self.ended = Some(ended.max(began));
                 }
@@ -143,15 +143,15 @@ impl Poller {
         self.decision()
     }
 
-    /// Takes a hint that the job has changed, between two looks, and says when to look now: at once,
-    /// if the last look ended long enough ago ([`PollPolicy::with_hint_gap`]). The result is never
-    /// later than without the hint, and never before its own time.
+    /// Takes a trigger that the job has changed, between two polls, and says when to poll now: at once,
+    /// if the last poll ended long enough ago ([`PollPolicy::with_min_trigger_gap`]). The result is never
+    /// later than without the trigger, and never before its own time.
     ///
-    /// A hint may be forged, doubled or lost, so it can do no more than that. It never shortens the
-    /// pause after a look that failed. Three in a row may lead to a look that tells nothing new; the
-    /// next may do so after a look that came by itself, or told another status. After a hint in
-    /// vain, looks come again at pauses that start with the gap and double, until they are as long
-    /// as without hints.
+    /// A trigger may be forged, doubled or lost, so it can do no more than that. It never shortens the
+    /// pause after a poll that failed. Three in a row may lead to a poll that tells nothing new; the
+    /// next may do so after a poll that came by itself, or told another status. After a trigger in
+    /// vain, polls come again at pauses that start with the gap and double, until they are as long
+    /// as without triggers.
     ///
     /// ```
     /// use std::time::Duration;
@@ -160,20 +160,20 @@ impl Poller {
     /// let secs = Duration::from_secs;
     /// let mut poller = Poller::new(PollPolicy::safety_net().with_jitter(0.0), None, 7);
     /// let processing = Observation::Status { status: Status::Processing, age: None, video_length: None };
-    /// assert_eq!(poller.observe(secs(0), secs(1), processing), Decision::LookAt(secs(31)));
-    /// assert_eq!(poller.hint(secs(9)), Decision::LookAt(secs(9)));
+    /// assert_eq!(poller.observe(secs(0), secs(1), processing), Decision::PollAt(secs(31)));
+    /// assert_eq!(poller.trigger(secs(9)), Decision::PollAt(secs(9)));
     /// ```
-    pub fn hint(&mut self, now: Duration) -> Decision {
+    pub fn trigger(&mut self, now: Duration) -> Decision {
         if self.end.is_none()
             && self.failures == 0
-            && self.hints.left > 0
+            && self.triggers.left > 0
             && let Some(ended) = self.ended
         {
-            let soonest = now.max(ended.saturating_add(self.policy.hint_gap()));
+            let soonest = now.max(ended.saturating_add(self.policy.min_trigger_gap()));
             if soonest < self.due {
                 self.due = soonest;
-                self.hints.left -= 1;
-                self.hints.brought_forward = true;
+                self.triggers.left -= 1;
+                self.triggers.brought_forward = true;
             }
         }
         self.decision()
@@ -181,10 +181,10 @@ impl Poller {
 
     /// What was decided last.
     fn decision(&self) -> Decision {
-        self.end.map_or(Decision::LookAt(self.due), Decision::Finished)
+        self.end.map_or(Decision::PollAt(self.due), Decision::Finished)
     }
 
-    /// How many looks in a row have failed.
+    /// How many polls in a row have failed.
     pub fn failures(&self) -> u32 {
         self.failures
     }
@@ -193,12 +193,12 @@ impl Poller {
         &self.policy
     }
 
-    pub(crate) fn deadline(&self) -> Option<Duration> {
-        self.deadline
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.timeout
     }
 
     fn decide(&mut self, began: Duration, now: Duration, seen: Observation) -> Decision {
-        let passed = |time| self.deadline.is_some_and(|deadline| time >= deadline);
+        let passed = |time| self.timeout.is_some_and(|timeout| time >= timeout);
         let pause = match seen {
             Observation::Status { status: Status::Completed, .. } => {
                 return Decision::Finished(End::Completed);
@@ -211,46 +211,46 @@ impl Poller {
                 self.failures = 0;
                 let changed = self.status.replace(status) != Some(status);
                 if passed(now) {
-                    return Decision::Finished(End::DeadlinePassed);
+                    return Decision::Finished(End::Timeout);
                 }
                 let age = age.unwrap_or_default().max(now);
                 let interval = self.policy.interval(age, video_length, self.random.f64());
-                self.hints.after_look(began, changed);
-                self.hints.pause(now, self.policy.hint_gap(), interval)
+                self.triggers.after_poll(began, changed);
+                self.triggers.pause(now, self.policy.min_trigger_gap(), interval)
             }
             Observation::Trouble { retry_after } => {
                 self.failures = self.failures.saturating_add(1);
                 if passed(began) {
-                    return Decision::Finished(End::DeadlinePassed);
+                    return Decision::Finished(End::Timeout);
                 }
-                if self.failures >= self.policy.failure_budget() {
-                    return Decision::Finished(End::FailuresExhausted);
+                if self.failures >= self.policy.max_failures() {
+                    return Decision::Finished(End::RetriesExhausted);
                 }
                 self.policy.backoff(self.failures, retry_after, self.random.f64())
             }
         };
         let next = now.saturating_add(pause);
-        // The last look is made at the deadline, or at once where it has passed meanwhile.
-        let next = self.deadline.map_or(next, |deadline| next.min(deadline.max(now)));
-        Decision::LookAt(next)
+        // The last poll is made at the timeout, or at once where it has passed meanwhile.
+        let next = self.timeout.map_or(next, |timeout| next.min(timeout.max(now)));
+        Decision::PollAt(next)
     }
 }
 
-impl HintState {
-    /// A look that began at this time told a status, another one than before or not.
-    fn after_look(&mut self, began: Duration, changed: bool) {
+impl TriggerState {
+    /// A poll that began at this time told a status, another one than before or not.
+    fn after_poll(&mut self, began: Duration, changed: bool) {
         let brought_forward = std::mem::take(&mut self.brought_forward);
         if changed {
-            self.left = HINTS;
+            self.left = MAX_TRIGGERS;
             self.in_vain = None;
         } else if brought_forward {
             self.in_vain = Some(began);
         } else if self.in_vain.is_none() {
-            self.left = HINTS.min(self.left + 1);
+            self.left = MAX_TRIGGERS.min(self.left + 1);
         }
     }
 
-    /// The pause until the next look, which would be this interval without hints.
+    /// The pause until the next poll, which would be this interval without triggers.
     fn pause(&mut self, now: Duration, gap: Duration, interval: Duration) -> Duration {
         let again = self.in_vain.map(|since| gap.max(now.saturating_sub(since)));
         match again {
@@ -271,8 +271,8 @@ mod tests {
         Duration::from_secs(secs)
     }
 
-    fn poller(deadline: u64) -> Poller {
-        Poller::new(PollPolicy::default().with_jitter(0.0).with_failure_budget(10), Some(secs(deadline)), 0)
+    fn poller(timeout: u64) -> Poller {
+        Poller::new(PollPolicy::default().with_jitter(0.0).with_max_failures(10), Some(secs(timeout)), 0)
     }
 
     fn processing() -> Observation {
@@ -282,13 +282,13 @@ mod tests {
     const TROUBLE: Observation = Observation::Trouble { retry_after: None };
 
     #[test]
-    fn looks_come_at_intervals_that_grow_with_age() {
+    fn polls_come_at_intervals_that_grow_with_age() {
         let mut poller = poller(3600);
         let mut now = secs(0);
         let mut times = vec![];
         while times.len() < 16 {
             match poller.observe(now, now, processing()) {
-                Decision::LookAt(at) => now = at,
+                Decision::PollAt(at) => now = at,
                 Decision::Finished(end) => panic!("{end:?}"),
             }
             times.push(now.as_secs());
@@ -301,25 +301,25 @@ mod tests {
     fn a_resumed_wait_keeps_the_pace_of_the_job() {
         let old =
             Observation::Status { status: Status::Processing, age: Some(secs(300)), video_length: None };
-        assert_eq!(poller(3600).observe(secs(0), secs(1), old), Decision::LookAt(secs(31)));
+        assert_eq!(poller(3600).observe(secs(0), secs(1), old), Decision::PollAt(secs(31)));
     }
 
     #[test]
-    fn the_deadline_is_preceded_by_one_last_look() {
+    fn the_timeout_is_preceded_by_one_last_poll() {
         let mut poller = poller(5);
-        assert_eq!(poller.observe(secs(0), secs(0), processing()), Decision::LookAt(secs(3)));
-        assert_eq!(poller.observe(secs(3), secs(3), processing()), Decision::LookAt(secs(5)));
+        assert_eq!(poller.observe(secs(0), secs(0), processing()), Decision::PollAt(secs(3)));
+        assert_eq!(poller.observe(secs(3), secs(3), processing()), Decision::PollAt(secs(5)));
         let last = Observation::Status { status: Status::Completed, age: None, video_length: None };
         let mut other = poller.clone();
         assert_eq!(other.observe(secs(5), secs(6), last), Decision::Finished(End::Completed));
-        assert_eq!(poller.observe(secs(5), secs(6), processing()), Decision::Finished(End::DeadlinePassed));
+        assert_eq!(poller.observe(secs(5), secs(6), processing()), Decision::Finished(End::Timeout));
     }
 
     #[test]
-    fn a_look_that_hung_over_the_deadline_is_not_the_last() {
+    fn a_poll_that_hung_over_the_timeout_is_not_the_last() {
         let mut poller = poller(10);
-        assert_eq!(poller.observe(secs(9), secs(4000), TROUBLE), Decision::LookAt(secs(4000)));
-        assert_eq!(poller.observe(secs(4000), secs(4001), TROUBLE), Decision::Finished(End::DeadlinePassed));
+        assert_eq!(poller.observe(secs(9), secs(4000), TROUBLE), Decision::PollAt(secs(4000)));
+        assert_eq!(poller.observe(secs(4000), secs(4001), TROUBLE), Decision::Finished(End::Timeout));
     }
 
     #[test]
@@ -329,52 +329,52 @@ mod tests {
         for round in 0..50 {
             let seen = if round % 10 == 9 { processing() } else { TROUBLE };
             match poller.observe(now, now, seen) {
-                Decision::LookAt(at) => now = at,
+                Decision::PollAt(at) => now = at,
                 Decision::Finished(end) => panic!("{end:?} in round {round}"),
             }
         }
         for _ in 0..9 {
-            assert!(matches!(poller.observe(now, now, TROUBLE), Decision::LookAt(_)));
+            assert!(matches!(poller.observe(now, now, TROUBLE), Decision::PollAt(_)));
         }
-        assert_eq!(poller.observe(now, now, TROUBLE), Decision::Finished(End::FailuresExhausted));
+        assert_eq!(poller.observe(now, now, TROUBLE), Decision::Finished(End::RetriesExhausted));
     }
 
     #[test]
-    fn a_retry_after_is_honoured_within_the_deadline() {
+    fn a_retry_after_is_honoured_within_the_timeout() {
         let asks = |after| Observation::Trouble { retry_after: Some(secs(after)) };
-        assert_eq!(poller(3600).observe(secs(0), secs(0), asks(120)), Decision::LookAt(secs(120)));
-        assert_eq!(poller(60).observe(secs(0), secs(0), asks(120)), Decision::LookAt(secs(60)));
-        assert_eq!(poller(36_000).observe(secs(0), secs(0), asks(u64::MAX)), Decision::LookAt(secs(900)));
+        assert_eq!(poller(3600).observe(secs(0), secs(0), asks(120)), Decision::PollAt(secs(120)));
+        assert_eq!(poller(60).observe(secs(0), secs(0), asks(120)), Decision::PollAt(secs(60)));
+        assert_eq!(poller(36_000).observe(secs(0), secs(0), asks(u64::MAX)), Decision::PollAt(secs(900)));
     }
 
-    fn hinted() -> Poller {
+    fn triggered() -> Poller {
         Poller::new(PollPolicy::safety_net().with_jitter(0.0), Some(secs(36_000)), 0)
     }
 
     #[test]
-    fn a_hint_leads_to_a_look_at_once_but_not_right_after_the_last() {
-        let mut poller = hinted();
-        // The first look is due anyway.
-        assert_eq!(poller.hint(secs(0)), Decision::LookAt(secs(0)));
-        assert_eq!(poller.observe(secs(0), secs(1), processing()), Decision::LookAt(secs(31)));
-        assert_eq!(poller.hint(secs(2)), Decision::LookAt(secs(4)));
-        assert_eq!(poller.hint(secs(3)), Decision::LookAt(secs(4)));
-        let mut late = hinted();
+    fn a_hint_leads_to_a_poll_at_once_but_not_right_after_the_last() {
+        let mut poller = triggered();
+        // The first poll is due anyway.
+        assert_eq!(poller.trigger(secs(0)), Decision::PollAt(secs(0)));
+        assert_eq!(poller.observe(secs(0), secs(1), processing()), Decision::PollAt(secs(31)));
+        assert_eq!(poller.trigger(secs(2)), Decision::PollAt(secs(4)));
+        assert_eq!(poller.trigger(secs(3)), Decision::PollAt(secs(4)));
+        let mut late = triggered();
         late.observe(secs(0), secs(1), processing());
-        assert_eq!(late.hint(secs(20)), Decision::LookAt(secs(20)));
-        assert_eq!(late.hint(secs(40)), Decision::LookAt(secs(20)));
+        assert_eq!(late.trigger(secs(20)), Decision::PollAt(secs(20)));
+        assert_eq!(late.trigger(secs(40)), Decision::PollAt(secs(20)));
     }
 
     #[test]
-    fn a_hint_in_vain_is_followed_by_looks_at_doubling_pauses() {
-        let mut poller = hinted();
+    fn a_hint_in_vain_is_followed_by_polls_at_doubling_pauses() {
+        let mut poller = triggered();
         poller.observe(secs(0), secs(0), processing());
         let mut now = secs(10);
-        assert_eq!(poller.hint(now), Decision::LookAt(now));
+        assert_eq!(poller.trigger(now), Decision::PollAt(now));
         let mut times = vec![];
         while times.len() < 7 {
             match poller.observe(now, now, processing()) {
-                Decision::LookAt(at) => now = at,
+                Decision::PollAt(at) => now = at,
                 Decision::Finished(end) => panic!("{end:?}"),
             }
             times.push(now.as_secs());
@@ -384,55 +384,55 @@ mod tests {
 
     #[test]
     fn a_hint_that_told_something_new_is_not_followed_up() {
-        let mut poller = hinted();
+        let mut poller = triggered();
         let queueing = Observation::Status { status: Status::Queueing, age: None, video_length: None };
         poller.observe(secs(0), secs(0), queueing);
-        poller.hint(secs(10));
-        assert_eq!(poller.observe(secs(10), secs(10), processing()), Decision::LookAt(secs(40)));
+        poller.trigger(secs(10));
+        assert_eq!(poller.observe(secs(10), secs(10), processing()), Decision::PollAt(secs(40)));
     }
 
     #[test]
     fn a_hint_never_shortens_a_pause_after_trouble() {
-        let mut poller = hinted();
+        let mut poller = triggered();
         poller.observe(secs(0), secs(0), processing());
         let asks = Observation::Trouble { retry_after: Some(secs(120)) };
         for trouble in [asks, TROUBLE] {
             let due = poller.observe(secs(30), secs(30), trouble);
-            assert_eq!(poller.hint(secs(31)), due);
-            assert_eq!(poller.hint(secs(100)), due);
+            assert_eq!(poller.trigger(secs(31)), due);
+            assert_eq!(poller.trigger(secs(100)), due);
         }
     }
 
     #[test]
     fn a_flood_of_hints_runs_dry() {
-        let mut poller = hinted();
+        let mut poller = triggered();
         let mut now = secs(0);
         let mut times = vec![];
         while times.len() < 14 {
             poller.observe(now, now, processing());
-            match poller.hint(now) {
-                Decision::LookAt(at) => now = at,
+            match poller.trigger(now) {
+                Decision::PollAt(at) => now = at,
                 Decision::Finished(end) => panic!("{end:?}"),
             }
             times.push(now.as_secs());
         }
-        // The third hint in vain was that for 21; the look at 99 came by itself, and allows one more.
+        // The third trigger in vain was that for 21; the poll 99 came by itself, and allows one more.
         assert_eq!(times, [3, 6, 9, 12, 15, 18, 21, 24, 27, 33, 45, 69, 99, 102]);
     }
 
     #[test]
-    fn where_looks_come_often_hints_change_nothing() {
+    fn where_polls_come_often_hints_change_nothing() {
         let mut poller = Poller::new(PollPolicy::fixed(secs(2)), None, 0);
         poller.observe(secs(0), secs(0), processing());
-        assert_eq!(poller.hint(secs(1)), Decision::LookAt(secs(2)));
+        assert_eq!(poller.trigger(secs(1)), Decision::PollAt(secs(2)));
     }
 
     #[test]
     fn after_the_end_a_hint_changes_nothing() {
-        let mut poller = hinted();
+        let mut poller = triggered();
         let failed = Observation::Status { status: Status::Failed, age: None, video_length: None };
         poller.observe(secs(0), secs(0), failed);
-        assert_eq!(poller.hint(secs(5)), Decision::Finished(End::Failed));
+        assert_eq!(poller.trigger(secs(5)), Decision::Finished(End::Failed));
     }
 
     #[test]
@@ -444,9 +444,9 @@ mod tests {
     }
 
     #[test]
-    fn without_a_deadline_nothing_overflows() {
+    fn without_a_timeout_nothing_overflows() {
         let mut poller = Poller::new(PollPolicy::default(), None, 1);
         let far = Duration::MAX;
-        assert_eq!(poller.observe(far, far, processing()), Decision::LookAt(far));
+        assert_eq!(poller.observe(far, far, processing()), Decision::PollAt(far));
     }
 }

@@ -10,7 +10,7 @@ use reqwest::header::HeaderMap;
 
 use crate::{Error, Job, Snapshot};
 
-/// The answer to one look as it came, and what it was decoded to: for whoever compares the service with its
+/// The answer to one poll as it came, and what it was decoded to: for whoever compares the service with its
 /// description.
 #[non_exhaustive]
 pub struct RawAnswer {
@@ -35,7 +35,7 @@ impl fmt::Debug for RawAnswer {
 }
 
 impl Job {
-    /// Looks at the job once, as [`get`](Self::get) does, and hands on the bytes too, whatever they say: an
+    /// Polls at the job once, as [`get`](Self::get) does, and hands on the bytes too, whatever they say: an
     /// answer that refuses or cannot be decoded is still an answer.
     ///
     /// # Errors

@@ -59,13 +59,13 @@ impl Renewal {
         Self { source, generation: AtomicU64::new(0), fetching: Mutex::new(()) }
     }
 
-    /// Which credential is in use. Asked before a look, to be handed to [`renew`](Self::renew).
+    /// Which credential is in use. Asked before a poll, to be handed to [`renew`](Self::renew).
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
     /// Puts a newer credential to use than the one that was refused: fetches one, or waits for the
-    /// one that another look is fetching.
+    /// one that another poll is fetching.
     pub(crate) async fn renew(&self, refused: u64, transport: &Transport) -> Result<(), Unrenewed> {
         let _fetching = self.fetching.lock().await;
         if self.generation() != refused {

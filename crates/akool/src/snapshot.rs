@@ -1,4 +1,4 @@
-//! What one look at a job told: [`Snapshot`], and the finished [`Translation`].
+//! What one poll a job told: [`Snapshot`], and the finished [`Translation`].
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::{JobId, Status, redact};
 
-/// A job as one look saw it, failed and unfinished jobs included.
+/// A job as one poll saw it, failed and unfinished jobs included.
 ///
 /// ```no_run
 /// # async fn example(client: akool::Client) -> Result<(), akool::Error> {
@@ -207,12 +207,12 @@ impl Translation {
         .collect()
     }
 
-    /// The look that saw the job completed.
+    /// The poll that saw the job completed.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
-    /// The look that saw the job completed.
+    /// The poll that saw the job completed.
     pub fn into_snapshot(self) -> Snapshot {
         self.snapshot
     }

@@ -29,7 +29,7 @@ pub enum Status {
     Completed,
     /// 4: will not be done; the answer may say why.
     Failed,
-    /// A value that the description does not know. Not terminal: looking goes on.
+    /// A value that the description does not know. Not terminal: polling goes on.
     Unknown(i64),
 }
 

@@ -1,7 +1,7 @@
 //! Waiting for a job: [`Wait`], its updates and its errors.
 //!
-//! The [poller](crate::poller) decides; this module looks, sleeps and reads the clock, and
-//! `course.rs` is between them. Nothing is spawned: dropping a wait ends it.
+//! The [poller](crate::poller) decides; this module polls, sleeps and reads the clock, and
+//! `poll_state.rs` is between them. Nothing is spawned: dropping a wait ends it.
 
 use std::{
     fmt,
@@ -21,21 +21,21 @@ use tokio::time::Instant;
 use tracing::{Instrument, debug_span};
 
 use crate::{
-    Error, ErrorKind, Hints, Job, JobId, PollPolicy, Snapshot, Status, Translation,
-    course::{Course, Next, Oddities},
-    hints::Listener,
+    Error, ErrorKind, Job, JobId, PollPolicy, PollTriggers, Snapshot, Status, Translation,
+    poll_state::{Next, PollState, UnexpectedFields},
     poller::Decision,
+    triggers::Listener,
 };
 
 /// How long a wait goes on unless it is told otherwise: 2 hours. Most jobs take minutes; some are
 /// stuck for an hour and complete after all.
-pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(2 * 60 * 60);
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// A wait for a job's end, made by [`Job::wait`]: await it for the result, or take its
 /// [updates](Self::updates) or its [events](Self::events).
 ///
-/// A wait ends early on its deadline, on too many failed looks in a row, or on an error that
-/// looking again would not change. None of these ends the job: it goes on, and a new wait from
+/// A wait ends early on its timeout, on too many failed polls in a row, or on an error that
+/// polling again would not change. None of these ends the job: it goes on, and a new wait from
 /// its id picks it up again. Dropping a wait ends it at once and leaves nothing running.
 ///
 /// Needs a tokio runtime with its timer enabled.
@@ -46,8 +46,8 @@ pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(2 * 60 * 60);
 ///
 /// match client.job("64dd92c1f0b6684651e90e09").wait().await {
 ///     Ok(translation) => println!("{}", translation.video()),
-///     Err(WaitError::Failed(job)) => eprintln!("failed: {job}"),
-///     Err(WaitError::DeadlinePassed(end)) => eprintln!("after {} looks", end.looks),
+///     Err(WaitError::JobFailed(job)) => eprintln!("failed: {job}"),
+///     Err(WaitError::Timeout(end)) => eprintln!("after {} polls", end.polls),
 ///     Err(error) => eprintln!("{error}"),
 /// }
 /// # }
@@ -57,43 +57,43 @@ pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(2 * 60 * 60);
 pub struct Wait {
     job: Job,
     policy: PollPolicy,
-    deadline: Option<Duration>,
-    hints: Option<Hints>,
+    timeout: Option<Duration>,
+    triggers: Option<PollTriggers>,
 }
 
 impl Wait {
     pub(crate) fn new(job: Job) -> Self {
-        Self { job, policy: PollPolicy::default(), deadline: Some(DEFAULT_DEADLINE), hints: None }
+        Self { job, policy: PollPolicy::default(), timeout: Some(DEFAULT_TIMEOUT), triggers: None }
     }
 
-    /// Sets how long to wait in all ([`DEFAULT_DEADLINE`], 2 hours, unless set). A last look is
-    /// made when it passes, which may take the client's look timeout longer.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
+    /// Sets how long to wait in all ([`DEFAULT_TIMEOUT`], 2 hours, unless set). A last poll is
+    /// made when it passes, which may take the client's poll timeout longer.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
         self
     }
 
     /// Waits as long as the job takes.
-    pub fn without_deadline(mut self) -> Self {
-        self.deadline = None;
+    pub fn without_timeout(mut self) -> Self {
+        self.timeout = None;
         self
     }
 
-    /// Sets how often to look and how much trouble to forgive.
+    /// Sets how often to poll and how much trouble to forgive.
     pub fn policy(mut self, policy: PollPolicy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// Looks also when these say that the job may have changed. The looks in between may be fewer
-    /// then: [`PollPolicy::safety_net`]. Hints count from when the wait is awaited, or its updates or
+    /// Polls also when these say that the job may have changed. The polls in between may be fewer
+    /// then: [`PollPolicy::safety_net`]. PollTriggers count from when the wait is awaited, or its updates or
     /// events are asked for.
-    pub fn hints(mut self, hints: &Hints) -> Self {
-        self.hints = Some(hints.clone());
+    pub fn triggers(mut self, triggers: &PollTriggers) -> Self {
+        self.triggers = Some(triggers.clone());
         self
     }
 
-    /// The first look, and then every look that shows another status or progress; the terminal
+    /// The first poll, and then every poll that shows another status or progress; the terminal
     /// one last. A wait that ends early ends the stream with its error.
     ///
     /// ```no_run
@@ -111,7 +111,7 @@ impl Wait {
         Updates(self.events())
     }
 
-    /// Everything that happens: each look, each trouble that was forgiven, and the end, which is
+    /// Everything that happens: each poll, each trouble that was forgiven, and the end, which is
     /// the last event and comes exactly once.
     pub fn events(self) -> Events {
         let watch = Watch::new(self);
@@ -143,25 +143,25 @@ impl IntoFuture for Wait {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A look told the job's status, which is no end.
-    Looked {
+    /// A poll told the job's status, which is no end.
+    Polled {
         /// What it told.
         snapshot: Snapshot,
-        /// Whether status or progress are different from the look before. True for the first.
+        /// Whether status or progress are different from the poll before. True for the first.
         changed: bool,
-        /// How long until the next look.
-        next_look_in: Duration,
+        /// How long until the next poll.
+        next_poll_in: Duration,
     },
-    /// A look failed, and is forgiven within the failure budget.
+    /// A poll failed, and is forgiven within the failure budget.
     Trouble {
         /// Why.
         error: Error,
-        /// How many looks in a row have failed now.
+        /// How many polls in a row have failed now.
         failures: u32,
         /// How many would end the wait.
         budget: u32,
-        /// How long until the next look.
-        next_look_in: Duration,
+        /// How long until the next poll.
+        next_poll_in: Duration,
     },
     /// The wait is over.
     Ended(Result<Translation, WaitError>),
@@ -197,10 +197,10 @@ impl Stream for Updates {
         loop {
             let item = match std::task::ready!(Pin::new(&mut self.0).poll_next(cx)) {
                 None => None,
-                Some(Event::Looked { snapshot, changed: true, .. }) => Some(Ok(snapshot)),
-                Some(Event::Looked { .. } | Event::Trouble { .. }) => continue,
+                Some(Event::Polled { snapshot, changed: true, .. }) => Some(Ok(snapshot)),
+                Some(Event::Polled { .. } | Event::Trouble { .. }) => continue,
                 Some(Event::Ended(Ok(translation))) => Some(Ok(translation.into_snapshot())),
-                Some(Event::Ended(Err(WaitError::Failed(job)))) => Some(Ok(job.snapshot)),
+                Some(Event::Ended(Err(WaitError::JobFailed(job)))) => Some(Ok(job.snapshot)),
                 Some(Event::Ended(Err(error))) => Some(Err(error)),
             };
             return Poll::Ready(item);
@@ -211,15 +211,15 @@ impl Stream for Updates {
 /// A wait in progress.
 struct Watch {
     job: Job,
-    course: Course,
-    hints: Option<Listener>,
-    /// When the first look began; the course's times count from here.
+    poll_state: PollState,
+    triggers: Option<Listener>,
+    /// When the first poll began; the poll_state's times count from here.
     started: Option<Instant>,
     due: Duration,
-    /// What the course does not keep whole.
+    /// What the poll_state does not keep whole.
     last: Option<Snapshot>,
     trouble: Option<Error>,
-    oddities: Oddities,
+    unexpected_fields: UnexpectedFields,
     /// The end, once it is known, until it is told.
     end: Option<Result<Translation, WaitError>>,
     ended: bool,
@@ -227,20 +227,20 @@ struct Watch {
 
 impl Watch {
     fn new(wait: Wait) -> Self {
-        let hints = wait.hints.map(|hints| {
-            let mut listener = hints.listener();
+        let triggers = wait.triggers.map(|triggers| {
+            let mut listener = triggers.listener();
             listener.listen(wait.job.id());
             listener
         });
         Self {
-            hints,
-            course: Course::new(wait.policy.into(), wait.deadline),
+            triggers,
+            poll_state: PollState::new(wait.policy.into(), wait.timeout),
             job: wait.job,
             started: None,
             due: Duration::ZERO,
             last: None,
             trouble: None,
-            oddities: Oddities::default(),
+            unexpected_fields: UnexpectedFields::default(),
             end: None,
             ended: false,
         }
@@ -262,37 +262,37 @@ impl Watch {
         self.end.take().map(Event::Ended)
     }
 
-    /// Pauses until the next look is due, looks, and says what came of it: an event, the end, or,
-    /// where the last look told something new without being the job's end, both.
+    /// Pauses until the next poll is due, polls, and says what came of it: an event, the end, or,
+    /// where the last poll told something new without being the job's end, both.
     async fn step(&mut self) -> (Option<Event>, Option<Result<Translation, WaitError>>) {
         let started = *self.started.get_or_insert_with(Instant::now);
-        let span = debug_span!("akool.pause", job = %self.job.id(), after = self.course.looks());
+        let span = debug_span!("akool.pause", job = %self.job.id(), after = self.poll_state.polls());
         self.until_due(started).instrument(span).await;
 
         let began = started.elapsed();
-        if let Some(hints) = &self.hints {
-            hints.served(self.job.id());
+        if let Some(triggers) = &self.triggers {
+            triggers.served(self.job.id());
         }
-        let attempt = self.course.begin_look();
-        let seen = self.job.look(attempt).await;
+        let attempt = self.poll_state.begin_poll();
+        let seen = self.job.poll(attempt).await;
         let now = started.elapsed();
         if let Ok(snapshot) = &seen {
-            self.oddities.report(snapshot);
+            self.unexpected_fields.report(snapshot);
             self.last = Some(snapshot.clone());
         }
-        let (event, next) = self.course.observe(self.job.id(), &self.job.client().pace, began, now, seen);
+        let (event, next) = self.poll_state.observe(self.job.id(), &self.job.client().pace, began, now, seen);
         if let Some(Event::Trouble { error, .. }) = &event {
             self.trouble = Some(error.clone());
         }
         match next {
-            Next::LookAt(at) => {
+            Next::PollAt(at) => {
                 self.due = at;
                 (event, None)
             }
             Next::Ended(mut end) => {
-                // What the course does not keep.
+                // What the poll_state does not keep.
                 if let Err(early) = &mut end
-                    && let Some(early) = early.early_mut()
+                    && let Some(early) = early.last_known_mut()
                 {
                     early.last_snapshot = self.last.take();
                     early.last_error = early.last_error.take().or(self.trouble.take());
@@ -302,7 +302,7 @@ impl Watch {
         }
     }
 
-    /// Pauses until the next look is due, which a hint may bring forward.
+    /// Pauses until the next poll is due, which a trigger may bring forward.
     async fn until_due(&mut self, started: Instant) {
         loop {
             let pause = self.pause(started.elapsed());
@@ -310,14 +310,14 @@ impl Watch {
                 return;
             }
             tracing::debug!(seconds = pause.as_secs_f64(), "pausing");
-            let Some(hints) = &self.hints else {
+            let Some(triggers) = &self.triggers else {
                 return sleep(pause).await;
             };
-            match select(pin!(sleep(pause)), pin!(hints.heard())).await {
+            match select(pin!(sleep(pause)), pin!(triggers.heard())).await {
                 Either::Left(((), _)) => return,
                 Either::Right(_) => {
-                    if let Decision::LookAt(at) = self.course.hint(started.elapsed()) {
-                        tracing::debug!(hastened = at < self.due, "a hint");
+                    if let Decision::PollAt(at) = self.poll_state.trigger(started.elapsed()) {
+                        tracing::debug!(hastened = at < self.due, "a trigger");
                         self.due = at;
                     }
                 }
@@ -325,22 +325,22 @@ impl Watch {
         }
     }
 
-    /// How long until the next look: until it is due, or until the service lets this client look
-    /// again, within the deadline.
+    /// How long until the next poll: until it is due, or until the service lets this client poll
+    /// again, within the timeout.
     fn pause(&self, elapsed: Duration) -> Duration {
         let mut pause = self.due.saturating_sub(elapsed);
-        let told_to_wait = self.job.client().pace.remaining();
-        if told_to_wait > pause {
+        let service_pause = self.job.client().pace.remaining();
+        if service_pause > pause {
             // Not all at once when the time has come.
-            pause = told_to_wait + told_to_wait.mul_f64(0.1 * fastrand::f64());
+            pause = service_pause + service_pause.mul_f64(0.1 * fastrand::f64());
         }
-        let left = self.course.deadline().map(|deadline| deadline.saturating_sub(elapsed));
+        let left = self.poll_state.timeout().map(|timeout| timeout.saturating_sub(elapsed));
         left.map_or(pause, |left| pause.min(left))
     }
 }
 
 /// Sleeps, but not on through a suspension of the machine: tokio's clock stands still in it, and
-/// a look that fell due meanwhile is made at once.
+/// a poll that fell due meanwhile is made at once.
 async fn sleep(pause: Duration) {
     /// How late a suspension is noticed at most.
     const SLICE: Duration = Duration::from_secs(10);
@@ -360,7 +360,7 @@ fn was_suspended(pause: Duration, slept: Duration, wall: Duration) -> bool {
 }
 
 /// How much the clock on the wall is ahead of ours, which stands still while the machine is suspended.
-/// A clock that was set forward looks the same and costs one look before its time; one that was set
+/// A clock that was set forward looks the same and costs one poll before its time; one that was set
 /// back is ignored, as is drift.
 pub(crate) fn suspended(ours: Duration, wall: Duration) -> Duration {
     const DRIFT: Duration = Duration::from_secs(5);
@@ -369,42 +369,42 @@ pub(crate) fn suspended(ours: Duration, wall: Duration) -> Duration {
 
 /// Why a wait ended without a translation.
 ///
-/// Only [`WaitError::Failed`] says something of the job's own end. After the others the job goes
+/// Only [`WaitError::JobFailed`] says something of the job's own end. After the others the job goes
 /// on, and its id is all that is needed to wait for it again.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum WaitError {
     /// The job failed.
-    Failed(Box<FailedJob>),
-    /// The deadline passed, and a last look did not see the job's end.
-    DeadlinePassed(Box<EarlyEnd>),
-    /// Too many looks in a row failed.
-    FailuresExhausted(Box<EarlyEnd>),
-    /// A look failed in a way that looking again does not change.
-    Rejected(Box<EarlyEnd>),
+    JobFailed(Box<FailedJob>),
+    /// The timeout passed, and a last poll did not see the job's end.
+    Timeout(Box<LastKnown>),
+    /// Too many polls in a row failed.
+    RetriesExhausted(Box<LastKnown>),
+    /// A poll failed in a way that polling again does not change.
+    Rejected(Box<LastKnown>),
 }
 
 impl WaitError {
     /// The job that was waited for.
     pub fn job(&self) -> &JobId {
         match self {
-            Self::Failed(job) => job.snapshot.id(),
-            Self::DeadlinePassed(end) | Self::FailuresExhausted(end) | Self::Rejected(end) => &end.job,
+            Self::JobFailed(job) => job.snapshot.id(),
+            Self::Timeout(end) | Self::RetriesExhausted(end) | Self::Rejected(end) => &end.job,
         }
     }
 
-    pub(crate) fn early_mut(&mut self) -> Option<&mut EarlyEnd> {
+    pub(crate) fn last_known_mut(&mut self) -> Option<&mut LastKnown> {
         match self {
-            Self::Failed(_) => None,
-            Self::DeadlinePassed(end) | Self::FailuresExhausted(end) | Self::Rejected(end) => Some(end),
+            Self::JobFailed(_) => None,
+            Self::Timeout(end) | Self::RetriesExhausted(end) | Self::Rejected(end) => Some(end),
         }
     }
 
-    /// The last look that told the job's status, where it was kept; see [`EarlyEnd::last_snapshot`].
+    /// The last poll that told the job's status, where it was kept; see [`LastKnown::last_snapshot`].
     pub fn last_snapshot(&self) -> Option<&Snapshot> {
         match self {
-            Self::Failed(job) => Some(&job.snapshot),
-            Self::DeadlinePassed(end) | Self::FailuresExhausted(end) | Self::Rejected(end) => {
+            Self::JobFailed(job) => Some(&job.snapshot),
+            Self::Timeout(end) | Self::RetriesExhausted(end) | Self::Rejected(end) => {
                 end.last_snapshot.as_ref()
             }
         }
@@ -414,12 +414,12 @@ impl WaitError {
 impl fmt::Display for WaitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(job) => write!(f, "{job}"),
-            Self::DeadlinePassed(end) => {
-                write!(f, "job {}: the deadline passed after {}: {end}", end.job, whole(end.waited))
+            Self::JobFailed(job) => write!(f, "{job}"),
+            Self::Timeout(end) => {
+                write!(f, "job {}: the timeout passed after {}: {end}", end.job, whole(end.waited))
             }
-            Self::FailuresExhausted(end) => {
-                write!(f, "job {}: {} looks in a row failed: {end}", end.job, end.failures)
+            Self::RetriesExhausted(end) => {
+                write!(f, "job {}: {} polls in a row failed: {end}", end.job, end.failures)
             }
             Self::Rejected(end) => match &end.last_error {
                 Some(error) if error.kind() == ErrorKind::UnknownJob => write!(f, "{error}"),
@@ -433,8 +433,8 @@ impl fmt::Display for WaitError {
 impl std::error::Error for WaitError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Failed(_) | Self::Rejected(_) => None,
-            Self::DeadlinePassed(end) | Self::FailuresExhausted(end) => {
+            Self::JobFailed(_) | Self::Rejected(_) => None,
+            Self::Timeout(end) | Self::RetriesExhausted(end) => {
                 end.last_error.as_ref().map(|error| error as _)
             }
         }
@@ -445,7 +445,7 @@ impl std::error::Error for WaitError {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FailedJob {
-    /// The look that saw it failed.
+    /// The poll that saw it failed.
     pub snapshot: Snapshot,
 }
 
@@ -476,30 +476,30 @@ impl fmt::Display for FailedJob {
 /// What was known when a wait ended before its job did.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct EarlyEnd {
+pub struct LastKnown {
     /// The job. It goes on: [`Client::job`](crate::Client::job) with this id picks it up again.
     pub job: JobId,
     /// How long the wait lasted.
     pub waited: Duration,
-    /// The deadline that was set.
-    pub deadline: Option<Duration>,
-    /// How many looks were made.
-    pub looks: u32,
+    /// The timeout that was set.
+    pub timeout: Option<Duration>,
+    /// How many polls were made.
+    pub polls: u32,
     /// How many of them told the job's status.
     pub answers: u32,
-    /// How many looks in a row had failed at the end.
+    /// How many polls in a row had failed at the end.
     pub failures: u32,
     /// The last status that was told; `None` where the job's state was never established.
     pub last_status: Option<Status>,
-    /// The last look that told the job's status. A [`WaitSet`](crate::WaitSet) does not keep it: `None`
-    /// there, unless it was the very last look.
+    /// The last poll that told the job's status. A [`WaitSet`](crate::WaitSet) does not keep it: `None`
+    /// there, unless it was the very last poll.
     pub last_snapshot: Option<Snapshot>,
-    /// The last trouble, whether or not a look succeeded after it. Where one did, a
+    /// The last trouble, whether or not a poll succeeded after it. Where one did, a
     /// [`WaitSet`](crate::WaitSet) knows no more than its kind.
     pub last_error: Option<Error>,
 }
 
-impl fmt::Display for EarlyEnd {
+impl fmt::Display for LastKnown {
     /// What was last known of the job, and that it goes on.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let completed = match self.last_status {
@@ -516,7 +516,7 @@ impl fmt::Display for EarlyEnd {
                 false
             }
         };
-        write!(f, " ({} looks, {} answered)", self.looks, self.answers)?;
+        write!(f, " ({} polls, {} answered)", self.polls, self.answers)?;
         if let Some(error) = self.last_error.as_ref().filter(|_| self.failures > 0) {
             write!(f, "; last trouble: {}; {}", error.cause(), error.kind().advice())?;
         }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 fuzz_target!(|input: (&str, &str)| {
     let parse = |text: &str| {
         let schema: Value = serde_json::from_str(text).ok()?;
-        // Behind an operation, where the diff looks closest, and as a whole document.
+        // Behind an operation, where the diff polls closest, and as a whole document.
         let around = json!({
             "openapi": "3.0.3",
             "paths": {"/a": {"post": {

@@ -9,7 +9,7 @@ use super::{ALL, Paths, lint, mutation, mutation::Verdict, schemathesis};
 const FILE: &str = "docs/conformance.md";
 
 /// Writes it, or fails when it is out of date.
-pub(super) fn settle(paths: &Paths, seen: &mutation::Seen, write: bool) -> Result<()> {
+pub(super) fn record(paths: &Paths, seen: &mutation::Seen, write: bool) -> Result<()> {
     let text = text(paths, seen)?;
     let path = paths.root.join(FILE);
     let before = fs::read_to_string(&path).unwrap_or_default();
@@ -75,7 +75,7 @@ const HEAD: &str = "\
 
 <!-- Written by `cargo xtask conformance --write` from the tables that it runs on. CI fails when it is out of date. -->
 
-Our own tests share our own mistakes. So the description, the client and the stand-in are also held against
+Our own tests share our own mistakes. So the description, the client and the mock server are also held against
 tools that others wrote:
 
 ```sh
@@ -96,14 +96,14 @@ const SCHEMATHESIS: &str = "
 ## schemathesis against the sandbox
 
 It makes requests from the description, the same on every run: documented examples, boundaries of each field,
-random ones, and chains in which a job is created and then looked at (by the link that
+random ones, and chains in which a job is created and then polled (by the link that
 `openapi/overlays/34-links.yaml` describes). Some are as described, others break it on purpose. All of its
 checks are on, but these:
 
 ";
 
 const LINT: &str = "
-In the second run a request that the stand-in refuses though the description allows it (an empty id, say) would
+In the second run a request that the mock server refuses though the description allows it (an empty id, say) would
 count as a finding; `tests/conformance/narrow.yaml` lists these few.
 
 ## Prism
@@ -111,7 +111,7 @@ count as a finding; `tests/conformance/narrow.yaml` lists these few.
 As a server, Prism validates what the client sends and answers with examples of the description; named ones for
 each ending and each kind of error are added by `tests/conformance/examples.yaml`, and the linter holds them
 against their schemas. As a proxy it validates both directions between the client and `akool sandbox`, and turns
-each violation into an error. The client's side is `tests/library/conformance.rs`: create, look, wait, languages, token,
+each violation into an error. The client's side is `tests/library/conformance.rs`: create, poll, wait, languages, token,
 and the typed errors.
 
 Prism keeps no state, so a job does not move from status to status there; the proxy row has jobs that do. Prism
@@ -127,7 +127,7 @@ Redocly CLI's recommended rules, over the resolved description. These findings s
 const MUTATION: &str = "
 ## Broken on purpose
 
-The stand-in is broken in each of these ways, and every tool judges the same bytes. *wrong*: it says that the
+The mock server is broken in each of these ways, and every tool judges the same bytes. *wrong*: it says that the
 description is broken. *odd*: it says that something is not described, but may come (`akool-contract` calls it
 drift, Prism warns). An answer in which nothing is broken must be sound to all.
 

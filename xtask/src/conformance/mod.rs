@@ -1,4 +1,4 @@
-//! `cargo xtask conformance`: the description, the client and the stand-in, as tools see them that were not
+//! `cargo xtask conformance`: the description, the client and the mock server, as tools see them that were not
 //! written here.
 //!
 //! Each row starts what it needs, on ports that the system chooses, and fails on any finding. What the rows
@@ -33,7 +33,7 @@ pub(crate) enum Row {
     Proxy,
     /// Redocly CLI lints the description
     Lint,
-    /// the stand-in is broken on purpose, and the tools must see it
+    /// the mock server is broken on purpose, and the tools must see it
     Mutation,
 }
 
@@ -70,7 +70,7 @@ impl Row {
             Self::Prism => "the client understands a server made from the description alone",
             Self::Proxy => "between client and sandbox, neither side breaks the description",
             Self::Lint => "the description is sound by its recommended rules",
-            Self::Mutation => "a stand-in that is broken on purpose is seen to be broken",
+            Self::Mutation => "a mock server that is broken on purpose is seen to be broken",
         }
     }
 
@@ -162,7 +162,7 @@ pub(crate) fn run(root: &Path, only: Option<Row>, write: bool) -> Result<()> {
     if findings.is_empty()
         && let Some(table) = &table
     {
-        document::settle(&paths, table, write)?;
+        document::record(&paths, table, write)?;
     }
     ensure!(findings.is_empty(), "{} of the rows have findings\n\n{}", findings.len(), findings.join("\n\n"));
     Ok(())

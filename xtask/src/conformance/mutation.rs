@@ -1,4 +1,4 @@
-//! The row in which the stand-in is broken on purpose, and every tool judges the same answers.
+//! The row in which the mock server is broken on purpose, and every tool judges the same answers.
 //!
 //! `tests/conformance/mutants.rs` serves them, `contract.rs` beside it asks `akool-contract`, `judge.py` asks
 //! Prism, in front of them as a validating proxy, and schemathesis.
@@ -15,7 +15,7 @@ use super::{
 };
 
 /// As many must be seen by `akool-contract` and by an outside tool.
-const ENOUGH: usize = 20;
+const MIN_SAMPLES: usize = 20;
 
 /// What the tools said of each mutant.
 pub(super) struct Seen {
@@ -118,7 +118,7 @@ pub(super) fn run(paths: &Paths) -> Result<Seen> {
             schemathesis: verdict(&others, "schemathesis")?,
         });
     }
-    settled(mutants)
+    recorded(mutants)
 }
 
 /// What each tool said, by the mutant's name.
@@ -134,7 +134,7 @@ fn verdicts(paths: &Paths, name: &str, command: &mut Command) -> Result<BTreeMap
 }
 
 /// The first mutant is none: whoever sees something wrong with it sees ghosts.
-fn settled(mut mutants: Vec<Mutant>) -> Result<Seen> {
+fn recorded(mut mutants: Vec<Mutant>) -> Result<Seen> {
     ensure!(!mutants.is_empty(), "there are no mutants");
     let sound = mutants.remove(0);
     ensure!(
@@ -144,8 +144,8 @@ fn settled(mut mutants: Vec<Mutant>) -> Result<Seen> {
     let seen = Seen { mutants };
     let both = seen.by_both();
     ensure!(
-        both >= ENOUGH,
-        "only {both} mutants are seen by akool-contract and by an outside tool, not {ENOUGH}"
+        both >= MIN_SAMPLES,
+        "only {both} mutants are seen by akool-contract and by an outside tool, not {MIN_SAMPLES}"
     );
     Ok(seen)
 }
@@ -160,19 +160,19 @@ mod tests {
 
     #[test]
     fn an_answer_without_a_fault_must_be_sound_to_all() {
-        let rest = || (0..ENOUGH).map(|_| mutant(Verdict::Wrong, Verdict::Wrong));
+        let rest = || (0..MIN_SAMPLES).map(|_| mutant(Verdict::Wrong, Verdict::Wrong));
         let all = |first| std::iter::once(first).chain(rest()).collect();
-        assert_eq!(settled(all(mutant(Verdict::Sound, Verdict::Sound))).unwrap().by_both(), ENOUGH);
-        assert!(settled(all(mutant(Verdict::Odd, Verdict::Sound))).is_err());
-        assert!(settled(all(mutant(Verdict::Sound, Verdict::Wrong))).is_err());
+        assert_eq!(recorded(all(mutant(Verdict::Sound, Verdict::Sound))).unwrap().by_both(), MIN_SAMPLES);
+        assert!(recorded(all(mutant(Verdict::Odd, Verdict::Sound))).is_err());
+        assert!(recorded(all(mutant(Verdict::Sound, Verdict::Wrong))).is_err());
     }
 
     #[test]
     fn too_few_that_are_seen_by_both_are_a_finding() {
         let sound = || mutant(Verdict::Sound, Verdict::Sound);
         let few = vec![sound(), mutant(Verdict::Wrong, Verdict::Wrong)];
-        assert!(settled(few).is_err());
-        assert!(settled(Vec::new()).is_err());
+        assert!(recorded(few).is_err());
+        assert!(recorded(Vec::new()).is_err());
     }
 
     #[test]

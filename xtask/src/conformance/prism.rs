@@ -26,13 +26,13 @@ pub(super) fn stands_between(paths: &Paths) -> Result<String> {
     let prism = proxy(paths, &sandbox.url)?;
     let passed = tests(paths, "proxy::", &prism)?;
     // Those that it only warns of reach the client as they are.
-    let violations = complaints(&prism)?;
+    let violations = violations(&prism)?;
     ensure!(violations.is_empty(), "{WHOSE}:\n{violations}");
     Ok(format!("{passed} tests of the client, {} requests, no violation on either side", requests(&prism)?))
 }
 
-const WHOSE: &str = "what Prism complains of; where a request is wrong, mend the client (crates/akool), where an \
-                     answer is, the stand-in (crates/akool-mock)";
+const WHOSE: &str = "what Prism reports_a_violation of; where a request is wrong, mend the client (crates/akool), where an \
+                     answer is, the mock server (crates/akool-mock)";
 
 /// Prism in front of this server.
 pub(super) fn proxy(paths: &Paths, upstream: &str) -> Result<Server> {
@@ -55,7 +55,7 @@ fn tests(paths: &Paths, module: &str, prism: &Server) -> Result<u64> {
     command.args(["--ignored", &module]).env("AKOOL_CONFORMANCE_URL", &prism.url).env("RUST_BACKTRACE", "0");
     let (status, printed) = process::output(paths, "conformance-tests", &command)?;
     if !status.success() {
-        bail!("{}\n\n{WHOSE}:\n{}", process::tail(&printed), complaints(prism)?);
+        bail!("{}\n\n{WHOSE}:\n{}", process::tail(&printed), violations(prism)?);
     }
     let passed = printed
         .lines()
@@ -69,7 +69,7 @@ fn requests(prism: &Server) -> Result<usize> {
 }
 
 /// What its log has of warnings and errors.
-fn complaints(prism: &Server) -> Result<String> {
+fn violations(prism: &Server) -> Result<String> {
     let log = prism.log()?;
     let grave = |line: &&str| {
         let words = line.split_once('›').map_or("", |(_, rest)| rest);

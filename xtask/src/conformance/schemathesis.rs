@@ -83,7 +83,7 @@ fn one(paths: &Paths, run: &Run, narrow: &Path) -> Result<u64> {
     judge(paths, name, &command, &report).with_context(|| {
         format!(
             "{} found something in the run {}. Each finding has a `curl` that shows it again, at the address of an \
-             `akool sandbox` of your own. Mend the stand-in (crates/akool-mock), or the description by an overlay",
+             `akool sandbox` of your own. Mend the mock server (crates/akool-mock), or the description by an overlay",
             tools::SCHEMATHESIS.name, run.name
         )
     })

@@ -1,5 +1,5 @@
 //! The pollers of other client libraries, driven like ours in the row `fleet`: one for each job, in a task,
-//! with the same interval, on the same look by hand.
+//! with the same interval, on the same poll by hand.
 
 #[allow(dead_code, reason = "the other program uses the rest")]
 #[path = "../../src/watch.rs"]
@@ -59,15 +59,15 @@ struct Waiter {
 }
 
 impl Waiter {
-    /// One look: whether the job has ended. Told to the one who measures.
-    async fn look(&self) -> bool {
+    /// One poll: whether the job has ended. Told to the one who measures.
+    async fn poll(&self) -> bool {
         let answer = async {
             let request = self.http.get(format!("{}/api/open/v3/content/video/infobymodelid", self.url));
             let answer =
                 request.query(&[("video_model_id", &self.id)]).header("x-api-key", "key").send().await?;
             answer.json::<Envelope>().await
         };
-        // What fails is looked at again.
+        // What fails is polled again.
         let ended = answer.await.is_ok_and(|envelope| envelope.data.video_status == 3);
         let _ = self.seen.send((self.job, (!ended).then(|| Instant::now() + self.interval)));
         ended
@@ -91,7 +91,7 @@ impl Waiter {
 
     async fn operation(&self) -> Operation<Empty, Timestamp> {
         let any = AnyOperation::new().set_name(self.id.clone());
-        Operation::new(if self.look().await {
+        Operation::new(if self.poll().await {
             let done = Any::from_msg(&Empty::default()).unwrap_or_default();
             any.set_done(true).set_result(Some(operation::Result::Response(Box::new(done))))
         } else {
@@ -109,7 +109,7 @@ impl Waiter {
             move |_, options| {
                 let (waiter, next) = (self.clone(), next.clone());
                 Box::pin(async move {
-                    let ended = waiter.look().await;
+                    let ended = waiter.poll().await;
                     let body = if ended { "true" } else { "false" };
                     let response: Response<Monitor, JsonFormat> =
                         RawResponse::from_bytes(StatusCode::Ok, Headers::new(), body).into();
@@ -168,7 +168,7 @@ fn main() -> Result<()> {
         let (mut inserted, mut measured) = (0, false);
         while watcher.ended < plan.jobs {
             tokio::select! {
-                Some((job, next)) = events.recv() => watcher.looked(job, next),
+                Some((job, next)) = events.recv() => watcher.polled(job, next),
                 _ = ticks.tick(), if inserted < plan.jobs || !measured => {
                     let now = watcher.began.elapsed();
                     while inserted < plan.jobs && plan.start(inserted) <= now {

@@ -145,7 +145,7 @@ impl Report {
     /// A request of which nothing came, or of which nobody knows.
     pub(crate) fn not_created(&self, error: &CreateError) {
         let kind = match error {
-            CreateError::MaybeCreated(_) => "outcome_unknown",
+            CreateError::OutcomeUnknown(_) => "outcome_unknown",
             CreateError::AllRefused(refused) => {
                 return refused.iter().for_each(|refusal| self.refused(refusal));
             }
@@ -153,7 +153,7 @@ impl Report {
             CreateError::Ledger(_) => "ledger",
             other => other.call().map_or("not_created", |error| error.kind().name()),
         };
-        if let CreateError::MaybeCreated(maybe) = error {
+        if let CreateError::OutcomeUnknown(maybe) = error {
             let entry = maybe.entry.as_ref().map_or("ENTRY", |entry| entry.as_str());
             let text = format!(
                 "the outcome is unknown: {}. A job may have been created and paid for; it was not asked for \

@@ -171,7 +171,7 @@ impl Report {
         }
     }
 
-    /// A job's state at one look of `akool status`.
+    /// A job's state at one poll of `akool status`.
     pub(crate) fn status(&self, snapshot: &Snapshot) {
         if self.json {
             let event = match snapshot.status() {
@@ -198,13 +198,16 @@ impl Report {
     }
 
     /// What in an answer is not as described, once for each job.
-    pub(crate) fn oddity(&self, id: &JobId, oddity: impl Display) {
+    pub(crate) fn unexpected_field(&self, id: &JobId, unexpected_field: impl Display) {
         if !self.quiet {
-            self.note(format_args!("{}  {oddity} is not as described; the wait goes on", self.name(id)));
+            self.note(format_args!(
+                "{}  {unexpected_field} is not as described; the wait goes on",
+                self.name(id)
+            ));
         }
     }
 
-    /// A look that told something new.
+    /// A poll that told something new.
     pub(crate) fn update(&self, snapshot: &Snapshot) {
         if self.quiet {
         } else if self.json {
@@ -217,7 +220,7 @@ impl Report {
         }
     }
 
-    /// A look that failed, and is forgiven.
+    /// A poll that failed, and is forgiven.
     pub(crate) fn trouble(&self, error: &Error, failures: u32, budget: u32, next: Duration) {
         if self.quiet {
             return;
@@ -225,7 +228,7 @@ impl Report {
         let id = error.job().map_or_else(String::new, |id| self.name(id));
         let (cause, advice, next) = (error.cause(), error.kind().advice(), short(next));
         self.note(format_args!(
-            "{id}  {cause}\n  failure {failures} of {budget} in a row, looking again in {next}; {advice}"
+            "{id}  {cause}\n  failure {failures} of {budget} in a row, polling again in {next}; {advice}"
         ));
     }
 
@@ -297,7 +300,7 @@ impl Report {
         self.close(error.job());
         if !self.json {
             return match error {
-                WaitError::Failed(job) => {
+                WaitError::JobFailed(job) => {
                     let (name, reason) = (self.name(error.job()), reason(&job.snapshot));
                     self.line(format!("{name}  {}: {reason}", bad("failed")));
                 }
@@ -305,8 +308,8 @@ impl Report {
             };
         }
         let event = match error {
-            WaitError::Failed(_) => "failed",
-            WaitError::DeadlinePassed(_) | WaitError::FailuresExhausted(_) => "gave_up",
+            WaitError::JobFailed(_) => "failed",
+            WaitError::Timeout(_) | WaitError::RetriesExhausted(_) => "gave_up",
             _ => "error",
         };
         let object = match error.last_snapshot() {
@@ -314,7 +317,7 @@ impl Report {
             None => Object { event, id: Some(error.job()), ..Object::default() },
         };
         let trouble = match error {
-            WaitError::DeadlinePassed(end) | WaitError::FailuresExhausted(end) | WaitError::Rejected(end) => {
+            WaitError::Timeout(end) | WaitError::RetriesExhausted(end) | WaitError::Rejected(end) => {
                 end.last_error.as_ref().map(|trouble| trouble.kind().name())
             }
             _ => None,
@@ -361,10 +364,8 @@ impl Report {
     /// The early end of a wait, with the command that picks it up again.
     fn early(&self, error: &WaitError) -> String {
         let (why, end) = match error {
-            WaitError::DeadlinePassed(end) => {
-                (format!("the deadline passed after {}", short(end.waited)), end)
-            }
-            WaitError::FailuresExhausted(end) => (format!("{} looks in a row failed", end.failures), end),
+            WaitError::Timeout(end) => (format!("the timeout passed after {}", short(end.waited)), end),
+            WaitError::RetriesExhausted(end) => (format!("{} polls in a row failed", end.failures), end),
             WaitError::Rejected(end) => match &end.last_error {
                 Some(trouble) if trouble.kind() != akool::ErrorKind::UnknownJob => {
                     let text = format!(
@@ -386,7 +387,7 @@ impl Report {
             Some(status) => (format!("still {status} when last seen"), "the job goes on"),
             None => ("its state was never established".to_owned(), "the job goes on"),
         };
-        let mut text = format!("{}  {why}, {seen} ({} looks, {} answered)", end.job, end.looks, end.answers);
+        let mut text = format!("{}  {why}, {seen} ({} polls, {} answered)", end.job, end.polls, end.answers);
         if let Some(trouble) = end.last_error.as_ref().filter(|_| end.failures > 0) {
             text += &format!("\n  last trouble: {}; {}", trouble.cause(), trouble.kind().advice());
         }

@@ -43,11 +43,11 @@ pub(crate) async fn run(command: &Webhook, global: &Global, report: &Report) -> 
     }
 }
 
-/// With the client id and secret of the options and the environment, or of the stand-in.
+/// With the client id and secret of the options and the environment, or of the mock server.
 fn verifier(client_id: Option<&str>, global: &Global) -> Result<WebhookVerifier, WrongUse> {
     #[cfg(feature = "sandbox")]
     if global.sandbox {
-        let machine = akool_mock::Machine::new("");
+        let machine = akool_mock::ServiceState::new("");
         return WebhookVerifier::new(machine.client_id(), machine.api_key())
             .map_err(|error| error.to_string());
     }
@@ -131,7 +131,7 @@ fn odd_age(event: &WebhookEvent, now: SystemTime) -> Option<String> {
     (distance > USUAL_AGE).then(|| format!("it is {} {words}", humantime::format_duration(whole)))
 }
 
-/// One line of `--json`. Without the link, which is for nobody to fetch: a look tells it.
+/// One line of `--json`. Without the link, which is for nobody to fetch: a poll tells it.
 #[derive(Serialize)]
 struct Object<'a> {
     event: &'static str,

@@ -15,7 +15,7 @@ use http::StatusCode;
 use url::{Host, Url};
 
 use super::WebhookCall;
-use crate::Machine;
+use crate::ServiceState;
 
 /// How long connecting, and each read and write of a call, may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,7 +43,7 @@ impl Waker {
 
 impl Deliverer {
     /// `anywhere`: also to other machines than this one.
-    pub(crate) fn start(machine: Arc<Mutex<Machine>>, anywhere: bool, hook: Option<CallHook>) -> Self {
+    pub(crate) fn start(machine: Arc<Mutex<ServiceState>>, anywhere: bool, hook: Option<CallHook>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let hook = hook.map(Arc::new);
@@ -91,7 +91,7 @@ impl Drop for Deliverer {
     }
 }
 
-fn lock(machine: &Mutex<Machine>) -> MutexGuard<'_, Machine> {
+fn lock(machine: &Mutex<ServiceState>) -> MutexGuard<'_, ServiceState> {
     machine.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 pub(crate) use self::deliver::{CallHook, Deliverer, Waker};
 pub use self::seal::seal;
 use crate::{
-    Machine, Times, answer,
-    machine::{REMEMBERED, next_of},
+    ServiceState, Times, answer,
+    service_state::{REMEMBERED, next_of},
     timeline::State,
     verify,
 };
@@ -91,12 +91,12 @@ struct Hook {
 }
 
 impl Webhooks {
-    pub(crate) fn heal(&mut self) {
+    pub(crate) fn clear_faults(&mut self) {
         self.faults.clear();
     }
 }
 
-impl Machine {
+impl ServiceState {
     /// Tells this link of a job's changes, as if its creation had said so. Its end is told too where it
     /// is reached before that is asked for.
     ///
@@ -127,7 +127,7 @@ impl Machine {
         due
     }
 
-    /// When the next call is due, as far as that is known without looks.
+    /// When the next call is due, as far as that is known without polls.
     pub fn next_call(&self) -> Option<SystemTime> {
         let changes =
             self.webhooks.hooks.keys().filter_map(|job| self.jobs.get(job).and_then(|job| job.next_step()));
@@ -164,12 +164,12 @@ impl Machine {
         let mut news = Vec::new();
         let jobs = &mut self.jobs;
         self.webhooks.hooks.retain(|id, hook| {
-            let Some(journey) = jobs.get_mut(id) else {
+            let Some(job_timeline) = jobs.get_mut(id) else {
                 return true;
             };
-            let mut at = journey.began();
+            let mut at = job_timeline.began();
             while let Some(time) = at {
-                let Some(state) = journey.peek(time) else { break };
+                let Some(state) = job_timeline.peek(time) else { break };
                 let (status, told) = (state.status, hook.told);
                 hook.told = status;
                 if status != told {
@@ -178,7 +178,7 @@ impl Machine {
                 if matches!(status, 3 | 4) {
                     return false;
                 }
-                at = journey.next_step().filter(|next| *next <= now);
+                at = job_timeline.next_step().filter(|next| *next <= now);
             }
             true
         });
@@ -222,7 +222,7 @@ impl Machine {
         let Some(body) =
             seal::message(signer, &self.client_id, &secret, timestamp, &nonce, &event.to_string())
         else {
-            self.complain(format!(
+            self.report_violation(format!(
                 "the webhook of job {job} cannot be called: its messages are encrypted with the API key, which \
                  has {} bytes and not 16, 24 or 32",
                 secret.len()
@@ -230,9 +230,9 @@ impl Machine {
             return;
         };
         if fault.is_none()
-            && let Some(complaint) = verify::webhook(body.as_bytes(), event.to_string().as_bytes())
+            && let Some(violation) = verify::webhook(body.as_bytes(), event.to_string().as_bytes())
         {
-            self.complain(complaint);
+            self.report_violation(violation);
         }
         let at = match fault {
             Some(WebhookFault::Delayed(by)) => at + by,
@@ -258,18 +258,18 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Looks, Timeline, timeline::Journey};
+    use crate::{Polls, Timeline, timeline::JobTimeline};
 
     fn at(secs: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(secs)
     }
 
     /// A job that is created at 100 s and completes at 120 s.
-    fn machine() -> Machine {
+    fn machine() -> ServiceState {
         let secs = Duration::from_secs;
-        let mut machine = Machine::new("http://x");
+        let mut machine = ServiceState::new("http://x");
         let timeline = Timeline::new().queueing(secs(10)).processing(secs(10)).completed();
-        machine.jobs.insert("a".to_owned(), Journey::started(timeline, at(100)));
+        machine.jobs.insert("a".to_owned(), JobTimeline::started(timeline, at(100)));
         machine.webhook("a", "http://y");
         machine
     }
@@ -294,20 +294,20 @@ mod tests {
     }
 
     #[test]
-    fn changes_by_looks_are_told_after_the_look() {
-        let mut machine = Machine::new("http://x");
-        machine.job("a", Timeline::new().queueing(Looks(1)).processing(Looks(1)).failed(1015, "no speech"));
+    fn changes_by_polls_are_told_after_the_poll() {
+        let mut machine = ServiceState::new("http://x");
+        machine.job("a", Timeline::new().queueing(Polls(1)).processing(Polls(1)).failed(1015, "no speech"));
         machine.webhook("a", "http://y");
         assert!(machine.calls_due(at(1)).is_empty());
         let request = http::Request::get("/api/open/v3/content/video/infobymodelid?video_model_id=a")
             .header("x-api-key", machine.api_key())
             .body(Bytes::new())
             .unwrap();
-        let mut look = || {
+        let mut poll = || {
             machine.respond(&request, at(2));
             told(&machine.calls_due(at(2)))
         };
-        assert_eq!([look(), look(), look()], [vec![(2, 1)], vec![(4, 1)], vec![]]);
+        assert_eq!([poll(), poll(), poll()], [vec![(2, 1)], vec![(4, 1)], vec![]]);
     }
 
     #[test]
@@ -356,6 +356,6 @@ mod tests {
     fn a_key_that_encrypts_nothing_is_told_loudly() {
         let mut machine = machine().with_api_key("short");
         assert!(machine.calls_due(at(110)).is_empty());
-        assert!(machine.complaints()[0].contains("5 bytes"), "{:?}", machine.complaints());
+        assert!(machine.violations()[0].contains("5 bytes"), "{:?}", machine.violations());
     }
 }

@@ -1,7 +1,7 @@
 //! Saving a translation's files to disk, whole or not at all.
 //!
 //! A file streams to `NAME.part` and gets its name once all of it is on disk. Trouble on the way
-//! is forgiven like that of a look, and what has arrived is kept: the rest is asked for by
+//! is forgiven like that of a poll, and what has arrived is kept: the rest is asked for by
 //! `Range`, guarded by `If-Range`, where the server can do that. No credential is sent: the files
 //! are on a CDN of another host, and their links may be signed.
 //!
@@ -92,7 +92,7 @@ impl Downloader {
 ///
 /// # fn example() -> Result<(), akool::ConfigError> {
 /// let downloader = Downloader::builder()
-///     .policy(PollPolicy::default().with_failure_budget(50))
+///     .policy(PollPolicy::default().with_max_failures(50))
 ///     .at_once(2)
 ///     .build()?;
 /// # Ok(())
@@ -112,7 +112,7 @@ impl Default for DownloaderBuilder {
     fn default() -> Self {
         Self {
             http: reqwest::ClientBuilder::new(),
-            policy: PollPolicy::default().with_min_interval(Duration::from_secs(1)).with_failure_budget(5),
+            policy: PollPolicy::default().with_min_interval(Duration::from_secs(1)).with_max_failures(5),
             at_once: AT_ONCE,
             any_redirect: false,
         }
@@ -197,7 +197,7 @@ impl Save {
         self
     }
 
-    /// Looks at the job again where the link has expired, and goes on with the fresh link where
+    /// Polls at the job again where the link has expired, and goes on with the fresh link where
     /// there is one.
     pub fn renew_link_from(mut self, job: &Job) -> Self {
         self.job = Some(job.clone());
@@ -267,7 +267,7 @@ pub enum DownloadError {
     /// The server has the file no more, or the link's signature is no longer valid.
     #[error(
         "the {file} of job {job} cannot be fetched any more (HTTP status {status} from {link}); \
-         files can be fetched for 7 days: look at the job again for a fresh link"
+         files can be fetched for 7 days: poll the job again for a fresh link"
     )]
     Expired {
         /// Which file.
@@ -358,7 +358,7 @@ impl Save {
                 Err(Trouble::Passing { why, retry_after }) => {
                     failures = if part.bytes > before { 1 } else { failures + 1 };
                     tracing::debug!(job = %self.file.job, file = %self.file.kind, %why, failures, "download broke off");
-                    if failures >= self.downloader.policy.failure_budget() {
+                    if failures >= self.downloader.policy.max_failures() {
                         return Err(self.failed(why));
                     }
                     let pause = self.downloader.policy.backoff(failures, retry_after, fastrand::f64());
@@ -371,7 +371,7 @@ impl Save {
         Ok(Saved { path, bytes, kept: false })
     }
 
-    /// Another link to the same file, by another look at the job; asked for once.
+    /// Another link to the same file, by another poll the job; asked for once.
     async fn fresh_link(&mut self) -> Option<url::Url> {
         let snapshot = self.job.take()?.get().await.ok()?;
         let files = Translation::from_snapshot(snapshot)?.files();
@@ -419,7 +419,7 @@ impl Save {
         Err(Trouble::Passing { why, retry_after: None })
     }
 
-    /// Looks at status and headers: does this answer bring the rest, the whole, or nothing?
+    /// Polls at status and headers: does this answer bring the rest, the whole, or nothing?
     /// Tells how long the whole file is.
     async fn accept(&self, response: &Response, part: &mut Part) -> Result<Option<u64>, Trouble> {
         let status = response.status();

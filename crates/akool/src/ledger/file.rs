@@ -18,14 +18,14 @@ use std::{
 };
 
 use super::{
-    Begin, EntryId, Intent, Ledger, LedgerError, LedgerFuture, Settlement,
+    Begin, CreationOutcome, EntryId, Intent, Ledger, LedgerError, LedgerFuture,
     entry::{Contents, Entry, Outcome},
     lines::{JobLine, Line, Reading, What, created, is_later, new_id},
 };
 use crate::{JobId, Language, Status};
 
 /// How long another process may hold the file: it is held for one reading and one line.
-const PATIENCE: Duration = Duration::from_secs(10);
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// A ledger in a file that several processes can share. Cheap to clone.
 ///
@@ -222,17 +222,17 @@ impl LedgerFile {
         begin.ok_or_else(|| LedgerError::new("the ledger was not asked"))
     }
 
-    fn settle_now(&self, entry: EntryId, outcome: Settlement) -> Result<(), LedgerError> {
+    fn record_now(&self, entry: EntryId, outcome: CreationOutcome) -> Result<(), LedgerError> {
         let held = entry.clone();
-        let settled = self.append(|_| {
+        let recorded = self.append(|_| {
             Ok(Some(match outcome {
-                Settlement::Created(creation) => created(entry, &creation),
-                Settlement::NotCreated(why) => What::NotCreated { entry, why },
-                Settlement::Unknown(why) => What::Unknown { entry, why },
+                CreationOutcome::Created(creation) => created(entry, &creation),
+                CreationOutcome::NotCreated(why) => What::NotCreated { entry, why },
+                CreationOutcome::Unknown(why) => What::Unknown { entry, why },
             }))
         });
         self.release(&held);
-        settled
+        recorded
     }
 
     /// The file whose lock says that a request is being made.
@@ -323,7 +323,7 @@ impl LedgerFile {
         loop {
             match try_lock() {
                 Ok(()) => return Ok(()),
-                Err(TryLockError::WouldBlock) if began.elapsed() < PATIENCE => {
+                Err(TryLockError::WouldBlock) if began.elapsed() < MAX_WAIT => {
                     thread::sleep(Duration::from_millis(5));
                 }
                 Err(TryLockError::WouldBlock) => {
@@ -414,9 +414,9 @@ impl Ledger for LedgerFile {
         self.release(entry);
     }
 
-    fn settle<'a>(&'a self, entry: &'a EntryId, outcome: &'a Settlement) -> LedgerFuture<'a, ()> {
+    fn record<'a>(&'a self, entry: &'a EntryId, outcome: &'a CreationOutcome) -> LedgerFuture<'a, ()> {
         let (ledger, entry, outcome) = (self.clone(), entry.clone(), outcome.clone());
-        Box::pin(async move { blocking(move || ledger.settle_now(entry, outcome)).await })
+        Box::pin(async move { blocking(move || ledger.record_now(entry, outcome)).await })
     }
 }
 
@@ -455,13 +455,13 @@ mod tests {
         }
     }
 
-    fn creation(jobs: &[(&str, &str)], unclear: &[&str]) -> Settlement {
+    fn creation(jobs: &[(&str, &str)], unclear: &[&str]) -> CreationOutcome {
         let jobs = jobs
             .iter()
             .map(|(id, language)| CreatedJob { language: Some((*language).into()), ..CreatedJob::new(*id) })
             .collect();
         let unclear = unclear.iter().map(|code| Language::from(*code)).collect();
-        Settlement::Created(Creation::new(jobs, Vec::new(), unclear))
+        CreationOutcome::Created(Creation::new(jobs, Vec::new(), unclear))
     }
 
     #[test]
@@ -485,12 +485,12 @@ mod tests {
     fn the_same_work_is_there_already_until_it_failed_or_is_forgotten() {
         let (_folder, ledger) = ledger();
         let first = written(&ledger, &intent(&["es", "fr", "ja"]));
-        ledger.settle_now(first.clone(), creation(&[("1", "es"), ("2", "fr")], &["ja"])).unwrap();
+        ledger.record_now(first.clone(), creation(&[("1", "es"), ("2", "fr")], &["ja"])).unwrap();
 
         let there = |languages: &[&str]| match ledger.begin_now(&intent(languages)).unwrap() {
             Begin::AlreadyThere(work) => work.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
             Begin::Written(entry) => {
-                ledger.settle_now(entry, Settlement::NotCreated("a test".into())).unwrap();
+                ledger.record_now(entry, CreationOutcome::NotCreated("a test".into())).unwrap();
                 "free".to_owned()
             }
         };
@@ -523,7 +523,7 @@ mod tests {
     fn what_means_the_same_is_the_same_work() {
         let (_folder, ledger) = ledger();
         let first = written(&ledger, &intent(&["es"]));
-        ledger.settle_now(first, creation(&[("1", "es")], &[])).unwrap();
+        ledger.record_now(first, creation(&[("1", "es")], &[])).unwrap();
         for (name, value) in [
             ("url", json!("HTTPS://A.example:443/v.mp4#t=1")),
             ("lipsync", json!(false)),
@@ -555,7 +555,7 @@ mod tests {
     fn a_job_that_somebody_found_is_adopted() {
         let (_folder, ledger) = ledger();
         let first = written(&ledger, &intent(&["es", "fr"]));
-        ledger.settle_now(first.clone(), Settlement::Unknown("a test".into())).unwrap();
+        ledger.record_now(first.clone(), CreationOutcome::Unknown("a test".into())).unwrap();
         let several = ledger.adopt(&first, None, &"1".into()).unwrap_err().to_string();
         assert!(several.contains("(es, fr); name one"), "{several}");
         ledger.adopt(&first, Some(&"ES".into()), &"1".into()).unwrap();
@@ -579,7 +579,7 @@ mod tests {
         // As by a process that takes it for dead.
         let forgotten = What::Forgotten { entry: first.clone(), job: None, languages: vec!["es".into()] };
         ledger.append(|_| Ok(Some(forgotten))).unwrap();
-        ledger.settle_now(first, creation(&[("1", "es")], &[])).unwrap();
+        ledger.record_now(first, creation(&[("1", "es")], &[])).unwrap();
         assert!(matches!(ledger.begin_now(&intent(&["es"])).unwrap(), Begin::AlreadyThere(_)));
     }
 
@@ -587,7 +587,7 @@ mod tests {
     fn a_job_that_is_there_twice_is_seen_twice() {
         let (_folder, ledger) = ledger();
         let first = written(&ledger, &intent(&["es", "fr"]));
-        ledger.settle_now(first, creation(&[("1", "es"), ("1", "fr")], &[])).unwrap();
+        ledger.record_now(first, creation(&[("1", "es"), ("1", "fr")], &[])).unwrap();
         ledger.note(&"1".into(), Status::Completed).unwrap();
         let contents = ledger.read().unwrap();
         assert!(contents.entries[0].jobs().iter().all(|job| job.status == Some(Status::Completed)));
@@ -597,7 +597,7 @@ mod tests {
     fn a_line_that_was_cut_off_loses_nothing_else() {
         let (_folder, ledger) = ledger();
         let first = written(&ledger, &intent(&["es"]));
-        ledger.settle_now(first, creation(&[("1", "es")], &[])).unwrap();
+        ledger.record_now(first, creation(&[("1", "es")], &[])).unwrap();
         let whole = fs::read(ledger.path()).unwrap();
         for cut in 0..whole.len() {
             fs::write(ledger.path(), &whole[..cut]).unwrap();
@@ -627,7 +627,7 @@ mod tests {
     fn an_outcome_whose_intent_is_unreadable_keeps_its_jobs() {
         let (_folder, ledger) = ledger();
         let first = written(&ledger, &intent(&["es"]));
-        ledger.settle_now(first, creation(&[("1", "es")], &[])).unwrap();
+        ledger.record_now(first, creation(&[("1", "es")], &[])).unwrap();
         let text = fs::read_to_string(ledger.path()).unwrap();
         fs::write(ledger.path(), text.replacen('{', "<", 1)).unwrap();
         let contents = ledger.read().unwrap();

@@ -38,7 +38,7 @@ pub trait Ledger: fmt::Debug + Send + Sync {
     fn abandon(&self, _entry: &EntryId) {}
 
     /// Writes down what became of it, durably.
-    fn settle<'a>(&'a self, entry: &'a EntryId, outcome: &'a Settlement) -> LedgerFuture<'a, ()>;
+    fn record<'a>(&'a self, entry: &'a EntryId, outcome: &'a CreationOutcome) -> LedgerFuture<'a, ()>;
 }
 
 /// What the methods of a [`Ledger`] return.
@@ -207,7 +207,7 @@ impl fmt::Display for EntryId {
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Settlement {
+pub enum CreationOutcome {
     /// Jobs were created.
     Created(Creation),
     /// Nothing was created, for this reason.
@@ -216,11 +216,11 @@ pub enum Settlement {
     Unknown(String),
 }
 
-impl Settlement {
+impl CreationOutcome {
     pub(crate) fn of(sent: &Result<Creation, CreateError>) -> Self {
         match sent {
             Ok(creation) => Self::Created(creation.clone()),
-            Err(CreateError::MaybeCreated(maybe)) => Self::Unknown(maybe.error.cause().to_owned()),
+            Err(CreateError::OutcomeUnknown(maybe)) => Self::Unknown(maybe.error.cause().to_owned()),
             Err(other) => Self::NotCreated(other.to_string()),
         }
     }

@@ -101,7 +101,7 @@ impl Creation {
     }
 
     /// An error where nothing was created and everything was refused.
-    pub(super) fn or_refused(self) -> Result<Self, CreateError> {
+    pub(super) fn or_rejected(self) -> Result<Self, CreateError> {
         if self.jobs.is_empty() && self.unclear.is_empty() {
             return Err(CreateError::AllRefused(self.refused));
         }
@@ -326,7 +326,9 @@ mod tests {
         let all = json!([{"code": 1006, "msg": "no"}, {"code": 1003}]);
         let creation =
             read(&asked(&["es", "fr"]), &answer(200, &json!({"code": 1000, "all_results": all}))).unwrap();
-        assert!(matches!(creation.or_refused(), Err(CreateError::AllRefused(refused)) if refused.len() == 2));
+        assert!(
+            matches!(creation.or_rejected(), Err(CreateError::AllRefused(refused)) if refused.len() == 2)
+        );
     }
 
     #[test]

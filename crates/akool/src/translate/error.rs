@@ -35,7 +35,7 @@ pub enum CreateError {
     /// The request may have reached the service: jobs may have been created and paid for, whose ids
     /// nobody told. It is not sent again by itself.
     #[error(transparent)]
-    MaybeCreated(MaybeCreated),
+    OutcomeUnknown(OutcomeUnknown),
     /// Jobs were created, but the ledger could not be told of them. This is the only place that has
     /// their ids.
     #[error("jobs were created ({}), but not written down: {error}; keep their ids", ids(.creation))]
@@ -64,21 +64,21 @@ impl CreateError {
         if error.is_without_effect() || turned_away || refused {
             Self::NotCreated(error)
         } else {
-            Self::MaybeCreated(MaybeCreated { error, entry: None })
+            Self::OutcomeUnknown(OutcomeUnknown { error, entry: None })
         }
     }
 
     /// Whether jobs may exist that were paid for, so that the same request must not simply be sent
     /// again.
     pub fn may_have_created(&self) -> bool {
-        matches!(self, Self::MaybeCreated(_) | Self::Partly(_) | Self::Unrecorded { .. })
+        matches!(self, Self::OutcomeUnknown(_) | Self::Partly(_) | Self::Unrecorded { .. })
     }
 
     /// The failed call, where it came to one.
     pub fn call(&self) -> Option<&Error> {
         match self {
             Self::NotCreated(error) => Some(error),
-            Self::MaybeCreated(maybe) => Some(&maybe.error),
+            Self::OutcomeUnknown(maybe) => Some(&maybe.error),
             _ => None,
         }
     }
@@ -87,20 +87,20 @@ impl CreateError {
 /// Nobody knows whether jobs were created.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct MaybeCreated {
+pub struct OutcomeUnknown {
     /// Why there is no answer that tells.
     pub error: Error,
     /// Under what the ledger has the request, where there is one.
     pub entry: Option<EntryId>,
 }
 
-impl MaybeCreated {
+impl OutcomeUnknown {
     pub(super) fn in_ledger_as(self, entry: EntryId) -> Self {
         Self { entry: Some(entry), ..self }
     }
 }
 
-impl fmt::Display for MaybeCreated {
+impl fmt::Display for OutcomeUnknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -115,7 +115,7 @@ impl fmt::Display for MaybeCreated {
     }
 }
 
-impl std::error::Error for MaybeCreated {
+impl std::error::Error for OutcomeUnknown {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.error)
     }

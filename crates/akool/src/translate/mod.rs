@@ -20,12 +20,12 @@ use url::Url;
 
 pub use self::{
     creation::{CreatedJob, Creation, Refusal},
-    error::{CreateError, InvalidTranslation, MaybeCreated},
+    error::{CreateError, InvalidTranslation, OutcomeUnknown},
 };
 use crate::{
     Client, JobId, Language,
     call::answered,
-    ledger::{Begin, EntryId, Intent, KnownWork, Ledger, LedgerError, Settlement},
+    ledger::{Begin, CreationOutcome, EntryId, Intent, KnownWork, Ledger, LedgerError},
     redact,
 };
 
@@ -285,11 +285,11 @@ impl Translate {
         let Some((ledger, entry)) = entry else {
             return sent;
         };
-        let settled = ledger.settle(&entry, &Settlement::of(&sent)).await;
-        match (sent, settled) {
+        let recorded = ledger.record(&entry, &CreationOutcome::of(&sent)).await;
+        match (sent, recorded) {
             (Ok(creation), Err(error)) => Err(CreateError::Unrecorded { creation, error }),
-            (Err(CreateError::MaybeCreated(maybe)), _) => {
-                Err(CreateError::MaybeCreated(maybe.in_ledger_as(entry)))
+            (Err(CreateError::OutcomeUnknown(maybe)), _) => {
+                Err(CreateError::OutcomeUnknown(maybe.in_ledger_as(entry)))
             }
             (sent, _) => sent,
         }
@@ -446,7 +446,7 @@ impl Translate {
         match created {
             Ok(creation) => {
                 tracing::debug!(jobs = creation.jobs().len(), refused = creation.refused().len(), "created");
-                creation.or_refused()
+                creation.or_rejected()
             }
             Err(error) => {
                 let error = error.scrubbed(&self.client.transport);

@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::{JobId, Status, decode::integer, redact, snapshot::link};
 
-/// What a message says of a job. A hint: see [what an event proves](super#what-an-event-proves).
+/// What a message says of a job. A trigger: see [what an event proves](super#what-an-event-proves).
 ///
 /// As elsewhere, a field of another shape than described is left out, and a status that nobody
 /// documented is kept.
@@ -47,7 +47,7 @@ impl WebhookEvent {
         })
     }
 
-    /// The job that it is about: what to look at now.
+    /// The job that it is about: what to poll now.
     pub fn job(&self) -> &JobId {
         &self.job
     }
@@ -63,7 +63,7 @@ impl WebhookEvent {
         self.product.as_deref()
     }
 
-    /// The link to the result, as the message says. Not for use: take it from a look at the job.
+    /// The link to the result, as the message says. Not for use: take it from a poll the job.
     pub fn url(&self) -> Option<&Url> {
         self.url.as_ref()
     }

@@ -27,7 +27,7 @@
 //! ```
 //!
 //! # What an event proves
-//! Little, and so it is only ever a hint to look at the job:
+//! Little, and so it is only ever a trigger to poll the job:
 //! - The signature is a SHA-1 over the client id and three values that are in the message. It holds
 //!   no secret: whoever knows the client id can sign. That includes time and nonce, so whoever has
 //!   seen one message can send its content again under another time, as a new message.
@@ -36,8 +36,8 @@
 //!   changed with some luck.
 //! - The service may send an event late, twice or never.
 //!
-//! [`Hints`](crate::Hints) are made for that: an event leads to a look at the job at once, and what
-//! counts is what the look tells. Do not fetch [`WebhookEvent::url`], and do not take a job for
+//! [`PollTriggers`](crate::PollTriggers) are made for that: an event leads to a poll the job at once, and what
+//! counts is what the poll tells. Do not fetch [`WebhookEvent::url`], and do not take a job for
 //! failed because an event says so.
 
 mod event;
@@ -114,7 +114,7 @@ impl WebhookVerifier {
     }
 
     /// Sets what remembers the messages that came. Without it, a message counts again as often as it
-    /// comes within its time, which for a hint does no harm.
+    /// comes within its time, which for a trigger does no harm.
     pub fn nonces(mut self, store: impl NonceStore + 'static) -> Self {
         self.nonces = Some(Arc::new(store));
         self

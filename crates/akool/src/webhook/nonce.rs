@@ -14,7 +14,7 @@ use std::{
 ///
 /// It is called within [`verify`](super::WebhookVerifier::verify), for messages whose signature and
 /// content are right only. Several processes need one store between them to take a message once; where
-/// that is not worth a call over the network, do without: an event is a hint, and a second one
+/// that is not worth a call over the network, do without: an event is a trigger, and a second one
 /// changes nothing.
 pub trait NonceStore: Send + Sync {
     /// Remembers a message at least until this time, in one step with the question whether it was
@@ -31,7 +31,7 @@ impl<S: NonceStore + ?Sized> NonceStore for Arc<S> {
 /// A [`NonceStore`] in the memory of this process, with a bound.
 ///
 /// Where it is full of messages that have not expired, the one that expires first is forgotten: then
-/// a repeated message may count as new, which costs a look.
+/// a repeated message may count as new, which costs a poll.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};

@@ -1,20 +1,20 @@
-//! What a wait keeps of one job between looks, and what it makes of each look. Shared by
-//! [`Wait`](crate::Wait) and [`WaitSet`](crate::WaitSet), which look, sleep and read the clock.
+//! What a wait keeps of one job between polls, and what it makes of each poll. Shared by
+//! [`Wait`](crate::Wait) and [`WaitSet`](crate::WaitSet), which poll, sleep and read the clock.
 
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    EarlyEnd, Error, ErrorKind, Event, JobId, PollPolicy, Snapshot, Status, Translation, WaitError,
-    pace::Pace,
+    Error, ErrorKind, Event, JobId, LastKnown, PollPolicy, Snapshot, Status, Translation, WaitError,
     poller::{Decision, End, Observation, Poller},
+    throttle::Throttle,
     wait::FailedJob,
 };
 
 /// Small: a set holds one for each of its jobs. Snapshots and errors go out with the event.
 #[derive(Debug)]
-pub(crate) struct Course {
+pub(crate) struct PollState {
     poller: Poller,
-    looks: u32,
+    polls: u32,
     answers: u32,
     /// How old the job was when it was last seen running.
     running_at: Option<Duration>,
@@ -23,38 +23,38 @@ pub(crate) struct Course {
     trouble: Option<ErrorKind>,
 }
 
-/// What a look comes to.
+/// What a poll comes to.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// Look again at this time since the wait began.
-    LookAt(Duration),
+    /// Poll again at this time since the wait began.
+    PollAt(Duration),
     /// The wait is over.
     Ended(Result<Translation, WaitError>),
 }
 
-impl Course {
-    pub(crate) fn new(policy: Arc<PollPolicy>, deadline: Option<Duration>) -> Self {
-        let poller = Poller::new(policy, deadline, fastrand::u64(..));
-        Self { poller, looks: 0, answers: 0, running_at: None, seen: None, trouble: None }
+impl PollState {
+    pub(crate) fn new(policy: Arc<PollPolicy>, timeout: Option<Duration>) -> Self {
+        let poller = Poller::new(policy, timeout, fastrand::u64(..));
+        Self { poller, polls: 0, answers: 0, running_at: None, seen: None, trouble: None }
     }
 
-    /// Counts a look that begins, and says the how-manieth it is.
-    pub(crate) fn begin_look(&mut self) -> u32 {
-        self.looks = self.looks.saturating_add(1);
-        self.looks
+    /// Counts a poll that begins, and says the how-manieth it is.
+    pub(crate) fn begin_poll(&mut self) -> u32 {
+        self.polls = self.polls.saturating_add(1);
+        self.polls
     }
 
-    pub(crate) fn looks(&self) -> u32 {
-        self.looks
+    pub(crate) fn polls(&self) -> u32 {
+        self.polls
     }
 
-    pub(crate) fn deadline(&self) -> Option<Duration> {
-        self.poller.deadline()
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.poller.timeout()
     }
 
-    /// Takes a hint that the job has changed; see [`Poller::hint`].
-    pub(crate) fn hint(&mut self, now: Duration) -> Decision {
-        self.poller.hint(now)
+    /// Takes a trigger that the job has changed; see [`Poller::trigger`].
+    pub(crate) fn trigger(&mut self, now: Duration) -> Decision {
+        self.poller.trigger(now)
     }
 
     pub(crate) fn status(&self) -> Option<Status> {
@@ -69,12 +69,12 @@ impl Course {
         self.poller.failures()
     }
 
-    /// Takes what a look saw that began and ended at these times since the wait began. Where the
-    /// last look told something new without being the job's end, there is an event beside the end.
+    /// Takes what a poll saw that began and ended at these times since the wait began. Where the
+    /// last poll told something new without being the job's end, there is an event beside the end.
     pub(crate) fn observe(
         &mut self,
         job: &JobId,
-        pace: &Pace,
+        pace: &Throttle,
         began: Duration,
         now: Duration,
         seen: Result<Snapshot, Error>,
@@ -100,32 +100,32 @@ impl Course {
             Seen::Trouble(..) => Observation::Rejected,
         };
         let decision = self.poller.observe(began, now, observation);
-        let next_look_in = match decision {
-            Decision::LookAt(at) => at.saturating_sub(now),
+        let next_poll_in = match decision {
+            Decision::PollAt(at) => at.saturating_sub(now),
             Decision::Finished(_) => Duration::ZERO,
         };
         if let Seen::Trouble(error, _) = &seen {
             self.trouble = Some(error.kind());
             if error.kind() == ErrorKind::RateLimited {
-                pace.slow_down(next_look_in);
+                pace.pause_for(next_poll_in);
             }
         }
         match (decision, seen) {
-            (Decision::LookAt(at), Seen::Status(snapshot)) => {
-                (Some(Event::Looked { snapshot, changed, next_look_in }), Next::LookAt(at))
+            (Decision::PollAt(at), Seen::Status(snapshot)) => {
+                (Some(Event::Polled { snapshot, changed, next_poll_in }), Next::PollAt(at))
             }
-            (Decision::LookAt(at), Seen::Completed(translation)) => {
+            (Decision::PollAt(at), Seen::Completed(translation)) => {
                 let snapshot = translation.into_snapshot();
-                (Some(Event::Looked { snapshot, changed, next_look_in }), Next::LookAt(at))
+                (Some(Event::Polled { snapshot, changed, next_poll_in }), Next::PollAt(at))
             }
-            (Decision::LookAt(at), Seen::Trouble(error, _)) => {
-                let (failures, budget) = (self.poller.failures(), self.poller.policy().failure_budget());
-                (Some(Event::Trouble { error, failures, budget, next_look_in }), Next::LookAt(at))
+            (Decision::PollAt(at), Seen::Trouble(error, _)) => {
+                let (failures, budget) = (self.poller.failures(), self.poller.policy().max_failures());
+                (Some(Event::Trouble { error, failures, budget, next_poll_in }), Next::PollAt(at))
             }
             (Decision::Finished(end), seen) => {
                 let event = match &seen {
                     Seen::Status(snapshot) if changed && !snapshot.status().is_terminal() => {
-                        Some(Event::Looked { snapshot: snapshot.clone(), changed, next_look_in })
+                        Some(Event::Polled { snapshot: snapshot.clone(), changed, next_poll_in })
                     }
                     _ => None,
                 };
@@ -154,16 +154,16 @@ impl Course {
         let (last_snapshot, last_error) = match seen {
             Seen::Completed(translation) => return Ok(translation),
             Seen::Status(snapshot) if snapshot.status() == Status::Failed => {
-                return Err(WaitError::Failed(Box::new(FailedJob { snapshot })));
+                return Err(WaitError::JobFailed(Box::new(FailedJob { snapshot })));
             }
             Seen::Status(snapshot) => (Some(snapshot), None),
             Seen::Trouble(error, incomplete) => (incomplete, Some(error)),
         };
-        let early = Box::new(EarlyEnd {
+        let early = Box::new(LastKnown {
             job: job.clone(),
             waited,
-            deadline: self.deadline(),
-            looks: self.looks,
+            timeout: self.timeout(),
+            polls: self.polls,
             answers: self.answers,
             failures: self.poller.failures(),
             last_status: self.status(),
@@ -171,14 +171,14 @@ impl Course {
             last_error,
         });
         Err(match end {
-            End::DeadlinePassed => WaitError::DeadlinePassed(early),
-            End::FailuresExhausted => WaitError::FailuresExhausted(early),
+            End::Timeout => WaitError::Timeout(early),
+            End::RetriesExhausted => WaitError::RetriesExhausted(early),
             End::Rejected | End::Completed | End::Failed => WaitError::Rejected(early),
         })
     }
 }
 
-/// What a look saw.
+/// What a poll saw.
 enum Seen {
     /// A job that is not completed.
     Status(Snapshot),
@@ -205,20 +205,20 @@ impl Seen {
     }
 }
 
-/// What in answers was not as described, to be said once and not at each look.
+/// What in answers was not as described, to be said once and not at each poll.
 #[derive(Debug, Default)]
-pub(crate) struct Oddities(Vec<String>);
+pub(crate) struct UnexpectedFields(Vec<String>);
 
-impl Oddities {
+impl UnexpectedFields {
     /// More different ones than this are not told.
     const MOST: usize = 64;
 
     pub(crate) fn report(&mut self, snapshot: &Snapshot) {
         let unknown = matches!(snapshot.status(), Status::Unknown(_)).then(|| snapshot.status().to_string());
-        for oddity in unknown.iter().chain(snapshot.dropped()) {
-            if !self.0.contains(oddity) && self.0.len() < Self::MOST {
-                tracing::warn!(job = %snapshot.id(), %oddity, "not as described; the wait goes on");
-                self.0.push(oddity.clone());
+        for unexpected_field in unknown.iter().chain(snapshot.dropped()) {
+            if !self.0.contains(unexpected_field) && self.0.len() < Self::MOST {
+                tracing::warn!(job = %snapshot.id(), %unexpected_field, "not as described; the wait goes on");
+                self.0.push(unexpected_field.clone());
             }
         }
     }

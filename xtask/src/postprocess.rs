@@ -22,20 +22,20 @@ use syn::{
 const DERIVES: [&str; 3] = ["Clone", "Debug", "PartialEq"];
 
 /// Makes the generated file strict.
-pub(crate) fn tighten(file: &mut File) {
+pub(crate) fn postprocess(file: &mut File) {
     StripAllow.visit_file_mut(file);
     StripApiVersion.visit_file_mut(file);
-    tighten_items(&mut file.items, false);
+    postprocess_items(&mut file.items, false);
 }
 
-fn tighten_items(items: &mut [Item], in_types: bool) {
+fn postprocess_items(items: &mut [Item], in_types: bool) {
     let by_hand = implemented(items);
     for item in items {
         match item {
             Item::Mod(module) => {
                 let in_types = in_types || module.ident == "types";
                 if let Some((_, items)) = &mut module.content {
-                    tighten_items(items, in_types);
+                    postprocess_items(items, in_types);
                 }
             }
             Item::Struct(item) if in_types && is_public(&item.vis) => {
@@ -114,7 +114,7 @@ impl VisitMut for StripHeaders {
     }
 }
 
-/// Fails where a generated type lacks what [`tighten`] promises, naming each.
+/// Fails where a generated type lacks what [`postprocess`] promises, naming each.
 pub(crate) fn verify(file: &File) -> Result<()> {
     let mut lacking = Vec::new();
     verify_items(&file.items, "", &mut lacking);
@@ -212,7 +212,7 @@ mod tests {
             "pub mod types { #[derive(Clone)] pub struct A { pub x: i64 } pub mod error { pub struct E(String); impl ::std::fmt::Debug for E {} } }",
         );
         assert!(verify(&file).is_err());
-        tighten(&mut file);
+        postprocess(&mut file);
         verify(&file).unwrap();
     }
 
@@ -237,13 +237,13 @@ mod tests {
             )
         };
         let mut alone = file(&send(""));
-        tighten(&mut alone);
+        postprocess(&mut alone);
         assert_eq!(
             prettyplease::unparse(&alone),
             "fn send() {\n    let request = client.get(url).build()?;\n}\n"
         );
         let mut beside = file(&send(r#"header_map.append("x-other", o);"#));
-        tighten(&mut beside);
+        postprocess(&mut beside);
         let text = prettyplease::unparse(&beside);
         assert!(!text.contains("api-version"), "{text}");
         assert!(text.contains("x-other") && text.contains(".headers(header_map)"), "{text}");
@@ -255,7 +255,7 @@ mod tests {
             "#[allow(clippy::all)] impl Client { pub fn new(a: &str) -> Self { todo!() } pub fn new_with_client() {} } \
              impl Other { pub fn new() {} }",
         );
-        tighten(&mut file);
+        postprocess(&mut file);
         let text = prettyplease::unparse(&file);
         assert!(!text.contains("fn new(a"), "{text}");
         assert!(

@@ -9,11 +9,11 @@ use tokio::time::Instant;
 
 /// Until when the service asked not to be looked at. Shared by the clones of a client.
 #[derive(Debug, Default)]
-pub(crate) struct Pace(Mutex<Option<Instant>>);
+pub(crate) struct Throttle(Mutex<Option<Instant>>);
 
-impl Pace {
-    /// The service asks all looks of this client to wait this long.
-    pub(crate) fn slow_down(&self, pause: Duration) {
+impl Throttle {
+    /// The service asks all polls of this client to wait this long.
+    pub(crate) fn pause_for(&self, pause: Duration) {
         let until = Instant::now().checked_add(pause);
         let mut pace = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *pace = (*pace).max(until);
@@ -24,7 +24,7 @@ impl Pace {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long a look has to wait still.
+    /// How long a poll has to wait still.
     pub(crate) fn remaining(&self) -> Duration {
         self.until().map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }

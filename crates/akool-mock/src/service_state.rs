@@ -1,4 +1,4 @@
-//! The service without transport and clock: [`Machine`].
+//! The service without transport and clock: [`ServiceState`].
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -18,7 +18,7 @@ use crate::{
     fault::{Fault, Place, Times},
     files,
     record::{Exchange, Log, short, shown},
-    timeline::{Journey, Timeline},
+    timeline::{JobTimeline, Timeline},
     variation::Variation,
     verify,
     webhook::Webhooks,
@@ -31,16 +31,16 @@ const GET_TOKEN: &str = "/api/open/v3/getToken";
 const KNOWN: &str = "GET /api/open/v3/content/video/infobymodelid?video_model_id=ID, \
                      POST /api/open/v3/content/video/createbytranslate, GET /api/open/v3/language/list, \
                      POST /api/open/v3/getToken and the links in answers";
-/// How many exchanges, complaints and created jobs are remembered.
+/// How many exchanges, violations and created jobs are remembered.
 pub(crate) const REMEMBERED: usize = 10_000;
 
 /// The service without transport and clock: a request and a time in, an answer out.
 ///
 /// ```
 /// use std::time::SystemTime;
-/// use akool_mock::{Machine, Timeline};
+/// use akool_mock::{ServiceState, Timeline};
 ///
-/// let mut machine = Machine::new("http://127.0.0.1:1");
+/// let mut machine = ServiceState::new("http://127.0.0.1:1");
 /// machine.job("64dd", Timeline::default());
 /// let request = http::Request::get("/api/open/v3/content/video/infobymodelid?video_model_id=64dd")
 ///     .header("x-api-key", machine.api_key())
@@ -50,14 +50,14 @@ pub(crate) const REMEMBERED: usize = 10_000;
 /// assert_eq!(answer.status(), 200);
 /// ```
 #[derive(Clone, Debug)]
-pub struct Machine {
+pub struct ServiceState {
     pub(crate) base_url: String,
     pub(crate) client_id: String,
     pub(crate) api_key: String,
     pub(crate) token: String,
-    pub(crate) jobs: BTreeMap<String, Journey>,
+    pub(crate) jobs: BTreeMap<String, JobTimeline>,
     /// Whether it has the jobs of a sandbox, and takes up those of an earlier one.
-    pub(crate) furnished: bool,
+    pub(crate) seeded: bool,
     /// What created jobs live through.
     pub(crate) plan: Timeline,
     /// The same for single languages.
@@ -69,8 +69,8 @@ pub struct Machine {
     pub(crate) serial: u32,
     pub(crate) webhooks: Webhooks,
     log: Log,
-    complaints: Vec<String>,
-    look_faults: VecDeque<(Fault, Times)>,
+    violations: Vec<String>,
+    poll_faults: VecDeque<(Fault, Times)>,
     file_faults: VecDeque<(Fault, Times)>,
     creation_faults: VecDeque<(Fault, Times)>,
     /// Contents that were set, by the file's name, for one job or for all.
@@ -88,10 +88,10 @@ pub(crate) struct Outcome {
     pub(crate) job: Option<String>,
     pub(crate) summary: String,
     /// What a test should hear of.
-    pub(crate) complaint: Option<String>,
+    pub(crate) violation: Option<String>,
 }
 
-impl Machine {
+impl ServiceState {
     /// A service without jobs. Links in its answers lead to the request's `Host`, or to `base_url`
     /// where it has none.
     pub fn new(base_url: impl Into<String>) -> Self {
@@ -101,7 +101,7 @@ impl Machine {
             api_key: "sandbox-key-000000000000".to_owned(),
             token: "sandbox-token".to_owned(),
             jobs: BTreeMap::new(),
-            furnished: false,
+            seeded: false,
             plan: Timeline::default(),
             plans: BTreeMap::new(),
             omits_all_results: false,
@@ -110,8 +110,8 @@ impl Machine {
             serial: 0,
             webhooks: Webhooks::default(),
             log: Log::default(),
-            complaints: Vec::new(),
-            look_faults: VecDeque::new(),
+            violations: Vec::new(),
+            poll_faults: VecDeque::new(),
             file_faults: VecDeque::new(),
             creation_faults: VecDeque::new(),
             contents: BTreeMap::new(),
@@ -153,7 +153,7 @@ impl Machine {
 
     /// Adds a job, or starts the one of this id anew.
     pub fn job(&mut self, id: impl Into<String>, timeline: Timeline) {
-        self.jobs.insert(id.into(), Journey::new(timeline));
+        self.jobs.insert(id.into(), JobTimeline::new(timeline));
     }
 
     /// Says in words what a job does, for whoever looks at the page of a sandbox.
@@ -161,32 +161,32 @@ impl Machine {
         self.notes.insert(id.into(), what.into());
     }
 
-    /// Lays a fault over the answers to looks. Several come one after the other, in the order in
+    /// Lays a fault over the answers to polls. Several come one after the other, in the order in
     /// which they were laid. Those of the connection itself have no answer to be laid over; see
     /// [`MockServer::url_for`](crate::MockServer::url_for).
     pub fn inject(&mut self, fault: Fault, times: Times) {
-        self.look_faults.push_back((fault, times));
+        self.poll_faults.push_back((fault, times));
     }
 
     /// Lays a fault over the answers to requests for files, as [`inject`](Self::inject) does for
-    /// looks.
+    /// polls.
     pub fn inject_into_files(&mut self, fault: Fault, times: Times) {
         self.file_faults.push_back((fault, times));
     }
 
     /// Lays a fault over the answers to requests that create, as [`inject`](Self::inject) does for
-    /// looks. What turns a request away (a documented code, most of HTTP 4xx) creates nothing; under any
+    /// polls. What turns a request away (a documented code, most of HTTP 4xx) creates nothing; under any
     /// other fault the jobs are created, and only their answer suffers.
     pub fn inject_into_creations(&mut self, fault: Fault, times: Times) {
         self.creation_faults.push_back((fault, times));
     }
 
     /// Takes all faults away.
-    pub fn heal(&mut self) {
-        self.look_faults.clear();
+    pub fn clear_faults(&mut self) {
+        self.poll_faults.clear();
         self.file_faults.clear();
         self.creation_faults.clear();
-        self.webhooks.heal();
+        self.webhooks.clear_faults();
     }
 
     /// Sets what the file of this name holds (`video.mp4`, `original.srt`, `translated.srt` or
@@ -200,7 +200,7 @@ impl Machine {
         self.contents.insert((Some(id.into()), name.into()), contents.into());
     }
 
-    /// Lets requests hold fields and parameters that are not described, without a complaint.
+    /// Lets requests hold fields and parameters that are not described, without a violation.
     pub fn allow_undocumented(&mut self) {
         self.allows_undocumented = true;
     }
@@ -217,11 +217,11 @@ impl Machine {
 
     /// What was set up and has not been met: jobs that were never looked at, and faults that have not
     /// happened as often as they should.
-    pub fn never_asked(&self) -> Vec<String> {
-        let jobs = self.jobs.iter().filter(|(_, journey)| !journey.was_looked_at());
-        let jobs = jobs.map(|(id, _)| format!("a look at job {}", short(id)));
+    pub fn unmet_expectations(&self) -> Vec<String> {
+        let jobs = self.jobs.iter().filter(|(_, job_timeline)| !job_timeline.was_polled());
+        let jobs = jobs.map(|(id, _)| format!("a poll job {}", short(id)));
         let kinds =
-            [("look", &self.look_faults), ("file", &self.file_faults), ("creation", &self.creation_faults)];
+            [("poll", &self.poll_faults), ("file", &self.file_faults), ("creation", &self.creation_faults)];
         let faults =
             kinds.into_iter().flat_map(|(kind, faults)| faults.iter().map(move |fault| (kind, fault)));
         let faults = faults.filter_map(|(kind, (fault, times))| {
@@ -233,14 +233,14 @@ impl Machine {
 
     /// What came and should not have: requests that nothing matches or that are not as described,
     /// and credentials sent where they do not belong. Also, should it ever happen, an answer of the
-    /// stand-in itself that is not as described, though nobody asked for that.
-    pub fn complaints(&self) -> &[String] {
-        &self.complaints
+    /// mock server itself that is not as described, though nobody asked for that.
+    pub fn violations(&self) -> &[String] {
+        &self.violations
     }
 
-    pub(crate) fn complain(&mut self, complaint: String) {
-        if self.complaints.len() < REMEMBERED {
-            self.complaints.push(complaint);
+    pub(crate) fn report_violation(&mut self, violation: String) {
+        if self.violations.len() < REMEMBERED {
+            self.violations.push(violation);
         }
     }
 
@@ -249,7 +249,7 @@ impl Machine {
         let faults = match request.uri().path() {
             path if path.starts_with("/files/") => &mut self.file_faults,
             CREATE_TRANSLATION => &mut self.creation_faults,
-            GET_VIDEO_INFO => &mut self.look_faults,
+            GET_VIDEO_INFO => &mut self.poll_faults,
             _ => &mut VecDeque::new(),
         };
         let fault = next_fault(faults);
@@ -260,24 +260,24 @@ impl Machine {
             None => self.answer(request, now, !fault.is_some_and(Fault::turns_away)),
         };
         let api = request.uri().path().starts_with("/api/");
-        let mut complaint = outcome.complaint.clone();
-        if api && outcome.complaint.is_none() {
+        let mut violation = outcome.violation.clone();
+        if api && outcome.violation.is_none() {
             // Renamed fields and faults are outside of the contract because somebody asked for them.
             let renamed = self.variation.rename(&mut outcome.response);
             let own = if asked_for || renamed { None } else { verify::answer(request, &outcome.response) };
-            complaint = own.or_else(|| verify::request(request, self.allows_undocumented));
+            violation = own.or_else(|| verify::request(request, self.allows_undocumented));
         }
-        if outcome.complaint.is_none()
+        if outcome.violation.is_none()
             && let Some(fault) = fault
         {
             outcome.response = fault.spoil(outcome.response, now);
             outcome.summary = format!("{}; fault: {}", outcome.summary, fault.description());
         }
-        if let Some(complaint) = &complaint {
-            self.complain(complaint.clone());
+        if let Some(violation) = &violation {
+            self.report_violation(violation.clone());
         }
         let exchange = Exchange::new(request, now, outcome.response.status());
-        self.log.push(Exchange { job: outcome.job, summary: outcome.summary, complaint, ..exchange });
+        self.log.push(Exchange { job: outcome.job, summary: outcome.summary, violation, ..exchange });
         let mut response = outcome.response;
         if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(now)) {
             response.headers_mut().insert(DATE, date);
@@ -315,14 +315,14 @@ impl Machine {
             return refused(1003, "video_model_id is missing, empty or doubled");
         };
         if !self.jobs.contains_key(&id)
-            && let Some(journey) = self.revive(&id)
+            && let Some(job_timeline) = self.revive(&id)
         {
-            self.jobs.insert(id.clone(), journey);
+            self.jobs.insert(id.clone(), job_timeline);
         }
-        let Some(journey) = self.jobs.get_mut(&id) else {
+        let Some(job_timeline) = self.jobs.get_mut(&id) else {
             return Outcome { job: Some(id), ..refused(1008, "The content does not exist") };
         };
-        let state = journey.look(now);
+        let state = job_timeline.poll(now);
         let summary = match (state.status, &state.error) {
             (1, _) => "queueing".to_owned(),
             (2, _) => format!("processing, {} %", state.progress),
@@ -337,7 +337,7 @@ impl Machine {
             response: json(&answer::job(&id, &state, &base_url)),
             job: Some(id),
             summary,
-            complaint: None,
+            violation: None,
         }
     }
 
@@ -361,7 +361,7 @@ impl Machine {
         let headers = request.headers();
         if headers.contains_key(AUTHORIZATION) || headers.contains_key("x-api-key") {
             return Outcome {
-                complaint: Some(format!("a credential was sent to the CDN, with GET {path}")),
+                violation: Some(format!("a credential was sent to the CDN, with GET {path}")),
                 ..plain(StatusCode::BAD_REQUEST, "credentials do not belong here")
             };
         }
@@ -387,7 +387,7 @@ impl Machine {
                 response: file.serve(headers, contents(&id)),
                 summary: format!("file {name}"),
                 job: Some(id),
-                complaint: None,
+                violation: None,
             },
             _ => plain(StatusCode::NOT_FOUND, "no such file"),
         }
@@ -415,7 +415,7 @@ pub(crate) fn refused(code: i64, message: &str) -> Outcome {
         response: json(&answer::error(code, message)),
         job: None,
         summary: format!("code {code}, {message}"),
-        complaint: None,
+        violation: None,
     }
 }
 
@@ -424,7 +424,7 @@ fn unmatched(request: &Request<Bytes>) -> Outcome {
     let target = shown(&request.uri().to_string());
     let what = format!("nothing here answers {} {target}; known is {KNOWN}", request.method());
     let summary = "nothing here answers that".to_owned();
-    Outcome { complaint: Some(what.clone()), summary, ..plain(StatusCode::NOT_IMPLEMENTED, &what) }
+    Outcome { violation: Some(what.clone()), summary, ..plain(StatusCode::NOT_IMPLEMENTED, &what) }
 }
 
 /// As loud, in the words of HTTP: what is there takes this method only.
@@ -435,14 +435,14 @@ fn wrong_method(request: &Request<Bytes>, allowed: Method) -> Outcome {
     if let Ok(allowed) = HeaderValue::from_str(allowed.as_str()) {
         outcome.response.headers_mut().insert(ALLOW, allowed);
     }
-    Outcome { complaint: Some(what), ..outcome }
+    Outcome { violation: Some(what), ..outcome }
 }
 
 fn plain(status: StatusCode, text: &str) -> Outcome {
     let mut response = Response::new(Bytes::from(format!("akool-mock: {text}\n")));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    Outcome { response, job: None, summary: text.to_owned(), complaint: None }
+    Outcome { response, job: None, summary: text.to_owned(), violation: None }
 }
 
 pub(crate) fn json(value: &Value) -> Response<Bytes> {
@@ -454,9 +454,9 @@ pub(crate) fn json(value: &Value) -> Response<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Looks;
+    use crate::Polls;
 
-    fn ask(machine: &mut Machine, target: &str, headers: &[(&str, &str)]) -> (u16, String) {
+    fn ask(machine: &mut ServiceState, target: &str, headers: &[(&str, &str)]) -> (u16, String) {
         let mut request = Request::get(target);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -474,7 +474,7 @@ mod tests {
 
     #[test]
     fn another_method_is_refused_with_the_one_that_is_taken() {
-        let mut machine = Machine::new("http://127.0.0.1:1");
+        let mut machine = ServiceState::new("http://127.0.0.1:1");
         for (method, target, allowed) in [
             (Method::POST, GET_VIDEO_INFO, "GET"),
             (Method::HEAD, LIST_LANGUAGES, "GET"),
@@ -489,13 +489,13 @@ mod tests {
                 (405, &allowed.parse().unwrap())
             );
             // A test hears of it all the same.
-            assert!(machine.complaints().last().unwrap().contains(target));
+            assert!(machine.violations().last().unwrap().contains(target));
         }
     }
 
     #[test]
     fn credentials_are_checked_as_documented() {
-        let mut machine = Machine::new("http://x");
+        let mut machine = ServiceState::new("http://x");
         machine.job("a", Timeline::new());
         let target = format!("{GET_VIDEO_INFO}?video_model_id=a");
         let mut code_of = |headers: &[_]| code(&ask(&mut machine, &target, headers));
@@ -509,7 +509,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_request_is_told_by_the_code() {
-        let mut machine = Machine::new("http://x");
+        let mut machine = ServiceState::new("http://x");
         machine.job("a", Timeline::new());
         let mut code_of = |query: &str| code(&ask(&mut machine, &format!("{GET_VIDEO_INFO}{query}"), &[KEY]));
         assert_eq!(code_of("?video_model_id=b"), 1008);
@@ -517,22 +517,22 @@ mod tests {
             assert_eq!(code_of(wrong), 1003, "{wrong}");
         }
         // Three of them are not as described either; an empty id is, as far as the description says.
-        assert_eq!(machine.complaints().len(), 3, "{:?}", machine.complaints());
-        assert!(machine.complaints()[1].contains("/query/video_model_id"), "{:?}", machine.complaints());
+        assert_eq!(machine.violations().len(), 3, "{:?}", machine.violations());
+        assert!(machine.violations()[1].contains("/query/video_model_id"), "{:?}", machine.violations());
     }
 
     #[test]
     fn what_nothing_matches_is_told_loudly() {
-        let mut machine = Machine::new("http://x");
+        let mut machine = ServiceState::new("http://x");
         let (status, text) = ask(&mut machine, "/api/open/v3/nowhere", &[KEY]);
         assert_eq!(status, 501);
         assert!(text.contains("/nowhere") && text.contains("infobymodelid"), "{text}");
-        assert_eq!(machine.complaints().len(), 1);
+        assert_eq!(machine.violations().len(), 1);
     }
 
     #[test]
     fn files_are_served_by_their_links_and_without_credentials() {
-        let mut machine = Machine::new("http://x");
+        let mut machine = ServiceState::new("http://x");
         machine.job("a b/ü+", Timeline::new().completed());
         let answer = ask(&mut machine, &format!("{GET_VIDEO_INFO}?video_model_id=a+b%2F%C3%BC%2B"), &[KEY]);
         let answer: Value = serde_json::from_str(&answer.1).unwrap();
@@ -545,19 +545,19 @@ mod tests {
         assert_eq!(ask(&mut machine, target, &[("range", "bytes=2-")]).0, 206);
         assert_eq!(ask(&mut machine, target, &[("range", "bytes=2-"), ("if-range", "\"other\"")]).0, 200);
         assert_eq!(ask(&mut machine, target, &[("range", "bytes=99999-")]).0, 416);
-        assert!(machine.complaints().is_empty());
+        assert!(machine.violations().is_empty());
         assert_eq!(ask(&mut machine, target, &[KEY]).0, 400);
-        assert_eq!(machine.complaints().len(), 1);
+        assert_eq!(machine.violations().len(), 1);
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let mut machine = Machine::new("http://x");
-        machine.job("a", Timeline::new().queueing(Looks(1)));
+        let mut machine = ServiceState::new("http://x");
+        machine.job("a", Timeline::new().queueing(Polls(1)));
         for _ in 0..REMEMBERED + 5 {
             ask(&mut machine, "/nowhere", &[]);
         }
         assert_eq!(machine.exchanges().count(), REMEMBERED);
-        assert_eq!(machine.complaints().len(), REMEMBERED);
+        assert_eq!(machine.violations().len(), REMEMBERED);
     }
 }

@@ -1,4 +1,4 @@
-//! Telling waits that it is time to look: [`Hints`].
+//! Telling waits that it is time to poll: [`PollTriggers`].
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,54 +14,54 @@ use crate::JobId;
 /// Tells waits that a job may have changed, from wherever that is known: the handler of a webhook, a
 /// queue, another process. Cheap to clone; clones are one.
 ///
-/// A hint is no news. It leads to a look at the job at once, and what that tells is what counts; so one
-/// that is forged, doubled or lost changes nothing but when looks come. How far it may do that is
-/// decided by [`Poller::hint`](crate::poller::Poller::hint), and never against what the service asked for.
+/// A trigger is no news. It leads to a poll the job at once, and what that tells is what counts; so one
+/// that is forged, doubled or lost changes nothing but when polls come. How far it may do that is
+/// decided by [`Poller::trigger`](crate::poller::Poller::trigger), and never against what the service asked for.
 ///
-/// Only ids that are waited for are kept, and of each at most one hint: what anybody sends takes no
+/// Only ids that are waited for are kept, and of each at most one trigger: what anybody sends takes no
 /// memory.
 ///
 /// ```no_run
 /// # async fn example(client: akool::Client) -> Result<(), akool::WaitError> {
-/// use akool::{Hints, PollPolicy};
+/// use akool::{PollTriggers, PollPolicy};
 ///
-/// let hints = Hints::new();
-/// let told = hints.clone();
+/// let triggers = PollTriggers::new();
+/// let told = triggers.clone();
 /// // Where it is heard that the job has changed:
-/// tokio::spawn(async move { told.look_now("64dd92c1f0b6684651e90e09") });
+/// tokio::spawn(async move { told.poll_now("64dd92c1f0b6684651e90e09") });
 ///
 /// let job = client.job("64dd92c1f0b6684651e90e09");
-/// let translation = job.wait().hints(&hints).policy(PollPolicy::safety_net()).await?;
+/// let translation = job.wait().triggers(&triggers).policy(PollPolicy::safety_net()).await?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Default)]
-pub struct Hints(Arc<Mutex<HashMap<JobId, Vec<Weak<Ear>>>>>);
+pub struct PollTriggers(Arc<Mutex<HashMap<JobId, Vec<Weak<TriggerQueue>>>>>);
 
-/// Where the hints for a listener arrive.
+/// Where the triggers for a listener arrive.
 #[derive(Default)]
-struct Ear {
+struct TriggerQueue {
     pending: Mutex<HashSet<JobId>>,
     news: Notify,
 }
 
-impl Hints {
-    /// Hints that nobody listens to yet.
+impl PollTriggers {
+    /// PollTriggers that nobody listens to yet.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Says that this job may have changed. Returns whether a wait for it is under way; where none is,
-    /// nothing is kept: a wait that begins later looks at once anyway.
-    pub fn look_now(&self, job: impl Into<JobId>) -> bool {
+    /// nothing is kept: a wait that begins later polls once anyway.
+    pub fn poll_now(&self, job: impl Into<JobId>) -> bool {
         let job = job.into();
-        let Some(ears) = self.table().get(&job).cloned() else {
+        let Some(queues) = self.table().get(&job).cloned() else {
             return false;
         };
         let mut heard = false;
-        for ear in ears.iter().filter_map(Weak::upgrade) {
-            ear.pending().insert(job.clone());
-            ear.news.notify_one();
+        for queue in queues.iter().filter_map(Weak::upgrade) {
+            queue.pending().insert(job.clone());
+            queue.news.notify_one();
             heard = true;
         }
         heard
@@ -72,23 +72,23 @@ impl Hints {
         self.table().len()
     }
 
-    /// Somebody who hears the hints for some jobs. Dropping it ends that.
+    /// Somebody who hears the triggers for some jobs. Dropping it ends that.
     pub(crate) fn listener(&self) -> Listener {
-        Listener { hints: self.clone(), ear: Arc::default(), jobs: HashSet::new() }
+        Listener { triggers: self.clone(), queue: Arc::default(), jobs: HashSet::new() }
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<JobId, Vec<Weak<Ear>>>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<JobId, Vec<Weak<TriggerQueue>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for Hints {
+impl fmt::Debug for PollTriggers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hints").field("waiting", &self.waiting()).finish()
+        f.debug_struct("PollTriggers").field("waiting", &self.waiting()).finish()
     }
 }
 
-impl Ear {
+impl TriggerQueue {
     fn pending(&self) -> MutexGuard<'_, HashSet<JobId>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,53 +100,53 @@ impl Ear {
     }
 }
 
-/// Hears the hints for the jobs that it listens for: one for a wait, many for a set of them.
+/// Hears the triggers for the jobs that it listens for: one for a wait, many for a set of them.
 pub(crate) struct Listener {
-    hints: Hints,
-    ear: Arc<Ear>,
+    triggers: PollTriggers,
+    queue: Arc<TriggerQueue>,
     jobs: HashSet<JobId>,
 }
 
 impl Listener {
-    /// From now on, hints for this job are heard.
+    /// From now on, triggers for this job are heard.
     pub(crate) fn listen(&mut self, job: &JobId) {
         if self.jobs.insert(job.clone()) {
-            self.hints.table().entry(job.clone()).or_default().push(Arc::downgrade(&self.ear));
+            self.triggers.table().entry(job.clone()).or_default().push(Arc::downgrade(&self.queue));
         }
     }
 
-    /// Hints for this job are not heard any more.
+    /// PollTriggers for this job are not heard any more.
     pub(crate) fn forget(&mut self, job: &JobId) {
         if !self.jobs.remove(job) {
             return;
         }
-        let mut table = self.hints.table();
-        if let Some(ears) = table.get_mut(job) {
-            ears.retain(|ear| !std::ptr::eq(ear.as_ptr(), Arc::as_ptr(&self.ear)));
-            if ears.is_empty() {
+        let mut table = self.triggers.table();
+        if let Some(queues) = table.get_mut(job) {
+            queues.retain(|queue| !std::ptr::eq(queue.as_ptr(), Arc::as_ptr(&self.queue)));
+            if queues.is_empty() {
                 table.remove(job);
             }
         }
         drop(table);
-        self.ear.pending().remove(job);
+        self.queue.pending().remove(job);
     }
 
-    /// The next job for which there is a hint; never, without one. Nothing is lost when it is dropped.
+    /// The next job for which there is a trigger; never, without one. Nothing is lost when it is dropped.
     pub(crate) fn heard(&self) -> impl Future<Output = JobId> + Send + use<> {
-        let ear = Arc::clone(&self.ear);
+        let queue = Arc::clone(&self.queue);
         async move {
             loop {
-                if let Some(job) = ear.take_any() {
+                if let Some(job) = queue.take_any() {
                     return job;
                 }
-                ear.news.notified().await;
+                queue.news.notified().await;
             }
         }
     }
 
-    /// Drops a hint for this job that came before now: a look that begins now serves it.
+    /// Drops a trigger for this job that came before now: a poll that begins now serves it.
     pub(crate) fn served(&self, job: &JobId) {
-        self.ear.pending().remove(job);
+        self.queue.pending().remove(job);
     }
 }
 
@@ -174,18 +174,18 @@ mod tests {
 
     #[test]
     fn each_listener_hears_of_its_own_jobs_once() {
-        let hints = Hints::new();
-        let (mut one, mut two) = (hints.listener(), hints.listener());
+        let triggers = PollTriggers::new();
+        let (mut one, mut two) = (triggers.listener(), triggers.listener());
         one.listen(&"a".into());
         one.listen(&"a".into());
         one.listen(&"b".into());
         two.listen(&"a".into());
-        assert!(!hints.look_now("unknown"));
-        assert!((0..1000).all(|_| hints.look_now("a")));
+        assert!(!triggers.poll_now("unknown"));
+        assert!((0..1000).all(|_| triggers.poll_now("a")));
         assert_eq!(ready(&one), Some("a".into()));
         assert_eq!(ready(&one), None);
         assert_eq!(ready(&two), Some("a".into()));
-        assert!(hints.look_now("b"));
+        assert!(triggers.poll_now("b"));
         assert_eq!(ready(&two), None);
         one.served(&"b".into());
         assert_eq!(ready(&one), None);
@@ -193,21 +193,21 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_but_what_is_waited_for() {
-        let hints = Hints::new();
+        let triggers = PollTriggers::new();
         for number in 0..1000 {
-            assert!(!hints.look_now(number.to_string()));
+            assert!(!triggers.poll_now(number.to_string()));
         }
-        let (mut one, mut two) = (hints.listener(), hints.listener());
+        let (mut one, mut two) = (triggers.listener(), triggers.listener());
         one.listen(&"a".into());
         two.listen(&"a".into());
         one.listen(&"b".into());
-        assert_eq!(hints.waiting(), 2);
-        hints.look_now("b");
+        assert_eq!(triggers.waiting(), 2);
+        triggers.poll_now("b");
         one.forget(&"b".into());
-        assert_eq!((hints.waiting(), ready(&one)), (1, None));
+        assert_eq!((triggers.waiting(), ready(&one)), (1, None));
         drop(one);
-        assert_eq!(hints.waiting(), 1);
+        assert_eq!(triggers.waiting(), 1);
         drop(two);
-        assert_eq!(hints.waiting(), 0);
+        assert_eq!(triggers.waiting(), 0);
     }
 }

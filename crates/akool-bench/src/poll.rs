@@ -1,4 +1,4 @@
-//! `look`: one look over a connection that is kept, by the library, by hand and by the generated client.
+//! `poll`: one look over a connection that is kept, by the library, by hand and by the generated client.
 
 use std::{process::Command, time::Instant};
 
@@ -11,7 +11,7 @@ use crate::{by_hand, plot::Plot, row::Row, server::Server};
 const WHO: [&str; 3] = ["by hand", "generated", "akool"];
 const ID: &str = "64dd92c1f0b6684651e90e09";
 
-/// What some looks took.
+/// What some polls took.
 #[derive(Debug, Deserialize, Serialize)]
 struct Probe {
     seconds: f64,
@@ -19,16 +19,16 @@ struct Probe {
     bytes: usize,
 }
 
-/// Looks so often, in this process, and prints what it took. A few looks before are not counted.
-pub(crate) fn probe(who: &str, base_url: &str, looks: usize) -> Result<()> {
+/// Polls so often, in this process, and prints what it took. A few polls before are not counted.
+pub(crate) fn probe(who: &str, base_url: &str, polls: usize) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let probe = runtime.block_on(async {
         let http = by_hand::http()?;
         let generated = by_hand::generated(base_url)?;
         let job = by_hand::library(base_url)?.job(ID);
-        let look = async || -> Result<i64> {
+        let poll = async || -> Result<i64> {
             Ok(match who {
-                "by hand" => by_hand::look(&http, base_url, ID).await?.video_status,
+                "by hand" => by_hand::poll(&http, base_url, ID).await?.video_status,
                 "generated" => {
                     let answer = generated.get_video_info().video_model_id(ID).send().await?.into_inner();
                     answer.data.and_then(|data| data.video_status).context("no status")?
@@ -38,12 +38,12 @@ pub(crate) fn probe(who: &str, base_url: &str, looks: usize) -> Result<()> {
             })
         };
         for _ in 0..10 {
-            look().await?;
+            poll().await?;
         }
         let region = Region::new(crate::GLOBAL);
         let began = Instant::now();
-        for _ in 0..looks {
-            anyhow::ensure!(look().await? == 2, "another status than was sent");
+        for _ in 0..polls {
+            anyhow::ensure!(poll().await? == 2, "another status than was sent");
         }
         let seconds = began.elapsed().as_secs_f64();
         let change = region.change();
@@ -54,21 +54,21 @@ pub(crate) fn probe(who: &str, base_url: &str, looks: usize) -> Result<()> {
     Ok(())
 }
 
-fn run_probe(who: &str, url: &str, looks: usize) -> Result<Probe> {
+fn run_probe(who: &str, url: &str, polls: usize) -> Result<Probe> {
     let output =
-        Command::new(std::env::current_exe()?).args(["probe-look", who, url, &looks.to_string()]).output()?;
+        Command::new(std::env::current_exe()?).args(["probe-poll", who, url, &polls.to_string()]).output()?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// The instructions of a whole run, by callgrind.
-fn instructions(who: &str, url: &str, looks: usize) -> Result<f64> {
+fn instructions(who: &str, url: &str, polls: usize) -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("callgrind.out");
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", &format!("--callgrind-out-file={}", out.display())])
         .arg(std::env::current_exe()?)
-        .args(["probe-look", who, url, &looks.to_string()])
+        .args(["probe-poll", who, url, &polls.to_string()])
         .output()
         .context("cannot run valgrind; install it")?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -80,9 +80,9 @@ fn instructions(who: &str, url: &str, looks: usize) -> Result<f64> {
 }
 
 pub(crate) fn run(quick: bool) -> Result<Row> {
-    let (samples, looks) = if quick { (3, 500) } else { (9, 5_000) };
+    let (samples, polls) = if quick { (3, 500) } else { (9, 5_000) };
     let mut row = Row::new(
-        "look",
+        "poll",
         "One look over loopback on a connection that is kept: `job.get()` of the library, the same call by hand with \
          reqwest and serde_json into a type with the documented fields, and the bare generated client.",
     );
@@ -98,10 +98,10 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
         let mut allocations = Vec::new();
         let mut bytes = Vec::new();
         for _ in 0..samples {
-            let probe = run_probe(who, &server.url, looks)?;
-            times.push(probe.seconds / looks as f64 * 1e6);
-            allocations.push(probe.allocations as f64 / looks as f64);
-            bytes.push(probe.bytes as f64 / looks as f64);
+            let probe = run_probe(who, &server.url, polls)?;
+            times.push(probe.seconds / polls as f64 * 1e6);
+            allocations.push(probe.allocations as f64 / polls as f64);
+            bytes.push(probe.bytes as f64 / polls as f64);
         }
         medians.push((
             row.add("", who, "instructions", "", &counted),
@@ -115,7 +115,7 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
         row.at_most("allocations, akool over by hand,", akool.1 / by_hand.1, 1.10);
     }
     row.note(
-        "Instructions: callgrind over 700 looks less those over 200, in user space. Allocations count reallocations too.",
+        "Instructions: callgrind over 700 polls less those over 200, in user space. Allocations count reallocations too.",
     );
     row.note("Wall time is mostly the kernel's and the server's.");
     row.plot = Some(Plot::Ratios("by hand".to_owned()));
