@@ -82,12 +82,12 @@ impl Snapshot {
     }
 
     /// The link to the subtitles in the target language.
-    pub fn translated_subtitles(&self) -> Option<Url> {
+    pub fn subtitles(&self) -> Option<Url> {
         link(self.details.audio_splits.as_ref()?.translated_srt_url.as_deref())
     }
 
     /// The link to the video without burned-in subtitles.
-    pub fn video_without_captions(&self) -> Option<Url> {
+    pub fn no_captions(&self) -> Option<Url> {
         link(self.details.audio_splits.as_ref()?.no_caption_video_url.as_deref())
     }
 
@@ -199,8 +199,8 @@ impl Translation {
         [
             (FileKind::Video, Some(self.video.clone())),
             (FileKind::OriginalSubtitles, snapshot.original_subtitles()),
-            (FileKind::TranslatedSubtitles, snapshot.translated_subtitles()),
-            (FileKind::VideoWithoutCaptions, snapshot.video_without_captions()),
+            (FileKind::Subtitles, snapshot.subtitles()),
+            (FileKind::NoCaptions, snapshot.no_captions()),
         ]
         .into_iter()
         .filter_map(|(kind, url)| Some(RemoteFile { job: self.id().clone(), kind, url: url? }))
@@ -243,7 +243,7 @@ impl RemoteFile {
     ///
     /// ```
     /// # use akool::{FileKind, RemoteFile};
-    /// assert_eq!(FileKind::TranslatedSubtitles.file_name(&"64dd".into()), "64dd.translated.srt");
+    /// assert_eq!(FileKind::Subtitles.file_name(&"64dd".into()), "64dd.translated.srt");
     /// ```
     pub fn file_name(&self) -> String {
         self.kind.file_name(&self.job)
@@ -266,9 +266,9 @@ pub enum FileKind {
     /// The subtitles in the language of the source (`audio_splits.original_srt_url`).
     OriginalSubtitles,
     /// The subtitles in the target language (`audio_splits.translated_srt_url`).
-    TranslatedSubtitles,
+    Subtitles,
     /// The video without burned-in subtitles (`audio_splits.no_caption_video_url`).
-    VideoWithoutCaptions,
+    NoCaptions,
 }
 
 impl FileKind {
@@ -278,8 +278,8 @@ impl FileKind {
         match self {
             Self::Video => "video",
             Self::OriginalSubtitles => "original_subtitles",
-            Self::TranslatedSubtitles => "translated_subtitles",
-            Self::VideoWithoutCaptions => "video_without_captions",
+            Self::Subtitles => "subtitles",
+            Self::NoCaptions => "no_captions",
         }
     }
 
@@ -288,8 +288,8 @@ impl FileKind {
         let suffix = match self {
             Self::Video => "mp4",
             Self::OriginalSubtitles => "original.srt",
-            Self::TranslatedSubtitles => "translated.srt",
-            Self::VideoWithoutCaptions => "no-captions.mp4",
+            Self::Subtitles => "translated.srt",
+            Self::NoCaptions => "no-captions.mp4",
         };
         format!("{}.{suffix}", stem(job.as_str()))
     }
@@ -300,8 +300,8 @@ impl fmt::Display for FileKind {
         f.write_str(match self {
             Self::Video => "video",
             Self::OriginalSubtitles => "original subtitles",
-            Self::TranslatedSubtitles => "translated subtitles",
-            Self::VideoWithoutCaptions => "video without captions",
+            Self::Subtitles => "translated subtitles",
+            Self::NoCaptions => "video without captions",
         })
     }
 }

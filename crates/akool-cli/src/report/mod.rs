@@ -88,8 +88,8 @@ impl<'a> Object<'a> {
     fn of(event: &'static str, snapshot: &'a Snapshot) -> Self {
         let splits: BTreeMap<_, _> = [
             ("original_srt_url", snapshot.original_subtitles()),
-            ("translated_srt_url", snapshot.translated_subtitles()),
-            ("no_caption_video_url", snapshot.video_without_captions()),
+            ("translated_srt_url", snapshot.subtitles()),
+            ("no_caption_video_url", snapshot.no_captions()),
         ]
         .into_iter()
         .filter_map(|(name, url)| Some((name, url?.into())))
