@@ -1,4 +1,5 @@
-//! The same poll as a user would write it with reqwest and serde_json, and by the generated client.
+//! The clients that the rows compare: a poll as a user would write it with reqwest and serde_json, the generated
+//! client, and the library.
 
 use akool_client::{Credential, Transport};
 use anyhow::{Result, bail};
@@ -15,7 +16,7 @@ pub(crate) struct Envelope {
 }
 
 #[derive(Debug, Deserialize)]
-#[expect(dead_code, reason = "a user's own type has what the documents list")]
+#[expect(dead_code, reason = "a user's own type has the documented fields")]
 pub(crate) struct Data {
     #[serde(rename = "_id")]
     pub(crate) id: Option<String>,
@@ -36,7 +37,7 @@ pub(crate) struct Data {
 }
 
 #[derive(Debug, Deserialize)]
-#[expect(dead_code, reason = "a user's own type has what the documents list")]
+#[expect(dead_code, reason = "a user's own type has the documented fields")]
 pub(crate) struct AudioSplits {
     pub(crate) original_srt_url: Option<String>,
     pub(crate) translated_srt_url: Option<String>,
@@ -47,7 +48,7 @@ pub(crate) fn http() -> Result<reqwest::Client> {
     Ok(reqwest::Client::builder().no_proxy().timeout(std::time::Duration::from_secs(30)).build()?)
 }
 
-/// One poll by hand.
+/// One poll, written by hand.
 pub(crate) async fn poll(http: &reqwest::Client, base_url: &str, id: &str) -> Result<Data> {
     let envelope: Envelope = http
         .get(format!("{base_url}/api/open/v3/content/video/infobymodelid"))
@@ -64,7 +65,7 @@ pub(crate) async fn poll(http: &reqwest::Client, base_url: &str, id: &str) -> Re
     }
 }
 
-/// The generated client, without anything by hand but its transport.
+/// The generated client with its hand-written transport.
 pub(crate) fn generated(base_url: &str) -> Result<akool_client::Client> {
     let transport = Transport::new(Some(Credential::api_key(KEY)?));
     Ok(akool_client::Client::new_with_client(base_url, http()?, transport))

@@ -1,4 +1,4 @@
-//! `codegen`: the check that generated code is current, against progenitor's own command.
+//! The row `codegen`: `xtask codegen --check` against progenitor's own command.
 
 use std::{
     fmt::Write as _,
@@ -10,14 +10,14 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    plot::Plot,
-    row::{Row, target, workspace},
-    sample::{each, in_turn, run as sample},
+    paths::{target, workspace},
+    process::{alternate, each, run as sample},
+    row::{Plot, Row},
 };
 
 const OPERATIONS: usize = 500;
 
-/// The version of progenitor that the workspace generates with.
+/// The version of progenitor in the workspace's lock file.
 fn version() -> Result<String> {
     let lock = fs::read_to_string(workspace().join("Cargo.lock"))?;
     let after =
@@ -25,7 +25,7 @@ fn version() -> Result<String> {
     Ok(after.split('"').next().unwrap_or_default().to_owned())
 }
 
-/// progenitor's command, of the same version, installed below the target folder.
+/// progenitor's command in the same version; installs it below the target folder if necessary.
 pub(crate) fn progenitor() -> Result<PathBuf> {
     let version = version()?;
     let root = target()?.join("akool-bench-tools").join(format!("progenitor-{version}"));
@@ -35,22 +35,22 @@ pub(crate) fn progenitor() -> Result<PathBuf> {
         let mut install = Command::new("cargo");
         install.args(["install", "--quiet", "--locked", "cargo-progenitor", "--version", &version, "--root"]);
         install.arg(&root).env_remove("CARGO_TARGET_DIR");
-        anyhow::ensure!(install.status()?.success(), "cargo-progenitor cannot be installed");
+        anyhow::ensure!(install.status()?.success(), "cannot install cargo-progenitor");
     }
     Ok(program)
 }
 
-/// Our own, optimised like the other.
+/// Builds xtask, optimised like progenitor's command.
 pub(crate) fn xtask() -> Result<PathBuf> {
     let built = Command::new("cargo")
         .current_dir(workspace())
         .args(["build", "--release", "--quiet", "-p", "xtask"])
         .status()?;
-    anyhow::ensure!(built.success(), "xtask cannot be built");
+    anyhow::ensure!(built.success(), "cannot build xtask");
     Ok(target()?.join("release/xtask"))
 }
 
-/// The vendored description with many more operations, each with a type of its own.
+/// The vendored description plus [`OPERATIONS`] operations, each with its own type.
 fn large(text: &str) -> Result<String> {
     let (mut paths, mut schemas) = (String::new(), String::new());
     for number in 0..OPERATIONS {
@@ -79,7 +79,7 @@ fn large(text: &str) -> Result<String> {
     Ok(format!("{}{schemas}{}", &text[..at], &text[at..]))
 }
 
-/// A folder like the workspace's, with the large description in it and everything generated from it.
+/// Lays out a workspace with the large description, and generates everything from it.
 fn large_workspace(xtask: &Path, root: &Path) -> Result<()> {
     let openapi = root.join("openapi");
     fs::create_dir_all(openapi.join("overlays"))?;
@@ -111,7 +111,7 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     let mut row = Row::new(
         "codegen",
         "`xtask codegen --check` (overlays, resolved description, generated code, comparison) against \
-         `cargo progenitor` on the resolved description: this one, and one with 500 operations more.",
+         `cargo progenitor` on the resolved description: this description, and one with 500 more operations.",
     );
     let xtask = xtask()?;
     let progenitor = progenitor()?;
@@ -128,23 +128,23 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
             command.args(["progenitor", "-n", "generated", "-v", "0.1.0", "--interface", "builder", "-i"]);
             sample(command.arg(root.join("openapi/akool.resolved.yaml")).arg("-o").arg(&out))
         };
-        let [ours, theirs] = in_turn(times, [&ours, &theirs])?;
-        let a = row.add(case, "xtask", "wall time", "ms", &each(&ours, |taken| taken.seconds * 1e3));
-        let b = row.add(case, "progenitor", "wall time", "ms", &each(&theirs, |taken| taken.seconds * 1e3));
-        row.add(case, "xtask", "peak memory", "MiB", &each(&ours, |taken| taken.peak_mib));
-        row.add(case, "progenitor", "peak memory", "MiB", &each(&theirs, |taken| taken.peak_mib));
+        let [ours, theirs] = alternate(times, [&ours, &theirs])?;
+        let a = row.add(case, "xtask", "wall time", "ms", &each(&ours, |usage| usage.seconds * 1e3));
+        let b = row.add(case, "progenitor", "wall time", "ms", &each(&theirs, |usage| usage.seconds * 1e3));
+        row.add(case, "xtask", "peak memory", "MiB", &each(&ours, |usage| usage.peak_mib));
+        row.add(case, "progenitor", "peak memory", "MiB", &each(&theirs, |usage| usage.peak_mib));
         worst = worst.max(a / b);
     }
     let as_typed = || {
         let mut command = Command::new("cargo");
         sample(command.current_dir(workspace()).args(["xtask", "codegen", "--check"]))
     };
-    let [as_typed] = in_turn(times, [&as_typed])?;
-    let whole = each(&as_typed, |taken| taken.seconds);
+    let [as_typed] = alternate(times, [&as_typed])?;
+    let whole = each(&as_typed, |usage| usage.seconds);
     let seconds = row.add("this description", "cargo xtask, unoptimised", "wall time", "s", &whole);
-    row.at_most("time over progenitor's, on the worse of both,", worst, 1.1);
-    row.at_most("`cargo xtask codegen --check` here, in s,", seconds, 1.0);
-    row.note("Both programs are release builds; the last figure is the command as it is typed.");
+    row.at_most("time / progenitor's, worse of the two", worst, 1.1);
+    row.at_most("`cargo xtask codegen --check` on this description, in s", seconds, 1.0);
+    row.note("Both programs are release builds; the last figure is the command as typed, with an unoptimised xtask.");
     row.plot = Some(Plot::Ratios("progenitor".to_owned()));
     Ok(row)
 }

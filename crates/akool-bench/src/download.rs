@@ -1,4 +1,4 @@
-//! `download`: large files to the disk, against curl followed by `sync`.
+//! The row `download`: large files to the disk, against curl followed by `sync`.
 
 use std::{path::Path, process::Command};
 
@@ -6,23 +6,23 @@ use anyhow::{Context, Result};
 
 use crate::{
     by_hand,
-    plot::Plot,
-    row::Row,
-    sample::{each, in_turn, run as sample},
+    paths::target,
+    process::{alternate, each, run as sample},
+    row::{Plot, Row},
     server::Server,
 };
 
-/// The size of the large file.
+/// The size of the large file, in bytes.
 const SIZE: u64 = 1 << 30;
 
-/// Fetches so many files at once into a folder, as a process of its own.
+/// Downloads so many files at once into a folder; runs as a process of its own.
 pub(crate) fn probe(url: &str, folder: &str, files: usize, bytes: u64) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = by_hand::library(url)?;
         let downloader = akool::download::Downloader::builder().at_once(files).build()?;
         let saves = (0..files).map(async |number| {
-            // An id that ended long ago, and says how large its file is.
+            // An id of a job that ended long ago, with the size of its file: see `server.rs`.
             let snapshot = client.job(format!("{}-{bytes}-{number}", 1)).get().await?;
             let translation = akool::Translation::from_snapshot(snapshot).context("not completed")?;
             let video = translation.files().into_iter().next().context("no video")?;
@@ -35,7 +35,7 @@ pub(crate) fn probe(url: &str, folder: &str, files: usize, bytes: u64) -> Result
     })
 }
 
-/// Takes a folder's files away, and waits until the disk has them no more.
+/// Deletes a folder's files, and waits until the disk has done so.
 fn clear(folder: &Path) -> Result<()> {
     for file in std::fs::read_dir(folder)? {
         std::fs::remove_file(file?.path())?;
@@ -48,11 +48,11 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     let (times, size) = if quick { (2, SIZE / 8) } else { (7, SIZE) };
     let mut row = Row::new(
         "download",
-        "Files over loopback to the disk, durably: the library against `curl` followed by `sync FILE`; one file of \
-         1 GiB, and eight of 128 MiB at once.",
+        "Files over loopback to the disk, durably: the library against `curl` followed by `sync FILE`. One file of \
+         1 GiB, and eight files of 128 MiB at once.",
     );
     let server = Server::start()?;
-    let folder = tempfile::Builder::new().prefix("akool-bench").tempdir_in(crate::row::target()?)?;
+    let folder = tempfile::Builder::new().prefix("akool-bench").tempdir_in(target()?)?;
     let me = std::env::current_exe()?;
     let mut ratios = Vec::new();
     let mut peaks = Vec::new();
@@ -74,12 +74,12 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
             });
             sample(Command::new("sh").arg("-c").arg(each.collect::<String>() + "wait"))
         };
-        let [ours, theirs] = in_turn(times, [&ours, &theirs])?;
+        let [ours, theirs] = alternate(times, [&ours, &theirs])?;
         let mib = (bytes * files) as f64 / f64::from(1 << 20);
-        let mut add = |who: &str, taken: &[_]| {
-            row.add(case, who, "CPU", "s", &each(taken, |taken| taken.cpu_seconds));
-            let peak = row.add(case, who, "peak memory", "MiB", &each(taken, |taken| taken.peak_mib));
-            (row.add(case, who, "throughput", "MiB/s", &each(taken, |taken| mib / taken.seconds)), peak)
+        let mut add = |variant: &str, usages: &[_]| {
+            row.add(case, variant, "CPU", "s", &each(usages, |usage| usage.cpu_seconds));
+            let peak = row.add(case, variant, "peak memory", "MiB", &each(usages, |usage| usage.peak_mib));
+            (row.add(case, variant, "throughput", "MiB/s", &each(usages, |usage| mib / usage.seconds)), peak)
         };
         let (a, peak) = add("akool", &ours);
         let (b, _) = add("curl and sync", &theirs);
@@ -87,15 +87,13 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
         peaks.push(peak);
     }
     clear(folder.path())?;
-    row.at_least("1 file: throughput over curl's", ratios[0], 0.95);
-    row.at_least("8 files at once: throughput over curl's", ratios[1], 0.95);
-    row.at_most(
-        "memory for a file 16 times as large, over that for the small one,",
-        peaks[0] / peaks[2],
-        1.1,
+    row.at_least("1 file: throughput / curl's", ratios[0], 0.95);
+    row.at_least("8 files at once: throughput / curl's", ratios[1], 0.95);
+    row.at_most("1 file: memory / that for a file of a sixteenth of the size", peaks[0] / peaks[2], 1.1);
+    row.note(
+        "Each download starts with an empty folder in the workspace's target folder, and a synced disk.",
     );
-    row.note("Each fetch starts with an empty folder and a synced disk, in the workspace's target folder.");
-    row.note("The library hashes what comes (SHA-256) where the server names a checksum; this one does not, and curl never does.");
+    row.note("The library computes a SHA-256 only if the server sends a checksum. This server does not send one, and curl never computes one.");
     row.plot = Some(Plot::Ratios("curl and sync".to_owned()));
     Ok(row)
 }

@@ -1,4 +1,4 @@
-//! `fleet`: many waits at once in one process, the server in another.
+//! The row `fleet`: many waits at once in one process, with the server in another process.
 
 use std::{
     path::PathBuf,
@@ -11,37 +11,39 @@ use anyhow::{Context, Result, bail};
 use tokio::sync::mpsc;
 
 use crate::{
+    allocator::GLOBAL,
     by_hand,
-    plot::{Chart, Plot, Series},
-    row::{Row, home, target},
+    paths::{home, target},
+    row::{Chart, Plot, Row, Series, number},
     server::Server,
-    watch::{NUMBER, Plan, Probe, Watcher},
+    watch::{DIGITS, Plan, Probe, Watcher},
 };
 
 const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
 const SET: &str = "wait set";
 const TASKS: &str = "task per job";
 const TASKS_GENERATED: &str = "task per job, generated client";
-/// In a task for each job too; the poll is made by hand.
+/// These too run in a task per job, and poll by hand.
 const PEERS: [&str; 2] = ["google-cloud-lro", "azure_core"];
-const WHO: [&str; 5] = [SET, TASKS, TASKS_GENERATED, PEERS[0], PEERS[1]];
+const VARIANTS: [&str; 5] = [SET, TASKS, TASKS_GENERATED, PEERS[0], PEERS[1]];
 
-pub(crate) fn probe(who: &str, url: &str, jobs: usize, quick: bool) -> Result<()> {
+/// Waits for so many jobs in this process, and prints the measurements.
+pub(crate) fn probe(variant: &str, url: &str, jobs: usize, quick: bool) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let plan = Plan::new(jobs, quick);
-    let (who, url) = (who.to_owned(), url.to_owned());
-    // In a task, as in a service: waking what `block_on` runs takes a system call each time.
+    let (variant, url) = (variant.to_owned(), url.to_owned());
+    // In a task, as in a service: each wake-up of the future in `block_on` costs a system call.
     let probe = runtime.block_on(runtime.spawn(async move {
         let client = by_hand::library(&url)?;
         let generated = by_hand::generated(&url)?;
-        // So that what every process has is there before memory is measured.
+        // Warm up, so that what every process allocates once is not measured.
         client.job("warm").get().await?;
         generated.get_video_info().video_model_id("warm").send().await?;
-        match who.as_str() {
+        match variant.as_str() {
             SET => set(&client, plan).await,
-            TASKS => tasks(plan, Poller_::Library(client)).await,
-            TASKS_GENERATED => tasks(plan, Poller_::Generated(generated)).await,
-            other => bail!("nobody is called {other}"),
+            TASKS => tasks(plan, TaskClient::Library(client)).await,
+            TASKS_GENERATED => tasks(plan, TaskClient::Generated(generated)).await,
+            other => bail!("unknown variant {other}"),
         }
     }))??;
     println!("{}", serde_json::to_string(&probe)?);
@@ -49,7 +51,7 @@ pub(crate) fn probe(who: &str, url: &str, jobs: usize, quick: bool) -> Result<()
 }
 
 async fn set(client: &akool::Client, plan: Plan) -> Result<Probe> {
-    let mut watcher = Watcher::new(plan, crate::GLOBAL)?;
+    let mut watcher = Watcher::new(plan, GLOBAL)?;
     let policy = PollPolicy::fixed(plan.interval).with_jitter(0.0);
     let mut waits = client.wait_set().policy(policy).max_concurrent_polls(16);
     let mut inserted = 0;
@@ -58,7 +60,7 @@ async fn set(client: &akool::Client, plan: Plan) -> Result<Probe> {
     while watcher.ended < plan.jobs {
         tokio::select! {
             Some((id, event)) = waits.next() => {
-                let number = id.as_str().len() - NUMBER;
+                let number = id.as_str().len() - DIGITS;
                 let job: usize = id.as_str()[number..].parse()?;
                 match event {
                     Event::Polled { next_poll_in, .. } => watcher.polled(job, Some(Instant::now() + next_poll_in)),
@@ -83,10 +85,10 @@ async fn set(client: &akool::Client, plan: Plan) -> Result<Probe> {
     watcher.finish()
 }
 
-/// A task for each job: polls, sleeps, polls.
-async fn tasks(plan: Plan, poller_: Poller_) -> Result<Probe> {
+/// A task per job that polls and sleeps in a loop.
+async fn tasks(plan: Plan, task_client: TaskClient) -> Result<Probe> {
     let (sender, mut seen) = mpsc::unbounded_channel();
-    let mut watcher = Watcher::new(plan, crate::GLOBAL)?;
+    let mut watcher = Watcher::new(plan, GLOBAL)?;
     let mut inserted = 0;
     let mut ticks = tokio::time::interval(Duration::from_millis(5));
     let mut measured = false;
@@ -98,11 +100,11 @@ async fn tasks(plan: Plan, poller_: Poller_) -> Result<Probe> {
                 while inserted < plan.jobs && plan.start(inserted) <= now {
                     let job = inserted;
                     watcher.due[job] = Some(watcher.began + plan.start(job));
-                    let (id, sender, poller_) = (watcher.id(job), sender.clone(), poller_.clone());
+                    let (id, sender, task_client) = (watcher.id(job), sender.clone(), task_client.clone());
                     tokio::spawn(async move {
                         loop {
-                            // What fails is polled again.
-                            if let Ok(true) = poller_.ended(&id).await {
+                            // A failed poll is retried.
+                            if let Ok(true) = task_client.ended(&id).await {
                                 let _ = sender.send((job, None));
                                 return;
                             }
@@ -122,15 +124,15 @@ async fn tasks(plan: Plan, poller_: Poller_) -> Result<Probe> {
     watcher.finish()
 }
 
-/// Who looks for a task.
+/// The client that a task polls with.
 #[derive(Clone)]
-enum Poller_ {
+enum TaskClient {
     Library(akool::Client),
     Generated(akool_client::Client),
 }
 
-impl Poller_ {
-    /// One poll: whether the job has ended. Then there has to be a video, as a user would want it.
+impl TaskClient {
+    /// Polls once; returns whether the job has ended. An ended job without a video is an error, as for a user.
     async fn ended(&self, id: &str) -> Result<bool> {
         match self {
             Self::Library(client) => {
@@ -153,7 +155,7 @@ impl Poller_ {
     }
 }
 
-/// The program that drives the pollers of others, in a workspace of its own. Built, where it is not.
+/// Builds the program that drives the peers' pollers, which is a workspace of its own.
 pub(crate) fn peers() -> Result<PathBuf> {
     let built = target()?.join("akool-bench-tools/peers");
     let status = Command::new("cargo")
@@ -161,20 +163,20 @@ pub(crate) fn peers() -> Result<PathBuf> {
         .args(["build", "--release", "--quiet", "--locked"])
         .env("CARGO_TARGET_DIR", &built)
         .status()?;
-    anyhow::ensure!(status.success(), "the peers cannot be built");
+    anyhow::ensure!(status.success(), "cannot build the peers");
     Ok(built.join("release/akool-bench-peers"))
 }
 
-fn run_probe(who: &str, jobs: usize, quick: bool) -> Result<Probe> {
+fn run_probe(variant: &str, jobs: usize, quick: bool) -> Result<Probe> {
     let server = Server::start()?;
     let jobs = jobs.to_string();
     let mut command;
-    if PEERS.contains(&who) {
+    if PEERS.contains(&variant) {
         command = Command::new(peers()?);
-        command.args([who, &server.url, &jobs, &quick.to_string()]);
+        command.args([variant, &server.url, &jobs, &quick.to_string()]);
     } else {
         command = Command::new(std::env::current_exe()?);
-        command.args(["probe-fleet", who, &server.url, &jobs]);
+        command.args(["probe-fleet", variant, &server.url, &jobs]);
         if quick {
             command.arg("--quick");
         }
@@ -184,9 +186,9 @@ fn run_probe(who: &str, jobs: usize, quick: bool) -> Result<Probe> {
     let mut probe: Probe = serde_json::from_slice(&output.stdout)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let counts = runtime.block_on(server.counts())?;
-    // Less the one that asks, and the two that warm up.
+    // Without the connection of this request, and one that only warmed up.
     probe.connections = counts.connections.saturating_sub(2);
-    anyhow::ensure!(counts.polls >= probe.polls, "polls that the server did not see");
+    anyhow::ensure!(counts.polls >= probe.polls, "the server received fewer polls than the client sent");
     Ok(probe)
 }
 
@@ -194,31 +196,31 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     let sizes = if quick { &SIZES[..2] } else { &SIZES[..] };
     let mut row = Row::new(
         "fleet",
-        "Many waits at once in one process on one thread, the server in another process: each job is polled \
-         once in an interval and ends after two to three. A wait set against a tokio task with a sleep loop for \
-         each job, on the same client and on the bare generated one, and against the pollers of google-cloud-lro \
-         and azure_core, with the same interval, in a task for each job.",
+        "Many waits at once in one process on one thread, with the server in another process. Each job is polled once \
+         per interval and needs two to three polls. A wait set, against a tokio task per job that polls and \
+         sleeps in a loop (on the same client, and on the bare generated client), and against the pollers of \
+         google-cloud-lro and azure_core in a task per job with the same interval.",
     );
     let mut memory: Vec<Series> = Vec::new();
     let mut faults = 0;
-    let mut of_set = Vec::new();
+    let mut set_memory = Vec::new();
     let (mut worst_lag, mut worst_cpu) = (0.0_f64, 0.0_f64);
     for jobs in sizes {
-        let case = format!("{} waits", crate::row::number(*jobs as f64));
-        // At the largest size only what the targets are about: each run takes over a minute.
-        let (rounds, who) = match *jobs {
-            _ if quick => (1, &WHO[..3]),
-            100_000 => (3, &WHO[..2]),
-            10_000 => (3, &WHO[..]),
-            _ => (5, &WHO[..]),
+        let case = format!("{} waits", number(*jobs as f64));
+        // A run of the largest size takes over a minute, so only the variants with targets run.
+        let (rounds, variants) = match *jobs {
+            _ if quick => (1, &VARIANTS[..3]),
+            100_000 => (3, &VARIANTS[..2]),
+            10_000 => (3, &VARIANTS[..]),
+            _ => (5, &VARIANTS[..]),
         };
-        let mut probes = vec![Vec::new(); who.len()];
+        let mut probes = vec![Vec::new(); variants.len()];
         for _ in 0..rounds {
-            // Two at the same time, each with a server of its own: what disturbs the machine disturbs both.
-            for (pair, probes) in who.chunks(2).zip(probes.chunks_mut(2)) {
+            // Two at the same time, each with its own server, so that a disturbance affects both.
+            for (pair, probes) in variants.chunks(2).zip(probes.chunks_mut(2)) {
                 let measured = std::thread::scope(|scope| {
                     let runs: Vec<_> =
-                        pair.iter().map(|who| scope.spawn(|| run_probe(who, *jobs, quick))).collect();
+                        pair.iter().map(|variant| scope.spawn(|| run_probe(variant, *jobs, quick))).collect();
                     let joined =
                         runs.into_iter().map(|run| run.join().unwrap_or_else(|_| bail!("a run panicked")));
                     joined.collect::<Vec<_>>()
@@ -229,48 +231,48 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
             }
         }
         let mut cpu = Vec::new();
-        for (who, probes) in who.iter().zip(&probes) {
-            let mut add = |quantity, unit, of: &dyn Fn(&Probe) -> f64| {
-                row.add(&case, who, quantity, unit, &probes.iter().map(of).collect::<Vec<_>>())
+        for (variant, probes) in variants.iter().zip(&probes) {
+            let mut add = |quantity, unit, value: &dyn Fn(&Probe) -> f64| {
+                row.add(&case, variant, quantity, unit, &probes.iter().map(value).collect::<Vec<_>>())
             };
             let resident = add("memory", "B/wait", &|probe| probe.resident);
             add("heap", "B/wait", &|probe| probe.heap);
             cpu.push(add("CPU", "µs/poll", &|probe| probe.cpu_seconds / probe.polls as f64 * 1e6));
             add("polls", "/s", &|probe| probe.polls as f64 / probe.seconds);
             add("lag, median", "ms", &|probe| probe.lag_median * 1e3);
-            let lag = add("lag, 99th percentile", "ms", &|probe| probe.lag_late * 1e3);
+            let lag = add("lag, 99th percentile", "ms", &|probe| probe.lag_p99 * 1e3);
             add("connections", "", &|probe| probe.connections as f64);
-            add("lost or doubled", "", &|probe| (probe.lost + probe.doubled) as f64);
+            add("lost or duplicated", "", &|probe| (probe.lost + probe.duplicated) as f64);
             let point = (*jobs as f64, resident);
-            match memory.iter_mut().find(|(name, _)| name == who) {
+            match memory.iter_mut().find(|(name, _)| name == variant) {
                 Some((_, points)) => points.push(point),
-                None => memory.push(((*who).to_owned(), vec![point])),
+                None => memory.push(((*variant).to_owned(), vec![point])),
             }
-            if *who == SET {
-                faults += probes.iter().map(|probe| probe.lost + probe.doubled).sum::<usize>();
-                of_set.push(resident);
+            if *variant == SET {
+                faults += probes.iter().map(|probe| probe.lost + probe.duplicated).sum::<usize>();
+                set_memory.push(resident);
                 worst_lag = worst_lag.max(lag);
             }
         }
         worst_cpu = worst_cpu.max(cpu[0] / cpu[1]);
     }
-    let most = crate::row::number(*sizes.last().unwrap_or(&0) as f64);
-    if let [first, .., last] = of_set[..] {
-        row.at_most(&format!("wait set: bytes a wait at {most},"), last, 512.0);
-        row.at_most(&format!("wait set: memory for a wait at {most} over that at 1,000"), last / first, 1.0);
+    let largest = number(*sizes.last().unwrap_or(&0) as f64);
+    if let [first, .., last] = set_memory[..] {
+        row.at_most(&format!("wait set: bytes per wait at {largest} waits"), last, 512.0);
+        row.at_most(&format!("wait set: memory per wait at {largest} waits / at 1,000"), last / first, 1.0);
     }
-    row.at_most("wait set: CPU for each look over task per job's, at the worst size,", worst_cpu, 1.0);
-    row.at_most("wait set: 99th percentile of lag in ms, at the worst size,", worst_lag, 1000.0);
-    row.at_most("wait set: lost or doubled outcomes", faults as f64, 0.0);
-    row.note("The wait set and the task per job run at the same time, each with a server of its own, so that both have the same machine; so do the others, two by two. A difference of some hundredths in CPU is noise.");
-    row.note("Lag: from when a poll is due until its answer is there. Memory is resident memory beyond the process without waits.");
+    row.at_most("wait set: CPU per poll / task per job's, worst size", worst_cpu, 1.0);
+    row.at_most("wait set: 99th percentile of lag in ms, worst size", worst_lag, 1000.0);
+    row.at_most("wait set: lost or duplicated outcomes", faults as f64, 0.0);
+    row.note("The wait set and the task per job run at the same time, each with its own server, so that both meet the same disturbances. The others run in pairs too. A difference of a few hundredths in CPU is noise.");
+    row.note("Lag is the time from when a poll is due until its response arrives. Memory is resident memory, without that of the process before its first wait.");
     row.note(
-        "The server is a plain responder (src/server.rs), since the mock server takes a tenth of these polls.",
+        "The server is a plain responder (src/server.rs), because the mock server handles only a tenth of these polls.",
     );
     row.plot = Some(Plot::Lines(Chart {
-        title: "resident memory for each wait".to_owned(),
+        title: "resident memory per wait".to_owned(),
         x: "waits".to_owned(),
-        y: "bytes a wait".to_owned(),
+        y: "bytes per wait".to_owned(),
         series: memory,
     }));
     Ok(row)

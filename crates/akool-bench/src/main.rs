@@ -1,42 +1,41 @@
-//! Measures of akool against its peers and limits; README.md has the table.
+//! Measures akool against its peers and against limits. README.md has the results.
 
+mod allocator;
 mod by_hand;
 mod codegen;
+mod cold_build;
 mod download;
 mod economy;
 mod fleet;
+mod paths;
 mod plot;
 mod poll;
+mod process;
+mod report;
 mod row;
-mod sample;
 mod server;
 mod start;
 mod watch;
-mod weight;
 mod workload;
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
-
-/// Counts what is allocated.
-#[global_allocator]
-static GLOBAL: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 
 #[derive(Parser)]
-#[command(about = "Measures akool against its peers and limits, and writes the table")]
+#[command(about = "Measures akool against its peers and limits, and writes the results")]
 struct Args {
-    /// Which row, `all`, `prepare` to build beforehand what they run, or `table` to write README.md and the plots anew.
+    /// The row to measure; `all`; `prepare` to build in advance what the rows run; or `table` to write README.md and
+    /// the plots from the committed results.
     name: String,
-    /// Fewer samples and smaller sizes, to see that it runs; writes no results.
+    /// Fewer samples and smaller sizes, to check that a row runs. Writes no results.
     #[arg(long)]
     quick: bool,
-    /// For this program's own processes.
+    /// Arguments of this program's own child processes.
     #[arg(hide = true)]
     rest: Vec<String>,
 }
 
-/// Builds the programs that are measured, so that no row has to.
+/// Builds the programs that the rows run, so that no row has to.
 fn prepare() -> Result<()> {
     for program in [start::program()?, codegen::xtask()?, codegen::progenitor()?, fleet::peers()?] {
         println!("{}", program.display());
@@ -49,20 +48,22 @@ fn main() -> Result<()> {
     let rest: Vec<&str> = args.rest.iter().map(String::as_str).collect();
     match (args.name.as_str(), &rest[..]) {
         ("prepare", []) => return prepare(),
-        ("table", []) => return row::write_table(),
+        ("table", []) => return report::write_all(),
         ("serve", []) => return server::serve(),
-        ("probe-poll", [who, url, polls]) => return poll::probe(who, url, polls.parse()?),
-        ("probe-fleet", [who, url, jobs]) => return fleet::probe(who, url, jobs.parse()?, args.quick),
+        ("probe-poll", [variant, url, polls]) => return poll::probe(variant, url, polls.parse()?),
+        ("probe-fleet", [variant, url, jobs]) => {
+            return fleet::probe(variant, url, jobs.parse()?, args.quick);
+        }
         ("probe-download", [url, folder, files, bytes]) => {
             return download::probe(url, folder, files.parse()?, bytes.parse()?);
         }
         _ => {}
     }
     let names: Vec<&str> = match args.name.as_str() {
-        "all" => row::NAMES.to_vec(),
-        name if row::NAMES.contains(&name) => vec![name],
+        "all" => report::NAMES.to_vec(),
+        name if report::NAMES.contains(&name) => vec![name],
         name => {
-            bail!("there is no row {name:?}: name one of {}, all, prepare or table", row::NAMES.join(", "))
+            bail!("unknown row {name:?}; the rows are {}, all, prepare and table", report::NAMES.join(", "))
         }
     };
     for name in names {
@@ -71,14 +72,14 @@ fn main() -> Result<()> {
             "poll" => poll::run(args.quick)?,
             "fleet" => fleet::run(args.quick)?,
             "economy" => economy::run(args.quick)?,
-            "build" => weight::run(args.quick)?,
+            "build" => cold_build::run(args.quick)?,
             "start" => start::run(args.quick)?,
             "download" => download::run(args.quick)?,
             "codegen" => codegen::run(args.quick)?,
-            other => unreachable!("{other} is no row"),
+            other => unreachable!("{other} is not a row"),
         };
         if !args.quick {
-            row.save()?;
+            report::save(&row)?;
         }
     }
     Ok(())

@@ -1,14 +1,16 @@
-//! The plots beside the figures, as SVG.
+//! Draws the plot of a row as SVG.
 
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
-use serde::{Deserialize, Serialize};
 
-use crate::row::{Row, results};
+use crate::{
+    paths::results,
+    row::{Chart, Figure, Plot, Row},
+};
 
 const SIZE: (u32, u32) = (900, 480);
-/// Kept free at the right of a chart, for the names of its series.
-const NAMES: u32 = 220;
+/// Pixels at the right of a chart for the names of its series.
+const LEGEND_WIDTH: u32 = 220;
 const COLORS: [RGBColor; 11] = [
     RGBColor(31, 119, 180),
     RGBColor(255, 127, 14),
@@ -27,30 +29,7 @@ fn color(index: usize) -> RGBColor {
     COLORS[index % COLORS.len()]
 }
 
-/// A named sequence of points.
-pub(crate) type Series = (String, Vec<(f64, f64)>);
-
-/// What is drawn of a row.
-#[derive(Debug, Deserialize, Serialize)]
-pub(crate) enum Plot {
-    /// Lines through points.
-    Lines(Chart),
-    /// Points alone.
-    Points(Chart),
-    /// The ratios of the row's figures to those of a baseline, as bars from one.
-    Ratios(String),
-}
-
-/// Points with both axes logarithmic.
-#[derive(Debug, Deserialize, Serialize)]
-pub(crate) struct Chart {
-    pub(crate) title: String,
-    pub(crate) x: String,
-    pub(crate) y: String,
-    pub(crate) series: Vec<Series>,
-}
-
-/// Draws the plot of a row.
+/// Draws the plot of a row, if it has one, to `results/NAME.svg`.
 pub(crate) fn draw(row: &Row) -> Result<()> {
     match &row.plot {
         None => Ok(()),
@@ -64,8 +43,8 @@ fn draw_chart(name: &str, chart: &Chart, joined: bool) -> Result<()> {
     let Chart { title, x, y, series } = chart;
     let path = results()?.join(format!("{name}.svg"));
     let root = SVGBackend::new(&path, SIZE).into_drawing_area();
-    let range = |of: fn(&(f64, f64)) -> f64| {
-        let values = series.iter().flat_map(|(_, points)| points).map(of).filter(|value| *value > 0.0);
+    let range = |axis: fn(&(f64, f64)) -> f64| {
+        let values = series.iter().flat_map(|(_, points)| points).map(axis).filter(|value| *value > 0.0);
         let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
         low / 1.3..high * 1.3
     };
@@ -76,7 +55,7 @@ fn draw_chart(name: &str, chart: &Chart, joined: bool) -> Result<()> {
         let mut chart = ChartBuilder::on(&root)
             .caption(title, ("sans-serif", 18))
             .margin(12)
-            .margin_right(NAMES)
+            .margin_right(LEGEND_WIDTH)
             .x_label_area_size(44)
             .y_label_area_size(70)
             .build_cartesian_2d(xs.log_scale(), ys.log_scale())?;
@@ -87,7 +66,7 @@ fn draw_chart(name: &str, chart: &Chart, joined: bool) -> Result<()> {
                 chart.draw_series(LineSeries::new(points.clone(), color(index).stroke_width(2)))?;
             }
             chart.draw_series(points.iter().map(|point| Circle::new(*point, 4, color(index).filled())))?;
-            let (x, y) = ((SIZE.0 - NAMES) as i32 + 12, 50 + 20 * index as i32);
+            let (x, y) = ((SIZE.0 - LEGEND_WIDTH) as i32 + 12, 50 + 20 * index as i32);
             root.draw(&Circle::new((x, y), 4, color(index).filled()))?;
             root.draw(&Text::new(label.as_str(), (x + 10, y - 6), ("sans-serif", 13)))?;
         }
@@ -99,14 +78,14 @@ fn draw_chart(name: &str, chart: &Chart, joined: bool) -> Result<()> {
 fn draw_ratios(row: &Row, baseline: &str) -> Result<()> {
     let mut bars = Vec::new();
     for figure in &row.figures {
-        let same = |other: &&crate::row::Figure| {
-            other.who == baseline && other.case == figure.case && other.quantity == figure.quantity
+        let same = |other: &&Figure| {
+            other.variant == baseline && other.case == figure.case && other.quantity == figure.quantity
         };
         if let Some(base) = row.figures.iter().find(same)
-            && figure.who != baseline
+            && figure.variant != baseline
             && base.median > 0.0
         {
-            let label = format!("{} {} {}", figure.who, figure.case, figure.quantity);
+            let label = format!("{} {} {}", figure.variant, figure.case, figure.quantity);
             bars.push((
                 label,
                 figure.low / base.median,

@@ -1,9 +1,8 @@
-//! The service's part on loopback, in a process of its own: this program with the command `serve`.
+//! The server that the rows poll, on loopback and in its own process (this program with the command `serve`).
 //!
-//! A plain responder and not the mock server: it answers a hundred thousand jobs' polls with some
-//! microseconds each, so that what is measured is the client. A poll `E-N`, where E is a number of
-//! milliseconds since 1970, sees job N processing until E and completed after; any other id is
-//! processing. The video of job `E-SIZE-N` is `/file/SIZE/NAME`, a file of so many bytes.
+//! This is not the mock server, because a response must take only microseconds: the rows measure the client. A job
+//! with the id `E-N`, if E is a number of milliseconds since 1970, is processing until E and completed afterwards;
+//! every other job is processing. The video of job `E-SIZE-N` is `/file/SIZE/ID`, a file of so many bytes.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -22,13 +21,13 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// The server's process, ended when this is dropped.
+/// The server's process. Dropping this ends it.
 pub(crate) struct Server {
     process: Child,
     pub(crate) url: String,
 }
 
-/// What came to a server.
+/// The connections and polls that a server has received.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Counts {
     pub(crate) connections: u64,
@@ -44,12 +43,12 @@ impl Server {
             .spawn()
             .context("cannot start the server's process")?;
         let mut line = String::new();
-        let stdout = process.stdout.take().context("the server has no output")?;
+        let stdout = process.stdout.take().context("the server has no stdout")?;
         BufReader::new(stdout).read_line(&mut line)?;
         Ok(Self { process, url: line.trim().to_owned() })
     }
 
-    /// What came so far.
+    /// The counts so far.
     pub(crate) async fn counts(&self) -> Result<Counts> {
         Ok(reqwest::Client::builder()
             .no_proxy()
@@ -73,7 +72,7 @@ pub(crate) fn now_millis() -> u128 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()
 }
 
-/// Serves until stdin is closed, which it is when the parent ends.
+/// Serves until stdin closes, which happens when the parent process ends.
 pub(crate) fn serve() -> Result<()> {
     std::thread::spawn(|| {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
@@ -92,7 +91,7 @@ pub(crate) fn serve() -> Result<()> {
             state.connections.fetch_add(1, Relaxed);
             let state = Arc::clone(&state);
             tokio::spawn(async move {
-                // A connection that breaks is the client's to notice.
+                // The client reports a broken connection.
                 let _ = state.connection(stream).await;
             });
         }
@@ -165,5 +164,5 @@ async fn send_file(stream: &mut TcpStream, size: u64) -> Result<()> {
     Ok(())
 }
 
-/// The answer of the vendor's documents.
+/// The example response in the vendor's documentation.
 const EXAMPLE: &str = r#"{"code":1000,"msg":"OK","data":{"faceswap_quality":2,"storage_loc":1,"_id":"{ID}","create_time":1692242625334,"uid":378337,"type":2,"from":1,"video_id":"0acfed62e24f4cfd8801c9e846347b1d","video_lock_duration":7.91,"deduction_lock_duration":10,"video_status":{STATUS},"external_video":"","video":"{VIDEO}","audio_splits":{"original_srt_url":"https://d3323c6w59hl44.cloudfront.net/algorithm/video_translate/260401/default/xd4mtd1sk8h0.srt","translated_srt_url":"https://d3323c6w59hl44.cloudfront.net/algorithm/video_translate/260401/default/e893u0r1nim1.srt","no_caption_video_url":"https://d3323c6w59hl44.cloudfront.net/algorithm/video_translate/260401/default/zr9eyq8rpla4.mp4"}}}"#;

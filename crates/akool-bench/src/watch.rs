@@ -1,4 +1,4 @@
-//! What is measured of many waits, whoever waits: shared with `peers/`, a program of its own.
+//! Measures many waits from outside. Shared with the separate program in `peers/`.
 
 use std::{
     alloc::System,
@@ -10,38 +10,39 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use stats_alloc::{Region, StatsAlloc};
 
-/// What a run took.
+/// The measurements of one run.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Probe {
-    /// Of resident memory, for each wait, beyond the process without any.
+    /// Resident memory per wait in bytes, without that of the process before its first wait.
     pub(crate) resident: f64,
-    /// Of the heap, for each wait.
+    /// Heap per wait in bytes.
     pub(crate) heap: f64,
     pub(crate) polls: u64,
     pub(crate) seconds: f64,
     pub(crate) cpu_seconds: f64,
-    /// Sorted, in seconds: from when a poll was due until its answer was there.
+    /// The median of the seconds from when a poll was due until its response arrived.
     pub(crate) lag_median: f64,
-    pub(crate) lag_late: f64,
+    /// The 99th percentile of the same.
+    pub(crate) lag_p99: f64,
     pub(crate) lost: usize,
-    pub(crate) doubled: usize,
+    pub(crate) duplicated: usize,
     pub(crate) connections: u64,
 }
 
-/// How many digits a job's number has, at the end of its id.
-pub(crate) const NUMBER: usize = 6;
+/// The number of digits at the end of a job's id.
+pub(crate) const DIGITS: usize = 6;
 
-/// How the jobs of a run are spread.
+/// When the jobs of a run start and end.
 #[derive(Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) jobs: usize,
-    /// From poll to poll; the jobs come spread over one interval.
+    /// The time between two polls of a job. The jobs' starts are spread over one interval.
     pub(crate) interval: Duration,
 }
 
 impl Plan {
     pub(crate) fn new(jobs: usize, quick: bool) -> Self {
-        // At most 4,200 polls in a second.
+        // At most 4,200 polls per second.
         let interval = match jobs {
             ..=1_000 => 2,
             1_001..=10_000 => 4,
@@ -50,25 +51,26 @@ impl Plan {
         Self { jobs, interval: Duration::from_secs(interval) / if quick { 2 } else { 1 } }
     }
 
-    /// When a job is inserted, after the beginning.
+    /// The time from the start of the run until a job is inserted.
     pub(crate) fn start(&self, job: usize) -> Duration {
         self.interval.mul_f64(job as f64 / self.jobs as f64)
     }
 
-    /// Its id, which tells the server when it ends: one to two intervals after all have begun.
+    /// A job's id, which tells the server when the job ends: see `server.rs`. Jobs end 1.3 to 2 intervals after
+    /// their start.
     pub(crate) fn id(&self, job: usize, began_millis: u128) -> String {
         let spread = 1.3 + (job * 7919 % self.jobs) as f64 / self.jobs as f64 * 0.7;
         let ends = began_millis + (self.start(job) + self.interval.mul_f64(spread)).as_millis();
-        format!("{ends}-{job:0NUMBER$}")
+        format!("{ends}-{job:0DIGITS$}")
     }
 
-    /// When all have begun and none has ended.
+    /// A time at which all jobs have started and none has ended.
     pub(crate) fn full(&self) -> Duration {
         self.interval.mul_f64(1.15)
     }
 }
 
-/// What is seen from outside, without growing while it is measured.
+/// Records the polls of a run. It allocates nothing during the run.
 pub(crate) struct Watcher {
     pub(crate) plan: Plan,
     pub(crate) began: Instant,
@@ -109,7 +111,7 @@ impl Watcher {
         self.plan.id(job, self.began_millis)
     }
 
-    /// A poll a job was answered, and the next one is due then.
+    /// Records a poll of a job, and when its next poll is due; `None` if the job has ended.
     pub(crate) fn polled(&mut self, job: usize, next: Option<Instant>) {
         self.polls += 1;
         if let Some(due) = std::mem::replace(&mut self.due[job], next)
@@ -139,9 +141,9 @@ impl Watcher {
             seconds: self.began.elapsed().as_secs_f64(),
             cpu_seconds: cpu_seconds()? - self.cpu,
             lag_median: at(0.5).into(),
-            lag_late: at(0.99).into(),
+            lag_p99: at(0.99).into(),
             lost: self.ends.iter().filter(|ends| **ends == 0).count(),
-            doubled: self.ends.iter().filter(|ends| **ends > 1).count(),
+            duplicated: self.ends.iter().filter(|ends| **ends > 1).count(),
             ..self.probe
         })
     }
@@ -154,7 +156,7 @@ fn resident() -> Result<u64> {
     Ok(line.trim().trim_end_matches(" kB").trim().parse::<u64>()? * 1024)
 }
 
-/// What this process has used of the processor so far, in all its threads.
+/// The processor time of all threads of this process so far.
 fn cpu_seconds() -> Result<f64> {
     let mut nanoseconds = 0.0;
     for thread in fs::read_dir("/proc/self/task")? {

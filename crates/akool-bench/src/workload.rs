@@ -1,20 +1,20 @@
-//! How long jobs take: the workloads of the economy of polls.
+//! The workloads of the row `economy`: distributions of a job's duration, and the optimal polls for each.
 
 use std::f64::consts::{PI, SQRT_2};
 
 use fastrand::Rng;
 
-/// A distribution of the time from a job's creation to its end, in seconds.
+/// A distribution of the time from a job's creation to its end, in seconds: log-normal, plus stuck jobs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Workload {
-    /// Of the log-normal part.
+    /// The median of the log-normal part.
     median: f64,
     sigma: f64,
-    /// The share of jobs that are stuck for [`STUCK`].
+    /// The share of jobs that take as long as [`STUCK`] says.
     stuck: f64,
 }
 
-/// How long stuck jobs take: evenly spread.
+/// The range of the durations of stuck jobs, which are evenly distributed.
 const STUCK: (f64, f64) = (1800.0, 7200.0);
 
 pub(crate) const WORKLOADS: [Workload; 7] = [
@@ -37,12 +37,12 @@ impl Workload {
         if random.f64() < self.stuck {
             return STUCK.0 + random.f64() * (STUCK.1 - STUCK.0);
         }
-        // Box and Muller.
+        // The Box-Muller transform.
         let normal = (-2.0 * (1.0 - random.f64()).ln()).sqrt() * (2.0 * PI * random.f64()).cos();
         self.median * (self.sigma * normal).exp()
     }
 
-    /// The share of jobs that end per second at this age.
+    /// The share of all jobs that end per second at this age.
     fn density(&self, age: f64) -> f64 {
         let z = (age / self.median).ln() / self.sigma;
         let regular = (-z * z / 2.0).exp() / (age * self.sigma * SQRT_2 * PI.sqrt());
@@ -51,16 +51,17 @@ impl Workload {
     }
 }
 
-/// The optimum for a known distribution: polls as dense as the square root of the hazard over
-/// twice the cost of a poll (J. B. Keller, Optimum checking schedules for systems subject to
-/// random failure, 1974).
+/// The optimal polls for a known distribution: their density is the square root of the hazard
+/// divided by twice the cost of a poll (J. B. Keller, Optimum checking schedules for systems
+/// subject to random failure, 1974).
 pub(crate) struct Optimum {
-    /// The integral of the root of half the hazard, up to each step's end.
+    /// The integral of the square root of half the hazard, up to the end of each step.
     integral: Vec<f64>,
 }
 
+/// The step of the integration, in seconds.
 const STEP: f64 = 0.25;
-/// No job takes longer, but for one in many millions.
+/// The end of the integration, in seconds. Only one job in many millions takes longer.
 const LONGEST: f64 = 60_000.0;
 
 impl Optimum {
@@ -75,7 +76,7 @@ impl Optimum {
         let integral = (0..steps)
             .map(|step| {
                 let alive = f64::midpoint(running[step], running[step + 1]);
-                // Beyond what the numbers can tell, one poll in ten minutes.
+                // Beyond the precision of the numbers, this is one poll in ten minutes.
                 let hazard = if alive > 1e-12 { density(step) / alive } else { 1e-6 };
                 sum += (hazard / 2.0).sqrt() * STEP;
                 sum
@@ -84,8 +85,8 @@ impl Optimum {
         Self { integral }
     }
 
-    /// The ages to look at, after the first poll the beginning, where a poll costs as much as
-    /// this many seconds of delay.
+    /// The ages at which to poll after the first poll at the start, if a poll costs as much as so many
+    /// seconds of delay.
     pub(crate) fn schedule(&self, cost: f64) -> Vec<f64> {
         let factor = cost.sqrt().recip();
         let most = self.integral.last().map_or(0.0, |sum| sum * factor) as usize;

@@ -1,7 +1,7 @@
-//! The pollers of other client libraries, driven like ours in the row `fleet`: one for each job, in a task,
-//! with the same interval, on the same poll by hand.
+//! Drives the pollers of other client libraries for the row `fleet`: one per job, in a task, with the same interval
+//! and a poll written by hand.
 
-#[allow(dead_code, reason = "the other program uses the rest")]
+#[allow(dead_code, reason = "akool-bench uses the rest")]
 #[path = "../../src/watch.rs"]
 mod watch;
 
@@ -47,7 +47,7 @@ struct Data {
     video_status: i64,
 }
 
-/// What a task of a job has.
+/// What the task of a job owns.
 #[derive(Clone)]
 struct Waiter {
     http: reqwest::Client,
@@ -59,7 +59,7 @@ struct Waiter {
 }
 
 impl Waiter {
-    /// One poll: whether the job has ended. Told to the one who measures.
+    /// Polls once; returns whether the job has ended. Reports the poll to the measurement.
     async fn poll(&self) -> bool {
         let answer = async {
             let request = self.http.get(format!("{}/api/open/v3/content/video/infobymodelid", self.url));
@@ -67,17 +67,17 @@ impl Waiter {
                 request.query(&[("video_model_id", &self.id)]).header("x-api-key", "key").send().await?;
             answer.json::<Envelope>().await
         };
-        // What fails is polled again.
+        // A failed poll is retried.
         let ended = answer.await.is_ok_and(|envelope| envelope.data.video_status == 3);
         let _ = self.seen.send((self.job, (!ended).then(|| Instant::now() + self.interval)));
         ended
     }
 
     async fn google(self) -> Result<()> {
-        let (first, again) = (self.clone(), self.clone());
+        let (first, later) = (self.clone(), self.clone());
         let start = move || async move { Ok(first.operation().await) };
         let query = move |_: String| {
-            let waiter = again.clone();
+            let waiter = later.clone();
             async move { Ok(waiter.operation().await) }
         };
         let poller = new_unit_response_poller::<Timestamp, _, _, _, _>(
@@ -154,8 +154,8 @@ impl StatusMonitor for Monitor {
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let Ok::<[String; 4], _>([who, url, jobs, quick]) = args.try_into() else {
-        bail!("who, url, jobs, quick")
+    let Ok::<[String; 4], _>([variant, url, jobs, quick]) = args.try_into() else {
+        bail!("expected arguments: variant, url, jobs, quick")
     };
     let plan = Plan::new(jobs.parse()?, quick.parse()?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -181,10 +181,10 @@ fn main() -> Result<()> {
                             interval: plan.interval,
                             seen: seen.clone(),
                         };
-                        match who.as_str() {
+                        match variant.as_str() {
                             "google-cloud-lro" => drop(tokio::spawn(waiter.google())),
                             "azure_core" => drop(tokio::spawn(waiter.azure())),
-                            other => bail!("nobody is called {other}"),
+                            other => bail!("unknown variant {other}"),
                         }
                         inserted += 1;
                     }

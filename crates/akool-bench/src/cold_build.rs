@@ -1,19 +1,19 @@
-//! `build`: what the library adds to a cold build of a user's crate.
+//! The row `build`: what the library adds to a cold build of a user's crate.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use anyhow::{Context, Result};
 
 use crate::{
-    plot::Plot,
-    row::{Row, target, workspace},
-    sample::{each, in_turn_cold, run as sample},
+    paths::{target, workspace},
+    process::{alternate_cold, each, run as sample},
+    row::{Plot, Row},
     start,
 };
 
 const TOKIO: &str = "tokio = { version = \"1\", features = [\"macros\", \"rt\", \"time\"] }\n";
 
-/// Writes a user's crate, with the versions that the workspace is locked to.
+/// Writes a user's crate that is locked to the workspace's versions.
 fn write(folder: &Path, name: &str, dependencies: &str, main: &str) -> Result<()> {
     fs::create_dir_all(folder.join("src"))?;
     let manifest = format!(
@@ -28,13 +28,13 @@ fn write(folder: &Path, name: &str, dependencies: &str, main: &str) -> Result<()
 fn cargo(folder: &Path) -> Command {
     let mut command = Command::new("cargo");
     command.current_dir(folder).env("CARGO_TARGET_DIR", folder.join("target"));
-    // From a registry, no dependency is compiled incrementally; from a path, all are.
+    // Cargo compiles path dependencies incrementally, and dependencies from a registry not.
     command.env("CARGO_INCREMENTAL", "0");
     command.env_remove("RUSTFLAGS").env_remove("CARGO_BUILD_RUSTC_WRAPPER");
     command
 }
 
-/// The packages that are compiled for it, itself left out.
+/// The packages that cargo compiles for the crate, without the crate itself.
 fn packages(folder: &Path) -> Result<BTreeSet<String>> {
     let output = cargo(folder).args(["tree", "-e", "normal,build", "--prefix", "none"]).output()?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -43,7 +43,7 @@ fn packages(folder: &Path) -> Result<BTreeSet<String>> {
     Ok(names.filter(|name| !name.is_empty()).collect())
 }
 
-/// How much a folder holds.
+/// The size of a folder's files.
 fn bytes(folder: &Path) -> Result<u64> {
     let output = Command::new("du").args(["-sb"]).arg(folder).output().context("cannot run du")?;
     Ok(String::from_utf8(output.stdout)?.split_whitespace().next().unwrap_or("0").parse()?)
@@ -53,8 +53,8 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     let times = if quick { 1 } else { 3 };
     let mut row = Row::new(
         "build",
-        "A cold build, unoptimised, of a crate that polls a job with `akool` (its default features), against one \
-         with just reqwest, serde, serde_json and tokio that does it by hand.",
+        "A cold debug build of a crate that polls a job with `akool` (default features), against one that does it by \
+         hand with just reqwest, serde, serde_json and tokio.",
     );
     let folder = tempfile::Builder::new().prefix("akool-bench-build").tempdir_in(target()?)?;
     let (ours, theirs) = (folder.path().join("ours"), folder.path().join("theirs"));
@@ -68,7 +68,7 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     write(&theirs, "by-hand", &by_hand, include_str!("user/by_hand.rs.txt"))?;
     for crate_folder in [&ours, &theirs] {
         let fetched = cargo(crate_folder).args(["fetch", "--quiet"]).status()?;
-        anyhow::ensure!(fetched.success(), "the crates cannot be fetched");
+        anyhow::ensure!(fetched.success(), "cannot fetch the crates");
     }
     let build = |folder: &Path| {
         let built = folder.join("target");
@@ -77,31 +77,38 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
         }
         sample(cargo(folder).args(["build", "--quiet"]))
     };
-    let [our_builds, their_builds] = in_turn_cold(times, [&|| build(&ours), &|| build(&theirs)])?;
-    let a = row.add("", "akool", "cold build", "s", &each(&our_builds, |taken| taken.seconds));
-    let b = row.add("", "by hand", "cold build", "s", &each(&their_builds, |taken| taken.seconds));
-    row.add("", "akool", "CPU", "s", &each(&our_builds, |taken| taken.cpu_seconds));
-    row.add("", "by hand", "CPU", "s", &each(&their_builds, |taken| taken.cpu_seconds));
+    let [our_builds, their_builds] = alternate_cold(times, [&|| build(&ours), &|| build(&theirs)])?;
+    let a = row.add("", "akool", "cold build", "s", &each(&our_builds, |usage| usage.seconds));
+    let b = row.add("", "by hand", "cold build", "s", &each(&their_builds, |usage| usage.seconds));
+    row.add("", "akool", "CPU", "s", &each(&our_builds, |usage| usage.cpu_seconds));
+    row.add("", "by hand", "CPU", "s", &each(&their_builds, |usage| usage.cpu_seconds));
     let (our_packages, their_packages) = (packages(&ours)?, packages(&theirs)?);
     row.add("", "akool", "crates", "", &[our_packages.len() as f64]);
     row.add("", "by hand", "crates", "", &[their_packages.len() as f64]);
-    for (who, folder) in [("akool", &ours), ("by hand", &theirs)] {
+    for (variant, folder) in [("akool", &ours), ("by hand", &theirs)] {
         row.add(
             "",
-            who,
-            "size of target",
+            variant,
+            "size of target folder",
             "MiB",
             &[bytes(&folder.join("target"))? as f64 / f64::from(1 << 20)],
         );
     }
     let program = fs::metadata(start::program()?)?.len() as f64 / f64::from(1 << 20);
     row.add("", "the program akool", "stripped size", "MiB", &[program]);
-    row.at_most("time of a cold build over by hand's", a / b, 1.10);
-    row.at_most("crates more than by hand", our_packages.len() as f64 - their_packages.len() as f64, 15.0);
+    row.at_most("time of a cold build / by hand", a / b, 1.10);
+    row.at_most(
+        "crates added to those of by hand",
+        our_packages.len() as f64 - their_packages.len() as f64,
+        15.0,
+    );
     let more: Vec<&str> = our_packages.difference(&their_packages).map(String::as_str).collect();
-    row.note(format!("More than by hand: {}.", more.join(", ")));
+    row.note(format!("Crates only with akool: {}.", more.join(", ")));
     let less: Vec<&str> = their_packages.difference(&our_packages).map(String::as_str).collect();
-    row.note(format!("By hand only: {}.", if less.is_empty() { "none".to_owned() } else { less.join(", ") }));
+    row.note(format!(
+        "Crates only by hand: {}.",
+        if less.is_empty() { "none".to_owned() } else { less.join(", ") }
+    ));
     row.plot = Some(Plot::Ratios("by hand".to_owned()));
     Ok(row)
 }
