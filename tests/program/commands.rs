@@ -92,7 +92,7 @@ async fn a_wait_shows_changes_and_saves_the_files() {
     let out = folder.path().join("out");
     for (name, more) in [("wait-text", &[][..]), ("wait-again", &[]), ("wait-json", &["--json"])] {
         server.job(ID, Timeline::new().queueing(Polls(2)).processing(Polls(2)).completed());
-        let mut args = vec!["wait", ID, "--interval", "10ms", "--download", out.to_str().unwrap()];
+        let mut args = vec!["wait", ID, "--interval", "10ms", "--output", out.to_str().unwrap()];
         args.extend(more);
         let output = akool_at(&server, &args).output().unwrap();
         settings().bind(|| insta::assert_snapshot!(name, shown(&output, Some(folder.path()))));
@@ -212,7 +212,7 @@ async fn wrong_use_is_told_before_anything_is_asked() {
         (&["wait", ID, "--timeout", "soon"], key, "write it as 90s"),
         (&["wait", ID, "--interval", "1ms"], key, "10ms"),
         (&["wait", ID, "--max-failures", "0"], key, "0"),
-        (&["wait", ID, "--download", file], key, "cannot write into"),
+        (&["wait", ID, "--output", file], key, "cannot write into"),
         (&["status", ID, "--api-key", "MARKER"], &[], "unexpected argument"),
         (&["nonsense"], &[], "unrecognized"),
     ];
@@ -237,7 +237,7 @@ async fn what_is_not_as_described_is_told_once() {
     server.job(ID, Timeline::new().status(7, Polls(3)).status(8, Polls(3)).completed());
     server.inject(akool_mock::Fault::OtherTypes, akool_mock::Times::Times(5));
     let output = akool_at(&server, &["wait", ID, "--interval", "10ms"]).output().unwrap();
-    assert_shown!("unexpected_fields", &output, None);
+    assert_shown!("unexpected-fields", &output, None);
 }
 
 #[cfg(unix)]
@@ -252,7 +252,7 @@ async fn looking_whether_a_folder_can_be_written_harms_nothing() {
     let mine = folder.path().join("mine");
     fs::write(&mine, "precious").unwrap();
     fs::hard_link(&mine, folder.path().join(format!("{ID}.translated.srt.part"))).unwrap();
-    let args = ["wait", ID, "--download", folder.path().to_str().unwrap()];
+    let args = ["wait", ID, "--output", folder.path().to_str().unwrap()];
     let output = akool_at(&server, &args).output().unwrap();
     let said = shown(&output, None);
     assert_eq!(code(&output), 1, "{said}");
@@ -275,7 +275,7 @@ async fn nothing_that_is_logged_holds_the_key() {
     let server = MockServer::builder().api_key("MARKER").start().await;
     server.job(ID, Timeline::default());
     let folder = tempfile::tempdir().unwrap();
-    let args = ["wait", ID, "--interval", "10ms", "--download", folder.path().to_str().unwrap()];
+    let args = ["wait", ID, "--interval", "10ms", "--output", folder.path().to_str().unwrap()];
     let output = akool_at(&server, &args).env("RUST_LOG", "trace").output().unwrap();
     let said = shown(&output, None);
     assert_eq!(code(&output), 0, "{said}");
@@ -304,7 +304,7 @@ async fn ctrl_c_says_how_to_go_on() {
         let id = format!("stuck {name}");
         server.job(&id, Timeline::new().stuck(2));
         let out = folder.path().display().to_string();
-        let mut args = vec!["wait", &id, "--interval", "10ms", "--download", &out];
+        let mut args = vec!["wait", &id, "--interval", "10ms", "--output", &out];
         args.extend(more);
         let mut child =
             akool_at(&server, &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -400,7 +400,7 @@ async fn no_fault_brings_the_key_to_light() {
             "--timeout",
             "50ms",
             "--json",
-            "--download",
+            "--output",
         ];
         let mut command = akool_at(&server, &args);
         command.arg(folder.path()).env("AKOOL_API_HOST", server.url_for(fault)).env("RUST_LOG", "trace");
@@ -434,7 +434,7 @@ async fn no_room_and_no_permission_are_told_and_leave_nothing() {
     // full disk sends none.
     let script = r#"trap '' XFSZ; ulimit -f 4; exec "$0" "$@""#;
     let mut command = Command::new("sh");
-    command.args(["-c", script, env!("CARGO_BIN_EXE_akool"), "wait", ID, "--download"]).arg(folder.path());
+    command.args(["-c", script, env!("CARGO_BIN_EXE_akool"), "wait", ID, "--output"]).arg(folder.path());
     command.env("AKOOL_API_HOST", server.url()).env("AKOOL_API_KEY", server.api_key());
     let output = command.env_remove("AKOOL_TOKEN").output().unwrap();
     let said = shown(&output, None);
@@ -452,7 +452,7 @@ async fn no_room_and_no_permission_are_told_and_leave_nothing() {
     );
 
     // Nobody may write there, whoever they are.
-    let output = akool_at(&server, &["wait", ID, "--download", "/proc/nowhere"]).output().unwrap();
+    let output = akool_at(&server, &["wait", ID, "--output", "/proc/nowhere"]).output().unwrap();
     assert_eq!(code(&output), 2);
     assert!(shown(&output, None).contains("cannot write into /proc/nowhere"));
 }

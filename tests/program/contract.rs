@@ -155,7 +155,7 @@ async fn each_ending_has_its_exit_code() {
 #[tokio::test]
 async fn the_vendors_own_page_lacks_what_overlays_add() {
     let server = server().await;
-    let (code, text) = shown(&akool_at(&server, &["contract", "check", ID, "--described"]));
+    let (code, text) = shown(&akool_at(&server, &["contract", "check", ID, "--documented"]));
     assert_eq!(code, 8, "{text}");
     assert!(text.contains("/body/data/progress: a field that is not described came"), "{text}");
 }
@@ -166,7 +166,8 @@ async fn what_is_recorded_is_redacted_and_can_be_replayed() {
     server.job(ID, Timeline::new().processing(Polls(1)));
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("new");
-    let record = || akool_at(&server, &["contract", "record", ID, "unknown", "--out", out.to_str().unwrap()]);
+    let record =
+        || akool_at(&server, &["contract", "record", ID, "unknown", "--output", out.to_str().unwrap()]);
     let (code, said) = shown(&record());
     assert_eq!(code, 0, "{said}");
     assert_eq!(shown(&record()).0, 0);
@@ -201,7 +202,7 @@ async fn what_is_recorded_is_redacted_and_can_be_replayed() {
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     let (code, text) =
-        shown(&akool_at(&server, &["contract", "record", ID, "--out", file.to_str().unwrap()]));
+        shown(&akool_at(&server, &["contract", "record", ID, "--output", file.to_str().unwrap()]));
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("cannot make the folder"), "{text}");
 }

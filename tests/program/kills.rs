@@ -17,7 +17,7 @@ const KILLS: u32 = 100;
 fn akool(server: &MockServer, folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_akool"));
     command
-        .args(["wait", ID, "--interval", "10ms", "--download"])
+        .args(["wait", ID, "--interval", "10ms", "--output"])
         .arg(folder)
         .env("AKOOL_API_HOST", server.tcp_url())
         .env("AKOOL_API_KEY", server.api_key())

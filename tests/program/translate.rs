@@ -96,14 +96,14 @@ async fn a_link_becomes_files_and_the_same_again_costs_nothing() {
     server.on_create(Timeline::new().queueing(Polls(1)).completed());
     let folder = tempfile::tempdir().unwrap();
     let (state, out) = (folder.path().join("state"), folder.path().join("out"));
-    let args = ["translate", VIDEO, "--to", "es", "--interval", "10ms", "--download", out.to_str().unwrap()];
+    let args = ["translate", VIDEO, "--to", "es", "--interval", "10ms", "--output", out.to_str().unwrap()];
     let run = |more: &[&str]| akool_at(&server, &state, &[&args, more].concat()).output().unwrap();
     assert_shown("whole", &server, &run(&[]), folder.path());
     assert_eq!(fs::read_dir(&out).unwrap().count(), 4);
     assert_shown("whole-again", &server, &run(&[]), folder.path());
     assert_shown("whole-again-json", &server, &run(&["--json"]), folder.path());
     assert_eq!(server.created().len(), 1, "paid once");
-    assert_eq!(code(&run(&["--again", "--quiet"])), 0);
+    assert_eq!(code(&run(&["--allow-duplicate", "--quiet"])), 0);
     assert_eq!(server.created().len(), 2, "twice where that was asked for");
     assert_eq!(jobs(&server, &state, &[]).len(), 2);
 }
@@ -129,7 +129,7 @@ async fn a_refused_language_does_not_hold_up_the_others() {
     server.on_create(Timeline::new().completed());
     server.refuse_language("tlh", 1003, "The language is not supported");
     let state = tempfile::tempdir().unwrap();
-    for (name, more) in [("refused", &[][..]), ("refused-json", &["--json", "--again"])] {
+    for (name, more) in [("refused", &[][..]), ("refused-json", &["--json", "--allow-duplicate"])] {
         let args = [&["translate", VIDEO, "--to", "es,tlh", "--interval", "10ms"], more].concat();
         let output = akool_at(&server, state.path(), &args).output().unwrap();
         assert_eq!(code(&output), 3);
@@ -323,10 +323,9 @@ async fn what_breaks_a_rule_is_told_before_anything_is_asked_or_written() {
         (&["translate", VIDEO, "--to", "es,es"], "set twice"),
         (&["translate", VIDEO, "--to", "es", "--speakers", "11"], "at most 10"),
         (&["translate", VIDEO, "--to", "es", "--style", "loud"], "professional"),
-        (&["translate", VIDEO, "--to", "es", "--voice", "es"], "LEFT=RIGHT"),
-        (&["translate", VIDEO, "--to", "es", "--voice", "fr=v1"], "no target language"),
-        (&["translate", VIDEO, "--to", "es", "--no-wait", "--download", "x"], "cannot be used with"),
-        (&["translate", VIDEO, "--to", "es", "--download", &under_file], "choose another folder"),
+        (&["translate", VIDEO, "--to", "es", "--translate-word", "cat"], "LEFT=RIGHT"),
+        (&["translate", VIDEO, "--to", "es", "--no-wait", "--output", "x"], "cannot be used with"),
+        (&["translate", VIDEO, "--to", "es", "--output", &under_file], "choose another folder"),
         (&["wait"], "<ID"),
         (&["man", file.to_str().unwrap()], "choose another folder"),
     ] {
@@ -359,17 +358,17 @@ async fn files_are_fetched_again_and_credentials_told_without_being_shown() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out").display().to_string();
     let run = |args: &[&str]| akool_at(&server, folder.path(), args).output().unwrap();
-    assert_shown("download", &server, &run(&["download", "done", "--to", &out]), folder.path());
+    assert_shown("download", &server, &run(&["download", "done", "--output", &out]), folder.path());
     assert_shown(
         "download-json",
         &server,
-        &run(&["download", "done", "--to", &out, "--json"]),
+        &run(&["download", "done", "--output", &out, "--json"]),
         folder.path(),
     );
-    assert!(!stdout(&run(&["download", "done", "--to", &out, "--overwrite"])).contains("was there"));
-    assert_eq!(code(&run(&["download", "busy", "--to", &out])), 4);
-    assert_eq!(code(&run(&["download", "failed", "busy", "--to", &out])), 3);
-    assert_eq!(code(&run(&["download", "nobody", "--to", &out])), 1);
+    assert!(!stdout(&run(&["download", "done", "--output", &out, "--overwrite"])).contains("was there"));
+    assert_eq!(code(&run(&["download", "busy", "--output", &out])), 4);
+    assert_eq!(code(&run(&["download", "failed", "busy", "--output", &out])), 3);
+    assert_eq!(code(&run(&["download", "nobody", "--output", &out])), 1);
 
     assert_shown("auth", &server, &run(&["auth"]), folder.path());
     let mut refused = akool_at(&server, folder.path(), &["auth", "--json"]);
@@ -412,7 +411,7 @@ fn a_sandboxs_jobs_are_picked_up_by_the_next_run() {
     let output = run(&["--sandbox", "translate", VIDEO, "--to", "es", "--no-wait"]);
     assert_eq!(code(&output), 0, "{output:?}");
     let out = folder.path().join("out").display().to_string();
-    let output = run(&["--sandbox", "wait", "--pending", "--download", &out]);
+    let output = run(&["--sandbox", "wait", "--pending", "--output", &out]);
     assert_eq!(code(&output), 0, "{output:?}");
     assert_eq!(fs::read_dir(&out).unwrap().count(), 4);
     assert!(stdout(&run(&["--sandbox", "jobs"])).contains("completed"));

@@ -116,7 +116,7 @@ async fn what_the_stand_in_sends_is_received() {
     server.inject_into_webhooks(WebhookFault::Stale, Times::Once);
     server.job("stale", Timeline::new());
     server.job(ID, Timeline::new().failed(1015, "no\u{7} speech"));
-    for (id, event, answer) in [("stale", "webhook_refused", 400), (ID, "webhook", 200)] {
+    for (id, event, answer) in [("stale", "webhook_rejected", 400), (ID, "webhook", 200)] {
         server.webhook(id, format!("http://{}/akool", listening.address));
         let mut poll = akool(&["status", id]);
         poll.env("AKOOL_API_HOST", server.url()).env("AKOOL_API_KEY", server.api_key());
@@ -158,7 +158,7 @@ fn the_sender_of_anything_else_learns_nothing() {
     ] {
         answers.push(listening.post(body.as_bytes()));
         let object = listening.object();
-        assert_eq!(object["event"], "webhook_refused");
+        assert_eq!(object["event"], "webhook_rejected");
         assert!(object["message"].as_str().unwrap().contains(says), "{object}");
     }
     // But for the date, which is cut off here.

@@ -10,10 +10,10 @@ use clap::{
 
 const AFTER_HELP: &str = "\
 Examples:
-  akool translate https://example.com/talk.mp4 --to es,fr --download out
+  akool translate https://example.com/talk.mp4 --to es,fr --output out
   akool jobs
-  akool wait --pending --download out
-  akool --sandbox translate https://example.com/talk.mp4 --to es --download out
+  akool wait --pending --output out
+  akool --sandbox translate https://example.com/talk.mp4 --to es --output out
 
 Exit codes:
   0    all is done (`status`: all were read; `--no-wait`: all were created)
@@ -88,7 +88,7 @@ pub(crate) enum Command {
     /// Wait until jobs are completed, and fetch their files
     #[command(after_help = "\
 Examples:
-  akool wait 64dd92c1f0b6684651e90e09 --download out
+  akool wait 64dd92c1f0b6684651e90e09 --output out
   akool wait --pending --timeout 30m
   akool --sandbox wait 64dd92c1f0b6684651e90e09
 
@@ -100,7 +100,7 @@ An early end does not end the jobs: run the same command again to pick them up."
     Status(Ids),
 
     /// Fetch the files of completed jobs
-    #[command(after_help = "Example:\n  akool download 64dd92c1f0b6684651e90e09 --to out")]
+    #[command(after_help = "Example:\n  akool download 64dd92c1f0b6684651e90e09 --output out")]
     Download(Download),
 
     /// List the jobs that were created from here, and what is known of them
@@ -184,8 +184,8 @@ pub(crate) struct Follow {
     pub(crate) max_failures: u32,
 
     /// Save the video, its subtitles and the video without captions into this folder
-    #[arg(long, value_name = "DIR")]
-    pub(crate) download: Option<PathBuf>,
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -200,7 +200,7 @@ pub(crate) struct Translate {
 
     /// The language that is spoken in the video [default: detected]
     #[arg(long, value_name = "LANGUAGE")]
-    pub(crate) from: Option<String>,
+    pub(crate) source_language: Option<String>,
 
     /// Move lips to the new voice
     #[arg(long)]
@@ -212,7 +212,7 @@ pub(crate) struct Translate {
 
     /// Remove background music
     #[arg(long)]
-    pub(crate) remove_music: bool,
+    pub(crate) remove_background_music: bool,
 
     /// Subtitles in the picture: none, original, translated, replaced (the original ones by translated
     /// ones) or added (translated ones to the original ones) [default: none]
@@ -239,10 +239,6 @@ pub(crate) struct Translate {
     #[arg(long, value_name = "STYLE", value_parser = style())]
     pub(crate) style: Option<VoiceStyle>,
 
-    /// Which voice of the vendor's library speaks a language
-    #[arg(long, value_name = "LANGUAGE=VOICE", value_parser = pair)]
-    pub(crate) voice: Vec<(String, String)>,
-
     /// Let the video's length change to fit the speech
     #[arg(long)]
     pub(crate) dynamic_duration: bool,
@@ -253,10 +249,10 @@ pub(crate) struct Translate {
 
     /// Create also what was created before: it is paid for once more
     #[arg(long)]
-    pub(crate) again: bool,
+    pub(crate) allow_duplicate: bool,
 
     /// Print the ids and wait for nothing
-    #[arg(long, conflicts_with_all = ["timeout", "interval", "max_failures", "download"])]
+    #[arg(long, conflicts_with_all = ["timeout", "interval", "max_failures", "output"])]
     pub(crate) no_wait: bool,
 
     #[command(flatten)]
@@ -279,8 +275,8 @@ pub(crate) struct Download {
     pub(crate) jobs: Ids,
 
     /// Save the files into this folder
-    #[arg(long, visible_alias = "download", value_name = "DIR", default_value = ".")]
-    pub(crate) to: PathBuf,
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub(crate) output: PathBuf,
 
     /// Fetch also files that are there already
     #[arg(long)]
@@ -399,7 +395,7 @@ the first of 2, 5, 9, 6, 1, 8 counts.")]
     /// Poll jobs once and save the exchanges, redacted, as fixtures for tests
     #[command(after_help = "\
 Example:
-  akool contract record 64dd92c1f0b6684651e90e09 --out tests/recorded
+  akool contract record 64dd92c1f0b6684651e90e09 --output tests/recorded
 
 Credentials, ids, personal numbers, links and all that is not described are replaced by placeholders of the
 same type. The mock server replays such files (`MockServer::replay`).")]
@@ -413,7 +409,7 @@ pub(crate) struct ContractCheck {
 
     /// Hold them against the vendor's page as it is, without this project's corrections
     #[arg(long)]
-    pub(crate) described: bool,
+    pub(crate) documented: bool,
 }
 
 #[derive(Debug, Args)]
@@ -422,8 +418,8 @@ pub(crate) struct ContractRecord {
     pub(crate) jobs: Ids,
 
     /// Save the fixtures into this folder; none is overwritten
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
 }
 
 #[cfg(feature = "sandbox")]

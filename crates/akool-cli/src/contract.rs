@@ -43,7 +43,7 @@ async fn polls(ids: &[String], connection: &Connection) -> Vec<Poll> {
 }
 
 async fn check(options: &ContractCheck, connection: &Connection, report: &Report) -> Outcome {
-    let contract = if options.described { Contract::described() } else { Contract::resolved() };
+    let contract = if options.documented { Contract::vendored() } else { Contract::resolved() };
     let mut coverage = contract.coverage();
     let mut outcome = Outcome::Done;
     let (mut answers, mut whole) = (0, Findings::default());
@@ -57,7 +57,7 @@ async fn check(options: &ContractCheck, connection: &Connection, report: &Report
             }
         };
         answers += 1;
-        coverage.see(&poll.request, &response);
+        coverage.record(&poll.request, &response);
         let findings = contract.check_response(&poll.request, &response);
         tell(&poll.id, &findings, report);
         let own = judge(&findings, &raw);
@@ -105,12 +105,12 @@ fn tell(id: &JobId, findings: &Findings, report: &Report) {
 }
 
 fn summary(whole: &Findings, answers: usize, coverage: &Coverage<'_>, report: &Report) {
-    let never = coverage.never_came();
+    let never = coverage.not_received();
     let (verdict, violations, drift) = (whole.verdict(), whole.violations.len(), whole.drift.len());
     if report.is_json() {
         return report.object(&json!({
             "event": "contract_summary", "answers": answers, "verdict": verdict,
-            "violations": violations, "drift": drift, "never_came": never.drift,
+            "violations": violations, "drift": drift, "not_received": never.drift,
         }));
     }
     if answers == 0 {
@@ -120,7 +120,7 @@ fn summary(whole: &Findings, answers: usize, coverage: &Coverage<'_>, report: &R
     report.line(format_args!("{verdict}: {answers} answer{s}, {violations} violation{v}, {drift} new"));
     // Few jobs show everything: told for whoever reads it, and counted as nothing.
     if !never.drift.is_empty() {
-        let places = never.drift.iter().map(|drift| format!("{} ({})", drift.pointer, drift.known));
+        let places = never.drift.iter().map(|drift| format!("{} ({})", drift.pointer, drift.documented));
         report.note(format_args!(
             "described, and in none of them:\n  {}",
             places.collect::<Vec<_>>().join("\n  ")
@@ -130,8 +130,8 @@ fn summary(whole: &Findings, answers: usize, coverage: &Coverage<'_>, report: &R
 
 async fn record(options: &ContractRecord, connection: &Connection, report: &Report) -> Outcome {
     let origin = if connection.is_sandbox() { "sandbox" } else { connection.client.base_url() };
-    if let Err(error) = fs::create_dir_all(&options.out) {
-        let folder = options.out.display();
+    if let Err(error) = fs::create_dir_all(&options.output) {
+        let folder = options.output.display();
         report.error(None, "file", format_args!("cannot make the folder {folder}: {error}"));
         return Outcome::Unexpected;
     }
@@ -154,13 +154,13 @@ async fn record(options: &ContractRecord, connection: &Connection, report: &Repo
                 None => format!("poll-http-{}", raw.status),
             },
         };
-        match save(&options.out, &name, &fixture) {
+        match save(&options.output, &name, &fixture) {
             Ok(path) if report.is_json() => {
                 report.object(&json!({ "event": "recorded", "id": poll.id, "path": path }));
             }
             Ok(path) => report.line(format_args!("{}  {path}", poll.id)),
             Err(error) => {
-                let folder = options.out.display();
+                let folder = options.output.display();
                 report.error(Some(&poll.id), "file", format_args!("cannot write into {folder}: {error}"));
                 outcome = outcome.max(Outcome::Unexpected);
             }

@@ -14,14 +14,15 @@ use crate::{
 };
 
 pub(crate) async fn run(options: &Download, connection: &Connection, report: &Report) -> Outcome {
-    let downloader = match downloader(&options.to, "--to") {
+    let downloader = match downloader(&options.output) {
         Ok(downloader) => downloader,
         Err(wrong) => {
             report.error(None, "wrong_use", wrong);
             return Outcome::WrongUse;
         }
     };
-    let fetch = Fetch { downloader: &downloader, folder: &options.to, report, overwrite: options.overwrite };
+    let fetch =
+        Fetch { downloader: &downloader, folder: &options.output, report, overwrite: options.overwrite };
     let ids: BTreeSet<_> = options.jobs.ids.iter().map(|id| JobId::from(id.as_str())).collect();
     ledger::label_jobs(connection, report);
     let all = async {
@@ -56,8 +57,8 @@ pub(crate) async fn run(options: &Download, connection: &Connection, report: &Re
                 }
                 None => {
                     let text = format!(
-                        "job {id} is not completed yet: {status}; wait for it with: akool wait {id} --download {}",
-                        options.to.display()
+                        "job {id} is not completed yet: {status}; wait for it with: akool wait {id} --output {}",
+                        options.output.display()
                     );
                     report.error(Some(&id), "not_completed", text);
                     Outcome::Timeout

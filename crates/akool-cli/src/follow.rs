@@ -46,9 +46,9 @@ impl<'a> Follow<'a> {
         let policy = interval
             .map_or_else(PollPolicy::default, PollPolicy::fixed)
             .with_max_failures(options.max_failures);
-        let downloads = match &options.download {
+        let downloads = match &options.output {
             None => None,
-            Some(folder) => Some((downloader(folder, "--download")?, folder.as_path())),
+            Some(folder) => Some((downloader(folder)?, folder.as_path())),
         };
         Ok(Self {
             options,
@@ -204,13 +204,14 @@ struct Told {
 }
 
 /// A downloader into a folder that can be written to.
-pub(crate) fn downloader(folder: &Path, option: &str) -> Result<Downloader, String> {
+pub(crate) fn downloader(folder: &Path) -> Result<Downloader, String> {
     let shown = folder.display();
     // Written to and not only looked at: permissions alone do not tell. The file has no name where
     // the system allows that, so that nothing is left of it, whatever happens.
     let made = std::fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder));
-    made.map(drop)
-        .map_err(|error| format!("cannot write into {shown}: {error}; choose another folder for {option}"))?;
+    made.map(drop).map_err(|error| {
+        format!("cannot write into {shown}: {error}; choose another folder with --output")
+    })?;
     Downloader::new().map_err(|error| error.to_string())
 }
 

@@ -105,7 +105,7 @@ async fn list(
         });
         return Ok(outcome);
     }
-    let mut table = Table::new(["ID", "LANGUAGE", "STATUS", "ASKED", "SOURCE"]).that_cuts(4);
+    let mut table = Table::new(["ID", "LANGUAGE", "STATUS", "REQUESTED", "SOURCE"]).that_cuts(4);
     for row in &rows {
         table.row([
             row.job.as_ref().map_or_else(|| row.entry.to_string(), JobId::to_string),
@@ -152,7 +152,7 @@ fn state(row: &Row) -> String {
         State::Job(None) => "created".to_owned(),
         State::Unknown { .. } => doubtful("outcome unknown").to_string(),
         State::InFlight => "being created".to_owned(),
-        State::Refused(code) => format!("refused ({})", code.0),
+        State::Refused(code) => format!("rejected ({})", code.0),
         State::NotCreated { .. } => "not created".to_owned(),
     }
 }
@@ -163,7 +163,7 @@ pub(crate) fn object(row: &Row) -> serde_json::Value {
         State::Job(status) => (status.map_or("created", akool::Status::name), None),
         State::Unknown { why } => ("outcome_unknown", why.clone()),
         State::InFlight => ("being_created", None),
-        State::Refused(code) => ("refused", Some(code.to_string())),
+        State::Refused(code) => ("rejected", Some(code.to_string())),
         State::NotCreated { why } => ("not_created", Some(why.clone())),
     };
     json!({
@@ -174,7 +174,7 @@ pub(crate) fn object(row: &Row) -> serde_json::Value {
         "status": status,
         "message": why,
         "source": row.source,
-        "asked_at": time(row.at),
+        "requested_at": time(row.at),
         "changed_at": row.seen.map(time),
         "forgotten": row.forgotten,
     })

@@ -29,7 +29,7 @@ impl Resume {
         if let Some(file) = &cli.global.api_key_file {
             add("--api-key-file", &file.display().to_string());
         }
-        let Follow { timeout, interval, max_failures, download } = follow;
+        let Follow { timeout, interval, max_failures, output } = follow;
         if *timeout != Timeout(Some(akool::DEFAULT_TIMEOUT)) {
             let text = timeout.0.map_or_else(|| "none".to_owned(), duration);
             add("--timeout", &text);
@@ -40,8 +40,8 @@ impl Resume {
         if *max_failures != akool::PollPolicy::default().max_failures() {
             add("--max-failures", &max_failures.to_string());
         }
-        if let Some(folder) = download {
-            add("--download", &folder.display().to_string());
+        if let Some(folder) = output {
+            add("--output", &folder.display().to_string());
         }
         if cli.global.json {
             options += " --json";
@@ -103,7 +103,7 @@ mod tests {
             "90s",
             "--interval",
             "1500ms",
-            "--download",
+            "--output",
             "my folder",
             "--max-failures",
             "3",
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(
             command(&args, "a").unwrap(),
             "akool wait --base-url http://127.0.0.1:1 --timeout 1m30s --interval 1s500ms --max-failures 3 \
-             --download 'my folder' --json a"
+             --output 'my folder' --json a"
         );
         assert_eq!(command(&["wait", "a", "--timeout", "none"], "a").unwrap(), "akool wait --timeout none a");
     }
@@ -127,8 +127,8 @@ mod tests {
     #[cfg(feature = "sandbox")]
     #[test]
     fn a_translation_is_gone_on_with_by_waiting_for_its_jobs() {
-        let args = ["--sandbox", "translate", "https://a.example/v.mp4", "--to", "es", "--download", "out"];
-        assert_eq!(command(&args, "a").unwrap(), "akool wait --sandbox --download out a");
+        let args = ["--sandbox", "translate", "https://a.example/v.mp4", "--to", "es", "--output", "out"];
+        assert_eq!(command(&args, "a").unwrap(), "akool wait --sandbox --output out a");
         assert_eq!(command(&["status", "a"], "a"), None);
     }
 }

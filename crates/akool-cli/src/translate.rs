@@ -16,10 +16,10 @@ use crate::{
 
 pub(crate) const AFTER_HELP: &str = "\
 Examples:
-  akool translate https://example.com/talk.mp4 --to es,fr --download out
+  akool translate https://example.com/talk.mp4 --to es,fr --output out
   akool translate https://example.com/talk.mp4 --to ja --lipsync --captions translated
   akool translate https://example.com/talk.mp4 --to de --no-wait
-  akool --sandbox translate https://example.com/talk.mp4 --to es --download out
+  akool --sandbox translate https://example.com/talk.mp4 --to es --output out
 
 Each language is a job of its own, and costs credits. What is about to be created is written down
 before it is asked for (`akool jobs`), and never asked for twice: the same command again picks up
@@ -123,8 +123,8 @@ pub(crate) async fn run(options: &Translate, connection: &Connection, report: &R
 
 fn request(options: &Translate, languages: &[String], client: &Client) -> akool::Translate {
     let languages = languages.iter().map(|code| code.trim());
-    let mut request = client.translate(options.url.as_str()).to(languages.clone());
-    if let Some(language) = &options.from {
+    let mut request = client.translate(options.url.as_str()).to(languages);
+    if let Some(language) = &options.source_language {
         request = request.source_language(language.as_str());
     }
     if options.lipsync {
@@ -133,7 +133,7 @@ fn request(options: &Translate, languages: &[String], client: &Client) -> akool:
     if let Some(count) = options.speakers {
         request = request.speakers(count);
     }
-    if options.remove_music {
+    if options.remove_background_music {
         request = request.remove_background_music(true);
     }
     if let Some(captions) = options.captions {
@@ -158,19 +158,13 @@ fn request(options: &Translate, languages: &[String], client: &Client) -> akool:
     if let Some(style) = options.style {
         request = request.style(style);
     }
-    for (language, voice) in &options.voice {
-        // Of those that another run is asking for, its voices count.
-        if languages.clone().any(|code| code == language) || !options.to.contains(language) {
-            request = request.voice(language.as_str(), voice);
-        }
-    }
     if options.dynamic_duration {
         request = request.dynamic_duration(true);
     }
     if let Some(url) = &options.webhook {
         request = request.webhook(url);
     }
-    if options.again {
+    if options.allow_duplicate {
         request = request.again();
     }
     request

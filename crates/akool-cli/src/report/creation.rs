@@ -29,7 +29,7 @@ impl Report {
     pub(crate) fn refused(&self, refusal: &Refusal) {
         if self.json {
             self.object(&json!({
-                "event": "refused",
+                "event": "rejected",
                 "language": refusal.language,
                 "code": refusal.code,
                 "message": refusal.to_string(),
@@ -44,7 +44,7 @@ impl Report {
         if self.json {
             let time = humantime::format_rfc3339_seconds(work.at).to_string();
             let event = match &work.job {
-                Some(_) => Some("already_there"),
+                Some(_) => Some("reused"),
                 None if work.in_flight => Some("being_created"),
                 None => None,
             };
@@ -55,7 +55,7 @@ impl Report {
                     "entry": work.entry,
                     "language": work.language,
                     "status": work.status.map(akool::Status::name),
-                    "asked_at": time,
+                    "requested_at": time,
                 })),
                 None => {
                     let text =
@@ -73,7 +73,7 @@ impl Report {
                     return;
                 }
                 self.note(format_args!(
-                    "{id}  {}  is there already, asked for {when} (--again pays for it once more)",
+                    "{id}  {}  is there already, asked for {when} (--allow-duplicate pays for it once more)",
                     work.language
                 ));
             }
@@ -168,7 +168,7 @@ impl Report {
             && let CreateError::NotCreated(call) = error
             && let Some(code) = call.code()
         {
-            self.object(&json!({ "event": "refused", "code": code, "message": error.to_string() }));
+            self.object(&json!({ "event": "rejected", "code": code, "message": error.to_string() }));
         }
         self.error(None, kind, error);
     }

@@ -66,7 +66,11 @@ struct Object<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     video: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    audio_splits: Option<BTreeMap<&'static str, String>>,
+    subtitles: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original_subtitles: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_captions: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_code: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,14 +90,6 @@ struct Object<'a> {
 
 impl<'a> Object<'a> {
     fn of(event: &'static str, snapshot: &'a Snapshot) -> Self {
-        let splits: BTreeMap<_, _> = [
-            ("original_srt_url", snapshot.original_subtitles()),
-            ("translated_srt_url", snapshot.subtitles()),
-            ("no_caption_video_url", snapshot.no_captions()),
-        ]
-        .into_iter()
-        .filter_map(|(name, url)| Some((name, url?.into())))
-        .collect();
         Self {
             event,
             id: Some(snapshot.id()),
@@ -101,7 +97,9 @@ impl<'a> Object<'a> {
             status_code: Some(snapshot.status().into()),
             progress: snapshot.progress(),
             video: snapshot.video().map(Into::into),
-            audio_splits: Some(splits).filter(|splits| !splits.is_empty()),
+            subtitles: snapshot.subtitles().map(Into::into),
+            original_subtitles: snapshot.original_subtitles().map(Into::into),
+            no_captions: snapshot.no_captions().map(Into::into),
             error_code: snapshot.error_code(),
             error_reason: snapshot.error_reason(),
             ..Self::default()

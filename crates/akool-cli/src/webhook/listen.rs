@@ -124,7 +124,7 @@ impl Server<'_> {
     fn refuse(&self, peer: SocketAddr, why: impl std::fmt::Display, status: u16) -> StatusCode {
         if self.json {
             let (peer, why) = (peer.to_string(), why.to_string());
-            self.report.object(&json!({ "event": "webhook_refused", "peer": peer, "message": why }));
+            self.report.object(&json!({ "event": "webhook_rejected", "peer": peer, "message": why }));
         } else {
             self.report.note(format_args!("refused a message from {peer}: {why}"));
         }

@@ -103,7 +103,7 @@ fn verify(options: &Verify, verifier: WebhookVerifier, report: &Report, json: bo
                 Rejection::Malformed { .. } => "; give the request's body alone, as it came",
                 _ => "",
             };
-            report.error(None, "refused_message", format_args!("{}{advice}", rejected.reason()));
+            report.error(None, "rejected_message", format_args!("{}{advice}", rejected.reason()));
             Outcome::Unexpected
         }
     }
