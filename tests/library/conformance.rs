@@ -57,7 +57,6 @@ fn everything(client: &Client) -> Translate {
         .translate_word("cat", "gato")
         .pronounce_word("GIF", "jif")
         .style(VoiceStyle::Calm)
-        .voice("es", "voice-1")
         .dynamic_duration(true)
         .webhook("https://example.com/hook")
 }

@@ -108,8 +108,7 @@ async fn what_breaks_a_rule_is_not_sent() {
         (ok().speakers(11), "at most 10 speakers"),
         (ok().caption_file("subtitles.srt"), "the subtitles' link"),
         (ok().webhook("localhost:1"), "the webhook's link"),
-        (ok().voice("fr", "v1"), "a voice is set for fr, which is no target language"),
-        (ok().keep_words([" "]), "a word or voice is empty"),
+        (ok().keep_words([" "]), "a word is empty"),
     ] {
         let error = translate.send().await.unwrap_err();
         assert!(matches!(error, CreateError::Invalid(_)), "{error}");
@@ -138,7 +137,6 @@ async fn only_what_was_set_is_sent() {
         .translate_word("hello", "hola")
         .pronounce_word("SQL", "sequel")
         .style(VoiceStyle::Calm)
-        .voice("es", "v1")
         .dynamic_duration(true)
         .webhook("https://example.com/hook")
         .send()
@@ -253,11 +251,7 @@ async fn ensuring_takes_what_is_there_and_creates_the_rest() {
     let (_folder, ledger) = ledger();
     let client = client_of(&server);
     let ensure = async |languages: &[&'static str]| {
-        let mut request = client.translate(VIDEO).to(languages.iter().copied()).ledger(ledger.clone());
-        for language in languages {
-            request = request.voice(*language, format!("voice of {language}"));
-        }
-        request.ensure().await
+        client.translate(VIDEO).to(languages.iter().copied()).ledger(ledger.clone()).ensure().await
     };
     let first = ensure(&["es", "fr"]).await.into_jobs().unwrap();
     assert_eq!(ensure(&["es", "fr"]).await.into_jobs().unwrap(), first);

@@ -223,7 +223,7 @@ pub(crate) struct Translate {
     #[arg(long, value_name = "URL")]
     pub(crate) caption_file: Option<String>,
 
-    /// Leave a word as it is; may be given several times, as the next three
+    /// Leave a word as it is; may be given several times, as the next two
     #[arg(long, value_name = "WORD")]
     pub(crate) keep_word: Vec<String>,
 

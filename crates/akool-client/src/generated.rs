@@ -71,12 +71,6 @@ pub mod types {
         pub studio_voice: ::std::option::Option<StudioVoice>,
         ///Where the source video is, for the service to fetch
         pub url: ::std::string::String,
-        ///Which voice speaks, by language code (unverified)
-        #[serde(
-            default,
-            skip_serializing_if = ":: std :: collections :: BTreeMap::is_empty"
-        )]
-        pub voices_map: ::std::collections::BTreeMap<::std::string::String, VoiceChoice>,
         ///Called on changes of the job; may be empty
         #[serde(
             rename = "webhookUrl",
@@ -363,18 +357,6 @@ pub mod types {
     }
     impl VideoInfoResult {
         pub fn builder() -> builder::VideoInfoResult {
-            Default::default()
-        }
-    }
-    ///`VoiceChoice`
-    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
-    #[non_exhaustive]
-    pub struct VoiceChoice {
-        ///A voice of the vendor's library
-        pub voice_id: ::std::string::String,
-    }
-    impl VoiceChoice {
-        pub fn builder() -> builder::VoiceChoice {
             Default::default()
         }
     }
@@ -754,10 +736,6 @@ pub mod types {
                 ::std::string::String,
             >,
             url: ::std::result::Result<::std::string::String, ::std::string::String>,
-            voices_map: ::std::result::Result<
-                ::std::collections::BTreeMap<::std::string::String, super::VoiceChoice>,
-                ::std::string::String,
-            >,
             webhook_url: ::std::result::Result<
                 ::std::option::Option<::std::string::String>,
                 ::std::string::String,
@@ -776,7 +754,6 @@ pub mod types {
                     speaker_num: Ok(Default::default()),
                     studio_voice: Ok(Default::default()),
                     url: Err("no value supplied for url".to_string()),
-                    voices_map: Ok(Default::default()),
                     webhook_url: Ok(Default::default()),
                 }
             }
@@ -906,23 +883,6 @@ pub mod types {
                     });
                 self
             }
-            pub fn voices_map<T>(mut self, value: T) -> Self
-            where
-                T: ::std::convert::TryInto<
-                    ::std::collections::BTreeMap<
-                        ::std::string::String,
-                        super::VoiceChoice,
-                    >,
-                >,
-                T::Error: ::std::fmt::Display,
-            {
-                self.voices_map = value
-                    .try_into()
-                    .map_err(|e| {
-                        format!("error converting supplied value for voices_map: {e}")
-                    });
-                self
-            }
             pub fn webhook_url<T>(mut self, value: T) -> Self
             where
                 T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
@@ -953,7 +913,6 @@ pub mod types {
                     speaker_num: value.speaker_num?,
                     studio_voice: value.studio_voice?,
                     url: value.url?,
-                    voices_map: value.voices_map?,
                     webhook_url: value.webhook_url?,
                 })
             }
@@ -972,7 +931,6 @@ pub mod types {
                     speaker_num: Ok(value.speaker_num),
                     studio_voice: Ok(value.studio_voice),
                     url: Ok(value.url),
-                    voices_map: Ok(value.voices_map),
                     webhook_url: Ok(value.webhook_url),
                 }
             }
@@ -2329,51 +2287,6 @@ pub mod types {
         #[derive(Clone, Debug)]
         #[non_exhaustive]
         #[derive(PartialEq)]
-        pub struct VoiceChoice {
-            voice_id: ::std::result::Result<
-                ::std::string::String,
-                ::std::string::String,
-            >,
-        }
-        impl ::std::default::Default for VoiceChoice {
-            fn default() -> Self {
-                Self {
-                    voice_id: Err("no value supplied for voice_id".to_string()),
-                }
-            }
-        }
-        impl VoiceChoice {
-            pub fn voice_id<T>(mut self, value: T) -> Self
-            where
-                T: ::std::convert::TryInto<::std::string::String>,
-                T::Error: ::std::fmt::Display,
-            {
-                self.voice_id = value
-                    .try_into()
-                    .map_err(|e| {
-                        format!("error converting supplied value for voice_id: {e}")
-                    });
-                self
-            }
-        }
-        impl ::std::convert::TryFrom<VoiceChoice> for super::VoiceChoice {
-            type Error = super::error::ConversionError;
-            fn try_from(
-                value: VoiceChoice,
-            ) -> ::std::result::Result<Self, super::error::ConversionError> {
-                Ok(Self { voice_id: value.voice_id? })
-            }
-        }
-        impl ::std::convert::From<super::VoiceChoice> for VoiceChoice {
-            fn from(value: super::VoiceChoice) -> Self {
-                Self {
-                    voice_id: Ok(value.voice_id),
-                }
-            }
-        }
-        #[derive(Clone, Debug)]
-        #[non_exhaustive]
-        #[derive(PartialEq)]
         pub struct WebhookEvent {
             error_code: ::std::result::Result<
                 ::std::option::Option<i64>,
@@ -2716,7 +2629,7 @@ const _: () = {
 impl Client {
     /**Get the state and the result of a video job
 
-Looks at one job, by the id that its creation answered. Talking-photo and translation jobs share this operation. HTTP 200 is not success: read `code` first.
+Polls at one job, by the id that its creation answered. Talking-photo and translation jobs share this operation. HTTP 200 is not success: read `code` first.
 
 Sends a `GET` request to `/api/open/v3/content/video/infobymodelid`
 

@@ -232,7 +232,7 @@ pub(crate) fn json_body(request: &Request<Bytes>) -> Result<Value, &'static str>
 type Is = fn(&Value) -> bool;
 
 /// What may be left out, and what it is where it is there.
-const OPTIONAL: [(&str, Is, &str); 10] = [
+const OPTIONAL: [(&str, Is, &str); 9] = [
     ("source_language", Value::is_string, "no text"),
     ("lipsync", Value::is_boolean, "neither true nor false"),
     ("speaker_num", |value| number_to(value, 10), "no number from 0 to 10"),
@@ -240,7 +240,6 @@ const OPTIONAL: [(&str, Is, &str); 10] = [
     ("caption_type", |value| number_to(value, 4), "no number from 0 to 4"),
     ("caption_url", Value::is_string, "no text"),
     ("studio_voice", is_studio_voice, "not as described"),
-    ("voices_map", |value| all(value, |voice| voice["voice_id"].is_string()), "not as described"),
     ("dynamic_duration", Value::is_boolean, "neither true nor false"),
     ("webhookUrl", Value::is_string, "no text"),
 ];
@@ -325,7 +324,6 @@ mod tests {
             ("webhookUrl", json!(""), json!(null)),
             ("studio_voice", json!({"no_translate_words": ["a"], "style": "calm"}), json!({"style": "loud"})),
             ("studio_voice", json!({"fixed_words": {"a": "b"}}), json!({"fixed_words": {"a": 1}})),
-            ("voices_map", json!({"es": {"voice_id": "v"}}), json!({"es": "v"})),
         ] {
             assert_eq!(request(name, good), Ok(()), "{name}");
             let refusal = request(name, bad).unwrap_err();

@@ -88,8 +88,8 @@ pub struct LanguageInfo {
     pub name: String,
     /// Where a picture of a flag is. `url` on the wire.
     pub flag: Option<String>,
-    /// Whether a translation into it must choose a voice (older answers only, *unverified*).
-    /// `need_voice_id` on the wire.
+    /// Deprecated: whether a translation into it must choose a voice. A request can no longer choose
+    /// one; only older answers have this field (*unverified*). `need_voice_id` on the wire.
     pub needs_voice: Option<bool>,
 }
 

@@ -87,6 +87,7 @@ fn work(request: &Map<String, Value>, language: &Language) -> Map<String, Value>
     let mut work = request.clone();
     work.remove("language");
     work.remove("webhookUrl");
+    // Requests of earlier versions could choose a voice for each language.
     if let Some(Value::Object(voices)) = work.remove("voices_map")
         && let Some((_, voice)) = voices.into_iter().find(|(name, _)| language.is(&name.as_str().into()))
     {

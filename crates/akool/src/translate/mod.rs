@@ -13,7 +13,7 @@ use std::{
     time::SystemTime,
 };
 
-use akool_client::types::{CreateTranslationRequest, StudioVoice, VoiceChoice, VoiceStyle};
+use akool_client::types::{CreateTranslationRequest, StudioVoice, VoiceStyle};
 use serde_json::Value;
 use tracing::{Instrument, debug_span};
 use url::Url;
@@ -103,7 +103,6 @@ pub struct Translate {
     fixed_words: BTreeMap<String, String>,
     pronounced_words: BTreeMap<String, String>,
     style: Option<VoiceStyle>,
-    voices: BTreeMap<String, String>,
     dynamic_duration: Option<bool>,
     webhook: Option<String>,
     ledger: Option<Arc<dyn Ledger>>,
@@ -128,7 +127,6 @@ impl Client {
             fixed_words: BTreeMap::new(),
             pronounced_words: BTreeMap::new(),
             style: None,
-            voices: BTreeMap::new(),
             dynamic_duration: None,
             webhook: None,
             ledger: None,
@@ -224,13 +222,6 @@ impl Translate {
         self
     }
 
-    /// Sets which voice of the vendor's library speaks a target language (*unverified*: only the
-    /// vendor's own demo sends it).
-    pub fn voice(mut self, language: impl Into<Language>, voice_id: impl Into<String>) -> Self {
-        self.voices.insert(language.into().code().to_owned(), voice_id.into());
-        self
-    }
-
     /// Sets whether the video's length may change to fit the speech (the service's default: no).
     pub fn dynamic_duration(mut self, on: bool) -> Self {
         self.dynamic_duration = Some(on);
@@ -317,7 +308,6 @@ impl Translate {
                     let is_there = |language: &Language| work.iter().any(|work| work.language == *language);
                     let before = self.languages.len();
                     self.languages.retain(|language| !is_there(language));
-                    self.voices.retain(|language, _| !is_there(&language.as_str().into()));
                     // A ledger that names other languages than it was asked for is not asked for ever.
                     let stuck = self.languages.len() == before;
                     known.extend(work);
@@ -363,17 +353,10 @@ impl Translate {
                 link(name, url)?;
             }
         }
-        if let Some(language) =
-            self.voices.keys().find(|language| !targets.contains(&language.to_ascii_lowercase()))
-        {
-            return Err(InvalidTranslation::new(format!(
-                "a voice is set for {}, which is no target language; add it or leave the voice out",
-                redact::excerpt(language)
-            )));
-        }
-        let words = self.kept_words.iter().chain(self.fixed_words.keys()).chain(self.pronounced_words.keys());
-        if words.chain(self.voices.values()).any(|word| word.trim().is_empty()) {
-            return Err(InvalidTranslation::new("a word or voice is empty; leave it out"));
+        let mut words =
+            self.kept_words.iter().chain(self.fixed_words.keys()).chain(self.pronounced_words.keys());
+        if words.any(|word| word.trim().is_empty()) {
+            return Err(InvalidTranslation::new("a word is empty; leave it out"));
         }
         self.built().map_err(|error| InvalidTranslation::new(error.to_string()))
     }
@@ -394,13 +377,6 @@ impl Translate {
                     .try_into()
             })
             .transpose()?;
-        let voices: BTreeMap<String, VoiceChoice> = self
-            .voices
-            .iter()
-            .map(|(language, id)| {
-                Ok((language.clone(), VoiceChoice::builder().voice_id(id.as_str()).try_into()?))
-            })
-            .collect::<Result<_, akool_client::types::error::ConversionError>>()?;
         CreateTranslationRequest::builder()
             .url(self.url.as_str())
             .language(languages.join(","))
@@ -411,7 +387,6 @@ impl Translate {
             .caption_type(self.captions.map(Captions::number))
             .caption_url(self.caption_file.clone())
             .studio_voice(studio_voice.map(|voice: StudioVoice| voice))
-            .voices_map(voices)
             .dynamic_duration(self.dynamic_duration)
             .webhook_url(self.webhook.clone())
             .try_into()
