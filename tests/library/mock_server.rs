@@ -1,5 +1,5 @@
-//! That the mock server can be trusted: its answers are as described, it tells who does not keep to the
-//! description, and what is outside of it was asked for by name.
+//! The mock server: its answers match the description unless a test configures otherwise, and it reports requests that
+//! do not match.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -16,71 +16,70 @@ use serde_json::{Value, json};
 const POLL: &str = "/api/open/v3/content/video/infobymodelid?video_model_id=64dd";
 const CREATE: &str = "/api/open/v3/content/video/createbytranslate";
 
-fn poll(machine: &ServiceState) -> Request<Bytes> {
-    Request::get(POLL).header("x-api-key", machine.api_key()).body(Bytes::new()).unwrap()
+fn poll(state: &ServiceState) -> Request<Bytes> {
+    Request::get(POLL).header("x-api-key", state.api_key()).body(Bytes::new()).unwrap()
 }
 
-fn post(machine: &ServiceState, path: &str, body: &Value) -> Request<Bytes> {
-    let request = Request::post(path).header("x-api-key", machine.api_key());
+fn post(state: &ServiceState, path: &str, body: &Value) -> Request<Bytes> {
+    let request = Request::post(path).header("x-api-key", state.api_key());
     request.header("content-type", "application/json").body(body.to_string().into()).unwrap()
 }
 
-fn ask(machine: &mut ServiceState, request: &Request<Bytes>, after: Duration) -> (Response<Bytes>, Report) {
-    let response = machine.respond(request, SystemTime::UNIX_EPOCH + after);
+fn send(state: &mut ServiceState, request: &Request<Bytes>, after: Duration) -> (Response<Bytes>, Report) {
+    let response = state.respond(request, SystemTime::UNIX_EPOCH + after);
     let report = Contract::resolved().check_response(request, &response);
     (response, report)
 }
 
-/// What a panic says.
+/// Runs a function that panics, and returns the message.
 fn panic_of(run: impl FnOnce()) -> String {
     let panic = catch_unwind(AssertUnwindSafe(run)).expect_err("it should have panicked");
     panic.downcast_ref::<String>().cloned().unwrap_or_default()
 }
 
 #[test]
-fn every_answer_of_its_own_is_as_described() {
-    let mut machine = ServiceState::new("http://127.0.0.1:1");
-    sandbox::seed_demo_jobs(&mut machine);
+fn every_own_answer_matches_the_description() {
+    let mut state = ServiceState::new("http://127.0.0.1:1");
+    sandbox::seed_demo_jobs(&mut state);
     let mut requests = Vec::new();
     for scenario in sandbox::scenarios() {
         let target = POLL.replace("64dd", scenario.id);
-        let request = Request::get(target).header("x-api-key", machine.api_key());
+        let request = Request::get(target).header("x-api-key", state.api_key());
         requests.push(request.body(Bytes::new()).unwrap());
     }
     let unknown = POLL.replace("64dd", "nothing");
-    requests.push(Request::get(unknown).header("x-api-key", machine.api_key()).body(Bytes::new()).unwrap());
+    requests.push(Request::get(unknown).header("x-api-key", state.api_key()).body(Bytes::new()).unwrap());
     requests.push(Request::get(POLL).header("x-api-key", "wrong").body(Bytes::new()).unwrap());
-    let languages = Request::get("/api/open/v3/language/list").header("x-api-key", machine.api_key());
+    let languages = Request::get("/api/open/v3/language/list").header("x-api-key", state.api_key());
     requests.push(languages.body(Bytes::new()).unwrap());
     for body in [
         json!({"url": "https://a.example/a.mp4", "language": "es,fr"}),
         json!({"url": "https://a.example/fail.mp4", "language": "es"}),
         json!({"url": "", "language": "es"}),
     ] {
-        requests.push(post(&machine, CREATE, &body));
+        requests.push(post(&state, CREATE, &body));
     }
-    let secret = machine.api_key().to_owned();
+    let secret = state.api_key().to_owned();
     for secret in [secret.as_str(), "wrong"] {
-        let body = json!({"clientId": machine.client_id(), "clientSecret": secret});
-        requests.push(post(&machine, "/api/open/v3/getToken", &body));
+        let body = json!({"clientId": state.client_id(), "clientSecret": secret});
+        requests.push(post(&state, "/api/open/v3/getToken", &body));
     }
-    machine.refuse_language("xx", 1003, "no such language");
-    requests.push(post(&machine, CREATE, &json!({"url": "https://a.example/a.mp4", "language": "xx,es"})));
-    requests.push(post(&machine, CREATE, &json!({"url": "https://a.example/a.mp4", "language": "xx"})));
-    // At the beginning, on the way and at the end.
+    state.refuse_language("xx", 1003, "no such language");
+    requests.push(post(&state, CREATE, &json!({"url": "https://a.example/a.mp4", "language": "xx,es"})));
+    requests.push(post(&state, CREATE, &json!({"url": "https://a.example/a.mp4", "language": "xx"})));
     for millis in [0, 500, 1200, 2000, 3000, 4000, 10_000] {
         for request in &requests {
-            let (response, report) = ask(&mut machine, request, Duration::from_millis(millis));
+            let (response, report) = send(&mut state, request, Duration::from_millis(millis));
             let body = String::from_utf8_lossy(response.body()).into_owned();
-            let asked_for = body.contains("\"video_status\":7");
-            let wanted = if asked_for { Verdict::Drifting } else { Verdict::Conforming };
+            let configured = body.contains("\"video_status\":7");
+            let wanted = if configured { Verdict::Drifting } else { Verdict::Conforming };
             assert_eq!(report.verdict(), wanted, "{} {}: {report}\n{body}", request.method(), request.uri());
         }
     }
-    assert!(machine.violations().is_empty(), "{:#?}", machine.violations());
+    assert!(state.violations().is_empty(), "{:#?}", state.violations());
 }
 
-/// Any JSON, with the description's own names in it.
+/// Any JSON that contains names from the description.
 fn json_of_any_shape() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -115,9 +114,9 @@ fn json_of_any_shape() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    /// Whatever comes is judged, shown in short, and can be kept and read again.
+    /// Any exchange gets a report that is short and hides query values, and can be recorded and parsed.
     #[test]
-    fn nothing_that_comes_breaks_the_check(
+    fn any_exchange_can_be_checked_and_recorded(
         body in prop_oneof![
             json_of_any_shape().prop_map(|body| body.to_string().into_bytes()),
             prop::collection::vec(any::<u8>(), 0..300),
@@ -131,14 +130,14 @@ proptest! {
         let response = Response::builder().status(status).header("content-type", "application/json");
         let response = response.body(body).unwrap();
         let mut coverage = Contract::resolved().coverage();
-        for contract in [Contract::resolved(), Contract::described()] {
+        for contract in [Contract::resolved(), Contract::vendored()] {
             for report in [contract.check_request(&request), contract.check_response(&request, &response)] {
                 let shown = format!("{report}");
                 prop_assert!(!shown.contains("MARKER") && shown.len() < 100_000, "{shown}");
             }
         }
-        coverage.see(&request, &response);
-        coverage.never_came();
+        coverage.record(&request, &response);
+        coverage.not_received();
         let mut fixture = Fixture::new("a test");
         fixture.capture(&request, &response);
         let text = fixture.to_json();
@@ -146,9 +145,9 @@ proptest! {
         prop_assert_eq!(Fixture::from_json(text.as_bytes()).unwrap().exchanges().len(), 1);
     }
 
-    /// Whatever a job lives through, of what is documented.
+    /// Answers to polls are valid for any timeline of documented statuses.
     #[test]
-    fn any_timeline_is_as_described(
+    fn any_timeline_matches_the_description(
         steps in proptest::collection::vec((1..=4_i64, 0..3_u32, any::<bool>()), 0..6),
         end in 0..6_i64,
         polls in 1..20_u64,
@@ -165,66 +164,66 @@ proptest! {
             1 => timeline.failed(1015, "a reason"),
             status => timeline.stuck(status - 1),
         };
-        let mut machine = ServiceState::new("http://127.0.0.1:1");
-        machine.job("64dd", timeline);
-        let request = poll(&machine);
+        let mut state = ServiceState::new("http://127.0.0.1:1");
+        state.job("64dd", timeline);
+        let request = poll(&state);
         for second in 0..polls {
-            let (_, report) = ask(&mut machine, &request, Duration::from_secs(second));
+            let (_, report) = send(&mut state, &request, Duration::from_secs(second));
             prop_assert!(report.is_conforming(), "{report}");
         }
-        prop_assert!(machine.violations().is_empty());
+        prop_assert!(state.violations().is_empty());
     }
 }
 
 #[test]
-fn what_a_fault_makes_of_an_answer_is_seen_by_the_contract() {
-    // These leave an answer as described: the business codes, and what happens to the connection.
-    let described = |fault: Fault| {
+fn the_contract_detects_every_fault_that_violates_the_description() {
+    // The answers under these faults are documented.
+    let is_documented = |fault: Fault| {
         matches!(fault, Fault::Code(code) if code != 1299)
             || matches!(fault, Fault::Forgotten | Fault::StatusGoesBack)
     };
     let at_the_answer = Fault::all().into_iter().filter(|fault| {
-        let mut machine = ServiceState::new("http://127.0.0.1:1");
-        machine.job("64dd", Timeline::new());
-        let request = poll(&machine);
-        let before = machine.respond(&request, SystemTime::UNIX_EPOCH);
-        machine.inject(*fault, Times::Once);
-        let after = machine.respond(&request, SystemTime::UNIX_EPOCH);
+        let mut state = ServiceState::new("http://127.0.0.1:1");
+        state.job("64dd", Timeline::new());
+        let request = poll(&state);
+        let before = state.respond(&request, SystemTime::UNIX_EPOCH);
+        state.inject(*fault, Times::Once);
+        let after = state.respond(&request, SystemTime::UNIX_EPOCH);
         (before.status(), before.headers(), before.body()) != (after.status(), after.headers(), after.body())
     });
     let mut seen = 0;
     for fault in at_the_answer {
-        let mut machine = ServiceState::new("http://127.0.0.1:1");
-        machine.job("64dd", Timeline::new().processing(Polls(5)));
-        machine.inject(fault, Times::Once);
-        let request = poll(&machine);
-        let (_, report) = ask(&mut machine, &request, Duration::ZERO);
-        assert_eq!(report.is_conforming(), described(fault), "{fault:?}: {report}");
-        assert!(machine.violations().is_empty(), "it was asked for: {:?}", machine.violations());
+        let mut state = ServiceState::new("http://127.0.0.1:1");
+        state.job("64dd", Timeline::new().processing(Polls(5)));
+        state.inject(fault, Times::Once);
+        let request = poll(&state);
+        let (_, report) = send(&mut state, &request, Duration::ZERO);
+        assert_eq!(report.is_conforming(), is_documented(fault), "{fault:?}: {report}");
+        assert!(state.violations().is_empty(), "{:?}", state.violations());
         seen += 1;
     }
     assert!(seen > 60, "{seen}");
 }
 
 #[tokio::test]
-async fn a_request_that_is_not_as_described_fails_the_test_with_the_reason() {
+async fn an_invalid_request_fails_the_test_with_the_reason() {
     let cases = [
         (
             "/api/open/v3/content/video/infobymodelid?id=64dd",
             true,
-            "/query/video_model_id: expected the parameter `video_model_id`, came nothing",
+            "/query/video_model_id: expected the parameter `video_model_id`, got nothing",
         ),
         (
             POLL,
             false,
-            "expected the header `x-api-key` or `Authorization: Bearer ...`, came no such credential",
+            "expected the header `x-api-key` or `Authorization: Bearer ...`, got no such credential",
         ),
         (
             "/api/open/v3/content/video/infobymodelid?video_model_id=64dd&verbose=1",
             true,
-            "/query/verbose: a parameter that is not described came",
+            "/query/verbose: undocumented parameter",
         ),
-        ("/api/open/v3/nowhere", true, "nothing here answers GET /api/open/v3/nowhere"),
+        ("/api/open/v3/nowhere", true, "no operation matches GET /api/open/v3/nowhere"),
     ];
     for (target, with_key, says) in cases {
         let server = MockServer::start().await;
@@ -234,10 +233,9 @@ async fn a_request_that_is_not_as_described_fails_the_test_with_the_reason() {
             request = request.header("x-api-key", server.api_key());
         }
         request.send().await.unwrap();
-        let said = panic_of(|| drop(server));
-        assert!(said.contains(says), "{said}");
+        let message = panic_of(|| drop(server));
+        assert!(message.contains(says), "{message}");
     }
-    // Asked for by name.
     let server = MockServer::builder().allow_undocumented().start().await;
     let target = format!("{}{POLL}&verbose=1", server.url());
     client().get(target).header("x-api-key", server.api_key()).send().await.unwrap();
@@ -245,20 +243,23 @@ async fn a_request_that_is_not_as_described_fails_the_test_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_typo_in_a_creation_is_told() {
+async fn a_typo_in_a_creation_is_a_violation() {
     let server = MockServer::start().await;
     let body = json!({"url": "https://a.example/a.mp4", "language": "es", "lip_sync": true});
     let request = client().post(format!("{}{CREATE}", server.url())).header("x-api-key", server.api_key());
     request.header("content-type", "application/json").body(body.to_string()).send().await.unwrap();
     let recorded = &server.exchanges()[0];
     assert_eq!(serde_json::from_slice::<Value>(&recorded.body).unwrap(), body);
-    let said = panic_of(|| drop(server));
-    assert!(said.contains("/body/lip_sync: a field that is not described came, the boolean true"), "{said}");
-    assert!(said.contains("`lipsync`"), "the reader sees what was meant: {said}");
+    let message = panic_of(|| drop(server));
+    assert!(
+        message.contains("/body/lip_sync: undocumented field: the boolean true"),
+        "{message}"
+    );
+    assert!(message.contains("`lipsync`"), "the message names the documented field: {message}");
 }
 
 #[tokio::test]
-async fn assertions_say_what_came() {
+async fn failed_assertions_list_the_received_requests() {
     let server = MockServer::start().await;
     server.job("64dd", Timeline::new().queueing(Polls(1)));
     for key in [server.api_key(), "MARKER".to_owned()] {
@@ -273,32 +274,32 @@ async fn assertions_say_what_came() {
     server.assert_downloads("64dd").count(0).without_credentials();
 
     let shown = |run: &dyn Fn()| {
-        let said = panic_of(run);
-        assert!(!said.contains("MARKER") && !said.contains(&server.api_key()), "{said}");
+        let message = panic_of(run);
+        assert!(!message.contains("MARKER") && !message.contains(&server.api_key()), "{message}");
         // Times differ from run to run.
         let mut text = String::new();
-        for word in said.split_inclusive([' ', '\n']) {
+        for word in message.split_inclusive([' ', '\n']) {
             text.push_str(if word.starts_with("+0.") { "+[time] " } else { word });
         }
         text
     };
     insta::assert_snapshot!(shown(&|| drop(server.assert_polls("64dd").count(4))), @r"
-    polls 64dd: expected 4, came 1
-    polls 64dd that came:
+    polls of 64dd: expected 4, received 1
+    received polls of 64dd:
         1  +[time]  GET /api/open/v3/content/video/infobymodelid?video_model_id=64dd  with the server's key  -> queueing
-    other requests that came:
+    received other requests:
         1  +[time]  GET /api/open/v3/content/video/infobymodelid?video_model_id=64dd  with another key  -> code 1101, The token is invalid or has expired
     ");
     insta::assert_snapshot!(shown(&|| drop(server.assert_requests().with_api_key(&server.api_key()))), @r"
-    requests: expected each with this API key, number 2 came otherwise
-    requests that came:
+    requests: expected each with this API key, but number 2 is different
+    received requests:
         1  +[time]  GET /api/open/v3/content/video/infobymodelid?video_model_id=64dd  with the server's key  -> queueing
         2  +[time]  GET /api/open/v3/content/video/infobymodelid?video_model_id=64dd  with another key  -> code 1101, The token is invalid or has expired
     ");
     insta::assert_snapshot!(shown(&|| drop(server.assert_creations().at_least(1))), @r"
-    requests that create: expected 1 or more, came 0
-    no requests that create came
-    other requests that came:
+    creations: expected at least 1, received 0
+    received no creations
+    received other requests:
         1  +[time]  GET /api/open/v3/content/video/infobymodelid?video_model_id=64dd  with the server's key  -> queueing
         2  +[time]  GET /api/open/v3/content/video/infobymodelid?video_model_id=64dd  with another key  -> code 1101, The token is invalid or has expired
     ");
@@ -314,20 +315,20 @@ async fn assertions_say_what_came() {
 }
 
 #[tokio::test]
-async fn what_was_never_asked_is_told() {
+async fn unmet_expectations_are_reported() {
     let server = MockServer::start().await;
     server.job("64dd", Timeline::new());
     server.job("other", Timeline::new());
     server.inject(Fault::Http(503), Times::Times(3));
     server.inject_into_files(Fault::Html, Times::Always);
     client().get(server.url() + POLL).header("x-api-key", server.api_key()).send().await.unwrap();
-    let said = panic_of(|| server.assert_expectations_met());
+    let message = panic_of(|| server.assert_expectations_met());
     assert_eq!(
-        said,
-        "akool-mock never received:\n  a poll job other\n  \
-         a request (poll) for the fault \"HTTP 503 without an envelope\", 2 more"
+        message,
+        "akool-mock has unmet expectations:\n  job other was never polled\n  \
+         the fault \"HTTP 503 without an envelope\" for polls has not happened 2 more times"
     );
-    assert!(format!("{server:?}").contains("a poll job other"));
+    assert!(format!("{server:?}").contains("job other was never polled"));
     for id in ["64dd", "other", "64dd"] {
         let target = server.url() + &POLL.replace("64dd", id);
         client().get(target).header("x-api-key", server.api_key()).send().await.unwrap();
@@ -336,52 +337,56 @@ async fn what_was_never_asked_is_told() {
 }
 
 #[test]
-fn a_fault_by_chance_strikes_the_same_requests_for_the_same_seed() {
-    let struck = |seed| {
-        let mut machine = ServiceState::new("http://127.0.0.1:1");
-        machine.job("64dd", Timeline::new());
-        machine.inject(Fault::Http(503), Times::WithProbability { percent: 30, seed });
-        machine.inject(Fault::Http(500), Times::Once);
-        let request = poll(&machine);
-        let statuses = (0..1000).map(|_| machine.respond(&request, SystemTime::UNIX_EPOCH).status().as_u16());
-        statuses.collect::<Vec<_>>()
+fn a_fault_with_a_probability_affects_the_same_requests_for_the_same_seed() {
+    let statuses = |seed| {
+        let mut state = ServiceState::new("http://127.0.0.1:1");
+        state.job("64dd", Timeline::new());
+        state.inject(Fault::Http(503), Times::WithProbability { percent: 30, seed });
+        state.inject(Fault::Http(500), Times::Once);
+        let request = poll(&state);
+        let polls = (0..1000).map(|_| state.respond(&request, SystemTime::UNIX_EPOCH).status().as_u16());
+        polls.collect::<Vec<_>>()
     };
-    let one = struck(7);
-    assert_eq!(one, struck(7));
-    assert_ne!(one, struck(8));
+    let one = statuses(7);
+    assert_eq!(one, statuses(7));
+    assert_ne!(one, statuses(8));
     let count = one.iter().filter(|status| **status == 503).count();
     assert!((230..370).contains(&count), "{count} of 1000");
-    assert_eq!(one.iter().filter(|status| **status == 500).count(), 1, "the next fault has its turn");
+    assert_eq!(
+        one.iter().filter(|status| **status == 500).count(),
+        1,
+        "a request that the first fault spares gets the next one"
+    );
 }
 
 #[test]
-fn a_renamed_field_is_reported_under_both_names_and_is_no_fault_of_the_stand_in() {
-    let mut machine = ServiceState::new("http://127.0.0.1:1");
-    machine.job("64dd", Timeline::new());
-    machine.rename_field("/data/video_status", "status");
-    let request = poll(&machine);
-    let (_, report) = ask(&mut machine, &request, Duration::ZERO);
+fn a_renamed_field_is_reported_with_both_names_and_is_not_a_violation() {
+    let mut state = ServiceState::new("http://127.0.0.1:1");
+    state.job("64dd", Timeline::new());
+    state.rename_field("/data/video_status", "status");
+    let request = poll(&state);
+    let (_, report) = send(&mut state, &request, Duration::ZERO);
     assert_eq!(report.violations[0].pointer, "/body/data/video_status");
     assert_eq!(report.drift[0].pointer, "/body/data/status");
-    assert!(machine.violations().is_empty());
+    assert!(state.violations().is_empty());
 }
 
 #[test]
-fn a_files_contents_can_be_set_for_one_job() {
-    let mut machine = ServiceState::new("http://127.0.0.1:1");
-    machine.job("one", Timeline::new());
-    machine.job("two", Timeline::new());
-    machine.file("translated.srt", "for all");
-    machine.file_of("one", "translated.srt", "for one");
+fn the_contents_of_a_file_can_be_set_for_one_job() {
+    let mut state = ServiceState::new("http://127.0.0.1:1");
+    state.job("one", Timeline::new());
+    state.job("two", Timeline::new());
+    state.file("translated.srt", "for all");
+    state.file_of("one", "translated.srt", "for one");
     for (id, wanted) in [("one", "for one"), ("two", "for all")] {
         let target = format!("/files/{id}/translated.srt?Signature=sandbox-signature");
         let request = Request::get(target).body(Bytes::new()).unwrap();
-        assert_eq!(machine.respond(&request, SystemTime::UNIX_EPOCH).body(), wanted);
+        assert_eq!(state.respond(&request, SystemTime::UNIX_EPOCH).body(), wanted);
     }
 }
 
 #[test]
-fn a_recorded_exchange_is_answered_as_it_was() {
+fn recorded_answers_are_replayed_in_order() {
     let request = Request::get(POLL).header("x-api-key", "MARKER").body(Bytes::new()).unwrap();
     let answer = |status: i64, video: &str| {
         let data = json!({"_id": "64dd", "video_status": status, "video": video, "uid": 378_337});
@@ -392,17 +397,17 @@ fn a_recorded_exchange_is_answered_as_it_was() {
     fixture.capture(&request, &answer(2, ""));
     fixture.capture(&request, &answer(3, "https://cdn.example/a.mp4?Signature=MARKER"));
 
-    let mut machine = ServiceState::new("http://127.0.0.1:1");
-    machine.replay(&Fixture::from_json(fixture.to_json().as_bytes()).unwrap());
+    let mut state = ServiceState::new("http://127.0.0.1:1");
+    state.replay(&Fixture::from_json(fixture.to_json().as_bytes()).unwrap());
     let request = Request::get(POLL.replace("64dd", &format!("{:024x}", 1)));
     let request = request.header("x-api-key", "any").body(Bytes::new()).unwrap();
     let mut status = || {
-        let response = machine.respond(&request, SystemTime::UNIX_EPOCH);
+        let response = state.respond(&request, SystemTime::UNIX_EPOCH);
         let body: Value = serde_json::from_slice(response.body()).unwrap();
         (body["data"]["video_status"].as_i64(), body["data"]["uid"].as_i64())
     };
     assert_eq!([status(), status(), status()], [(Some(2), Some(1)), (Some(3), Some(1)), (Some(3), Some(1))]);
-    assert!(machine.violations().is_empty(), "{:?}", machine.violations());
+    assert!(state.violations().is_empty(), "{:?}", state.violations());
 }
 
 fn client() -> reqwest::Client {

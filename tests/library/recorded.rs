@@ -1,5 +1,5 @@
-//! What was recorded (`akool contract record`): each file of `recorded/` is held against the description, and
-//! read through the client. New files are picked up by themselves.
+//! Exchanges that `akool contract record` recorded: each file in `recorded/` is validated against the description, and
+//! decoded with the client. New files are found automatically.
 
 use std::{fs, path::Path};
 
@@ -24,7 +24,7 @@ fn fixtures() -> Vec<(String, Fixture)> {
 }
 
 #[test]
-fn each_recorded_exchange_is_as_described() {
+fn each_recorded_exchange_matches_the_description() {
     for (name, fixture) in fixtures() {
         for (request, response) in fixture.exchanges() {
             for report in [
@@ -38,7 +38,7 @@ fn each_recorded_exchange_is_as_described() {
 }
 
 #[tokio::test]
-async fn each_recorded_poll_is_read_as_what_it_says() {
+async fn each_recorded_poll_is_decoded_with_its_status() {
     for (name, fixture) in fixtures() {
         let server = MockServer::builder().allow_undocumented().start().await;
         server.replay(&fixture);
@@ -62,7 +62,7 @@ async fn each_recorded_poll_is_read_as_what_it_says() {
     }
 }
 
-/// The id of a poll.
+/// Returns the job id of a poll.
 fn polled(request: &Request<Vec<u8>>) -> Option<String> {
     let (path, query) = request.uri().path_and_query()?.as_str().split_once('?')?;
     let id = query.strip_prefix("video_model_id=")?;

@@ -1,4 +1,4 @@
-//! What an account can ask for beside its jobs: languages, and a bearer token.
+//! The operations of an account: the list of languages, and bearer tokens.
 
 use bytes::Bytes;
 use http::Request;
@@ -10,7 +10,7 @@ use crate::{
     service_state::{Outcome, json as json_response, refused},
 };
 
-/// The languages of the mock server: fewer than the service's, and of every kind of code.
+/// The supported languages: fewer than the real service has, but with every form of language code.
 const LANGUAGES: [(&str, &str); 16] = [
     ("ar", "Arabic"),
     ("de", "German"),
@@ -30,14 +30,14 @@ const LANGUAGES: [(&str, &str); 16] = [
     ("zh-CN-shandong", "Chinese (Jilu Mandarin, Simplified)"),
 ];
 
-/// Whether the list of languages has it, in letters of any case.
+/// Whether a language is supported. Case is ignored.
 pub(crate) fn lists(language: &str) -> bool {
     LANGUAGES.iter().any(|(code, _)| code.eq_ignore_ascii_case(language))
 }
 
 impl ServiceState {
-    /// Makes every token that was given out so far worthless: the next request with one meets code
-    /// 1101, and the next request for a token gets a new one.
+    /// Invalidates every token that was issued. A request with one gets code 1101, and the next token request gets
+    /// a new token.
     pub fn expire_token(&mut self) {
         let (name, number) = match self.token.rsplit_once("-renewed-") {
             Some((name, number)) => (name, number.parse().unwrap_or(0)),
@@ -67,7 +67,7 @@ impl ServiceState {
         }
     }
 
-    /// Takes no other credential than the one in the body.
+    /// Issues a token. The credential is in the body, so the headers are not checked.
     pub(crate) fn get_token(&self, request: &Request<Bytes>) -> Outcome {
         let body = match json_body(request) {
             Ok(body) => body,
@@ -78,12 +78,12 @@ impl ServiceState {
             return refused(1003, "clientId or clientSecret is missing or empty");
         }
         if text("clientId") != self.client_id || text("clientSecret") != self.api_key {
-            return refused(1101, "The client id or its secret is not known");
+            return refused(1101, "The client id or its secret is wrong");
         }
         Outcome {
             response: json_response(&json!({ "code": 1000, "token": self.token })),
             job: None,
-            summary: "a token".to_owned(),
+            summary: "token issued".to_owned(),
             violation: None,
         }
     }

@@ -1,4 +1,4 @@
-//! The bodies of answers, in the documented shape.
+//! JSON bodies of answers in the documented shape.
 
 use std::{sync::LazyLock, time::SystemTime};
 
@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use crate::{files, timeline::State};
 
-/// The description's own example, written by code generation.
+/// The example of the description. Code generation writes it.
 static EXAMPLE: LazyLock<Value> = LazyLock::new(|| {
     serde_json::from_str(include_str!("example.json")).unwrap_or_else(|_| json!({"data": {}}))
 });
 
-/// A job in this state. Its files are at `base_url`.
+/// Builds the answer to a poll. The links to the files start with `base_url`.
 pub(crate) fn job(id: &str, state: &State, base_url: &str) -> Value {
     let mut answer = EXAMPLE.clone();
     let data = &mut answer["data"];
@@ -38,16 +38,17 @@ pub(crate) fn job(id: &str, state: &State, base_url: &str) -> Value {
     answer
 }
 
-/// An error, told by the envelope's code.
+/// Builds an envelope with a business code.
 pub(crate) fn error(code: i64, message: &str) -> Value {
     json!({ "code": code, "msg": message })
 }
 
-/// An id as one step of a link's path.
+/// Encodes an id as one path segment of a link.
 fn encode(id: &str) -> String {
     url::form_urlencoded::byte_serialize(id.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
+/// Milliseconds since 1970.
 pub(crate) fn millis(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))

@@ -1,4 +1,4 @@
-//! The creation of translations: what is asked for, what becomes of each language.
+//! The operation that creates translations: it validates the request and creates one job for each language.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use crate::{
     ServiceState, Timeline, account, answer,
-    service_state::{Outcome, REMEMBERED, json as json_response, refused},
+    service_state::{MAX_KEPT, Outcome, json as json_response, refused},
     timeline::JobTimeline,
 };
 
-/// A job that was created by a request, and what the request said.
+/// A job that a request created.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CreatedJob {
@@ -25,11 +25,11 @@ pub struct CreatedJob {
     pub language: String,
     /// When it was created.
     pub at: SystemTime,
-    /// The whole request.
+    /// The body of the request.
     pub request: Value,
 }
 
-/// What becomes of a language that is asked for.
+/// The configured result for a target language.
 #[derive(Clone, Debug)]
 pub(crate) enum Plan {
     Create(Timeline),
@@ -37,35 +37,33 @@ pub(crate) enum Plan {
 }
 
 impl ServiceState {
-    /// Sets what jobs live through that a request creates, from their creation on. Unless set, they
-    /// queue for one poll, are processed for two, and complete.
+    /// Sets the timeline of jobs that requests create. It starts with the creation. By default, such a job is queued
+    /// for one poll, processing for two, and then completed.
     pub fn on_create(&mut self, timeline: Timeline) {
         self.plan = timeline;
     }
 
-    /// The same for one target language.
+    /// Sets the timeline of jobs that requests create for one target language.
     pub fn on_create_in(&mut self, language: impl Into<String>, timeline: Timeline) {
         self.plans.insert(language.into(), Plan::Create(timeline));
     }
 
-    /// Refuses a target language, with this code and message, while the others are created.
+    /// Rejects one target language with this code and message. Jobs for the other languages are created.
     pub fn refuse_language(&mut self, language: impl Into<String>, code: i64, message: impl Into<String>) {
         self.plans.insert(language.into(), Plan::Refuse(code, message.into()));
     }
 
-    /// Refuses, from then on, languages that the mock server's list does not have. Unless asked for, any
-    /// is taken.
+    /// Rejects languages that the list of languages does not contain. By default, any language is accepted.
     pub fn refuse_unlisted_languages(&mut self) {
         self.only_listed_languages = true;
     }
 
-    /// Leaves out the list of results from then on, as the service may: the answer has the first
-    /// job only.
+    /// Omits `all_results` from answers to creations, as the service may: only the first job is in the answer.
     pub fn omit_all_results(&mut self) {
         self.omits_all_results = true;
     }
 
-    /// The jobs that requests created, the last 10,000, oldest first.
+    /// Returns the jobs that requests created, oldest first: at most the latest 10,000.
     pub fn created(&self) -> impl Iterator<Item = &CreatedJob> {
         self.created.iter()
     }
@@ -87,7 +85,7 @@ impl ServiceState {
             return refused(1003, &message);
         }
         if !commit {
-            // Turned away by a fault before anything was created.
+            // A fault rejects the request before jobs are created.
             return Outcome { summary: "nothing created".to_owned(), ..refused(1000, "OK") };
         }
         let languages: Vec<_> = body["language"].as_str().unwrap_or_default().split(',').collect();
@@ -117,7 +115,7 @@ impl ServiceState {
         }
     }
 
-    /// One language's result.
+    /// Creates the job for one language, and returns its entry in `all_results`.
     fn create_one(&mut self, language: &str, request: &Value, now: SystemTime) -> Value {
         let kind = Kind::of(request["url"].as_str().unwrap_or_default());
         let timeline = match self.plans.get(language) {
@@ -135,7 +133,7 @@ impl ServiceState {
         if let Some(url) = request["webhookUrl"].as_str().filter(|url| !url.is_empty()) {
             self.webhook(id.as_str(), url);
         }
-        if self.created.len() == REMEMBERED {
+        if self.created.len() == MAX_KEPT {
             self.created.pop_front();
         }
         self.created.push_back(CreatedJob {
@@ -151,19 +149,19 @@ impl ServiceState {
         })
     }
 
-    /// The job_timeline of a job that an earlier sandbox created: its id says when, and how it goes.
-    pub(crate) fn revive(&self, id: &str) -> Option<JobTimeline> {
+    /// Restores a job that an earlier sandbox created. Its id contains the time of creation and its kind.
+    pub(crate) fn restore(&self, id: &str) -> Option<JobTimeline> {
         let (created, kind) = self.seeded.then(|| read_id(id))??;
         Some(JobTimeline::started(kind.timeline(), created))
     }
 }
 
-/// How a sandbox's job goes: by a word in the link to its source.
+/// How a job of the sandbox ends. A word in the URL of its source decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Completes = 0xa0,
     Fails = 0xa1,
-    Stays = 0xa2,
+    GetsStuck = 0xa2,
 }
 
 impl Kind {
@@ -171,7 +169,7 @@ impl Kind {
         let file = url.rsplit('/').next().unwrap_or_default();
         match file {
             _ if file.contains("fail") => Self::Fails,
-            _ if file.contains("stuck") => Self::Stays,
+            _ if file.contains("stuck") => Self::GetsStuck,
             _ => Self::Completes,
         }
     }
@@ -184,15 +182,15 @@ impl Kind {
             Self::Fails => start
                 .processing(Duration::from_millis(1500))
                 .failed(1015, "the voice could not be separated from the background"),
-            Self::Stays => start.stuck(2),
+            Self::GetsStuck => start.stuck(2),
         }
     }
 }
 
-/// 24 hexadecimal digits as the service's own: seconds, then what tells jobs apart.
+/// Makes an id of 24 hexadecimal digits, like the service's: seconds since 1970, kind, server and serial number.
 fn job_id(now: SystemTime, kind: Kind, base_url: &str, serial: u32) -> String {
     let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    // Two mock servers have two ports.
+    // The base URL contains the port, so servers that run at the same time make different ids.
     let mut hasher = DefaultHasher::new();
     base_url.hash(&mut hasher);
     format!(
@@ -212,39 +210,39 @@ fn read_id(id: &str) -> Option<(SystemTime, Kind)> {
     let kind = match &id[8..10] {
         "a0" => Kind::Completes,
         "a1" => Kind::Fails,
-        "a2" => Kind::Stays,
+        "a2" => Kind::GetsStuck,
         _ => return None,
     };
     Some((SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into()), kind))
 }
 
-/// The body of a request that must have one, as JSON.
+/// Parses the JSON body of a request.
 pub(crate) fn json_body(request: &Request<Bytes>) -> Result<Value, &'static str> {
     let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/json") {
-        return Err("The body is not called application/json");
+        return Err("The content type is not application/json");
     }
-    serde_json::from_slice(request.body()).map_err(|_| "The body is no JSON")
+    serde_json::from_slice(request.body()).map_err(|_| "The body is not valid JSON")
 }
 
-/// Whether a value is of a field's type.
+/// Checks the type and range of a field's value.
 type Is = fn(&Value) -> bool;
 
-/// What may be left out, and what it is where it is there.
+/// The optional fields, each with its check and the message if the check fails.
 const OPTIONAL: [(&str, Is, &str); 9] = [
-    ("source_language", Value::is_string, "no text"),
-    ("lipsync", Value::is_boolean, "neither true nor false"),
-    ("speaker_num", |value| number_to(value, 10), "no number from 0 to 10"),
-    ("remove_bgm", Value::is_boolean, "neither true nor false"),
-    ("caption_type", |value| number_to(value, 4), "no number from 0 to 4"),
-    ("caption_url", Value::is_string, "no text"),
-    ("studio_voice", is_studio_voice, "not as described"),
-    ("dynamic_duration", Value::is_boolean, "neither true nor false"),
-    ("webhookUrl", Value::is_string, "no text"),
+    ("source_language", Value::is_string, "not a string"),
+    ("lipsync", Value::is_boolean, "not a boolean"),
+    ("speaker_num", |value| number_to(value, 10), "not a number from 0 to 10"),
+    ("remove_bgm", Value::is_boolean, "not a boolean"),
+    ("caption_type", |value| number_to(value, 4), "not a number from 0 to 4"),
+    ("caption_url", Value::is_string, "not a string"),
+    ("studio_voice", is_studio_voice, "not valid"),
+    ("dynamic_duration", Value::is_boolean, "not a boolean"),
+    ("webhookUrl", Value::is_string, "not a string"),
 ];
 
-/// Ways to speak.
+/// The values of `studio_voice.style`.
 const STYLES: [&str; 16] = [
     "affectionate",
     "angry",
@@ -264,7 +262,7 @@ const STYLES: [&str; 16] = [
     "professional",
 ];
 
-/// What the service would take, as far as the documents say.
+/// Validates a request as far as the documentation says. The service ignores unknown fields.
 fn valid(body: &Value) -> Result<(), String> {
     let text = |name: &str| body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     if text("url").is_none() {
@@ -278,7 +276,7 @@ fn valid(body: &Value) -> Result<(), String> {
             && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
     if !languages.split(',').all(is_code) {
-        return Err("language has a part that is no code, or a blank".to_owned());
+        return Err("language is not a comma-separated list of language codes without blanks".to_owned());
     }
     let wrong = OPTIONAL.iter().find(|(name, is, _)| body.get(name).is_some_and(|value| !is(value)));
     wrong.map_or(Ok(()), |(name, _, what)| Err(format!("{name} is {what}")))
@@ -288,7 +286,7 @@ fn number_to(value: &Value, most: u64) -> bool {
     value.as_u64().is_some_and(|number| number <= most)
 }
 
-/// An object, each of whose members is so.
+/// Whether a value is an object whose members all pass the check.
 fn all(value: &Value, is: Is) -> bool {
     value.as_object().is_some_and(|members| members.values().all(is))
 }
@@ -309,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_of_another_type_is_refused_by_name() {
+    fn an_invalid_field_is_rejected_by_name() {
         let request = |name: &str, value: Value| {
             let mut body = json!({ "url": "u", "language": "es,fr" });
             body[name] = value;
@@ -333,12 +331,12 @@ mod tests {
     }
 
     #[test]
-    fn an_id_tells_when_it_was_made_and_how_it_goes() {
+    fn an_id_contains_the_time_of_creation_and_the_kind() {
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         for (url, kind) in [
             ("https://example.com/talk.mp4", Kind::Completes),
             ("https://example.com/fail.mp4", Kind::Fails),
-            ("https://fail.example.com/stuck.mp4", Kind::Stays),
+            ("https://fail.example.com/stuck.mp4", Kind::GetsStuck),
         ] {
             assert_eq!(Kind::of(url), kind);
             let id = job_id(at, kind, "http://127.0.0.1:1", 7);

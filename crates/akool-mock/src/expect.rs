@@ -1,4 +1,4 @@
-//! What a test can say of what was asked: [`Asked`].
+//! Assertions about the requests that the mock server received: [`Requests`].
 
 use std::{
     fmt::Write as _,
@@ -10,10 +10,10 @@ use http::{HeaderMap, header::AUTHORIZATION};
 use crate::{Exchange, MockServer, record::shown, service_state::CREATE_TRANSLATION};
 
 /// How many exchanges a message lists.
-const LISTED: usize = 20;
+const MAX_LISTED: usize = 20;
 
-/// Requests of one kind, to be asserted on. Each assertion panics where it does not hold, with what was
-/// expected and a list of what came; no credential is in it.
+/// Requests of one kind, for assertions. A failed assertion panics with the expectation and a list of the received
+/// requests, without credentials.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,130 +32,129 @@ const LISTED: usize = 20;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Asked {
+pub struct Requests {
     what: String,
     exchanges: Vec<Exchange>,
-    /// The server's own credentials, to tell them from others.
+    /// The credentials that the server accepts, to recognize them in messages.
     api_key: String,
     token: String,
-    /// Everything else that came, for messages.
+    /// All other requests, for messages.
     others: Vec<Exchange>,
 }
 
 impl MockServer {
-    /// The looks at this job, to be asserted on.
-    pub fn assert_polls(&self, id: &str) -> Asked {
-        self.asked(format!("polls {id}"), |exchange| {
+    /// Returns the polls of this job, for assertions.
+    pub fn assert_polls(&self, id: &str) -> Requests {
+        self.requests(format!("polls of {id}"), |exchange| {
             exchange.is_poll() && exchange.job.as_deref() == Some(id)
         })
     }
 
-    /// The requests that create translations, whatever came of them, to be asserted on.
-    pub fn assert_creations(&self) -> Asked {
-        self.asked("requests that create".to_owned(), |exchange| {
+    /// Returns the requests that create translations, successful or not, for assertions.
+    pub fn assert_creations(&self) -> Requests {
+        self.requests("creations".to_owned(), |exchange| {
             exchange.target.split('?').next() == Some(CREATE_TRANSLATION)
         })
     }
 
-    /// The requests for this job's files, to be asserted on.
-    pub fn assert_downloads(&self, id: &str) -> Asked {
-        self.asked(format!("requests for files of {id}"), |exchange| {
+    /// Returns the requests for this job's files, for assertions.
+    pub fn assert_downloads(&self, id: &str) -> Requests {
+        self.requests(format!("file requests of {id}"), |exchange| {
             exchange.target.starts_with("/files/") && exchange.job.as_deref() == Some(id)
         })
     }
 
-    /// All requests, to be asserted on.
-    pub fn assert_requests(&self) -> Asked {
-        self.asked("requests".to_owned(), |_| true)
+    /// Returns all requests, for assertions.
+    pub fn assert_requests(&self) -> Requests {
+        self.requests("requests".to_owned(), |_| true)
     }
 
-    /// Asserts that everything that was set up has been met: each job was looked at, and each fault that
-    /// happens a number of times has happened as often.
+    /// Asserts that each job was polled, and that each fault with a number of times has happened that often.
     ///
     /// # Panics
-    /// When something was not; the message lists it. See [`ServiceState::unmet_expectations`](crate::ServiceState::unmet_expectations).
+    /// If there are [`unmet_expectations`](Self::unmet_expectations). The message lists them.
     #[track_caller]
     #[expect(clippy::panic, reason = "an assertion")]
     pub fn assert_expectations_met(&self) {
-        let never = self.unmet_expectations();
-        if !never.is_empty() {
-            panic!("akool-mock never received:\n  {}", never.join("\n  "));
+        let unmet = self.unmet_expectations();
+        if !unmet.is_empty() {
+            panic!("akool-mock has unmet expectations:\n  {}", unmet.join("\n  "));
         }
     }
 
-    fn asked(&self, what: String, is: impl Fn(&Exchange) -> bool) -> Asked {
+    fn requests(&self, what: String, is: impl Fn(&Exchange) -> bool) -> Requests {
         let (exchanges, others) = self.exchanges().into_iter().partition(is);
-        Asked { what, exchanges, others, api_key: self.api_key(), token: self.token() }
+        Requests { what, exchanges, others, api_key: self.api_key(), token: self.token() }
     }
 }
 
-impl Asked {
-    /// Exactly so many came.
+impl Requests {
+    /// Asserts the number of requests.
     ///
     /// # Panics
-    /// When it were more or fewer.
+    /// If there were more or fewer.
     #[track_caller]
     pub fn count(self, count: usize) -> Self {
-        let came = self.exchanges.len();
-        self.hold(came == count, || format!("expected {count}, came {came}"))
+        let received = self.exchanges.len();
+        self.hold(received == count, || format!("expected {count}, received {received}"))
     }
 
-    /// So many came, or more.
+    /// Asserts a minimum number of requests.
     ///
     /// # Panics
-    /// When it were fewer.
+    /// If there were fewer.
     #[track_caller]
     pub fn at_least(self, count: usize) -> Self {
-        let came = self.exchanges.len();
-        self.hold(came >= count, || format!("expected {count} or more, came {came}"))
+        let received = self.exchanges.len();
+        self.hold(received >= count, || format!("expected at least {count}, received {received}"))
     }
 
-    /// So many came, or fewer.
+    /// Asserts a maximum number of requests.
     ///
     /// # Panics
-    /// When it were more.
+    /// If there were more.
     #[track_caller]
     pub fn at_most(self, count: usize) -> Self {
-        let came = self.exchanges.len();
-        self.hold(came <= count, || format!("expected {count} or fewer, came {came}"))
+        let received = self.exchanges.len();
+        self.hold(received <= count, || format!("expected at most {count}, received {received}"))
     }
 
-    /// Between one and the next, this much time passed, or more.
+    /// Asserts a minimum time between two successive requests.
     ///
     /// # Panics
-    /// When two came closer together.
+    /// If two were closer together.
     #[track_caller]
     pub fn at_least_apart(self, least: Duration) -> Self {
         let closest = self.gaps().min_by_key(|(_, gap)| *gap).filter(|(_, gap)| *gap < least);
         self.hold(closest.is_none(), || match closest {
             Some((index, gap)) => format!(
-                "expected {least:?} or more between them, number {} came {gap:?} after the one before it",
+                "expected at least {least:?} between requests, but number {} followed after {gap:?}",
                 index + 2
             ),
             None => String::new(),
         })
     }
 
-    /// Between one and the next, this much time passed, or less.
+    /// Asserts a maximum time between two successive requests.
     ///
     /// # Panics
-    /// When two came farther apart.
+    /// If two were farther apart.
     #[track_caller]
     pub fn at_most_apart(self, most: Duration) -> Self {
         let farthest = self.gaps().max_by_key(|(_, gap)| *gap).filter(|(_, gap)| *gap > most);
         self.hold(farthest.is_none(), || match farthest {
             Some((index, gap)) => format!(
-                "expected {most:?} or less between them, number {} came {gap:?} after the one before it",
+                "expected at most {most:?} between requests, but number {} followed after {gap:?}",
                 index + 2
             ),
             None => String::new(),
         })
     }
 
-    /// Each came with this API key, and without a token, which would be used in its place.
+    /// Asserts that each request has this API key, and no bearer token, which would take precedence.
     ///
     /// # Panics
-    /// When one did not.
+    /// If one does not.
     #[track_caller]
     pub fn with_api_key(self, key: &str) -> Self {
         self.each("with this API key", |headers| {
@@ -164,10 +163,10 @@ impl Asked {
         })
     }
 
-    /// Each came with this bearer token.
+    /// Asserts that each request has this bearer token.
     ///
     /// # Panics
-    /// When one did not.
+    /// If one does not.
     #[track_caller]
     pub fn with_token(self, token: &str) -> Self {
         self.each("with this token", |headers| {
@@ -176,10 +175,10 @@ impl Asked {
         })
     }
 
-    /// None came with a credential: as for files, which are another server's.
+    /// Asserts that no request has a credential. Requests to the CDN must not have one.
     ///
     /// # Panics
-    /// When one did.
+    /// If one has.
     #[track_caller]
     pub fn without_credentials(self) -> Self {
         self.each("without a credential", |headers| {
@@ -187,7 +186,7 @@ impl Asked {
         })
     }
 
-    /// The requests themselves, for anything else.
+    /// Returns the exchanges, for other assertions.
     pub fn exchanges(&self) -> &[Exchange] {
         &self.exchanges
     }
@@ -202,7 +201,7 @@ impl Asked {
         let wrong = self.exchanges.iter().position(|exchange| !holds(&exchange.headers));
         self.hold(wrong.is_none(), || {
             let number = wrong.unwrap_or_default() + 1;
-            format!("expected each {wanted}, number {number} came otherwise")
+            format!("expected each {wanted}, but number {number} is different")
         })
     }
 
@@ -215,11 +214,11 @@ impl Asked {
         self
     }
 
-    /// What came, as a message shows it.
+    /// Lists the received requests.
     fn list(&self) -> String {
         let mut text = String::new();
         self.lines(&mut text, &self.exchanges, &self.what);
-        if self.exchanges.len() < LISTED && !self.others.is_empty() {
+        if self.exchanges.len() < MAX_LISTED && !self.others.is_empty() {
             self.lines(&mut text, &self.others, "other requests");
         }
         text
@@ -227,23 +226,23 @@ impl Asked {
 
     fn lines(&self, text: &mut String, exchanges: &[Exchange], what: &str) {
         let Some(first) = exchanges.first() else {
-            let _ = writeln!(text, "no {what} came");
+            let _ = writeln!(text, "received no {what}");
             return;
         };
-        let _ = writeln!(text, "{what} that came:");
-        for (index, exchange) in exchanges.iter().take(LISTED).enumerate() {
+        let _ = writeln!(text, "received {what}:");
+        for (index, exchange) in exchanges.iter().take(MAX_LISTED).enumerate() {
             let after = since(first.at, exchange.at);
             let (method, target, summary) = (&exchange.method, shown(&exchange.target), &exchange.summary);
             let with = self.credential(&exchange.headers);
             let _ =
                 writeln!(text, "  {:>3}  +{after:.3}s  {method} {target}  {with}  -> {summary}", index + 1);
         }
-        if exchanges.len() > LISTED {
-            let _ = writeln!(text, "  and {} more", exchanges.len() - LISTED);
+        if exchanges.len() > MAX_LISTED {
+            let _ = writeln!(text, "  and {} more", exchanges.len() - MAX_LISTED);
         }
     }
 
-    /// Which credential came, in words.
+    /// Says which credential a request has, without showing it.
     fn credential(&self, headers: &HeaderMap) -> &'static str {
         if let Some(value) = headers.get(AUTHORIZATION) {
             let own =

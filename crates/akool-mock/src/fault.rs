@@ -1,4 +1,4 @@
-//! What can go wrong between a client and the service: [`Fault`].
+//! Errors between a client and the service: [`Fault`].
 
 use std::{
     str::FromStr,
@@ -14,118 +14,117 @@ use serde_json::{Value, json};
 
 use crate::answer;
 
-/// A kind of trouble, to be laid over any timeline with
+/// An error that the mock server can produce, independent of the timeline; see
 /// [`MockServer::inject`](crate::MockServer::inject).
 ///
-/// Exhaustive on purpose: a test that says what each of them comes to is told by the compiler when
-/// there is a new one.
+/// This enum is exhaustive on purpose: if a test states the result of each fault, a new fault does not compile until
+/// the test covers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// Nobody listens.
+    /// The connection is refused.
     Refused,
-    /// The host has no address. The client under test must be given a resolver that finds none.
+    /// The host name has no address. The client under test needs a resolver that finds none.
     NameNotFound,
-    /// What answers does not speak TLS.
+    /// The TLS handshake fails.
     TlsFails,
-    /// The connection is never made.
+    /// The connection is never established.
     ConnectHangs,
     /// The connection is closed before the answer.
     ClosedBeforeHeaders,
     /// The connection is reset before the answer.
     ResetBeforeHeaders,
-    /// The connection is reset within the headers.
+    /// The connection is reset in the middle of the headers.
     ResetInHeaders,
-    /// The connection is reset within the body.
+    /// The connection is reset in the middle of the body.
     ResetInBody,
-    /// The connection is closed before the body has its announced length.
+    /// The connection is closed before the body reaches its `Content-Length`.
     TruncatedBody,
-    /// The request is taken, and never answered.
+    /// The request is received, but never answered.
     NeverAnswers,
-    /// The body comes a byte at a time.
+    /// The body arrives one byte at a time.
     Trickle,
     /// This HTTP status, without an envelope.
     Http(u16),
-    /// This HTTP status with an envelope that is not the service's: its `code` is the status, as some
-    /// gateways have it.
+    /// This HTTP status with the envelope of a gateway, whose `code` is the HTTP status.
     ForeignEnvelope(u16),
     /// HTTP 429 with `Retry-After: 1`.
     RetryAfterSeconds,
-    /// HTTP 429 with the date of the next second but one in `Retry-After`.
+    /// HTTP 429 with a date in `Retry-After`, two seconds ahead.
     RetryAfterDate,
-    /// HTTP 429 with a `Retry-After` of three hundred years.
+    /// HTTP 429 with a `Retry-After` of 300 years.
     RetryAfterAbsurd,
     /// HTTP 429 with `Retry-After: -5`.
     RetryAfterNegative,
-    /// This redirect, to another place of the same server.
+    /// This redirect, to another path of the same server.
     Redirect(u16),
-    /// A page for people with HTTP status 200, as a hotel's network has it.
+    /// HTTP 200 with an HTML page, like the sign-in page of a public network.
     Html,
     /// JSON that ends in the middle.
     TruncatedJson,
-    /// No body at all, with HTTP status 200.
+    /// HTTP 200 with an empty body.
     EmptyBody,
-    /// The right answer, called `text/plain`.
+    /// The correct answer with the content type `text/plain`.
     WrongContentType,
-    /// The right answer with bytes that are no UTF-8 in a text.
+    /// The correct answer with a string that is not valid UTF-8.
     NotUtf8,
-    /// The right answer in UTF-16.
+    /// The correct answer in UTF-16.
     Utf16,
-    /// An answer compressed though nobody asked for it.
+    /// A compressed answer, although the client did not accept compression.
     Compressed,
     /// An answer of 8 MiB.
     TooLarge,
-    /// This business code in the envelope, with HTTP status 200.
+    /// HTTP 200 with this business code in the envelope.
     Code(i64),
-    /// There is no `code`.
+    /// `code` is missing.
     CodeMissing,
-    /// The right code as a text: `"1000"`.
+    /// The correct code as a string: `"1000"`.
     CodeAsText,
-    /// There is no `msg`.
+    /// `msg` is missing.
     MessageMissing,
     /// `msg` is null.
     MessageNull,
-    /// The right answer, alone in a list.
+    /// The correct answer, as the only element of an array.
     EnvelopeInList,
-    /// The right answer in the `data` of another envelope.
+    /// The correct answer in the `data` of another envelope.
     EnvelopeTwice,
     /// `data` is null.
     DataNull,
-    /// There is no `data`.
+    /// `data` is missing.
     DataMissing,
-    /// `data` is a text.
+    /// `data` is a string.
     DataString,
-    /// `data` is a list.
+    /// `data` is an array.
     DataArray,
-    /// There is no `video_status`.
+    /// `video_status` is missing.
     StatusMissing,
-    /// The right status under another name, `videoStatus`.
+    /// The correct status in a field with another name, `videoStatus`.
     StatusRenamed,
     /// `video_status` is null.
     StatusNull,
-    /// `video_status` is this number, which is not documented.
+    /// `video_status` is this undocumented number.
     StatusNumber(i64),
     /// `video_status` is 1e30.
     StatusHuge,
-    /// The right status as a text, such as `"3"`.
+    /// The correct status as a string, such as `"3"`.
     StatusAsText,
-    /// The right status as a fraction, such as `3.0`.
+    /// The correct status as a decimal fraction, such as `3.0`.
     StatusAsFraction,
-    /// The status goes back to queueing.
+    /// The status goes back to queued.
     StatusGoesBack,
-    /// Completed, without a link to the video.
+    /// Completed without a link to the video.
     NoVideo,
-    /// Completed, with a link that is none.
+    /// Completed with a link that is not a URL.
     VideoIsNoUrl,
-    /// The right status beside fields of other types than described.
+    /// The correct status, but other fields have undocumented types.
     OtherTypes,
-    /// The service has forgotten the job: code 1014, "resource does not exist".
+    /// The job has expired: code 1014, "resource does not exist".
     Forgotten,
 }
 
 impl FromStr for Fault {
     type Err = String;
 
-    /// From its [`name`](Self::name).
+    /// Parses a [`name`](Self::name).
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |prefix: &str| text.strip_prefix(prefix);
         let numbered = if let Some(status) = number("http-") {
@@ -133,7 +132,7 @@ impl FromStr for Fault {
         } else if let Some(status) = number("redirect-") {
             status.parse().ok().filter(|status| (300..=399).contains(status)).map(Self::Redirect)
         } else if let Some(code) = number("code-") {
-            // Two of them begin with the word, without a number.
+            // `code-missing` and `code-as-text` start with `code-` too.
             code.parse().ok().map(Self::Code)
         } else if let Some(status) = number("status-number-") {
             status.parse().ok().map(Self::StatusNumber)
@@ -142,7 +141,7 @@ impl FromStr for Fault {
         };
         let named = || Self::all().into_iter().find(|fault| fault.name() == text);
         numbered.or_else(named).ok_or_else(|| {
-            format!("{text:?} is no fault; it is one of akool_mock::Fault, in lower case with dashes, such as http-503, code-1005, html or truncated-json")
+            format!("{text:?} is not a fault; use a variant of akool_mock::Fault in lower case with dashes, such as http-503, code-1005, html or truncated-json")
         })
     }
 }
@@ -158,18 +157,18 @@ pub enum Times {
     /// Until [`MockServer::clear_faults`](crate::MockServer::clear_faults).
     Always,
     /// To each request with this probability, until [`MockServer::clear_faults`](crate::MockServer::clear_faults). The
-    /// same seed strikes the same requests; what it does not strike goes to the faults laid after it.
+    /// same seed selects the same requests. Other requests get the faults that were injected later.
     WithProbability {
-        /// Of 100 requests, how many.
+        /// The probability in percent.
         percent: u8,
-        /// Where chance begins.
+        /// The seed of the random numbers.
         seed: u64,
     },
 }
 
 impl Times {
-    /// Whether it happens to this request, counted.
-    pub(crate) fn strikes(&mut self) -> bool {
+    /// Decides whether the fault happens to this request, and counts it.
+    pub(crate) fn fires(&mut self) -> bool {
         match self {
             Self::Once | Self::Always => true,
             Self::Times(0) => false,
@@ -178,7 +177,7 @@ impl Times {
                 true
             }
             Self::WithProbability { percent, seed } => {
-                // SplitMix64: small, and the same on every machine.
+                // SplitMix64: small, and reproducible on every platform.
                 *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
                 let mut drawn = *seed;
                 drawn = (drawn ^ (drawn >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -188,13 +187,13 @@ impl Times {
         }
     }
 
-    /// Whether it does not happen again, after it has happened.
-    pub(crate) fn is_spent(self) -> bool {
+    /// Whether the fault is used up, after it has happened.
+    pub(crate) fn is_exhausted(self) -> bool {
         matches!(self, Self::Once | Self::Times(0))
     }
 
-    /// How often it is still to happen, where that is a number.
-    pub(crate) fn left(self) -> Option<u32> {
+    /// How often the fault must still happen, if that is limited.
+    pub(crate) fn remaining(self) -> Option<u32> {
         match self {
             Self::Once => Some(1),
             Self::Times(left) => Some(left).filter(|left| *left > 0),
@@ -203,7 +202,7 @@ impl Times {
     }
 }
 
-/// How the bytes of an answer go out, where not in one piece. In a response's extensions.
+/// How the TCP server sends an answer, as an extension of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Delivery {
     CloseBeforeHeaders,
@@ -215,14 +214,14 @@ pub(crate) enum Delivery {
     Trickle,
 }
 
-/// Business codes that a poll can meet, and one that nobody documented.
+/// The business codes that a poll can get, and one undocumented code (1299).
 const CODES: [i64; 28] = [
     1003, 1004, 1005, 1006, 1008, 1009, 1010, 1011, 1013, 1014, 1015, 1101, 1102, 1103, 1104, 1109, 1200,
     1202, 1203, 1204, 1205, 1207, 1208, 1209, 1210, 1213, 1221, 1299,
 ];
 
 impl Fault {
-    /// Every kind of trouble, those with a number in all the shapes that matter.
+    /// Returns every fault. Faults with a number occur once for each number that matters.
     ///
     /// ```
     /// use akool_mock::Fault;
@@ -293,7 +292,7 @@ impl Fault {
         all
     }
 
-    /// Its name where it is given as text: in lower case with dashes, such as `reset-in-body`, `http-503`,
+    /// Returns the name of the fault in text, in lower case with dashes, such as `reset-in-body`, `http-503` or
     /// `code-1101`.
     ///
     /// ```
@@ -320,20 +319,20 @@ impl Fault {
         name
     }
 
-    /// What happens, in a few words.
+    /// Describes the fault in a few words.
     pub fn description(self) -> String {
         match self {
             Self::Refused => "connection refused".into(),
             Self::NameNotFound => "host name not found (DNS)".into(),
             Self::TlsFails => "TLS handshake fails".into(),
-            Self::ConnectHangs => "connection never made (connect timeout)".into(),
+            Self::ConnectHangs => "connection never established (connect timeout)".into(),
             Self::ClosedBeforeHeaders => "connection closed before the headers".into(),
             Self::ResetBeforeHeaders => "connection reset before the headers".into(),
-            Self::ResetInHeaders => "connection reset within the headers".into(),
-            Self::ResetInBody => "connection reset within the body".into(),
-            Self::TruncatedBody => "connection closed before the announced length".into(),
+            Self::ResetInHeaders => "connection reset in the headers".into(),
+            Self::ResetInBody => "connection reset in the body".into(),
+            Self::TruncatedBody => "connection closed before the end of the body".into(),
             Self::NeverAnswers => "never answered (read timeout)".into(),
-            Self::Trickle => "body trickles in".into(),
+            Self::Trickle => "body arrives byte by byte".into(),
             Self::Http(status) => format!("HTTP {status} without an envelope"),
             Self::ForeignEnvelope(status) => format!("HTTP {status} with a gateway's envelope"),
             Self::RetryAfterSeconds => "HTTP 429, `Retry-After` in seconds".into(),
@@ -341,41 +340,41 @@ impl Fault {
             Self::RetryAfterAbsurd => "HTTP 429, `Retry-After` of centuries".into(),
             Self::RetryAfterNegative => "HTTP 429, `Retry-After` negative".into(),
             Self::Redirect(status) => format!("HTTP {status}, a redirect"),
-            Self::Html => "a page for people, HTTP 200".into(),
+            Self::Html => "HTML page, HTTP 200".into(),
             Self::TruncatedJson => "truncated JSON".into(),
             Self::EmptyBody => "empty body".into(),
             Self::WrongContentType => "wrong content type".into(),
-            Self::NotUtf8 => "a text that is not UTF-8".into(),
+            Self::NotUtf8 => "invalid UTF-8 in a string".into(),
             Self::Utf16 => "UTF-16".into(),
-            Self::Compressed => "compressed, unasked".into(),
-            Self::TooLarge => "a body too large to keep".into(),
+            Self::Compressed => "unrequested compression".into(),
+            Self::TooLarge => "body too large".into(),
             Self::Code(code) => format!("code {code}"),
             Self::CodeMissing => "`code` missing".into(),
-            Self::CodeAsText => "`code` as a text".into(),
+            Self::CodeAsText => "`code` as a string".into(),
             Self::MessageMissing => "`msg` missing".into(),
-            Self::MessageNull => "`msg` null".into(),
-            Self::EnvelopeInList => "the answer in a list".into(),
-            Self::EnvelopeTwice => "the answer in an envelope of its own".into(),
-            Self::DataNull => "`data` null".into(),
+            Self::MessageNull => "`msg` is null".into(),
+            Self::EnvelopeInList => "the answer in an array".into(),
+            Self::EnvelopeTwice => "the answer in another envelope".into(),
+            Self::DataNull => "`data` is null".into(),
             Self::DataMissing => "`data` missing".into(),
-            Self::DataString => "`data` a text".into(),
-            Self::DataArray => "`data` a list".into(),
+            Self::DataString => "`data` is a string".into(),
+            Self::DataArray => "`data` is an array".into(),
             Self::StatusMissing => "`video_status` missing".into(),
             Self::StatusRenamed => "`video_status` renamed".into(),
-            Self::StatusNull => "`video_status` null".into(),
-            Self::StatusNumber(number) => format!("`video_status` {number}"),
-            Self::StatusHuge => "`video_status` 1e30".into(),
-            Self::StatusAsText => "`video_status` as a text".into(),
-            Self::StatusAsFraction => "`video_status` as a fraction".into(),
-            Self::StatusGoesBack => "status goes back to queueing".into(),
+            Self::StatusNull => "`video_status` is null".into(),
+            Self::StatusNumber(number) => format!("`video_status` is {number}"),
+            Self::StatusHuge => "`video_status` is 1e30".into(),
+            Self::StatusAsText => "`video_status` as a string".into(),
+            Self::StatusAsFraction => "`video_status` as a decimal fraction".into(),
+            Self::StatusGoesBack => "status goes back to queued".into(),
             Self::NoVideo => "completed without a link to the video".into(),
-            Self::VideoIsNoUrl => "completed with a link that is none".into(),
-            Self::OtherTypes => "fields of other types than described".into(),
-            Self::Forgotten => "an expired job (code 1014)".into(),
+            Self::VideoIsNoUrl => "completed with an invalid link".into(),
+            Self::OtherTypes => "fields with undocumented types".into(),
+            Self::Forgotten => "expired job (code 1014)".into(),
         }
     }
 
-    /// Where in an exchange it happens.
+    /// The part of the exchange that the fault affects.
     pub(crate) fn place(self) -> Place {
         match self {
             Self::Refused | Self::NameNotFound | Self::TlsFails | Self::ConnectHangs => Place::Connection,
@@ -390,9 +389,9 @@ impl Fault {
         }
     }
 
-    /// Whether it turns a request away, so that nothing comes of it. What may also come of a request
-    /// that was passed on, or has failed half-way, does not.
-    pub(crate) fn turns_away(self) -> bool {
+    /// Whether a creation with this fault is certainly rejected. Faults that can also follow a request that was
+    /// processed, completely or in part, do not count.
+    pub(crate) fn rejects_creation(self) -> bool {
         match self {
             Self::Http(status) => matches!(status, 400..=407 | 409..=498),
             Self::Redirect(status) => matches!(status, 301 | 307 | 308),
@@ -406,8 +405,8 @@ impl Fault {
         }
     }
 
-    /// The answer with the fault in it. `state` is the answer that there would have been.
-    pub(crate) fn spoil(self, mut response: Response<Bytes>, now: SystemTime) -> Response<Bytes> {
+    /// Applies the fault to the correct answer.
+    pub(crate) fn apply(self, mut response: Response<Bytes>, now: SystemTime) -> Response<Bytes> {
         let delivery = match self {
             Self::ClosedBeforeHeaders => Some(Delivery::CloseBeforeHeaders),
             Self::ResetBeforeHeaders => Some(Delivery::ResetBeforeHeaders),
@@ -423,7 +422,7 @@ impl Fault {
             return response;
         }
         match self {
-            Self::Http(status) => bare(status, "<h1>No service here</h1>"),
+            Self::Http(status) => bare(status, "<h1>Service unavailable</h1>"),
             Self::ForeignEnvelope(status) => {
                 let mut response = edit_json(response, |answer| {
                     *answer = answer::error(status.into(), "upstream request timeout");
@@ -467,7 +466,7 @@ impl Fault {
             }
             Self::TooLarge => edit_bytes(response, |_| Bytes::from(vec![b' '; 8 * 1024 * 1024])),
             Self::Code(code) => {
-                edit_json(response, |answer| *answer = answer::error(code, "as documented, or not"))
+                edit_json(response, |answer| *answer = answer::error(code, "injected by the test"))
             }
             Self::Forgotten => {
                 edit_json(response, |answer| *answer = answer::error(1014, "The resource does not exist"))
@@ -523,24 +522,24 @@ impl Fault {
                 answer["data"]["progress"] = json!({"percent": 1});
                 answer["data"]["uid"] = json!([1]);
             }),
-            // A connection that is not there is not spoilt by an answer.
+            // Faults of the connection do not change the answer.
             _ => response,
         }
     }
 }
 
-/// Where in an exchange a fault happens.
+/// The part of an exchange that a fault affects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Before there is one.
+    /// The connection, before the request.
     Connection,
-    /// In how the bytes go out, which takes a front of our own.
+    /// The transmission of the answer. This needs the TCP server.
     Delivery,
-    /// In what is answered.
+    /// The contents of the answer.
     Answer,
 }
 
-/// `{"code":1000,"msg":"OK","data":{"video_status":2}}` by gzip.
+/// `{"code":1000,"msg":"OK","data":{"video_status":2}}`, compressed with gzip.
 const GZIP: [u8; 70] = [
     0x1f, 0x8b, 0x8, 0x0, 0x0, 0x0, 0x0, 0x0, 0x2, 0x3, 0xab, 0x56, 0x4a, 0xce, 0x4f, 0x49, 0x55, 0xb2, 0x32,
     0x34, 0x30, 0x30, 0xd0, 0x51, 0xca, 0x2d, 0x4e, 0x57, 0xb2, 0x52, 0xf2, 0xf7, 0x56, 0xd2, 0x51, 0x4a,

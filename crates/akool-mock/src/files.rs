@@ -1,5 +1,5 @@
-//! The result files of a job, served as a CDN would: by signed link, without credentials, in
-//! ranges where asked.
+//! The result files of a job. Like a CDN, the mock server serves them by signed link, without credentials, and
+//! supports ranges.
 
 use bytes::Bytes;
 use http::{
@@ -7,10 +7,10 @@ use http::{
     header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, RANGE},
 };
 
-/// The query of every link: without it there is no file, as with an expired signature.
+/// The query of every link. Without it, a request gets 403, as with an expired signature.
 pub(crate) const SIGNATURE: &str = "Signature=sandbox-signature";
 
-/// One of a job's files.
+/// A result file.
 pub(crate) struct File {
     pub(crate) name: &'static str,
     media_type: &'static str,
@@ -45,7 +45,7 @@ pub(crate) const NO_CAPTIONS: File = File {
 pub(crate) const ALL: [File; 4] = [VIDEO, ORIGINAL, TRANSLATED, NO_CAPTIONS];
 
 impl File {
-    /// The answer to a request with these headers; `contents` instead of the file's own.
+    /// Answers a request with these headers. `contents` overrides the built-in contents.
     pub(crate) fn serve(&self, headers: &HeaderMap, contents: Option<&Bytes>) -> Response<Bytes> {
         let bytes = contents.cloned().unwrap_or(Bytes::from_static(self.bytes));
         let mut response = Response::new(bytes.clone());

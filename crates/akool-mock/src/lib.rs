@@ -1,8 +1,8 @@
-//! A mock server for AKOOL's open API, for tests and for trying things out.
+//! A mock server for AKOOL's open API, for tests and experiments.
 //!
-//! Jobs live through a [`Timeline`] of statuses, answers have the documented shape (they start
-//! from the vendor's own example), credentials are checked as documented, and the result files
-//! are served too: a small playable video and real subtitles.
+//! Each job follows a [`Timeline`] of statuses. Answers have the documented shape, since they are based on the
+//! vendor's example. Credentials are checked as documented. The result files can be downloaded: a small playable
+//! video and its subtitles.
 //!
 //! ```
 //! use akool_mock::{Polls, MockServer, Timeline};
@@ -25,20 +25,20 @@
 //! # }
 //! ```
 //!
-//! A [`MockServer`] listens on a port of its own and is gone when it is dropped, so parallel
-//! tests don't meet. Requests that nothing matches, requests that are not as described, and credentials
-//! sent where they do not belong, make it panic when it is dropped, with what came and what it knows.
+//! Each [`MockServer`] listens on its own port, so parallel tests do not interfere. It validates every request against
+//! the description with [`akool_contract`]. Invalid requests, requests that match no operation, and credentials that
+//! are sent to the CDN are [violations](MockServer::violations): the server panics with a list of them when it is
+//! dropped.
 //!
-//! Every answer of its own is held against [`akool_contract`] too. What is outside of the description must be
-//! asked for by name: a [`Fault`], a status by its number ([`Timeline::status`], [`Timeline::stuck`]), a code
-//! ([`MockServer::refuse_language`]), another name for a field ([`MockServer::rename_field`]), or a recorded
-//! exchange ([`MockServer::replay`]).
+//! The server validates its own answers too. It violates the description only if the test configures this: with a
+//! [`Fault`], the number of a status ([`Timeline::status`], [`Timeline::stuck`]), a code
+//! ([`MockServer::refuse_language`]), a renamed field ([`MockServer::rename_field`]) or a recorded exchange
+//! ([`MockServer::replay`]).
 //!
-//! Jobs that were created with a webhook, or given one by [`MockServer::webhook`], have it called on each
-//! change, signed and encrypted as documented; [`WebhookFault`] is what can go wrong with that.
+//! The server calls the webhook of a job on each change of status. The calls are signed and encrypted as documented.
+//! [`WebhookFault`] lists the errors that it can simulate.
 //!
-//! Underneath is [`ServiceState`], which has no transport and no clock: a request and a time in, an
-//! answer out.
+//! [`ServiceState`] is the service without transport and clock: it takes a request and a time, and returns an answer.
 
 mod account;
 mod answer;
@@ -60,7 +60,7 @@ mod verify;
 mod webhook;
 
 pub use create::CreatedJob;
-pub use expect::Asked;
+pub use expect::Requests;
 pub use fault::{Fault, Times};
 pub use record::Exchange;
 pub use server::{Builder, MockServer};

@@ -1,4 +1,4 @@
-//! The mock server as a page for people: its jobs, and the requests that came.
+//! The HTML page of the sandbox: jobs, requests and violations.
 
 use std::{
     collections::BTreeMap,
@@ -15,8 +15,8 @@ use http::{
 use crate::{Exchange, ServiceState, record::short};
 
 /// How many jobs, requests and violations are shown.
-const JOBS: usize = 200;
-const REQUESTS: usize = 50;
+const MAX_JOBS: usize = 200;
+const MAX_REQUESTS: usize = 50;
 const MAX_VIOLATIONS: usize = 10;
 
 const HEAD: &str = r#"<!doctype html>
@@ -55,7 +55,7 @@ li { margin: .3rem 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 "#;
 
 impl ServiceState {
-    /// The page, where it is asked for; also what browsers ask for beside it.
+    /// Answers requests for the page, and for the icon that browsers request with it.
     pub(crate) fn page(&self, request: &Request<Bytes>, now: SystemTime) -> Option<Response<Bytes>> {
         if *request.method() != Method::GET {
             return None;
@@ -80,10 +80,10 @@ impl ServiceState {
     fn html(&self, now: SystemTime) -> String {
         let mut html = HEAD.to_owned();
         let count = self.count();
-        // Writing to a text does not fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(
             html,
-            "<h1>akool sandbox</h1>\n<p class=\"soft\">{} · {} · polls again every 2 seconds</p>\n",
+            "<h1>akool sandbox</h1>\n<p class=\"soft\">{} · {} · refreshes every 2 seconds</p>\n",
             plural(self.jobs.len() as u64, "job"),
             plural(count, "request"),
         );
@@ -99,13 +99,13 @@ impl ServiceState {
         if violations.is_empty() {
             return;
         }
-        let _ = writeln!(html, "<h2 class=\"bad\">Not as described ({})</h2>\n<ul>", violations.len());
+        let _ = writeln!(html, "<h2 class=\"bad\">Violations ({})</h2>\n<ul>", violations.len());
         for violation in violations.iter().rev().take(MAX_VIOLATIONS) {
             let _ = writeln!(html, "<li>{}</li>", Escaped(violation));
         }
         if violations.len() > MAX_VIOLATIONS {
             let _ =
-                writeln!(html, "<li class=\"soft\">and {} before</li>", violations.len() - MAX_VIOLATIONS);
+                writeln!(html, "<li class=\"soft\">and {} earlier</li>", violations.len() - MAX_VIOLATIONS);
         }
         html.push_str("</ul>\n");
     }
@@ -113,10 +113,10 @@ impl ServiceState {
     fn jobs_to(&self, html: &mut String, now: SystemTime) {
         html.push_str("<h2>Jobs</h2>\n");
         if self.jobs.is_empty() {
-            html.push_str("<p class=\"soft\">There are none. A request can create one, or a scenario.</p>\n");
+            html.push_str("<p class=\"soft\">There are no jobs. Create one with a request, or start the sandbox with a scenarios file.</p>\n");
             return;
         }
-        // The latest poll each, and how many there were.
+        // The latest poll of each job, and the number of polls.
         let mut polls: BTreeMap<&str, (&Exchange, u32)> = BTreeMap::new();
         for exchange in self.exchanges().filter(|exchange| exchange.is_poll()) {
             if let Some(job) = &exchange.job {
@@ -124,18 +124,19 @@ impl ServiceState {
                 *entry = (exchange, entry.1 + 1);
             }
         }
-        html.push_str("<table>\n<thead><tr><th>Job</th><th>What it does</th><th>Last seen</th><th>Polls</th></tr></thead>\n<tbody>\n");
+        html.push_str("<table>\n<thead><tr><th>Job</th><th>What it does</th><th>Last status</th><th>Polls</th></tr></thead>\n<tbody>\n");
         let created: BTreeMap<_, _> =
             self.created().map(|job| (job.id.as_str(), job.language.as_str())).collect();
-        for id in self.jobs.keys().take(JOBS) {
-            let created = created.get(id.as_str()).map(|language| format!("was created, into {language}"));
+        for id in self.jobs.keys().take(MAX_JOBS) {
+            let created =
+                created.get(id.as_str()).map(|language| format!("created by a request, language {language}"));
             let what = self.notes.get(id).cloned().or(created).unwrap_or_default();
             let (seen, count) = match polls.get(id.as_str()) {
                 Some((poll, count)) => (
                     format!("{}, {}", summary(poll), Escaped(&ago(poll.at, now))),
                     plural(u64::from(*count), "poll"),
                 ),
-                None => ("<span class=\"soft\">never</span>".to_owned(), String::new()),
+                None => ("<span class=\"soft\">not polled</span>".to_owned(), String::new()),
             };
             let id = Escaped(id);
             let what = Escaped(&what);
@@ -145,8 +146,8 @@ impl ServiceState {
             );
         }
         html.push_str("</tbody>\n</table>\n");
-        if self.jobs.len() > JOBS {
-            let _ = writeln!(html, "<p class=\"soft\">and {} more</p>", self.jobs.len() - JOBS);
+        if self.jobs.len() > MAX_JOBS {
+            let _ = writeln!(html, "<p class=\"soft\">and {} more</p>", self.jobs.len() - MAX_JOBS);
         }
     }
 
@@ -154,12 +155,12 @@ impl ServiceState {
         html.push_str("<h2>Requests</h2>\n");
         let exchanges: Vec<_> = self.exchanges().collect();
         if exchanges.is_empty() {
-            html.push_str("<p class=\"soft\">None came yet.</p>\n");
+            html.push_str("<p class=\"soft\">No requests yet.</p>\n");
             return;
         }
         html.push_str("<table>\n<thead><tr><th>When</th><th>Request</th><th>Job</th><th>Answer</th></tr></thead>\n<tbody>\n");
-        for exchange in exchanges.iter().rev().take(REQUESTS) {
-            // Without the query: it may hold a signature, or a key that was put there by mistake.
+        for exchange in exchanges.iter().rev().take(MAX_REQUESTS) {
+            // Without the query: it may contain a signature, or a key that was put there by mistake.
             let path = exchange.target.split('?').next().unwrap_or_default();
             let _ = writeln!(
                 html,
@@ -173,13 +174,13 @@ impl ServiceState {
             );
         }
         html.push_str("</tbody>\n</table>\n");
-        if exchanges.len() > REQUESTS {
+        if exchanges.len() > MAX_REQUESTS {
             html.push_str("<p class=\"soft\">Only the latest are shown.</p>\n");
         }
     }
 }
 
-/// The answer in a few words, coloured where it is good or bad.
+/// The summary of an answer. Success and errors are colored.
 fn summary(exchange: &Exchange) -> String {
     let class = match exchange.summary.as_str() {
         text if text.starts_with("completed") => "good",
@@ -203,7 +204,7 @@ fn ago(at: SystemTime, now: SystemTime) -> String {
     }
 }
 
-/// Text that is no markup, whatever is in it.
+/// Escapes text for HTML.
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -234,36 +235,36 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_is_no_markup_and_no_credential_is_shown() {
-        let mut machine = ServiceState::new("http://x");
+    fn foreign_text_is_escaped_and_no_credential_is_shown() {
+        let mut state = ServiceState::new("http://x");
         let evil = "<script>alert(1)</script>\"'&";
-        machine.job(evil, Timeline::new());
-        machine.job("64dd", Timeline::new().failed(1015, evil));
+        state.job(evil, Timeline::new());
+        state.job("64dd", Timeline::new().failed(1015, evil));
         let query: String = url::form_urlencoded::byte_serialize(evil.as_bytes()).collect();
         let at = SystemTime::UNIX_EPOCH;
         for id in ["64dd", &query] {
             let target = format!("/api/open/v3/content/video/infobymodelid?video_model_id={id}&key=MARKER");
             let request =
-                Request::get(target).header("x-api-key", machine.api_key()).body(Bytes::new()).unwrap();
-            machine.respond(&request, at);
+                Request::get(target).header("x-api-key", state.api_key()).body(Bytes::new()).unwrap();
+            state.respond(&request, at);
         }
-        machine.respond(&get("/%3Cscript%3E?token=MARKER"), at);
-        let page = machine.page(&get("/"), at + Duration::from_secs(65)).unwrap();
+        state.respond(&get("/%3Cscript%3E?token=MARKER"), at);
+        let page = state.page(&get("/"), at + Duration::from_secs(65)).unwrap();
         let html = String::from_utf8_lossy(page.body()).into_owned();
         assert!(!html.contains("<script") && html.contains("&lt;script&gt;"), "{html}");
-        assert!(!html.contains("MARKER") && !html.contains(machine.api_key()), "{html}");
+        assert!(!html.contains("MARKER") && !html.contains(state.api_key()), "{html}");
         assert!(html.contains("65 s ago") && html.contains("failed, 1015"), "{html}");
     }
 
     #[test]
-    fn the_page_is_small_however_much_there_is() {
-        let mut machine = ServiceState::new("http://x");
+    fn the_size_of_the_page_is_bounded() {
+        let mut state = ServiceState::new("http://x");
         for number in 0..5000 {
-            machine.job(format!("{number}{}", "x".repeat(100)), Timeline::new());
-            machine.respond(&get(&format!("/{}", "y".repeat(10_000))), SystemTime::UNIX_EPOCH);
+            state.job(format!("{number}{}", "x".repeat(100)), Timeline::new());
+            state.respond(&get(&format!("/{}", "y".repeat(10_000))), SystemTime::UNIX_EPOCH);
         }
-        let page = machine.page(&get("/"), SystemTime::UNIX_EPOCH).unwrap();
+        let page = state.page(&get("/"), SystemTime::UNIX_EPOCH).unwrap();
         assert!(page.body().len() < 256 * 1024, "{}", page.body().len());
-        assert!(machine.page(&get("/other"), SystemTime::UNIX_EPOCH).is_none());
+        assert!(state.page(&get("/other"), SystemTime::UNIX_EPOCH).is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! What the mock server remembers of what came: [`Exchange`], within bounds.
+//! The log of requests and answers: [`Exchange`]. It is bounded in number and size.
 
 use std::{
     collections::{VecDeque, vec_deque},
@@ -9,48 +9,49 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 
-use crate::service_state::{GET_VIDEO_INFO, REMEMBERED};
+use crate::service_state::{GET_VIDEO_INFO, MAX_KEPT};
 
-/// How much of a request's body is remembered, and how much of everything.
-const BODY: usize = 64 * 1024;
-const ALL: usize = 32 * 1024 * 1024;
+/// How many bytes of a request's body are kept.
+const MAX_BODY: usize = 64 * 1024;
+/// How many bytes of all exchanges are kept.
+const MAX_SIZE: usize = 32 * 1024 * 1024;
 
-/// One request and what was answered, as the mock server remembers it.
+/// One request and its answer, as the mock server logged it.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Exchange {
-    /// When it came.
+    /// When the request arrived.
     pub at: SystemTime,
     /// The request's method.
     pub method: Method,
-    /// The request's path and query, as they came.
+    /// The request's path and query, unchanged.
     pub target: String,
     /// The request's headers, credentials included.
     pub headers: HeaderMap,
-    /// The request's body, its first 64 KiB.
+    /// The first 64 KiB of the request's body.
     pub body: Bytes,
     /// The answer's HTTP status.
     pub status: StatusCode,
-    /// The job that it was about.
+    /// The id of the job, if the request concerns one.
     pub job: Option<String>,
     /// The answer in a few words, for a log.
     pub summary: String,
-    /// What should not have come, where it was that; see [`ServiceState::violations`](crate::ServiceState::violations).
+    /// The violation, if there is one; see [`MockServer::violations`](crate::MockServer::violations).
     pub violation: Option<String>,
 }
 
 impl Exchange {
-    /// Whether it was a poll a job.
+    /// Returns whether this is a poll of a job.
     pub fn is_poll(&self) -> bool {
         self.method == Method::GET && self.target.split('?').next() == Some(GET_VIDEO_INFO)
     }
 
-    /// Path and query for a log: of the query, only ids have values.
+    /// Returns path and query for a log. Only ids keep their values in the query.
     pub fn shown_target(&self) -> String {
         shown(&self.target)
     }
 
-    /// The request, as far as it is remembered, with what came of it.
+    /// Starts the log entry of a request.
     pub(crate) fn new(request: &Request<Bytes>, at: SystemTime, status: StatusCode) -> Self {
         let body = request.body();
         Self {
@@ -58,8 +59,8 @@ impl Exchange {
             method: request.method().clone(),
             target: request.uri().path_and_query().map_or_else(String::new, ToString::to_string),
             headers: request.headers().clone(),
-            // A copy, so that a large body is not kept for its beginning.
-            body: Bytes::copy_from_slice(&body[..body.len().min(BODY)]),
+            // A copy: a slice would keep the whole body in memory.
+            body: Bytes::copy_from_slice(&body[..body.len().min(MAX_BODY)]),
             status,
             job: None,
             summary: String::new(),
@@ -75,18 +76,18 @@ impl Exchange {
 }
 
 impl fmt::Debug for Exchange {
-    /// On one line, without headers and body: they may hold credentials.
+    /// Shows one line without headers and body, because they may contain credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} -> {}, {}", self.method, shown(&self.target), self.status.as_u16(), self.summary)
     }
 }
 
-/// The latest exchanges: 10,000, and no more than 32 MiB of what came with them.
+/// The latest exchanges.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
     exchanges: VecDeque<Exchange>,
     size: usize,
-    /// How many came in all.
+    /// How many were added since the start.
     count: u64,
 }
 
@@ -95,7 +96,7 @@ impl Log {
         self.size += exchange.size();
         self.count += 1;
         self.exchanges.push_back(exchange);
-        while self.exchanges.len() > REMEMBERED || self.size > ALL {
+        while self.exchanges.len() > MAX_KEPT || self.size > MAX_SIZE {
             let Some(oldest) = self.exchanges.pop_front() else { break };
             self.size -= oldest.size();
         }
@@ -110,8 +111,8 @@ impl Log {
     }
 }
 
-/// A path and query for people. Of the query, only ids have values: others may be a signature, or a key
-/// that was put there by mistake.
+/// Formats a path and query for people. Only ids keep their values in the query: others may be a signature, or a
+/// key that was put there by mistake.
 pub(crate) fn shown(target: &str) -> String {
     let Some((path, query)) = target.split_once('?') else {
         return short(target);
@@ -123,11 +124,11 @@ pub(crate) fn shown(target: &str) -> String {
     short(&format!("{path}?{}", parts.collect::<Vec<_>>().join("&")))
 }
 
-/// A text for one line: bounded, without control characters.
+/// Shortens a text to one line without control characters.
 pub(crate) fn short(target: &str) -> String {
-    const SHOWN: usize = 200;
+    const MAX_CHARS: usize = 200;
     let mut shown: String =
-        target.chars().take(SHOWN).map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+        target.chars().take(MAX_CHARS).map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     if shown.len() < target.len() {
         shown.push('…');
     }
@@ -139,19 +140,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_remembered_is_bounded_in_bytes_too() {
+    fn the_log_is_bounded_in_bytes() {
         let mut log = Log::default();
         let request = Request::post("/a").body(Bytes::from(vec![b'x'; 1024 * 1024])).unwrap();
         for _ in 0..1000 {
             log.push(Exchange::new(&request, SystemTime::UNIX_EPOCH, StatusCode::OK));
         }
-        assert_eq!(log.iter().next().unwrap().body.len(), BODY);
-        assert!(log.size <= ALL && log.iter().len() > 400, "{}", log.iter().len());
+        assert_eq!(log.iter().next().unwrap().body.len(), MAX_BODY);
+        assert!(log.size <= MAX_SIZE && log.iter().len() > 400, "{}", log.iter().len());
         assert_eq!(log.count(), 1000);
     }
 
     #[test]
-    fn no_credential_shows_in_debug() {
+    fn debug_shows_no_credential() {
         let request = Request::get("/a?b").header("x-api-key", "MARKER").body(Bytes::from("MARKER")).unwrap();
         let exchange = Exchange::new(&request, SystemTime::UNIX_EPOCH, StatusCode::OK);
         assert_eq!(format!("{exchange:?}"), "GET /a?b -> 200, ");

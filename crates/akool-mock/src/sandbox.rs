@@ -1,22 +1,22 @@
-//! The jobs that a sandbox offers to people: one for each way a job can go.
+//! The demo jobs of the sandbox: one for each way in which a job can end.
 
 use std::time::Duration;
 
 use crate::{ServiceState, Timeline};
 
-/// A job of the sandbox.
+/// A demo job.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Scenario {
     /// The job's id.
     pub id: &'static str,
-    /// What it does, in a few words.
+    /// What the job does, in a few words.
     pub what: &'static str,
-    /// How it does it.
+    /// The job's timeline.
     pub timeline: Timeline,
 }
 
-/// Every job of the sandbox. The first has the id of the vendor's own example.
+/// Returns all demo jobs. The first has the id of the vendor's example.
 ///
 /// ```
 /// assert_eq!(akool_mock::sandbox::scenarios()[0].id, "64dd92c1f0b6684651e90e09");
@@ -44,7 +44,7 @@ pub fn scenarios() -> Vec<Scenario> {
         },
         Scenario {
             id: "64dd92c1f0b6684651e90e0c",
-            what: "passes through a status that nobody documented, then completes",
+            what: "has an undocumented status for a while, then completes",
             timeline: Timeline::new()
                 .queueing(millis(1000))
                 .status(7, millis(1500))
@@ -54,13 +54,13 @@ pub fn scenarios() -> Vec<Scenario> {
     ]
 }
 
-/// Adds every job of the sandbox. Jobs that are created there complete after 5 seconds, fail where
-/// the name of their source has `fail` in it, and stay in processing where it has `stuck`; those that
-/// another sandbox created are taken up, for their ids say when that was.
-pub fn seed_demo_jobs(machine: &mut ServiceState) {
-    machine.seeded = true;
+/// Adds all demo jobs. From then on, jobs that requests create complete after 5 seconds; if the file name of the
+/// source contains `fail` they fail, and if it contains `stuck` they stay in processing. Jobs that an earlier
+/// sandbox created are known too, because their ids contain the time of creation.
+pub fn seed_demo_jobs(state: &mut ServiceState) {
+    state.seeded = true;
     for scenario in scenarios() {
-        machine.job(scenario.id, scenario.timeline);
-        machine.note(scenario.id, scenario.what);
+        state.job(scenario.id, scenario.timeline);
+        state.note(scenario.id, scenario.what);
     }
 }

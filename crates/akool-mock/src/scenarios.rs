@@ -12,19 +12,19 @@ use toml::Spanned;
 
 use crate::{Fault, MockServer, Polls, ServiceState, Span, Timeline, Times, fault::Place, files};
 
-/// Jobs, faults and renamed fields, as a TOML file describes them.
+/// Jobs, faults and renamed fields from a TOML file.
 ///
 /// ```
 /// use akool_mock::{ServiceState, scenarios::Scenarios};
 ///
 /// let scenarios = Scenarios::read("examples/scenarios.toml")?;
-/// let mut machine = ServiceState::new("http://127.0.0.1:4010");
-/// scenarios.apply(&mut machine);
-/// assert_eq!(machine.api_key(), "my-key");
+/// let mut state = ServiceState::new("http://127.0.0.1:4010");
+/// scenarios.apply(&mut state);
+/// assert_eq!(state.api_key(), "my-key");
 /// # Ok::<(), akool_mock::scenarios::InvalidScenarios>(())
 /// ```
 ///
-/// The file of that example says all that there is to say:
+/// That file contains every key:
 ///
 #[doc = concat!("```toml\n", include_str!("../examples/scenarios.toml"), "```")]
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ struct Job {
     files: Vec<(String, Bytes)>,
 }
 
-/// Over which answers a fault is laid.
+/// The requests that a fault affects.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum On {
@@ -53,16 +53,16 @@ enum On {
     Creations,
 }
 
-/// A file of scenarios that cannot be used: which line and key, why, and what would be right.
+/// An invalid scenarios file. The message names the line, the key, the reason and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidScenarios(String);
 
 impl Scenarios {
-    /// Reads a file. Paths in it are taken from its folder.
+    /// Reads a file. Relative paths in it are relative to its folder.
     ///
     /// # Errors
-    /// When it cannot be read, or is not as [`Scenarios`] shows.
+    /// If the file cannot be read or is not valid.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, InvalidScenarios> {
         let path = path.as_ref();
         let shown = path.display();
@@ -72,10 +72,10 @@ impl Scenarios {
         Self::from_toml(&text, folder).map_err(|error| InvalidScenarios(format!("{shown}: {error}")))
     }
 
-    /// From the text of a file, whose paths are taken from `folder`.
+    /// Parses the text of a file. Relative paths in it are relative to `folder`.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// If the text is not valid, or a file that it names cannot be read.
     pub fn from_toml(text: &str, folder: &Path) -> Result<Self, InvalidScenarios> {
         let file: File = toml::from_str(text)
             .map_err(|error| InvalidScenarios(error.to_string().trim_end().to_owned()))?;
@@ -91,13 +91,13 @@ impl Scenarios {
                 return Err(at(span, "`id` is empty".to_owned()));
             }
             if jobs.iter().any(|own| own.id == id) {
-                return Err(at(span, format!("`id`: there is a job {id:?} already")));
+                return Err(at(span, format!("`id`: there is already a job {id:?}")));
             }
             let failed = matches!(job.end.as_ref().map(Spanned::get_ref), Some(Status(4)));
             if let Some(error) = &job.error
                 && !failed
             {
-                return Err(at(error.span(), "`error` goes with `end = \"failed\"` only".to_owned()));
+                return Err(at(error.span(), "`error` is only valid with `end = \"failed\"`".to_owned()));
             }
             let mut timeline = Timeline::new();
             for step in job.steps {
@@ -113,7 +113,8 @@ impl Scenarios {
             for (name, path) in job.files {
                 if !files::ALL.iter().any(|file| file.name == name.get_ref().as_str()) {
                     let known = files::ALL.map(|file| file.name).join(", ");
-                    let why = format!("`files`: a job has no file {:?}; it has {known}", name.get_ref());
+                    let why =
+                        format!("`files`: a job has no file {:?}; its files are {known}", name.get_ref());
                     return Err(at(name.span(), why));
                 }
                 let whole = folder.join(path.get_ref());
@@ -130,7 +131,7 @@ impl Scenarios {
             let (span, what) = (fault.what.span(), fault.what.get_ref().0);
             if what.place() != Place::Answer {
                 let why = format!(
-                    "`what`: {} happens to the connection and not to an answer; only a test can have it \
+                    "`what`: {} affects the connection and not the answer; only a test can use it \
                      (MockServer::url_for)",
                     what.name()
                 );
@@ -146,7 +147,10 @@ impl Scenarios {
                 }
                 (None, None) => Times::Once,
                 (Some(_), Some(percent)) => {
-                    return Err(at(percent.span(), "`percent` and `times` do not go together".to_owned()));
+                    return Err(at(
+                        percent.span(),
+                        "`percent` and `times` exclude each other; remove one".to_owned(),
+                    ));
                 }
             };
             faults.push((fault.on, what, times));
@@ -154,7 +158,7 @@ impl Scenarios {
         let mut renames = Vec::new();
         for rename in file.rename {
             if !rename.field.get_ref().starts_with('/') {
-                let why = "`field` is no JSON Pointer; write it as \"/data/video_status\"";
+                let why = "`field` is not a JSON Pointer; write it like \"/data/video_status\"";
                 return Err(at(rename.field.span(), why.to_owned()));
             }
             renames.push((rename.field.into_inner(), rename.to));
@@ -162,45 +166,45 @@ impl Scenarios {
         Ok(Self { api_key: file.api_key, token: file.token, jobs, faults, renames })
     }
 
-    /// The jobs: their ids, and what they do in words.
+    /// Returns the id and the description of each job.
     pub fn jobs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.jobs.iter().map(|job| (job.id.as_str(), job.what.as_str()))
     }
 
-    /// Adds everything to a machine.
-    pub fn apply(&self, machine: &mut ServiceState) {
+    /// Adds everything to a service.
+    pub fn apply(&self, state: &mut ServiceState) {
         if let Some(key) = &self.api_key {
-            key.clone_into(&mut machine.api_key);
+            key.clone_into(&mut state.api_key);
         }
         if let Some(token) = &self.token {
-            token.clone_into(&mut machine.token);
+            token.clone_into(&mut state.token);
         }
         for job in &self.jobs {
-            machine.job(&job.id, job.timeline.clone());
+            state.job(&job.id, job.timeline.clone());
             if !job.what.is_empty() {
-                machine.note(&job.id, &job.what);
+                state.note(&job.id, &job.what);
             }
             for (name, contents) in &job.files {
-                machine.file_of(&job.id, name, contents.clone());
+                state.file_of(&job.id, name, contents.clone());
             }
         }
         for (place, fault, times) in &self.faults {
             match place {
-                On::Polls => machine.inject(*fault, *times),
-                On::Files => machine.inject_into_files(*fault, *times),
-                On::Creations => machine.inject_into_creations(*fault, *times),
+                On::Polls => state.inject(*fault, *times),
+                On::Files => state.inject_into_files(*fault, *times),
+                On::Creations => state.inject_into_creations(*fault, *times),
             }
         }
         for (field, name) in &self.renames {
-            machine.rename_field(field, name);
+            state.rename_field(field, name);
         }
     }
 }
 
 impl MockServer {
-    /// Adds jobs and faults of a file; see [`Scenarios`].
+    /// Adds the jobs, faults and renamed fields of a file.
     pub fn load(&self, scenarios: &Scenarios) {
-        scenarios.apply(&mut self.machine());
+        scenarios.apply(&mut self.state());
     }
 }
 
@@ -263,9 +267,9 @@ struct FileRename {
     to: String,
 }
 
-/// A text or a number, before it is understood.
+/// A string or a number, before it is parsed.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a text or a whole number")]
+#[serde(untagged, expecting = "a string or an integer")]
 enum Raw {
     Number(i64),
     Text(String),
@@ -288,7 +292,7 @@ impl TryFrom<Raw> for Status {
                 "failed" => 4,
                 _ => {
                     return Err(format!(
-                        "{text:?} is no status; known are queueing, processing, completed, failed, or a number"
+                        "{text:?} is not a status; use queueing, processing, completed, failed or a number"
                     ));
                 }
             },
@@ -304,7 +308,8 @@ impl TryFrom<String> for For {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no span; write it as \"2 polls\", \"300ms\", \"5s\" or \"2m\"");
+        let wrong =
+            || format!("{text:?} is not a duration; write it like \"2 polls\", \"300ms\", \"5s\" or \"2m\"");
         let text = text.trim();
         let split = text.find(|letter: char| !letter.is_ascii_digit()).ok_or_else(wrong)?;
         let number: u32 = text[..split].parse().map_err(|_| wrong())?;
@@ -332,7 +337,7 @@ impl TryFrom<Raw> for Often {
             Raw::Number(number @ 1..=0xffff_ffff) => Ok(Self(Times::Times(number as u32))),
             Raw::Text(text) if text == "once" => Ok(Self(Times::Once)),
             Raw::Text(text) if text == "always" => Ok(Self(Times::Always)),
-            _ => Err("`times` is a number from 1, \"once\" or \"always\"".to_owned()),
+            _ => Err("`times` must be a number from 1, \"once\" or \"always\"".to_owned()),
         }
     }
 }
@@ -358,32 +363,36 @@ mod tests {
     }
 
     #[test]
-    fn each_mistake_is_told_with_its_line_and_key() {
+    fn each_mistake_is_reported_with_its_line_and_key() {
         let job = "[[job]]\nid = \"a\"\n";
         for (text, line, says) in [
             ("x = 1", 1, "unknown field `x`"),
             ("[[job]]\nid = 5", 2, "invalid type: integer `5`, expected a string"),
             ("[[job]]\nwhat = \"w\"", 1, "missing field `id`"),
             ("[[job]]\nid = \"\"", 2, "`id` is empty"),
-            ("[[job]]\nid = \"a\"\n\n[[job]]\nid = \"a\"", 5, "there is a job \"a\" already"),
+            ("[[job]]\nid = \"a\"\n\n[[job]]\nid = \"a\"", 5, "there is already a job \"a\""),
             (&format!("{job}step = []"), 3, "unknown field `step`"),
-            (&format!("{job}steps = [{{ status = \"done\", for = \"1s\" }}]"), 3, "\"done\" is no status"),
-            (&format!("{job}steps = [{{ status = 1, for = \"soon\" }}]"), 3, "\"soon\" is no span"),
+            (&format!("{job}steps = [{{ status = \"done\", for = \"1s\" }}]"), 3, "\"done\" is not a status"),
+            (&format!("{job}steps = [{{ status = 1, for = \"soon\" }}]"), 3, "\"soon\" is not a duration"),
             (&format!("{job}steps = [{{ status = 1 }}]"), 3, "missing field `for`"),
             (
                 &format!("{job}end = \"completed\"\nerror = {{ code = 1, reason = \"r\" }}"),
                 4,
-                "`error` goes with",
+                "`error` is only valid with",
             ),
-            (&format!("{job}files = {{ \"a.mp4\" = \"b\" }}"), 3, "has no file \"a.mp4\"; it has video.mp4"),
+            (
+                &format!("{job}files = {{ \"a.mp4\" = \"b\" }}"),
+                3,
+                "has no file \"a.mp4\"; its files are video.mp4",
+            ),
             (&format!("{job}files = {{ \"video.mp4\" = \"b\" }}"), 3, "cannot read /nonexistent/b"),
             ("[[fault]]\non = \"jobs\"\nwhat = \"html\"", 2, "unknown variant `jobs`"),
-            ("[[fault]]\non = \"polls\"\nwhat = \"htlm\"", 3, "\"htlm\" is no fault"),
-            ("[[fault]]\non = \"polls\"\nwhat = \"refused\"", 3, "happens to the connection"),
-            ("[[fault]]\non = \"polls\"\nwhat = \"html\"\ntimes = 0", 4, "`times` is a number from 1"),
+            ("[[fault]]\non = \"polls\"\nwhat = \"htlm\"", 3, "\"htlm\" is not a fault"),
+            ("[[fault]]\non = \"polls\"\nwhat = \"refused\"", 3, "affects the connection"),
+            ("[[fault]]\non = \"polls\"\nwhat = \"html\"\ntimes = 0", 4, "`times` must be a number from 1"),
             ("[[fault]]\non = \"polls\"\nwhat = \"html\"\npercent = 101", 4, "more than 100"),
-            ("[[fault]]\non = \"polls\"\nwhat = \"html\"\ntimes = 1\npercent = 1", 5, "do not go together"),
-            ("[[rename]]\nfield = \"a\"\nto = \"b\"", 2, "no JSON Pointer"),
+            ("[[fault]]\non = \"polls\"\nwhat = \"html\"\ntimes = 1\npercent = 1", 5, "exclude each other"),
+            ("[[rename]]\nfield = \"a\"\nto = \"b\"", 2, "not a JSON Pointer"),
             ("[[job]\n", 1, "line 1"),
         ] {
             let error = error(text);
@@ -394,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_has_a_name_that_leads_back_to_it() {
+    fn every_fault_can_be_parsed_from_its_name() {
         for fault in Fault::all() {
             assert_eq!(fault.name().parse(), Ok(fault), "{}", fault.name());
         }
@@ -402,12 +411,12 @@ mod tests {
         assert_eq!("status-number--1".parse(), Ok(Fault::StatusNumber(-1)));
         assert_eq!(Fault::ResetInBody.name(), "reset-in-body");
         for wrong in ["", "http", "http-", "http-99999", "http-4x", "Html", "code-1-2"] {
-            assert!(wrong.parse::<Fault>().unwrap_err().contains("is no fault"), "{wrong}");
+            assert!(wrong.parse::<Fault>().unwrap_err().contains("is not a fault"), "{wrong}");
         }
     }
 
     #[test]
-    fn files_are_read_beside_the_scenarios() {
+    fn paths_are_relative_to_the_scenarios_file() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("own.srt"), "own").unwrap();
         let path = folder.path().join("s.toml");

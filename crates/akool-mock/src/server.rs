@@ -1,4 +1,5 @@
-//! The service behind a port: [`MockServer`], with wiremock in front of [`ServiceState`].
+//! The HTTP server: [`MockServer`] and its [`Builder`]. wiremock receives the requests, [`ServiceState`] answers
+//! them.
 
 use std::{
     fmt,
@@ -14,34 +15,35 @@ use wiremock::{Mock, Request, Respond, ResponseTemplate, matchers::any};
 use crate::{
     CreatedJob, Exchange, Fault, ServiceState, Timeline, Times, WebhookCall, WebhookFault,
     fault::{Delivery, Place},
-    tcp::TcpFront,
+    tcp::TcpServer,
     webhook::{CallHook, Deliverer, Waker},
 };
 
-/// What is called after each exchange.
+/// Callback after each exchange.
 type Hook = Box<dyn Fn(&Exchange) + Send + Sync>;
 
-/// The service on a port of its own, gone when it is dropped.
+/// A mock server on its own port. It stops when it is dropped.
 ///
-/// Dropping it panics where a request came that nothing matches or that is not as described, or where a
-/// credential was sent where it does not belong: the code under test has a fault that its own assertions
-/// may not see. [`Builder::lenient`] turns that off. Where the test fails anyway, dropping it tells on stderr
-/// what came and should not have, and what never came.
+/// # Panics
+/// Dropping it panics if it recorded [`violations`](Self::violations): the code under test has a defect that its
+/// own assertions may not notice. [`Builder::lenient`] turns this off. If the test has already failed, dropping the
+/// server prints violations and unmet expectations to stderr instead.
 pub struct MockServer {
-    /// There until it is dropped.
+    /// `None` only during drop.
     server: Option<wiremock::MockServer>,
     address: SocketAddr,
-    machine: Arc<Mutex<ServiceState>>,
+    state: Arc<Mutex<ServiceState>>,
     lenient: bool,
     webhooks: Deliverer,
-    /// Started when it is first asked for.
-    tcp: OnceLock<TcpFront>,
-    /// Sockets that nobody answers on: one that refuses, one that never accepts.
+    /// Started on first use.
+    tcp: OnceLock<TcpServer>,
+    /// A bound socket that refuses connections.
     refusing: OnceLock<(socket2::Socket, SocketAddr)>,
+    /// A listener that never accepts.
     hanging: OnceLock<TcpListener>,
 }
 
-/// How to start a [`MockServer`].
+/// Configures a [`MockServer`] before it starts.
 #[derive(Default)]
 #[must_use]
 pub struct Builder {
@@ -63,85 +65,85 @@ impl fmt::Debug for Builder {
 }
 
 impl Builder {
-    /// Listens here, and not on a port of the system's choice.
+    /// Listens on this socket (default: a free port of the loopback interface).
     pub fn listener(mut self, listener: TcpListener) -> Self {
         self.listener = Some(listener);
         self
     }
 
-    /// Sets the API key that is accepted (`sandbox-key-000000000000` unless set); it is the client
-    /// secret too.
+    /// Sets the API key that the server accepts (default: `sandbox-key-000000000000`). It is also the client
+    /// secret.
     pub fn api_key(mut self, key: impl Into<String>) -> Self {
         self.api_key = Some(key.into());
         self
     }
 
-    /// Sets the bearer token that is accepted (`sandbox-token` unless set).
+    /// Sets the bearer token that the server accepts (default: `sandbox-token`).
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
         self
     }
 
-    /// Calls back after each exchange, for a log. Must not block.
+    /// Sets a callback that runs after each exchange, for example to log it. It must not block.
     pub fn on_exchange(mut self, call: impl Fn(&Exchange) + Send + Sync + 'static) -> Self {
         self.hook = Some(Box::new(call));
         self
     }
 
-    /// Calls back after each call to a webhook, for a log. Must not block.
+    /// Sets a callback that runs after each webhook call, for example to log it. It must not block.
     pub fn on_webhook_call(mut self, call: impl Fn(&WebhookCall) + Send + Sync + 'static) -> Self {
         self.call_hook = Some(Box::new(call));
         self
     }
 
-    /// Calls webhooks of other machines too, and not only of this one.
+    /// Also calls webhooks on other hosts. By default, only webhooks on the loopback interface are called.
     pub fn call_webhooks_anywhere(mut self) -> Self {
         self.calls_anywhere = true;
         self
     }
 
-    /// Shows jobs and requests as a page for people, at `/`.
+    /// Serves an HTML page with jobs and requests at `/`.
     pub fn page(mut self) -> Self {
         self.page = true;
         self
     }
 
-    /// Lets requests hold fields and parameters that are not described, and goes on to panic on the rest.
+    /// Accepts fields and parameters that the description does not contain. Other violations still count.
     pub fn allow_undocumented(mut self) -> Self {
         self.undocumented = true;
         self
     }
 
-    /// Does not panic on what should not have come.
+    /// Does not panic on violations when the server is dropped.
     pub fn lenient(mut self) -> Self {
         self.lenient = true;
         self
     }
 
-    /// Starts to listen. Needs a tokio runtime.
+    /// Starts the server. Needs a tokio runtime.
     ///
     /// # Panics
-    /// When the system has no port to give.
+    /// If no port is free.
     pub async fn start(self) -> MockServer {
         let mut builder = wiremock::MockServer::builder().disable_request_recording();
         if let Some(listener) = self.listener {
             builder = builder.listener(listener);
         }
         let server = builder.start().await;
-        let mut machine = ServiceState::new(server.uri());
+        let mut state = ServiceState::new(server.uri());
         if let Some(key) = self.api_key {
-            machine = machine.with_api_key(key);
+            state = state.with_api_key(key);
         }
         if let Some(token) = self.token {
-            machine = machine.with_token(token);
+            state = state.with_token(token);
         }
         if self.undocumented {
-            machine.allow_undocumented();
+            state.allow_undocumented();
         }
-        let machine = Arc::new(Mutex::new(machine));
-        let webhooks = Deliverer::start(Arc::clone(&machine), self.calls_anywhere, self.call_hook);
-        let front = Front {
-            machine: Arc::clone(&machine),
+        let state = Arc::new(Mutex::new(state));
+        let webhooks = Deliverer::start(Arc::clone(&state), self.calls_anywhere, self.call_hook);
+        let front = Responder {
+            state: Arc::clone(&state),
             hook: self.hook,
             page: self.page,
             waker: webhooks.waker(),
@@ -150,7 +152,7 @@ impl Builder {
         MockServer {
             address: *server.address(),
             server: Some(server),
-            machine,
+            state,
             lenient: self.lenient,
             webhooks,
             tcp: OnceLock::new(),
@@ -161,77 +163,77 @@ impl Builder {
 }
 
 impl MockServer {
-    /// Starts on a port of the system's choice, without jobs. Needs a tokio runtime.
+    /// Starts a server without jobs on a free port. Needs a tokio runtime.
     ///
     /// # Panics
-    /// When the system has no port to give.
+    /// If no port is free.
     pub async fn start() -> Self {
         Builder::default().start().await
     }
 
-    /// Starts with other settings than the default ones.
+    /// Returns a builder, for other settings than the defaults.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// The base URL for the code under test.
+    /// Returns the base URL for the code under test.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Where it listens.
+    /// Returns the address on which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The client id that gets a token, with the API key as its secret.
+    /// Returns the client id that can request a token. The API key is its secret.
     pub fn client_id(&self) -> String {
-        self.machine().client_id().to_owned()
+        self.state().client_id().to_owned()
     }
 
-    /// The API key that is accepted.
+    /// Returns the API key that the server accepts.
     pub fn api_key(&self) -> String {
-        self.machine().api_key().to_owned()
+        self.state().api_key().to_owned()
     }
 
-    /// The bearer token that is accepted.
+    /// Returns the bearer token that the server accepts.
     pub fn token(&self) -> String {
-        self.machine().token().to_owned()
+        self.state().token().to_owned()
     }
 
     /// Adds a job, or starts the one of this id anew.
     pub fn job(&self, id: impl Into<String>, timeline: Timeline) {
-        self.machine().job(id, timeline);
+        self.state().job(id, timeline);
     }
 
     /// Sets what jobs live through that a request creates; see [`ServiceState::on_create`].
     pub fn on_create(&self, timeline: Timeline) {
-        self.machine().on_create(timeline);
+        self.state().on_create(timeline);
     }
 
     /// The same for one target language.
     pub fn on_create_in(&self, language: impl Into<String>, timeline: Timeline) {
-        self.machine().on_create_in(language, timeline);
+        self.state().on_create_in(language, timeline);
     }
 
     /// Refuses a target language; see [`ServiceState::refuse_language`].
     pub fn refuse_language(&self, language: impl Into<String>, code: i64, message: impl Into<String>) {
-        self.machine().refuse_language(language, code, message);
+        self.state().refuse_language(language, code, message);
     }
 
     /// Leaves out the list of results; see [`ServiceState::omit_all_results`].
     pub fn omit_all_results(&self) {
-        self.machine().omit_all_results();
+        self.state().omit_all_results();
     }
 
     /// Refuses languages that are not listed; see [`ServiceState::refuse_unlisted_languages`].
     pub fn refuse_unlisted_languages(&self) {
-        self.machine().refuse_unlisted_languages();
+        self.state().refuse_unlisted_languages();
     }
 
     /// The jobs that requests created, the last 10,000, oldest first.
     pub fn created(&self) -> Vec<CreatedJob> {
-        self.machine().created().cloned().collect()
+        self.state().created().cloned().collect()
     }
 
     /// Tells this link of a job's changes, as if its creation had said so; see [`ServiceState::webhook`].
@@ -239,36 +241,36 @@ impl MockServer {
     /// otherwise. Messages are signed with [`client_id`](Self::client_id) and encrypted with
     /// [`api_key`](Self::api_key), which is the client secret.
     pub fn webhook(&self, job: impl Into<String>, url: impl Into<String>) {
-        self.machine().webhook(job, url);
+        self.state().webhook(job, url);
         self.webhooks.waker().wake();
     }
 
     /// Lays a fault over the calls to webhooks; see [`ServiceState::inject_into_webhooks`].
     pub fn inject_into_webhooks(&self, fault: WebhookFault, times: Times) {
-        self.machine().inject_into_webhooks(fault, times);
+        self.state().inject_into_webhooks(fault, times);
     }
 
     /// The calls to webhooks that were made, the last 10,000.
     pub fn webhook_calls(&self) -> Vec<WebhookCall> {
-        self.machine().webhook_calls().cloned().collect()
+        self.state().webhook_calls().cloned().collect()
     }
 
     /// Makes every token that was given out worthless; see [`ServiceState::expire_token`].
     pub fn expire_token(&self) {
-        self.machine().expire_token();
+        self.state().expire_token();
     }
 
-    /// Adds the jobs that a sandbox offers; see [`sandbox`](crate::sandbox).
+    /// Adds the demo jobs; see [`sandbox`](crate::sandbox).
     pub fn seed_demo_jobs(&self) {
-        crate::sandbox::seed_demo_jobs(&mut self.machine());
+        crate::sandbox::seed_demo_jobs(&mut self.state());
     }
 
-    /// The base URL at which a fault can happen: some take a front that wiremock cannot be, and
-    /// some happen before there is a server. The same jobs are behind it.
+    /// Returns the base URL at which this fault can happen. All base URLs serve the same jobs. wiremock cannot
+    /// produce every fault, so faults of the connection and of the delivery have sockets of their own.
     ///
     /// # Panics
-    /// When the system has no port to give.
-    #[expect(clippy::expect_used, reason = "as for the server itself: a test without a port has failed")]
+    /// If no port is free.
+    #[expect(clippy::expect_used, reason = "a test cannot continue without a port")]
     pub fn url_for(&self, fault: Fault) -> String {
         match (fault.place(), fault) {
             (Place::Answer, _) => self.url(),
@@ -287,143 +289,143 @@ impl MockServer {
         }
     }
 
-    /// The base URL of the front that can break off, trickle and reset.
+    /// Returns the base URL at which every fault of the delivery can happen, such as slow or reset responses.
     ///
     /// # Panics
-    /// When the system has no port to give.
+    /// If no port is free.
     pub fn tcp_url(&self) -> String {
         self.url_for(Fault::Trickle)
     }
 
-    #[expect(clippy::expect_used, reason = "as for the server itself: a test without a port has failed")]
-    fn tcp(&self) -> &TcpFront {
+    #[expect(clippy::expect_used, reason = "a test cannot continue without a port")]
+    fn tcp(&self) -> &TcpServer {
         self.tcp.get_or_init(|| {
-            TcpFront::start(Arc::clone(&self.machine), self.webhooks.waker()).expect("a port is free")
+            TcpServer::start(Arc::clone(&self.state), self.webhooks.waker()).expect("a port is free")
         })
     }
 
     /// Lays a fault over the answers to polls; see [`ServiceState::inject`].
     pub fn inject(&self, fault: Fault, times: Times) {
-        self.machine().inject(fault, times);
+        self.state().inject(fault, times);
     }
 
     /// Lays a fault over the answers to requests for files; see [`ServiceState::inject_into_files`].
     pub fn inject_into_files(&self, fault: Fault, times: Times) {
-        self.machine().inject_into_files(fault, times);
+        self.state().inject_into_files(fault, times);
     }
 
     /// Lays a fault over the answers to requests that create; see
     /// [`ServiceState::inject_into_creations`].
     pub fn inject_into_creations(&self, fault: Fault, times: Times) {
-        self.machine().inject_into_creations(fault, times);
+        self.state().inject_into_creations(fault, times);
     }
 
     /// Takes all faults away.
     pub fn clear_faults(&self) {
-        self.machine().clear_faults();
+        self.state().clear_faults();
     }
 
     /// Sets what the file of this name holds; see [`ServiceState::file`].
     pub fn file(&self, name: impl Into<String>, contents: impl Into<Bytes>) {
-        self.machine().file(name, contents);
+        self.state().file(name, contents);
     }
 
     /// Sets what a file of one job holds; see [`ServiceState::file_of`].
     pub fn file_of(&self, id: impl Into<String>, name: impl Into<String>, contents: impl Into<Bytes>) {
-        self.machine().file_of(id, name, contents);
+        self.state().file_of(id, name, contents);
     }
 
     /// Gives a field of all answers another name; see [`ServiceState::rename_field`].
     pub fn rename_field(&self, pointer: impl Into<String>, name: impl Into<String>) {
-        self.machine().rename_field(pointer, name);
+        self.state().rename_field(pointer, name);
     }
 
     /// Answers as it was recorded; see [`ServiceState::replay`].
     pub fn replay(&self, fixture: &Fixture) {
-        self.machine().replay(fixture);
+        self.state().replay(fixture);
     }
 
     /// What came and should not have; see [`ServiceState::violations`].
     pub fn violations(&self) -> Vec<String> {
-        self.machine().violations().to_vec()
+        self.state().violations().to_vec()
     }
 
     /// What was set up and has not been met; see [`ServiceState::unmet_expectations`].
     pub fn unmet_expectations(&self) -> Vec<String> {
-        self.machine().unmet_expectations()
+        self.state().unmet_expectations()
     }
 
     /// What came so far: the last 10,000 exchanges, and no more than 32 MiB of them.
     pub fn exchanges(&self) -> Vec<Exchange> {
-        self.machine().exchanges().cloned().collect()
+        self.state().exchanges().cloned().collect()
     }
 
-    /// When this job was looked at.
+    /// Returns the time of each poll of this job.
     pub fn polls_of(&self, id: &str) -> Vec<SystemTime> {
-        let machine = self.machine();
+        let state = self.state();
         let polls =
-            machine.exchanges().filter(|exchange| exchange.job.as_deref() == Some(id) && exchange.is_poll());
+            state.exchanges().filter(|exchange| exchange.job.as_deref() == Some(id) && exchange.is_poll());
         polls.map(|exchange| exchange.at).collect()
     }
 
-    pub(crate) fn machine(&self) -> MutexGuard<'_, ServiceState> {
-        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn state(&self) -> MutexGuard<'_, ServiceState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for MockServer {
-    /// Where it listens, how much came, and what was never asked.
+    /// Shows the URL, the number of requests and violations, and the unmet expectations.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let machine = self.machine();
+        let state = self.state();
         f.debug_struct("MockServer")
             .field("url", &format_args!("{}", self.url()))
-            .field("requests", &machine.count())
-            .field("violations", &machine.violations().len())
-            .field("unmet_expectations", &machine.unmet_expectations())
+            .field("requests", &state.count())
+            .field("violations", &state.violations().len())
+            .field("unmet_expectations", &state.unmet_expectations())
             .finish_non_exhaustive()
     }
 }
 
 impl Drop for MockServer {
-    #[expect(clippy::panic, reason = "a test must hear of it, as with wiremock's own expectations")]
+    #[expect(clippy::panic, reason = "a violation fails the test, as wiremock's own expectations do")]
     fn drop(&mut self) {
-        // On a thread of its own: wiremock blocks on a lock of tokio's here, which never comes where
-        // the task that drops it has used up its budget of operations without a pause.
+        // wiremock's drop blocks on a tokio lock. If the current task has used up its cooperative budget, that
+        // lock is never granted, so drop it on another thread.
         let server = self.server.take();
         let _ = std::thread::spawn(move || drop(server)).join();
 
         if self.lenient {
             return;
         }
-        let told = told(self.machine().violations());
-        if std::thread::panicking() {
-            // The test has failed already: this may be why.
-            let told = told
-                .into_iter()
-                .map(|told| format!("akool-mock received what it should not have:\n  {told}"));
-            let never = self.unmet_expectations();
-            let never =
-                (!never.is_empty()).then(|| format!("akool-mock never received:\n  {}", never.join("\n  ")));
-            for text in told.chain(never) {
-                eprintln!("{text}");
+        let violations = first_violations(self.state().violations());
+        if !std::thread::panicking() {
+            if let Some(violations) = violations {
+                panic!("akool-mock found violations:\n  {violations}");
             }
-        } else if let Some(told) = told {
-            panic!("akool-mock received what it should not have:\n  {told}");
+            return;
+        }
+        // The test has already failed: this may be the reason.
+        if let Some(violations) = violations {
+            eprintln!("akool-mock found violations:\n  {violations}");
+        }
+        let unmet = self.unmet_expectations();
+        if !unmet.is_empty() {
+            eprintln!("akool-mock has unmet expectations:\n  {}", unmet.join("\n  "));
         }
     }
 }
 
-/// The first violations, as a message shows them.
-fn told(violations: &[String]) -> Option<String> {
-    const REPORTED: usize = 20;
-    let mut told = violations.iter().take(REPORTED).cloned().collect::<Vec<_>>();
-    if violations.len() > REPORTED {
-        told.push(format!("and {} more", violations.len() - REPORTED));
+/// Joins the first violations into one text. Returns `None` if there are none.
+fn first_violations(violations: &[String]) -> Option<String> {
+    const MAX: usize = 20;
+    let mut shown: Vec<_> = violations.iter().take(MAX).cloned().collect();
+    if violations.len() > MAX {
+        shown.push(format!("and {} more", violations.len() - MAX));
     }
-    (!told.is_empty()).then(|| told.join("\n  "))
+    (!shown.is_empty()).then(|| shown.join("\n  "))
 }
 
-/// A port that is taken, and on which nobody listens: no other program gets it meanwhile.
+/// Binds a port without listening on it, so that it refuses connections and no other program can take it.
 fn refusing() -> std::io::Result<(socket2::Socket, SocketAddr)> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
@@ -431,14 +433,14 @@ fn refusing() -> std::io::Result<(socket2::Socket, SocketAddr)> {
     Ok((socket, address.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)))))
 }
 
-struct Front {
-    machine: Arc<Mutex<ServiceState>>,
+struct Responder {
+    state: Arc<Mutex<ServiceState>>,
     hook: Option<Hook>,
     waker: Waker,
     page: bool,
 }
 
-impl Respond for Front {
+impl Respond for Responder {
     fn respond(&self, request: &Request) -> ResponseTemplate {
         let mut incoming = http::Request::new(Bytes::from(request.body.clone()));
         *incoming.method_mut() = request.method.clone();
@@ -446,24 +448,25 @@ impl Respond for Front {
         let target = &request.url[url::Position::BeforePath..url::Position::AfterQuery];
         *incoming.uri_mut() = target.parse().unwrap_or_default();
 
-        let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = SystemTime::now();
-        // Who only looks at the page has asked nothing.
-        let page = if self.page { machine.page(&incoming, now) } else { None };
+        // The page is not part of the API, so requests for it are not logged.
+        let page = if self.page { state.page(&incoming, now) } else { None };
         if let Some(page) = page {
             return template(&page);
         }
-        let response = machine.respond(&incoming, now);
+        let response = state.respond(&incoming, now);
         if let Some(hook) = &self.hook
-            && let Some(exchange) = machine.exchanges().last()
+            && let Some(exchange) = state.exchanges().last()
         {
             hook(exchange);
         }
-        drop(machine);
+        drop(state);
         self.waker.wake();
         if response.extensions().get::<Delivery>().is_some() {
-            return ResponseTemplate::new(501)
-                .set_body_string("akool-mock: this fault happens at MockServer::url_for(fault) only\n");
+            return ResponseTemplate::new(501).set_body_string(
+                "akool-mock: this fault needs the base URL from MockServer::url_for(fault)\n",
+            );
         }
 
         template(&response)

@@ -1,5 +1,5 @@
-//! A second front for [`ServiceState`]: plain TCP, for what wiremock cannot do — answers that trickle,
-//! break off, are reset or never come.
+//! A second server in front of [`ServiceState`], on plain TCP. It produces what wiremock cannot: answers that are slow,
+//! truncated, reset or missing.
 
 use std::{
     io::{self, Read, Write},
@@ -17,20 +17,20 @@ use http::{Request, Response};
 
 use crate::{ServiceState, fault::Delivery, webhook::Waker};
 
-/// The largest request head that is read, and the largest body.
-const HEAD: usize = 64 * 1024;
-const BODY: usize = 1024 * 1024;
-/// Between two bytes of an answer that trickles.
+/// The largest request head and body that are read, in bytes.
+const MAX_HEAD: usize = 64 * 1024;
+const MAX_BODY: usize = 1024 * 1024;
+/// The pause between two bytes of a slow body.
 const TRICKLE: Duration = Duration::from_millis(20);
 
-/// A listener and its threads, gone when it is dropped.
-pub(crate) struct TcpFront {
+/// A listener and its threads. They stop when it is dropped.
+pub(crate) struct TcpServer {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
 }
 
-impl TcpFront {
-    pub(crate) fn start(machine: Arc<Mutex<ServiceState>>, waker: Waker) -> io::Result<Self> {
+impl TcpServer {
+    pub(crate) fn start(state: Arc<Mutex<ServiceState>>, waker: Waker) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -41,9 +41,9 @@ impl TcpFront {
                     break;
                 }
                 let Ok(stream) = stream else { continue };
-                let (machine, stopped, waker) = (Arc::clone(&machine), Arc::clone(&stopped), waker.clone());
-                // A peer that goes away in the middle is what this front is there for.
-                thread::spawn(move || drop(serve(stream, &machine, &stopped, &waker)));
+                let (state, stopped, waker) = (Arc::clone(&state), Arc::clone(&stopped), waker.clone());
+                // Errors are expected: the faults make clients close the connection.
+                thread::spawn(move || drop(serve(stream, &state, &stopped, &waker)));
             }
         });
         Ok(Self { address, stop })
@@ -54,18 +54,18 @@ impl TcpFront {
     }
 }
 
-impl Drop for TcpFront {
+impl Drop for TcpServer {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // Wakes the listener, so that it sees the flag.
+        // A connection wakes the listener, so that it reads the flag.
         drop(TcpStream::connect(self.address));
     }
 }
 
-/// One request, one answer, and the end of the connection.
+/// Serves one request, and closes the connection.
 fn serve(
     mut stream: TcpStream,
-    machine: &Mutex<ServiceState>,
+    state: &Mutex<ServiceState>,
     stop: &AtomicBool,
     waker: &Waker,
 ) -> io::Result<()> {
@@ -75,8 +75,7 @@ fn serve(
     let Some(request) = read_request(&mut stream)? else {
         return Ok(());
     };
-    let response =
-        machine.lock().unwrap_or_else(PoisonError::into_inner).respond(&request, SystemTime::now());
+    let response = state.lock().unwrap_or_else(PoisonError::into_inner).respond(&request, SystemTime::now());
     waker.wake();
     let delivery = response.extensions().get::<Delivery>().copied();
     let head = head(&response);
@@ -93,13 +92,13 @@ fn serve(
         Some(Delivery::ResetBeforeHeaders) => reset(stream),
         Some(Delivery::ResetInHeaders) => {
             stream.write_all(&head[..head.len() / 2])?;
-            arrived(&stream);
+            wait_for_arrival();
             reset(stream)
         }
         Some(Delivery::ResetInBody) => {
             stream.write_all(&head)?;
             stream.write_all(&body[..half])?;
-            arrived(&stream);
+            wait_for_arrival();
             reset(stream)
         }
         Some(Delivery::Truncate) => {
@@ -123,13 +122,13 @@ fn serve(
     }
 }
 
-/// `None` where what comes is no HTTP, such as the beginning of TLS.
+/// Reads a request. Returns `None` if it is not HTTP, such as the start of a TLS handshake.
 fn read_request(stream: &mut TcpStream) -> io::Result<Option<Request<Bytes>>> {
     let mut head = Vec::new();
     let mut buffer = [0; 4096];
     loop {
         let count = stream.read(&mut buffer)?;
-        if count == 0 || head.len() > HEAD {
+        if count == 0 || head.len() > MAX_HEAD {
             return Ok(None);
         }
         head.extend_from_slice(&buffer[..count]);
@@ -155,9 +154,9 @@ fn read_request(stream: &mut TcpStream) -> io::Result<Option<Request<Bytes>>> {
     }
 }
 
-/// The body, of which `read` came with the head. `None` where it is too large or breaks off.
+/// Reads the rest of a body; `read` arrived with the head. Returns `None` if the body is too large or incomplete.
 fn read_body(stream: &mut TcpStream, mut read: Vec<u8>, length: usize) -> io::Result<Option<Bytes>> {
-    if length > BODY {
+    if length > MAX_BODY {
         return Ok(None);
     }
     let mut buffer = [0; 4096];
@@ -184,20 +183,19 @@ fn head(response: &Response<Bytes>) -> Vec<u8> {
     head
 }
 
-/// Closes so that the other side sees a reset and not an end.
+/// Closes the connection with a reset.
 fn reset(stream: TcpStream) -> io::Result<()> {
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
     drop(stream);
     Ok(())
 }
 
-/// Gives what was written time to reach the other side's program: a reset discards what it has
-/// not read yet.
-fn arrived(_: &TcpStream) {
+/// Gives the client time to read what was written: a reset discards unread data.
+fn wait_for_arrival() {
     thread::sleep(Duration::from_millis(20));
 }
 
-/// Reads on until the other side has closed, or the server ends.
+/// Keeps the connection open until the client closes it or the server stops.
 fn until_closed(stream: &mut TcpStream, stop: &AtomicBool) -> io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_millis(50)))?;
     let mut buffer = [0; 1024];

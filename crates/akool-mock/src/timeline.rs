@@ -1,18 +1,17 @@
-//! What a job lives through: [`Timeline`].
+//! The statuses of a job over time: [`Timeline`], and the state of one job on it.
 
 use std::time::{Duration, SystemTime};
 
-/// The statuses of a job, each for a number of polls or for a time, and what it ends in.
+/// The statuses of a job, each for a number of polls or for a time, and its final status.
 ///
-/// The clock of a job starts with the first poll it, or with its creation where a request created
-/// it.
+/// The clock of a job starts with its creation if a request created it, otherwise with its first poll.
 ///
 /// ```
 /// use std::time::Duration;
 /// use akool_mock::{Polls, Timeline};
 ///
-/// let fine = Timeline::new().queueing(Polls(2)).processing(Duration::from_millis(300)).completed();
-/// let sad = Timeline::new().processing(Polls(1)).failed(1015, "the speaker cannot be heard");
+/// let completed = Timeline::new().queueing(Polls(2)).processing(Duration::from_millis(300)).completed();
+/// let failed = Timeline::new().processing(Polls(1)).failed(1015, "the speaker cannot be heard");
 /// let stuck = Timeline::new().queueing(Polls(1)).stuck(2);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +46,7 @@ impl From<Duration> for Span {
     }
 }
 
-/// What a timeline ends in, and stays in.
+/// The final status of a timeline.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum End {
     Completed,
@@ -56,35 +55,35 @@ pub(crate) enum End {
 }
 
 impl Default for Timeline {
-    /// Queueing for one poll, processing for two, then completed.
+    /// Queued for one poll, processing for two, then completed.
     fn default() -> Self {
         Self::new().queueing(Polls(1)).processing(Polls(2)).completed()
     }
 }
 
 impl Timeline {
-    /// A timeline without steps: completed at once, until it is told otherwise.
+    /// Creates a timeline without steps: the job is completed at once.
     pub fn new() -> Self {
         Self { steps: Vec::new(), end: End::Completed }
     }
 
-    /// Queueing (status 1) for this long.
+    /// Adds a step: queued (status 1) for this long.
     pub fn queueing(self, span: impl Into<Span>) -> Self {
         self.status(1, span)
     }
 
-    /// Processing (status 2) for this long.
+    /// Adds a step: processing (status 2) for this long.
     pub fn processing(self, span: impl Into<Span>) -> Self {
         self.status(2, span)
     }
 
-    /// Any status for this long, also one that the description does not know.
+    /// Adds a step: any status for this long, documented or not.
     pub fn status(mut self, status: i64, span: impl Into<Span>) -> Self {
         self.steps.push((status, span.into()));
         self
     }
 
-    /// Ends completed (status 3), with links to its files. The end of a new timeline.
+    /// Ends completed (status 3), with links to the files. This is the default.
     pub fn completed(mut self) -> Self {
         self.end = End::Completed;
         self
@@ -96,27 +95,26 @@ impl Timeline {
         self
     }
 
-    /// Never ends: stays in this status.
+    /// Stays in this status forever.
     pub fn stuck(mut self, status: i64) -> Self {
         self.end = End::Stuck(status);
         self
     }
 }
 
-/// A job on its way through its timeline.
+/// The progress of one job through its timeline.
 #[derive(Clone, Debug)]
 pub(crate) struct JobTimeline {
     timeline: Timeline,
     step: usize,
-    /// Polls at the present step so far.
+    /// The number of polls in the current step.
     polls: u32,
-    /// When the first poll came, and when the present step began.
+    /// When the clock started, and when the current step began.
     times: Option<(SystemTime, SystemTime)>,
-    /// Whether there was a poll.
-    seen: bool,
+    polled: bool,
 }
 
-/// What one poll a job sees.
+/// The state of a job at one time.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct State {
     pub(crate) status: i64,
@@ -128,38 +126,38 @@ pub(crate) struct State {
 
 impl JobTimeline {
     pub(crate) fn new(timeline: Timeline) -> Self {
-        Self { timeline, step: 0, polls: 0, times: None, seen: false }
+        Self { timeline, step: 0, polls: 0, times: None, polled: false }
     }
 
-    /// One whose clock is running since then.
+    /// Creates a job whose clock started at `created`.
     pub(crate) fn started(timeline: Timeline, created: SystemTime) -> Self {
         Self { times: Some((created, created)), ..Self::new(timeline) }
     }
 
-    /// Whether anybody has polled it.
+    /// Whether the job was polled.
     pub(crate) fn was_polled(&self) -> bool {
-        self.seen
+        self.polled
     }
 
-    /// One look at this time.
+    /// Counts a poll at this time, and returns the state.
     pub(crate) fn poll(&mut self, now: SystemTime) -> State {
-        let state = self.stand(now);
+        let state = self.advance_to(now);
         self.polls += 1;
-        self.seen = true;
+        self.polled = true;
         state
     }
 
-    /// Where it stands at this time, without a poll; `None` before its clock has started.
+    /// Returns the state at this time without a poll, or `None` if the clock has not started.
     pub(crate) fn peek(&mut self, now: SystemTime) -> Option<State> {
-        self.times.map(|_| self.stand(now))
+        self.times.map(|_| self.advance_to(now))
     }
 
-    /// When its present step began.
+    /// Returns when the current step began.
     pub(crate) fn began(&self) -> Option<SystemTime> {
         self.times.map(|(_, began)| began)
     }
 
-    /// When its present step ends, unless polls decide that.
+    /// Returns when the current step ends, or `None` if that depends on polls.
     pub(crate) fn next_step(&self) -> Option<SystemTime> {
         match self.timeline.steps.get(self.step)?.1 {
             Span::Time(time) => self.began()?.checked_add(time),
@@ -167,7 +165,7 @@ impl JobTimeline {
         }
     }
 
-    fn stand(&mut self, now: SystemTime) -> State {
+    fn advance_to(&mut self, now: SystemTime) -> State {
         let (created, mut began) = *self.times.get_or_insert((now, now));
         let progress = loop {
             let Some((_, span)) = self.timeline.steps.get(self.step) else {
@@ -195,7 +193,7 @@ impl JobTimeline {
         self.times = Some((created, began));
 
         let (status, error) = match (self.timeline.steps.get(self.step), &self.timeline.end) {
-            // A failed job says why, whoever asked for the status by its number.
+            // A failed job always has a reason, even if the timeline names the status by its number.
             (Some((4, _)), _) | (None, End::Stuck(4)) => (4, Some((1015, "the job failed".to_owned()))),
             (Some((status, _)), _) | (None, End::Stuck(status)) => (*status, None),
             (None, End::Completed) => (3, None),
@@ -219,10 +217,10 @@ mod tests {
         let second = Duration::from_secs(1);
         let timeline =
             Timeline::new().queueing(Polls(2)).processing(second * 4).status(7, Polls(1)).completed();
-        let mut job_timeline = JobTimeline::new(timeline);
+        let mut job = JobTimeline::new(timeline);
         let start = SystemTime::UNIX_EPOCH + second;
         let mut seen = |after: u32| {
-            let state = job_timeline.poll(start + second * after);
+            let state = job.poll(start + second * after);
             assert_eq!(state.created, start);
             (state.status, state.progress)
         };
@@ -240,18 +238,18 @@ mod tests {
     fn steps_whose_time_has_passed_are_skipped() {
         let second = Duration::from_secs(1);
         let timeline = Timeline::new().queueing(second).processing(second).failed(1, "r");
-        let mut job_timeline = JobTimeline::new(timeline);
+        let mut job = JobTimeline::new(timeline);
         let start = SystemTime::UNIX_EPOCH;
-        assert_eq!(job_timeline.poll(start).status, 1);
-        let end = job_timeline.poll(start + second * 5);
+        assert_eq!(job.poll(start).status, 1);
+        let end = job.poll(start + second * 5);
         assert_eq!((end.status, end.error), (4, Some((1, "r".to_owned()))));
     }
 
     #[test]
-    fn a_clock_that_goes_back_does_no_harm() {
+    fn a_clock_that_goes_back_keeps_the_status() {
         let second = Duration::from_secs(1);
-        let mut job_timeline = JobTimeline::new(Timeline::new().queueing(second).completed());
-        job_timeline.poll(SystemTime::UNIX_EPOCH + second * 10);
-        assert_eq!(job_timeline.poll(SystemTime::UNIX_EPOCH).status, 1);
+        let mut job = JobTimeline::new(Timeline::new().queueing(second).completed());
+        job.poll(SystemTime::UNIX_EPOCH + second * 10);
+        assert_eq!(job.poll(SystemTime::UNIX_EPOCH).status, 1);
     }
 }

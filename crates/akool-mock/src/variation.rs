@@ -1,4 +1,4 @@
-//! Answers that are not the mock server's own: fields under other names, and recorded exchanges.
+//! Answers that differ from the documented ones: renamed fields, and recorded exchanges.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,26 +9,25 @@ use serde_json::Value;
 
 use crate::{ServiceState, service_state::Outcome};
 
-/// What is answered in place of the mock server's own.
+/// Configured differences from the documented answers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Variation {
-    /// Place and new name of fields.
+    /// JSON Pointer and new name of each renamed field.
     renames: Vec<(String, String)>,
     recorded: BTreeMap<(Method, String), VecDeque<Response<Bytes>>>,
 }
 
 impl ServiceState {
-    /// Gives a field of all answers another name from then on, as a vendor may do overnight. `pointer` is
-    /// its place in the answer, such as `/data/video_status`.
+    /// Renames a field in all answers, as a vendor may do without notice. `pointer` is the JSON Pointer of the field,
+    /// such as `/data/video_status`.
     ///
-    /// Such answers are no longer as described. It is what [`akool_contract`] is there to find.
+    /// Such answers violate the description on purpose, for tests of code that must detect this.
     pub fn rename_field(&mut self, pointer: impl Into<String>, name: impl Into<String>) {
         self.variation.renames.push((pointer.into(), name.into()));
     }
 
-    /// Answers the requests of a fixture as they were answered when it was recorded: in their order, and
-    /// the last one again from then on. Requests are told apart by method, path and query; credentials
-    /// are not checked, for none were kept.
+    /// Answers the requests of a fixture with the recorded answers, in their order. The last answer repeats. Requests
+    /// are matched by method, path and query. Credentials are not checked, because fixtures contain none.
     pub fn replay(&mut self, fixture: &Fixture) {
         for (request, response) in fixture.exchanges() {
             let target = request.uri().to_string();
@@ -39,7 +38,7 @@ impl ServiceState {
 }
 
 impl Variation {
-    /// The recorded answer to a request.
+    /// Takes the next recorded answer to a request.
     pub(crate) fn recorded(&mut self, request: &Request<Bytes>) -> Option<Outcome> {
         if self.recorded.is_empty() {
             return None;
@@ -53,10 +52,10 @@ impl Variation {
         let job = url::form_urlencoded::parse(query.as_bytes())
             .find(|(name, _)| name == "video_model_id")
             .map(|(_, id)| id.into_owned());
-        Some(Outcome { response: next, job, summary: "as recorded".to_owned(), violation: None })
+        Some(Outcome { response: next, job, summary: "recorded answer".to_owned(), violation: None })
     }
 
-    /// The answer with the new names of fields. Whether there are any.
+    /// Renames fields of an answer. Returns whether any field was renamed.
     pub(crate) fn rename(&self, response: &mut Response<Bytes>) -> bool {
         let Ok(mut body) = serde_json::from_slice::<Value>(response.body()) else { return false };
         let mut changed = false;

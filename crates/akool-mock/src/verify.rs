@@ -1,45 +1,45 @@
-//! The mock server's word that it keeps to the description, and that it says who does not: every request
-//! and every answer of its own is held against [`akool_contract`].
+//! Validates every request, and every answer and webhook call of the mock server, against the description with
+//! [`akool_contract`].
 
 use akool_contract::{Contract, DriftKind, Report};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header::CONTENT_TYPE};
 
-/// How many findings of one message are told.
-const REPORTED: usize = 3;
+/// How many findings one message lists.
+const MAX_FINDINGS: usize = 3;
 
-/// What is wrong with a request to the API. Fields and parameters that are not described count, unless
-/// `undocumented` is allowed: the service ignores them, and a typo in one may cost a translation.
+/// Validates a request, and returns the violation. Undocumented fields and parameters count unless `undocumented` is
+/// true: the service ignores them, so a typo in a name would change the translation without an error.
 pub(crate) fn request(request: &Request<Bytes>, undocumented: bool) -> Option<String> {
     let report = Contract::resolved().check_request(request);
     let mut findings: Vec<_> = report.violations.iter().map(ToString::to_string).collect();
     if !undocumented {
         findings.extend(report.drift.iter().map(ToString::to_string));
     }
-    told(&format!("{} is not as described", name(&report, request)), findings)
+    violation(&format!("{} does not match the description", name(&report, request)), findings)
 }
 
-/// What is wrong with an answer of the mock server itself, to which nobody asked for something else. Values
-/// beside the listed ones are asked for by name wherever they come from.
+/// Validates an answer of the mock server, and returns the violation. Undocumented values of enumerations do not
+/// count: only a test can configure them.
 pub(crate) fn answer(request: &Request<Bytes>, response: &Response<Bytes>) -> Option<String> {
     let report = Contract::resolved().check_response(request, response);
     let what =
-        format!("akool-mock has a fault: its answer to {} is not as described", name(&report, request));
-    told(&what, own(&report))
+        format!("bug in akool-mock: its answer to {} does not match the description", name(&report, request));
+    violation(&what, findings(&report))
 }
 
-/// The same for a call to a webhook: its message, and the event that is encrypted in it.
+/// Validates a webhook call of the mock server: its message, and the event that is encrypted in it.
 pub(crate) fn webhook(message: &[u8], event: &[u8]) -> Option<String> {
     let mut request = Request::new(message);
     *request.method_mut() = Method::POST;
     request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let mut report = Contract::resolved().check_webhook(&request);
     report.extend(Contract::resolved().check_webhook_event(event));
-    told("akool-mock has a fault: its call to a webhook is not as described", own(&report))
+    violation("bug in akool-mock: its webhook call does not match the description", findings(&report))
 }
 
-/// What the mock server answers for.
-fn own(report: &Report) -> Vec<String> {
+/// The findings that the mock server is responsible for.
+fn findings(report: &Report) -> Vec<String> {
     let violations = report.violations.iter().map(ToString::to_string);
     let drift = report.drift.iter().filter(|drift| drift.kind != DriftKind::UnknownValue);
     violations.chain(drift.map(ToString::to_string)).collect()
@@ -52,12 +52,12 @@ fn name(report: &Report, request: &Request<Bytes>) -> String {
     }
 }
 
-fn told(what: &str, mut findings: Vec<String>) -> Option<String> {
+fn violation(what: &str, mut findings: Vec<String>) -> Option<String> {
     if findings.is_empty() {
         return None;
     }
-    let more = findings.len().saturating_sub(REPORTED);
-    findings.truncate(REPORTED);
+    let more = findings.len().saturating_sub(MAX_FINDINGS);
+    findings.truncate(MAX_FINDINGS);
     let more = if more > 0 { format!("\n    and {more} more") } else { String::new() };
     Some(format!("{what}:\n    {}{more}", findings.join("\n    ")))
 }
@@ -67,20 +67,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_of_its_own_that_is_not_as_described_is_told_and_bounded() {
+    fn an_invalid_own_answer_is_a_violation_with_a_bounded_message() {
         let poll = "/api/open/v3/content/video/infobymodelid?video_model_id=64dd";
         let request = Request::get(poll).body(Bytes::new()).unwrap();
-        let told = |body: String| {
+        let violation_of = |body: String| {
             let response = Response::builder().header("content-type", "application/json");
             answer(&request, &response.body(body.into()).unwrap())
         };
-        assert_eq!(told(r#"{"code": 1008, "msg": "no"}"#.to_owned()), None);
-        assert_eq!(told(r#"{"code": 1, "msg": "a code that was asked for by its number"}"#.to_owned()), None);
-        let missing = told(r#"{"code": 1000, "msg": "OK"}"#.to_owned()).unwrap();
+        assert_eq!(violation_of(r#"{"code": 1008, "msg": "no"}"#.to_owned()), None);
+        assert_eq!(violation_of(r#"{"code": 1, "msg": "a configured code"}"#.to_owned()), None);
+        let missing = violation_of(r#"{"code": 1000, "msg": "OK"}"#.to_owned()).unwrap();
         assert_eq!(webhook(b"{}", b"{\"_id\": 1, \"status\": 9}").unwrap().lines().count(), 5);
-        assert!(missing.contains("akool-mock has a fault") && missing.contains("/body/data"), "{missing}");
+        assert!(missing.contains("bug in akool-mock") && missing.contains("/body/data"), "{missing}");
         let fields: Vec<_> = (0..50).map(|number| format!("\"f{number}\": 1")).collect();
-        let many = told(format!(r#"{{"code": 1008, "msg": "no", {}}}"#, fields.join(","))).unwrap();
+        let many = violation_of(format!(r#"{{"code": 1008, "msg": "no", {}}}"#, fields.join(","))).unwrap();
         assert!(many.ends_with("and 47 more") && many.len() < 2000, "{many}");
     }
 }

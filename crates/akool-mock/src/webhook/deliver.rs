@@ -1,4 +1,4 @@
-//! Makes the calls that are due: a thread that sleeps until the next one.
+//! Makes the webhook calls: a thread sleeps until the next call is due.
 
 use std::{
     io::{self, Read, Write},
@@ -17,21 +17,21 @@ use url::{Host, Url};
 use super::WebhookCall;
 use crate::ServiceState;
 
-/// How long connecting, and each read and write of a call, may take.
+/// The timeout of connecting, and of each read and write.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// The largest head of an answer that is read.
-const HEAD: usize = 64 * 1024;
+/// The largest response head that is read, in bytes.
+const MAX_HEAD: usize = 64 * 1024;
 
-/// What is called after each call to a webhook.
+/// Callback after each webhook call.
 pub(crate) type CallHook = Box<dyn Fn(&WebhookCall) + Send + Sync>;
 
-/// The thread that makes calls, gone when this is dropped.
+/// The thread that makes calls. It stops when this is dropped.
 pub(crate) struct Deliverer {
     stop: Arc<AtomicBool>,
     waker: Waker,
 }
 
-/// Lets the thread see that something may be due.
+/// Wakes the thread, because a call may be due.
 #[derive(Clone)]
 pub(crate) struct Waker(Thread);
 
@@ -42,29 +42,28 @@ impl Waker {
 }
 
 impl Deliverer {
-    /// `anywhere`: also to other machines than this one.
-    pub(crate) fn start(machine: Arc<Mutex<ServiceState>>, anywhere: bool, hook: Option<CallHook>) -> Self {
+    /// Starts the thread. `anywhere` allows calls to other hosts.
+    pub(crate) fn start(state: Arc<Mutex<ServiceState>>, anywhere: bool, hook: Option<CallHook>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let hook = hook.map(Arc::new);
         let thread = thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
                 let (due, next) = {
-                    let mut machine = lock(&machine);
-                    (machine.calls_due(SystemTime::now()), machine.next_call())
+                    let mut state = lock(&state);
+                    (state.calls_due(SystemTime::now()), state.next_call())
                 };
                 for call in due {
-                    let (machine, hook, waker) =
-                        (Arc::clone(&machine), hook.clone(), Waker(thread::current()));
-                    // One that hangs does not hold up the others.
+                    let (state, hook, waker) = (Arc::clone(&state), hook.clone(), Waker(thread::current()));
+                    // A slow receiver must not delay the other calls.
                     thread::spawn(move || {
                         let answer = post(&call, anywhere);
-                        let mut machine = lock(&machine);
-                        machine.call_ended(call, answer, SystemTime::now());
-                        if let (Some(hook), Some(call)) = (&hook, machine.webhook_calls().last()) {
+                        let mut state = lock(&state);
+                        state.call_ended(call, answer, SystemTime::now());
+                        if let (Some(hook), Some(call)) = (&hook, state.webhook_calls().last()) {
                             hook(call);
                         }
-                        drop(machine);
+                        drop(state);
                         waker.wake();
                     });
                 }
@@ -91,31 +90,31 @@ impl Drop for Deliverer {
     }
 }
 
-fn lock(machine: &Mutex<ServiceState>) -> MutexGuard<'_, ServiceState> {
-    machine.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(state: &Mutex<ServiceState>) -> MutexGuard<'_, ServiceState> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn post(call: &WebhookCall, anywhere: bool) -> Result<StatusCode, String> {
     let url = Url::parse(&call.url).map_err(|error| format!("{}: {error}", call.url))?;
     if url.scheme() != "http" {
-        return Err(format!("{url}: only http is spoken here"));
+        return Err(format!("{url}: the mock server supports only http"));
     }
-    // By its literal name: the name of another machine is not even looked up.
-    let here = match url.host() {
+    // Only literal names count as local, so that other names are not resolved.
+    let is_local = match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         Some(Host::Domain(name)) => name == "localhost",
         None => false,
     };
-    if !here && !anywhere {
-        return Err(format!("{url}: not on this machine, and so not called"));
+    if !is_local && !anywhere {
+        return Err(format!("{url}: not called, because it is not on the loopback interface"));
     }
     let addresses = url.socket_addrs(|| None).map_err(|error| format!("{url}: {error}"))?;
     exchange(&url, &addresses, &call.body).map_err(|error| format!("{url}: {error}"))
 }
 
 fn exchange(url: &Url, addresses: &[SocketAddr], body: &[u8]) -> io::Result<StatusCode> {
-    let mut stream = Err(io::Error::other("it has no address"));
+    let mut stream = Err(io::Error::other("the host has no address"));
     for address in addresses {
         stream = TcpStream::connect_timeout(address, TIMEOUT);
         if stream.is_ok() {
@@ -139,8 +138,8 @@ fn exchange(url: &Url, addresses: &[SocketAddr], body: &[u8]) -> io::Result<Stat
     let mut buffer = [0; 4096];
     loop {
         let count = stream.read(&mut buffer)?;
-        if count == 0 || answer.len() > HEAD {
-            return Err(io::Error::other("it did not answer with HTTP"));
+        if count == 0 || answer.len() > MAX_HEAD {
+            return Err(io::Error::other("the response is not HTTP"));
         }
         answer.extend_from_slice(&buffer[..count]);
         let mut headers = [httparse::EMPTY_HEADER; 64];

@@ -1,4 +1,4 @@
-//! What the service sends to a job's webhook: which calls are due, without making them.
+//! Webhook calls: their contents, and when they are due. `deliver` makes them.
 
 mod deliver;
 mod seal;
@@ -16,78 +16,78 @@ pub(crate) use self::deliver::{CallHook, Deliverer, Waker};
 pub use self::seal::seal;
 use crate::{
     ServiceState, Times, answer,
-    service_state::{REMEMBERED, next_of},
+    service_state::{MAX_KEPT, next_of},
     timeline::State,
     verify,
 };
 
-/// How often a call is made until it is answered with 200.
-const ATTEMPTS: u32 = 6;
-/// The pause before the second attempt; it doubles with each further one.
-const PAUSE: Duration = Duration::from_millis(100);
-/// How long ago a stale call says that it was sent.
+/// How often a call is attempted until it gets HTTP 200.
+const MAX_ATTEMPTS: u32 = 6;
+/// The pause before the second attempt. It doubles with each further attempt.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// The age of the timestamp in a stale call.
 const STALE: Duration = Duration::from_secs(60 * 60);
 
-/// A call to a webhook: due, or made.
+/// A webhook call, due or made.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WebhookCall {
-    /// The job that it is about.
+    /// The id of the job.
     pub job: String,
-    /// The status that it tells.
+    /// The status in the message.
     pub status: i64,
-    /// Where it goes.
+    /// The URL of the webhook.
     pub url: String,
-    /// The message.
+    /// The signed and encrypted message.
     pub body: Bytes,
-    /// Which attempt it is, from 1.
+    /// The attempt number, from 1.
     pub attempt: u32,
-    /// When it is due, or was made.
+    /// When the call is due, or was made.
     pub at: SystemTime,
-    /// What it was answered with. `None` while it is due, and where there was no answer.
+    /// The HTTP status of the answer. `None` while the call is due, and if there was no answer.
     pub answer: Option<StatusCode>,
     /// Why there was no answer.
     pub failure: Option<String>,
 }
 
-/// A kind of trouble with the calls to webhooks, for
+/// An error in webhook calls, for
 /// [`MockServer::inject_into_webhooks`](crate::MockServer::inject_into_webhooks).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WebhookFault {
-    /// It is never made.
+    /// The call is never made.
     Lost,
-    /// It is made twice, with the same message.
+    /// The call is made twice with the same message.
     Doubled,
-    /// It is made this much later, with the time of when it should have been made.
+    /// The call is made this much later, with the original timestamp.
     Delayed(Duration),
-    /// Its message says that it was sent an hour ago, rightly signed.
+    /// The timestamp is one hour old. The signature is correct.
     Stale,
-    /// Its signature is that of another client id.
+    /// The signature belongs to another client id.
     WrongSignature,
-    /// Rightly signed, but encrypted with another secret.
+    /// The signature is correct, but the event is encrypted with another secret.
     WrongKey,
-    /// Rightly signed and encrypted, but what it says is not true: the job is completed, with a link
-    /// that leads nowhere. Whoever has seen an earlier message can come close to it.
+    /// Signature and encryption are correct, but the event is false: it says that the job is completed, with a link
+    /// to nothing. An attacker who knows an earlier message can make a similar one.
     Untrue,
 }
 
-/// Which jobs have a webhook, and what is to be told.
+/// The webhooks of jobs, and their calls.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Webhooks {
     hooks: BTreeMap<String, Hook>,
     queue: Vec<WebhookCall>,
     made: VecDeque<WebhookCall>,
     faults: VecDeque<(WebhookFault, Times)>,
-    /// Counts the messages.
+    /// The number of messages.
     serial: u32,
 }
 
 #[derive(Clone, Debug)]
 struct Hook {
     url: String,
-    /// The status that was told last, or need not be.
-    told: i64,
+    /// The last status that was announced, or does not need to be.
+    announced: i64,
 }
 
 impl Webhooks {
@@ -97,96 +97,96 @@ impl Webhooks {
 }
 
 impl ServiceState {
-    /// Tells this link of a job's changes, as if its creation had said so. Its end is told too where it
-    /// is reached before that is asked for.
+    /// Sets the webhook of a job, as `webhookUrl` in a creation does. If the job has already ended, its end is
+    /// announced too.
     ///
-    /// The service tells of each change but that into queueing, and again until it is answered with
-    /// 200; here, six times within about three seconds, with the same message.
+    /// The service announces each change of status except the change to queued, and repeats a call until it gets
+    /// HTTP 200. The mock server makes at most six attempts within about three seconds, with the same message.
     pub fn webhook(&mut self, job: impl Into<String>, url: impl Into<String>) {
-        self.webhooks.hooks.insert(job.into(), Hook { url: url.into(), told: 1 });
+        self.webhooks.hooks.insert(job.into(), Hook { url: url.into(), announced: 1 });
     }
 
-    /// Lays a fault over the calls that are due from now on, one change of a job each.
+    /// Injects a fault into webhook calls. It is applied once for each change of status.
     pub fn inject_into_webhooks(&mut self, fault: WebhookFault, times: Times) {
         self.webhooks.faults.push_back((fault, times));
     }
 
-    /// The calls that were made, the last 10,000.
+    /// Returns the calls that were made: at most the latest 10,000.
     pub fn webhook_calls(&self) -> impl Iterator<Item = &WebhookCall> {
         self.webhooks.made.iter()
     }
 
-    /// The calls that are due at this time. Whoever makes one says how it went, with
+    /// Takes the calls that are due at this time. The caller makes them, and reports each result with
     /// [`call_ended`](Self::call_ended).
     pub fn calls_due(&mut self, now: SystemTime) -> Vec<WebhookCall> {
-        for (job, url, state, at) in self.news(now) {
-            self.announce(&job, &url, &state, at);
+        for (job, url, state, at) in self.changes(now) {
+            self.queue_call(&job, &url, &state, at);
         }
         let (due, later) = self.webhooks.queue.drain(..).partition(|call| call.at <= now);
         self.webhooks.queue = later;
         due
     }
 
-    /// When the next call is due, as far as that is known without polls.
+    /// Returns when the next call is due, as far as that does not depend on polls.
     pub fn next_call(&self) -> Option<SystemTime> {
         let changes =
             self.webhooks.hooks.keys().filter_map(|job| self.jobs.get(job).and_then(|job| job.next_step()));
         self.webhooks.queue.iter().map(|call| call.at).chain(changes).min()
     }
 
-    /// Says how a call went: what it was answered with, or why it was not. It is made again later,
-    /// unless the answer was 200 or it was made often enough.
+    /// Records the result of a call. Schedules the next attempt unless the call got HTTP 200 or this was the last
+    /// attempt.
     pub fn call_ended(&mut self, mut call: WebhookCall, answer: Result<StatusCode, String>, now: SystemTime) {
         call.at = now;
         match answer {
             Ok(status) => call.answer = Some(status),
             Err(why) => call.failure = Some(why),
         }
-        if call.answer != Some(StatusCode::OK) && call.attempt < ATTEMPTS {
-            let pause = PAUSE * 2_u32.pow(call.attempt - 1);
-            let again = WebhookCall {
+        if call.answer != Some(StatusCode::OK) && call.attempt < MAX_ATTEMPTS {
+            let pause = RETRY_PAUSE * 2_u32.pow(call.attempt - 1);
+            let retry = WebhookCall {
                 attempt: call.attempt + 1,
                 at: now + pause,
                 answer: None,
                 failure: None,
                 ..call.clone()
             };
-            self.webhooks.queue.push(again);
+            self.webhooks.queue.push(retry);
         }
-        if self.webhooks.made.len() == REMEMBERED {
+        if self.webhooks.made.len() == MAX_KEPT {
             self.webhooks.made.pop_front();
         }
         self.webhooks.made.push_back(call);
     }
 
-    /// Every change since the last time, each in its turn, with its time.
-    fn news(&mut self, now: SystemTime) -> Vec<(String, String, State, SystemTime)> {
-        let mut news = Vec::new();
+    /// Takes every change of status that was not announced yet, in order, with its time.
+    fn changes(&mut self, now: SystemTime) -> Vec<(String, String, State, SystemTime)> {
+        let mut changes = Vec::new();
         let jobs = &mut self.jobs;
         self.webhooks.hooks.retain(|id, hook| {
-            let Some(job_timeline) = jobs.get_mut(id) else {
+            let Some(job) = jobs.get_mut(id) else {
                 return true;
             };
-            let mut at = job_timeline.began();
+            let mut at = job.began();
             while let Some(time) = at {
-                let Some(state) = job_timeline.peek(time) else { break };
-                let (status, told) = (state.status, hook.told);
-                hook.told = status;
-                if status != told {
-                    news.push((id.clone(), hook.url.clone(), state, time));
+                let Some(state) = job.peek(time) else { break };
+                let (status, announced) = (state.status, hook.announced);
+                hook.announced = status;
+                if status != announced {
+                    changes.push((id.clone(), hook.url.clone(), state, time));
                 }
                 if matches!(status, 3 | 4) {
                     return false;
                 }
-                at = job_timeline.next_step().filter(|next| *next <= now);
+                at = job.next_step().filter(|next| *next <= now);
             }
             true
         });
-        news
+        changes
     }
 
-    /// Makes the message, with the fault that is next.
-    fn announce(&mut self, job: &str, url: &str, state: &State, at: SystemTime) {
+    /// Builds the message of a change, applies the next fault, and queues the call.
+    fn queue_call(&mut self, job: &str, url: &str, state: &State, at: SystemTime) {
         let fault = next_of(&mut self.webhooks.faults);
         if fault == Some(WebhookFault::Lost) {
             return;
@@ -206,7 +206,7 @@ impl ServiceState {
             event["status"] = status.into();
             event["url"] = "http://127.0.0.1:1/untrue.mp4".into();
         }
-        // The documents give it once as a text and once as a number.
+        // The documentation shows a string in one place and a number in another.
         let nonce = 1000 + serial.wrapping_mul(7919) % 9000;
         let nonce = if serial.is_multiple_of(2) { Value::from(nonce) } else { nonce.to_string().into() };
         let sent = if fault == Some(WebhookFault::Stale) { at.checked_sub(STALE).unwrap_or(at) } else { at };
@@ -223,8 +223,8 @@ impl ServiceState {
             seal::message(signer, &self.client_id, &secret, timestamp, &nonce, &event.to_string())
         else {
             self.report_violation(format!(
-                "the webhook of job {job} cannot be called: its messages are encrypted with the API key, which \
-                 has {} bytes and not 16, 24 or 32",
+                "cannot call the webhook of job {job}: the API key encrypts the messages, and it has {} bytes \
+                 instead of 16, 24 or 32",
                 secret.len()
             ));
             return;
@@ -264,74 +264,74 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(secs)
     }
 
-    /// A job that is created at 100 s and completes at 120 s.
-    fn machine() -> ServiceState {
+    /// A service with a job that is created at 100 s and completes at 120 s.
+    fn state() -> ServiceState {
         let secs = Duration::from_secs;
-        let mut machine = ServiceState::new("http://x");
+        let mut state = ServiceState::new("http://x");
         let timeline = Timeline::new().queueing(secs(10)).processing(secs(10)).completed();
-        machine.jobs.insert("a".to_owned(), JobTimeline::started(timeline, at(100)));
-        machine.webhook("a", "http://y");
-        machine
+        state.jobs.insert("a".to_owned(), JobTimeline::started(timeline, at(100)));
+        state.webhook("a", "http://y");
+        state
     }
 
-    fn told(calls: &[WebhookCall]) -> Vec<(i64, u32)> {
+    fn statuses(calls: &[WebhookCall]) -> Vec<(i64, u32)> {
         calls.iter().map(|call| (call.status, call.attempt)).collect()
     }
 
     #[test]
-    fn each_change_but_queueing_is_told_when_it_comes() {
-        let mut machine = machine();
-        assert_eq!((machine.calls_due(at(100)).len(), machine.next_call()), (0, Some(at(110))));
-        assert_eq!(told(&machine.calls_due(at(111))), [(2, 1)]);
-        assert_eq!((machine.calls_due(at(112)).len(), machine.next_call()), (0, Some(at(120))));
-        assert_eq!(told(&machine.calls_due(at(200))), [(3, 1)]);
-        assert_eq!((machine.calls_due(at(999)).len(), machine.next_call()), (0, None));
+    fn each_change_except_to_queued_is_announced_when_it_is_due() {
+        let mut state = state();
+        assert_eq!((state.calls_due(at(100)).len(), state.next_call()), (0, Some(at(110))));
+        assert_eq!(statuses(&state.calls_due(at(111))), [(2, 1)]);
+        assert_eq!((state.calls_due(at(112)).len(), state.next_call()), (0, Some(at(120))));
+        assert_eq!(statuses(&state.calls_due(at(200))), [(3, 1)]);
+        assert_eq!((state.calls_due(at(999)).len(), state.next_call()), (0, None));
     }
 
     #[test]
-    fn changes_that_passed_meanwhile_are_told_in_their_order() {
-        assert_eq!(told(&machine().calls_due(at(999))), [(2, 1), (3, 1)]);
+    fn missed_changes_are_announced_in_order() {
+        assert_eq!(statuses(&state().calls_due(at(999))), [(2, 1), (3, 1)]);
     }
 
     #[test]
-    fn changes_by_polls_are_told_after_the_poll() {
-        let mut machine = ServiceState::new("http://x");
-        machine.job("a", Timeline::new().queueing(Polls(1)).processing(Polls(1)).failed(1015, "no speech"));
-        machine.webhook("a", "http://y");
-        assert!(machine.calls_due(at(1)).is_empty());
+    fn changes_by_polls_are_announced_after_the_poll() {
+        let mut state = ServiceState::new("http://x");
+        state.job("a", Timeline::new().queueing(Polls(1)).processing(Polls(1)).failed(1015, "no speech"));
+        state.webhook("a", "http://y");
+        assert!(state.calls_due(at(1)).is_empty());
         let request = http::Request::get("/api/open/v3/content/video/infobymodelid?video_model_id=a")
-            .header("x-api-key", machine.api_key())
+            .header("x-api-key", state.api_key())
             .body(Bytes::new())
             .unwrap();
         let mut poll = || {
-            machine.respond(&request, at(2));
-            told(&machine.calls_due(at(2)))
+            state.respond(&request, at(2));
+            statuses(&state.calls_due(at(2)))
         };
         assert_eq!([poll(), poll(), poll()], [vec![(2, 1)], vec![(4, 1)], vec![]]);
     }
 
     #[test]
-    fn a_call_is_made_again_until_it_is_answered_with_200() {
-        let mut machine = machine();
+    fn a_call_is_repeated_until_it_gets_200() {
+        let mut state = state();
         let mut now = at(110);
-        for attempt in 1..=ATTEMPTS {
-            let mut calls = machine.calls_due(now);
-            assert_eq!(told(&calls), [(2, attempt)]);
+        for attempt in 1..=MAX_ATTEMPTS {
+            let mut calls = state.calls_due(now);
+            assert_eq!(statuses(&calls), [(2, attempt)]);
             let answer =
                 if attempt % 2 == 0 { Ok(StatusCode::BAD_REQUEST) } else { Err("refused".to_owned()) };
-            machine.call_ended(calls.remove(0), answer, now);
-            now += PAUSE * 2_u32.pow(attempt - 1);
+            state.call_ended(calls.remove(0), answer, now);
+            now += RETRY_PAUSE * 2_u32.pow(attempt - 1);
         }
-        assert!(machine.calls_due(now).is_empty());
-        assert_eq!(machine.webhook_calls().count(), 6);
+        assert!(state.calls_due(now).is_empty());
+        assert_eq!(state.webhook_calls().count(), 6);
 
-        let mut calls = machine.calls_due(at(120));
-        machine.call_ended(calls.remove(0), Ok(StatusCode::OK), at(120));
-        assert_eq!(machine.next_call(), None);
+        let mut calls = state.calls_due(at(120));
+        state.call_ended(calls.remove(0), Ok(StatusCode::OK), at(120));
+        assert_eq!(state.next_call(), None);
     }
 
     #[test]
-    fn faults_happen_to_one_change_each() {
+    fn each_fault_affects_one_change() {
         for (fault, wanted) in [
             (WebhookFault::Lost, vec![]),
             (WebhookFault::Doubled, vec![(2, 1), (2, 1)]),
@@ -339,10 +339,10 @@ mod tests {
             (WebhookFault::Stale, vec![(2, 1)]),
             (WebhookFault::Delayed(Duration::from_secs(2)), vec![]),
         ] {
-            let mut machine = machine();
-            machine.inject_into_webhooks(fault, Times::Once);
-            assert_eq!(told(&machine.calls_due(at(110))), wanted, "{fault:?}");
-            let later = told(&machine.calls_due(at(130)));
+            let mut state = state();
+            state.inject_into_webhooks(fault, Times::Once);
+            assert_eq!(statuses(&state.calls_due(at(110))), wanted, "{fault:?}");
+            let later = statuses(&state.calls_due(at(130)));
             assert_eq!(later.last(), Some(&(3, 1)), "{fault:?}");
             assert_eq!(
                 later.len(),
@@ -353,9 +353,9 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_encrypts_nothing_is_told_loudly() {
-        let mut machine = machine().with_api_key("short");
-        assert!(machine.calls_due(at(110)).is_empty());
-        assert!(machine.violations()[0].contains("5 bytes"), "{:?}", machine.violations());
+    fn an_api_key_of_invalid_length_is_a_violation() {
+        let mut state = state().with_api_key("short");
+        assert!(state.calls_due(at(110)).is_empty());
+        assert!(state.violations()[0].contains("5 bytes"), "{:?}", state.violations());
     }
 }

@@ -1,5 +1,5 @@
-//! Signing and encrypting a message, as documented. Not shared with `akool`, which opens it: each
-//! can prove the other wrong.
+//! Signs and encrypts webhook messages as documented. This code is independent of the code in the client that opens
+//! them, so that each tests the other.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use cbc::{
@@ -9,10 +9,10 @@ use cbc::{
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 
-/// The body of a call to a webhook: this event, encrypted and signed. `timestamp_ms` is in milliseconds
-/// since 1970, `nonce` a text or a number.
+/// Encrypts and signs an event, and returns the body of a webhook call. `timestamp_ms` is in milliseconds since 1970,
+/// `nonce` is a string or a number.
 ///
-/// `None` where the secret is no key: it has 16, 24 or 32 bytes.
+/// Returns `None` if the secret is not a valid AES key of 16, 24 or 32 bytes.
 ///
 /// ```
 /// let event = r#"{"_id":"64dd","status":3,"type":"video translate","url":""}"#;
@@ -29,7 +29,7 @@ pub fn seal(
     message(client_id, client_id, client_secret, timestamp_ms, nonce, event)
 }
 
-/// The same, signed by another than whose id is the beginning of the encryption.
+/// The same, but `signer` can be another client id than the one that determines the initialization vector.
 pub(super) fn message(
     signer: &str,
     client_id: &str,
