@@ -41,12 +41,12 @@ async fn said(target: &str, key: &str, answer: reqwest::Response) -> Result<Valu
     let mut violations = report
         .violations
         .iter()
-        .map(|one| format!("{} ({}): expected {}, came {}", one.pointer, one.rule, one.expected, one.came));
+        .map(|one| format!("{} ({}): expected {}, came {}", one.pointer, one.rule, one.expected, one.actual));
     let mut drift = report
         .drift
         .iter()
-        .filter(|one| one.kind != DriftKind::NeverCame)
-        .map(|one| format!("{} ({:?}): {}", one.pointer, one.kind, one.came));
+        .filter(|one| one.kind != DriftKind::NotReceived)
+        .map(|one| format!("{} ({:?}): {}", one.pointer, one.kind, one.actual));
     Ok(match (shown(&mut violations), shown(&mut drift)) {
         (wrong, _) if !wrong.is_empty() => json!({ "wrong": wrong }),
         (_, odd) if !odd.is_empty() => json!({ "odd": odd }),

@@ -16,7 +16,7 @@ pub(crate) const WRITTEN: [&str; 5] = [
     "openapi/akool.resolved.yaml",
     "crates/akool-client/src/generated.rs",
     "crates/akool-mock/src/example.json",
-    "crates/akool-contract/src/described.json",
+    "crates/akool-contract/src/vendored.json",
     "crates/akool-contract/src/resolved.json",
 ];
 
@@ -138,7 +138,7 @@ mod tests {
     /// What is written outside of `openapi/`.
     const GENERATED: [&str; 4] = [
         "crates/akool-client/src/generated.rs",
-        "crates/akool-contract/src/described.json",
+        "crates/akool-contract/src/vendored.json",
         "crates/akool-contract/src/resolved.json",
         "crates/akool-mock/src/example.json",
     ];

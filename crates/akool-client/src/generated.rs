@@ -44,34 +44,34 @@ pub mod types {
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
     #[non_exhaustive]
     pub struct CreateTranslationRequest {
-        ///Subtitles in the picture: 0 none (when left out), 1 the original, 2 the translated, 3 the original ones replaced by translated ones, 4 translated ones added
+        ///Subtitles in the picture: 0 none (default), 1 original, 2 translated, 3 translated ones replace the original ones, 4 translated ones are added to the original ones
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub caption_type: ::std::option::Option<i64>,
-        ///Where an SRT or ASS file with subtitles is, for the service to fetch
+        ///The URL of an SRT or ASS subtitle file, which the service downloads
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub caption_url: ::std::option::Option<::std::string::String>,
-        ///Whether the video's length may change to fit the speech (false when left out)
+        ///Whether the length of the video may change to fit the speech (default false)
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub dynamic_duration: ::std::option::Option<bool>,
-        ///The target language codes, joined by commas without blanks
+        ///The codes of the target languages, separated by commas without spaces
         pub language: ::std::string::String,
-        ///Whether lips move to the new voice (false when left out)
+        ///Whether the lips are synchronized with the new voice (default false)
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub lipsync: ::std::option::Option<bool>,
-        ///Whether background music goes (false when left out)
+        ///Whether background music is removed (default false)
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub remove_bgm: ::std::option::Option<bool>,
-        ///The language that is spoken in the video; `DEFAULT`, also when left out, detects it
+        ///The language of the speech in the video; `DEFAULT` (the default) detects it
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub source_language: ::std::option::Option<::std::string::String>,
-        ///How many people speak; 0, also when left out, detects it
+        ///The number of speakers; 0 (the default) detects it
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub speaker_num: ::std::option::Option<i64>,
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub studio_voice: ::std::option::Option<StudioVoice>,
-        ///Where the source video is, for the service to fetch
+        ///The URL of the source video, which the service downloads
         pub url: ::std::string::String,
-        ///Called on changes of the job; may be empty
+        ///The URL that is called when the job changes; may be empty
         #[serde(
             rename = "webhookUrl",
             skip_serializing_if = "::std::option::Option::is_none"
@@ -87,7 +87,7 @@ pub mod types {
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
     #[non_exhaustive]
     pub struct CreateTranslationResponse {
-        ///One result for each language (unverified; when it is missing, `data` is the only job)
+        ///One result for each language (unverified; if it is missing, `data` is the only job)
         #[serde(default, skip_serializing_if = "::std::vec::Vec::is_empty")]
         pub all_results: ::std::vec::Vec<LanguageResult>,
         ///Interface returns business status code (1000: success)
@@ -106,13 +106,13 @@ pub mod types {
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
     #[non_exhaustive]
     pub struct CreatedTranslation {
-        ///The job's id, called `video_model_id` when it is asked for
+        ///The id of the job; a poll sends it as `video_model_id`
         #[serde(rename = "_id", skip_serializing_if = "::std::option::Option::is_none")]
         pub id: ::std::option::Option<::std::string::String>,
         ///Empty until the job is completed
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub video: ::std::option::Option<::std::string::String>,
-        ///Where the job stands; see VideoInfoResult
+        ///The status of the job; see VideoInfoResult
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub video_status: ::std::option::Option<i64>,
     }
@@ -141,16 +141,16 @@ pub mod types {
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
     #[non_exhaustive]
     pub struct LanguageInfo {
-        ///The code that a translation's `language` takes
+        ///The code for `language` in a creation
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub lang_code: ::std::option::Option<::std::string::String>,
-        ///The language's name, in English
+        ///The name of the language in English
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub lang_name: ::std::option::Option<::std::string::String>,
-        ///Whether a translation into it must choose a voice (older answers only, unverified)
+        ///Whether a translation into this language needs a voice id (older responses only, unverified)
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub need_voice_id: ::std::option::Option<bool>,
-        ///Where a picture of a flag is
+        ///The URL of a picture of a flag
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub url: ::std::option::Option<::std::string::String>,
     }
@@ -163,16 +163,16 @@ pub mod types {
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
     #[non_exhaustive]
     pub struct LanguageJob {
-        ///The job's id, called `video_model_id` when it is asked for
+        ///The id of the job; a poll sends it as `video_model_id`
         #[serde(rename = "_id", skip_serializing_if = "::std::option::Option::is_none")]
         pub id: ::std::option::Option<::std::string::String>,
         ///The target language
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub language: ::std::option::Option<::std::string::String>,
-        ///How much of the job is done, in percent (0 to 100)
+        ///The progress of the job in percent (0 to 100)
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub progress: ::std::option::Option<i64>,
-        ///Where the job stands; see VideoInfoResult
+        ///The status of the job; see VideoInfoResult
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub video_status: ::std::option::Option<i64>,
     }
@@ -198,7 +198,7 @@ pub mod types {
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
     #[non_exhaustive]
     pub struct LanguageResult {
-        ///1000 where this language's job was created, otherwise why it was not
+        ///1000 if the job for this language was created, otherwise the reason why not
         pub code: i64,
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub data: ::std::option::Option<LanguageJob>,
@@ -227,11 +227,11 @@ pub mod types {
             Default::default()
         }
     }
-    ///How the new voice speaks, and what it does with certain words
+    ///The style of the new voice, and rules for certain words
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
     #[non_exhaustive]
     pub struct StudioVoice {
-        ///Words, and how they are to be translated
+        ///Words and their translations
         #[serde(
             default,
             skip_serializing_if = ":: std :: collections :: BTreeMap::is_empty"
@@ -240,10 +240,10 @@ pub mod types {
             ::std::string::String,
             ::std::string::String,
         >,
-        ///Words that stay as they are
+        ///Words that are not translated
         #[serde(default, skip_serializing_if = "::std::vec::Vec::is_empty")]
         pub no_translate_words: ::std::vec::Vec<::std::string::String>,
-        ///Words, and how they are to be pronounced
+        ///Words and their pronunciations
         #[serde(
             default,
             skip_serializing_if = ":: std :: collections :: BTreeMap::is_empty"
@@ -264,10 +264,10 @@ pub mod types {
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
     #[non_exhaustive]
     pub struct TokenRequest {
-        ///The account's client id
+        ///The client id of the account
         #[serde(rename = "clientId")]
         pub client_id: ::std::string::String,
-        ///The secret that belongs to it
+        ///The client secret of the account
         #[serde(rename = "clientSecret")]
         pub client_secret: crate::Secret,
     }
@@ -285,7 +285,7 @@ pub mod types {
         ///The same in words
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub msg: ::std::option::Option<::std::string::String>,
-        ///The token, sent as `Authorization` with `Bearer` before it
+        ///The token, to be sent in `Authorization` after `Bearer`
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub token: ::std::option::Option<crate::Secret>,
     }
@@ -303,16 +303,16 @@ pub mod types {
         ///Creation timestamp
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub create_time: ::std::option::Option<i64>,
-        ///Credits that the job used
+        ///The credits that the job cost
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub deduction_duration: ::std::option::Option<i64>,
         ///Deduction lock duration
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub deduction_lock_duration: ::std::option::Option<i64>,
-        ///Why the job failed, as a number (present when video_status = 4)
+        ///The reason of the failure as a code (present if video_status = 4)
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub error_code: ::std::option::Option<i64>,
-        ///Why the job failed, in words (present when video_status = 4)
+        ///The reason of the failure in words (present if video_status = 4)
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub error_reason: ::std::option::Option<::std::string::String>,
         ///External video URL
@@ -327,13 +327,13 @@ pub mod types {
         ///Video model ID
         #[serde(rename = "_id", skip_serializing_if = "::std::option::Option::is_none")]
         pub id: ::std::option::Option<::std::string::String>,
-        ///How much of the job is done, in percent (0 to 100)
+        ///The progress of the job in percent (0 to 100)
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub progress: ::std::option::Option<i64>,
         ///Storage location
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub storage_loc: ::std::option::Option<i64>,
-        ///Team ID
+        ///The id of the team
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub team_id: ::std::option::Option<::std::string::String>,
         ///Type identifier
@@ -360,7 +360,7 @@ pub mod types {
             Default::default()
         }
     }
-    ///How the new voice speaks (professional when left out)
+    ///The style of the new voice (default professional)
     #[derive(
         ::serde::Deserialize,
         ::serde::Serialize,
@@ -472,28 +472,28 @@ pub mod types {
             value.parse()
         }
     }
-    ///What `dataEncrypt` holds
+    ///The content of `dataEncrypt`
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
     #[non_exhaustive]
     pub struct WebhookEvent {
-        ///Why the job failed, as a number (unverified)
+        ///The reason of the failure as a code (unverified)
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub error_code: ::std::option::Option<i64>,
-        ///Why the job failed, in words (unverified)
+        ///The reason of the failure in words (unverified)
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub error_reason: ::std::option::Option<::std::string::String>,
-        ///The job's id
+        ///The id of the job
         #[serde(rename = "_id")]
         pub id: ::std::string::String,
-        ///How much of the job is done, in percent (unverified)
+        ///The progress of the job in percent (unverified)
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub progress: ::std::option::Option<i64>,
-        ///Where the job stands; see VideoInfoResult
+        ///The status of the job; see VideoInfoResult
         pub status: i64,
         ///The product, `video translate` for translations
         #[serde(rename = "type", skip_serializing_if = "::std::option::Option::is_none")]
         pub type_: ::std::option::Option<::std::string::String>,
-        ///The result, when the status is 3
+        ///The URL of the video if the status is 3
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub url: ::std::option::Option<::std::string::String>,
     }
@@ -506,14 +506,14 @@ pub mod types {
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
     #[non_exhaustive]
     pub struct WebhookMessage {
-        ///The event, as JSON, encrypted by AES-CBC, in base64
+        ///The event as JSON, encrypted with AES-CBC, in base64
         #[serde(rename = "dataEncrypt")]
         pub data_encrypt: ::std::string::String,
-        ///A value that comes once, as a string or as a number
+        ///A value that is used once, as a string or a number
         pub nonce: WebhookMessageNonce,
-        ///Lower-case hexadecimal SHA-1 over client id, timestamp, nonce and dataEncrypt, sorted as strings and joined with nothing between
+        ///SHA-1 of client id, timestamp, nonce and dataEncrypt, sorted as strings and joined without a separator, in lower-case hexadecimal
         pub signature: ::std::string::String,
-        ///When it was sent, in milliseconds since 1970
+        ///The time of sending, in milliseconds since 1970
         pub timestamp: i64,
     }
     impl WebhookMessage {
@@ -521,7 +521,7 @@ pub mod types {
             Default::default()
         }
     }
-    ///A value that comes once, as a string or as a number
+    ///A value that is used once, as a string or a number
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
     #[serde(untagged)]
     #[non_exhaustive]
@@ -2627,9 +2627,9 @@ const _: () = {
     {}
 };
 impl Client {
-    /**Get the state and the result of a video job
+    /**Get the status and the result of a video job
 
-Polls at one job, by the id that its creation answered. Talking-photo and translation jobs share this operation. HTTP 200 is not success: read `code` first.
+Polls one job, by the id that was returned when it was created. Talking-photo and translation jobs share this operation. HTTP 200 is not success: read `code` first.
 
 Sends a `GET` request to `/api/open/v3/content/video/infobymodelid`
 
@@ -2646,7 +2646,7 @@ let response = client.get_video_info()
     }
     /**Create translations of a video, one for each target language
 
-Costs credits and has no idempotency key: sent twice, it is billed twice. HTTP 200 is not success: read `code` first, and the `code` of each language where there are several.
+Costs credits and has no idempotency key: a request that is sent twice is billed twice. HTTP 200 is not success: read `code` first, and the `code` of each language if there are several.
 
 Sends a `POST` request to `/api/open/v3/content/video/createbytranslate`
 
@@ -2673,7 +2673,7 @@ let response = client.list_languages()
     }
     /**Get a bearer token for a client id and its secret
 
-Takes no other credential. The token lives for more than a year. The secret is the same value as the API key.
+Needs no other credential. The token is valid for more than a year. The secret is the API key.
 
 Sends a `POST` request to `/api/open/v3/getToken`
 

@@ -1,24 +1,25 @@
-//! OpenAPI 3.0's schemas as JSON Schema draft 4, at the same pointers.
+//! Translates the schemas of OpenAPI 3.0 into JSON Schema draft 4 and keeps their pointers.
 //!
-//! Draft 4 is the nearest: `exclusiveMinimum` is a boolean beside `minimum`, what stands beside
-//! `$ref` is ignored, and `3.0` is no integer. What differs is translated: `nullable`, the formats
-//! of numbers, `readOnly` and `writeOnly`. Everything that is no constraint is left out, so that no
-//! example is taken for a schema.
+//! Draft 4 is the closest draft: `exclusiveMinimum` is a boolean beside `minimum`, siblings of `$ref`
+//! are ignored, and `3.0` is not an integer. The differences are translated: `nullable`, the formats
+//! of numbers, `readOnly` and `writeOnly`. Everything that is not a constraint is left out, so that an
+//! example is never taken for a schema.
 
 use serde_json::{Map, Value, json};
 
-/// Which way a message goes.
+use crate::pointer::{follow, is_true};
+
+/// The direction of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
     Request,
     Response,
 }
 
-/// The extension that holds what is promised under a condition: a list of `when` and `then`, both
-/// schemas.
+/// The extension for conditional promises: a list of `when` and `then`, both schemas.
 pub(crate) const PROMISES: &str = "x-promises";
 
-/// The whole document, its schemas translated.
+/// The whole document with its schemas translated.
 pub(crate) fn translated(document: &Value, direction: Direction) -> Value {
     Dialect { document, direction }.outside(document)
 }
@@ -29,7 +30,7 @@ struct Dialect<'a> {
 }
 
 impl Dialect<'_> {
-    /// What is not a schema, but may hold some.
+    /// A value outside of schemas, which may contain schemas.
     fn outside(&self, value: &Value) -> Value {
         match value {
             Value::Object(object) => Value::Object(
@@ -97,7 +98,7 @@ impl Dialect<'_> {
             out.insert(key.clone(), member);
         }
         number_format(&mut out);
-        // `nullable` says something only beside `type`; an `enum` must list null itself.
+        // `nullable` has an effect only beside `type`; an `enum` must list null itself.
         if object.get("nullable") == Some(&Value::Bool(true))
             && let Some(kind @ Value::String(_)) = out.get("type").cloned()
         {
@@ -108,28 +109,23 @@ impl Dialect<'_> {
 
     /// Whether a required property is required in this direction.
     fn travels(&self, object: &Map<String, Value>, name: &Value) -> bool {
-        let property = name.as_str().and_then(|name| object.get("properties")?.get(name));
-        let property = property.and_then(|property| resolve(self.document, property));
-        let stays = match self.direction {
+        let excluded = match self.direction {
             Direction::Request => "readOnly",
             Direction::Response => "writeOnly",
         };
-        property.and_then(|property| property.get(stays)) != Some(&Value::Bool(true))
+        let property = name.as_str().and_then(|name| object.get("properties")?.get(name));
+        let is_excluded = property.is_some_and(|property| {
+            match property.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix('#')) {
+                Some(target) => follow(self.document, target)
+                    .is_ok_and(|target| is_true(self.document, &format!("{target}/{excluded}"))),
+                None => property.get(excluded) == Some(&Value::Bool(true)),
+            }
+        });
+        !is_excluded
     }
 }
 
-/// A schema, or what its `$ref` leads to.
-fn resolve<'a>(document: &'a Value, mut value: &'a Value) -> Option<&'a Value> {
-    for _ in 0..64 {
-        match value.get("$ref").and_then(Value::as_str) {
-            Some(reference) => value = document.pointer(reference.strip_prefix('#')?)?,
-            None => return Some(value),
-        }
-    }
-    None
-}
-
-/// `int32` and `int64` are ranges; no other format of a number constrains it.
+/// Translates the formats `int32` and `int64` into ranges. No other format constrains a number.
 fn number_format(schema: &mut Map<String, Value>) {
     let (least, most) = match schema.get("format").and_then(Value::as_str) {
         Some("int32") => (i64::from(i32::MIN), i64::from(i32::MAX)),
@@ -149,7 +145,7 @@ fn number_format(schema: &mut Map<String, Value>) {
     }
 }
 
-/// `byte`: base64 with padding.
+/// Whether a text is in the format `byte`: base64 with padding.
 pub(crate) fn is_base64(text: &str) -> bool {
     let digits = text.trim_end_matches('=');
     text.len().is_multiple_of(4)
@@ -157,7 +153,7 @@ pub(crate) fn is_base64(text: &str) -> bool {
         && digits.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/')
 }
 
-/// `date`: a day as RFC 3339 writes it.
+/// Whether a text is in the format `date`: a full-date of RFC 3339.
 pub(crate) fn is_date(text: &str) -> bool {
     let mut parts = text.split('-').map(|part| (part.len(), part.parse::<u32>().ok()));
     let (Some((4, Some(year))), Some((2, Some(month))), Some((2, Some(day))), None) =
@@ -186,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_constraint_is_left_out_and_a_property_of_that_name_is_not() {
+    fn keywords_that_do_not_constrain_are_left_out_and_properties_of_the_same_name_are_kept() {
         let given = json!({
             "type": "object", "description": "d", "example": {"$ref": "#/nothing"}, "x-a": 1, "default": {},
             "properties": { "example": {"type": "string", "title": "t"}, "$ref": {"type": "integer"} },
@@ -199,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn nullable_counts_beside_a_type_and_refs_stand_alone() {
+    fn nullable_needs_a_type_and_siblings_of_a_reference_are_ignored() {
         assert_eq!(schema(json!({"type": "string", "nullable": true})), json!({"type": ["string", "null"]}));
         assert_eq!(schema(json!({"nullable": true})), json!({}));
         assert_eq!(
@@ -209,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn formats_of_integers_are_ranges_unless_there_is_a_narrower_one() {
+    fn integer_formats_become_ranges_unless_a_narrower_one_is_given() {
         let range =
             schema(json!({"type": "integer", "format": "int32", "minimum": 0, "exclusiveMinimum": true}));
         assert_eq!(range["minimum"], 0);
@@ -220,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_reads_or_only_writes_is_required_in_one_direction() {
+    fn read_only_and_write_only_properties_are_required_in_one_direction() {
         let document = json!({ "components": { "schemas": {
             "Id": {"type": "string", "readOnly": true},
             "A": {
@@ -239,18 +235,18 @@ mod tests {
     }
 
     #[test]
-    fn days_and_base64() {
-        for (text, is) in [
+    fn dates_and_base64_are_recognized() {
+        for (text, valid) in [
             ("2024-02-29", true),
             ("2023-02-29", false),
             ("2023-1-01", false),
             ("", false),
             ("+023-01-01", false),
         ] {
-            assert_eq!(is_date(text), is, "{text}");
+            assert_eq!(is_date(text), valid, "{text}");
         }
-        for (text, is) in [("", true), ("YQ==", true), ("YQ=", false), ("====", false), ("Y-==", false)] {
-            assert_eq!(is_base64(text), is, "{text}");
+        for (text, valid) in [("", true), ("YQ==", true), ("YQ=", false), ("====", false), ("Y-==", false)] {
+            assert_eq!(is_base64(text), valid, "{text}");
         }
     }
 }

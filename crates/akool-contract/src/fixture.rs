@@ -1,8 +1,8 @@
-//! Real exchanges, kept as files: [`Fixture`].
+//! Recorded exchanges in files: [`Fixture`].
 //!
-//! What is kept is redacted by rule, by the description's fields and not by what a value looks like, so
-//! that nothing personal gets into a repository. Types stay: a redacted answer conforms where the real
-//! one did, and violates where it did.
+//! The rules for redaction depend on the fields of the description and not on what a value looks like, so
+//! that nothing personal gets into a repository. Types are kept: a redacted response has the same
+//! violations as the real one.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +11,24 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Contract, Report, redact,
-    report::{DriftKind, KEPT as KEPT_FINDINGS},
-    shape::step,
+    contract::Contract,
+    pointer::step,
+    redact,
+    report::{DriftKind, MAX_FINDINGS, Report},
 };
 
-/// What stands in place of a text.
+/// The replacement for a text.
 const REDACTED: &str = "[redacted]";
-/// The headers of requests and answers that are kept; credentials are kept by name only.
-const KEPT: [&str; 5] = ["accept", "content-type", "content-encoding", "retry-after", "location"];
+/// The headers that are kept.
+const HEADERS: [&str; 5] = ["accept", "content-type", "content-encoding", "retry-after", "location"];
+/// The headers of which only the name is kept.
 const CREDENTIALS: [&str; 2] = ["authorization", "x-api-key"];
-/// Fields and parameters that hold an id. One id is replaced by one other throughout a fixture.
+/// Fields and parameters that hold an id. The same id has the same replacement throughout a fixture.
 const IDS: [&str; 3] = ["_id", "video_model_id", "video_id"];
 /// Fields that hold a number or a text about a person or a team.
 const PERSONAL: [&str; 7] = ["uid", "user_id", "team_id", "email", "phone", "clientId", "name"];
 
-/// Exchanges with the service, redacted, in the order in which they came.
+/// Redacted exchanges with the service, in the order in which they were captured.
 ///
 /// ```
 /// use akool_contract::Fixture;
@@ -35,12 +37,12 @@ const PERSONAL: [&str; 7] = ["uid", "user_id", "team_id", "email", "phone", "cli
 /// let request = Request::get("/api/open/v3/content/video/infobymodelid?video_model_id=64dd")
 ///     .header("x-api-key", "MARKER")
 ///     .body("")?;
-/// let answer = Response::builder().header("content-type", "application/json").body(
+/// let response = Response::builder().header("content-type", "application/json").body(
 ///     r#"{"code": 1000, "msg": "OK", "data": {"_id": "64dd", "video_status": 3, "uid": 378337,
 ///         "video": "https://cdn.example/a/b.mp4?Signature=MARKER"}}"#,
 /// )?;
 /// let mut fixture = Fixture::new("a test");
-/// fixture.capture(&request, &answer);
+/// fixture.capture(&request, &response);
 /// let text = fixture.to_json();
 /// assert!(!text.contains("MARKER") && !text.contains("378337") && !text.contains("64dd"));
 /// assert_eq!(Fixture::from_json(text.as_bytes())?.exchanges().len(), 1);
@@ -49,26 +51,27 @@ const PERSONAL: [&str; 7] = ["uid", "user_id", "team_id", "email", "phone", "cli
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fixture {
-    /// What it was recorded from, such as `sandbox`.
+    /// Where it was recorded, such as `sandbox`.
     origin: String,
-    exchanges: Vec<Kept>,
+    exchanges: Vec<Exchange>,
+    /// Replacement by id.
     #[serde(skip)]
     ids: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kept {
-    request: KeptRequest,
-    response: KeptResponse,
-    /// Where a value was replaced.
+struct Exchange {
+    request: RecordedRequest,
+    response: RecordedResponse,
+    /// The places of replaced values.
     #[serde(default)]
     redacted: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct KeptRequest {
+struct RecordedRequest {
     method: String,
     /// Path and query.
     target: String,
@@ -80,45 +83,45 @@ struct KeptRequest {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct KeptResponse {
+struct RecordedResponse {
     status: u16,
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// The body, where it is JSON.
+    /// The body if it is JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     json: Option<Value>,
-    /// What is kept of another body.
+    /// A note in place of any other body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     text: Option<String>,
 }
 
-/// A request and its answer.
+/// A request and its response.
 type Messages = (Request<Vec<u8>>, Response<Vec<u8>>);
 
-/// A file that is no fixture, or one that cannot be replayed.
+/// A file that is not a fixture, or a fixture that cannot be replayed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a recorded fixture: {0}")]
+#[error("not a valid fixture: {0}")]
 pub struct InvalidFixture(String);
 
 impl Fixture {
-    /// Without exchanges. `origin` is for whoever reads it.
+    /// Returns a fixture without exchanges. `origin` is a note for the reader.
     pub fn new(origin: impl Into<String>) -> Self {
         Self { origin: origin.into(), ..Self::default() }
     }
 
-    /// What it was recorded from.
+    /// Where it was recorded.
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// Adds an exchange, redacted:
+    /// Redacts an exchange and appends it:
     ///
-    /// - of headers, only what says how to read a body is kept, and the names of credentials;
-    /// - ids become others, the same ones throughout the fixture;
-    /// - what is about a person or a team (`uid`, `team_id`, ...), secrets, and all that the description
-    ///   does not know become a placeholder of the same type;
-    /// - links, wherever they are in a text, become links to nowhere;
-    /// - a body that is no JSON is not kept.
+    /// - only headers that say how to read a body are kept, and the names of credentials;
+    /// - ids are replaced by others, consistently throughout the fixture;
+    /// - personal values (`uid`, `team_id`, ...), secrets and undocumented values are replaced by
+    ///   placeholders of the same type;
+    /// - links, also within texts, are replaced by links to a placeholder;
+    /// - a body that is not JSON is dropped.
     pub fn capture<A: AsRef<[u8]>, B: AsRef<[u8]>>(&mut self, request: &Request<A>, response: &Response<B>) {
         let mut redacted = Vec::new();
         let target = self.target(request.uri(), &mut redacted);
@@ -126,8 +129,9 @@ impl Fixture {
         let sent = serde_json::from_slice(request.body().as_ref()).ok().map(|mut json| {
             let plain = Request::builder().method(request.method()).uri(request.uri());
             let plain = plain.header("content-type", "application/json").body(request.body().as_ref());
-            let new = plain.map(|plain| unknown(contract.check_request(&plain), true)).unwrap_or_default();
-            let place = Place { message: "/request", at: "/body", name: "", unknown: &new };
+            let unknown =
+                plain.map(|plain| undocumented(contract.check_request(&plain), true)).unwrap_or_default();
+            let place = Place { message: "/request", at: "/body", name: "", undocumented: &unknown };
             self.value(&mut json, &place, &mut redacted);
             json
         });
@@ -135,22 +139,22 @@ impl Fixture {
         let (json, text) = match serde_json::from_slice(body) {
             Ok(mut json) => {
                 let envelope = Value::get(&json, "code").is_some();
-                let new = unknown(contract.check_response(request, response), envelope);
-                let place = Place { message: "/response", at: "/body", name: "", unknown: &new };
+                let unknown = undocumented(contract.check_response(request, response), envelope);
+                let place = Place { message: "/response", at: "/body", name: "", undocumented: &unknown };
                 self.value(&mut json, &place, &mut redacted);
                 (Some(json), None)
             }
             Err(_) if body.is_empty() => (None, None),
-            Err(_) => (None, Some(format!("{} bytes that are no JSON", body.len()))),
+            Err(_) => (None, Some(format!("{} bytes that are not JSON", body.len()))),
         };
-        self.exchanges.push(Kept {
-            request: KeptRequest {
+        self.exchanges.push(Exchange {
+            request: RecordedRequest {
                 method: request.method().to_string(),
                 target,
                 headers: headers(request.headers()),
                 json: sent,
             },
-            response: KeptResponse {
+            response: RecordedResponse {
                 status: response.status().as_u16(),
                 headers: headers(response.headers()),
                 json,
@@ -162,27 +166,29 @@ impl Fixture {
 
     /// The exchanges as messages.
     pub fn exchanges(&self) -> Vec<Messages> {
-        self.exchanges.iter().filter_map(|kept| kept.messages().ok()).collect()
+        self.exchanges.iter().filter_map(|exchange| exchange.messages().ok()).collect()
     }
 
-    /// As the text of a file.
+    /// The text of a fixture file.
     pub fn to_json(&self) -> String {
-        // Maps with texts as keys are always JSON.
+        // Serialization cannot fail: all keys are strings.
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 
-    /// From the bytes of a file.
+    /// Reads the bytes of a fixture file.
     ///
     /// # Errors
-    /// When it is no JSON of that shape, holds no exchange, or one that HTTP does not allow.
+    /// If it is not the JSON of a fixture, contains no exchange, or contains one that is not valid HTTP.
     pub fn from_json(bytes: &[u8]) -> Result<Self, InvalidFixture> {
         let fixture: Self =
             serde_json::from_slice(bytes).map_err(|error| InvalidFixture(error.to_string()))?;
         if fixture.exchanges.is_empty() {
             return Err(InvalidFixture("it has no exchanges".to_owned()));
         }
-        for (index, kept) in fixture.exchanges.iter().enumerate() {
-            kept.messages().map_err(|error| InvalidFixture(format!("exchange {}: {error}", index + 1)))?;
+        for (index, exchange) in fixture.exchanges.iter().enumerate() {
+            exchange
+                .messages()
+                .map_err(|error| InvalidFixture(format!("exchange {}: {error}", index + 1)))?;
         }
         Ok(fixture)
     }
@@ -201,7 +207,7 @@ impl Fixture {
         if query.is_empty() { uri.path().to_owned() } else { format!("{}?{query}", uri.path()) }
     }
 
-    /// 24 hexadecimal digits, as the service's own.
+    /// The replacement for an id: 24 hexadecimal digits, like the service's own ids.
     fn id(&mut self, id: &str) -> String {
         let next = self.ids.len() + 1;
         self.ids.entry(id.to_owned()).or_insert_with(|| format!("{next:024x}")).clone()
@@ -211,7 +217,7 @@ impl Fixture {
         let name = place.name;
         let hide = PERSONAL.contains(&name)
             || redact::is_secret(name)
-            || place.unknown.iter().any(|own| own == place.at);
+            || place.undocumented.iter().any(|own| own == place.at);
         let before = value.clone();
         match value {
             Value::Object(object) => {
@@ -239,42 +245,41 @@ impl Fixture {
     }
 }
 
-/// The places of a body of which the description says nothing, or something else. All of it where
-/// it was not polled through: `envelope` tells whether that is done under any HTTP status.
-fn unknown(report: Report, envelope: bool) -> Vec<String> {
+/// The places of a body that are undocumented or break the description: the whole body if the check did
+/// not cover all of it. `envelope`: whether the check covers the body under an undocumented HTTP status.
+fn undocumented(report: Report, envelope: bool) -> Vec<String> {
     let other_status = report.drift.iter().any(|drift| drift.kind == DriftKind::UnknownStatus);
     let places = report.violations.into_iter().map(|violation| violation.pointer);
     let fields = report.drift.into_iter().filter(|drift| drift.kind == DriftKind::UnknownField);
     let places: Vec<_> = places.chain(fields.map(|drift| drift.pointer)).collect();
-    let cut = |pointer: &String| pointer == "/path" || pointer == "/method" || pointer.ends_with('…');
-    if places.len() >= KEPT_FINDINGS || places.iter().any(cut) || (other_status && !envelope) {
+    let incomplete = |pointer: &String| pointer == "/path" || pointer == "/method" || pointer.ends_with('…');
+    if places.len() >= MAX_FINDINGS || places.iter().any(incomplete) || (other_status && !envelope) {
         return vec!["/body".to_owned()];
     }
     places
 }
 
-/// Where a value is.
+/// The place of a value.
 struct Place<'a> {
     message: &'a str,
     at: &'a str,
-    /// The field that it is in.
+    /// The name of the field that contains it.
     name: &'a str,
-    /// What the description does not know.
-    unknown: &'a [String],
+    undocumented: &'a [String],
 }
 
 impl<'a> Place<'a> {
-    /// `hide`: below what is not known, nothing is.
+    /// `hide`: whether everything below is redacted as well.
     fn below(&self, at: &'a String, name: &'a str, hide: bool) -> Place<'a>
     where
         Self: 'a,
     {
-        let unknown = if hide { std::slice::from_ref(at) } else { self.unknown };
-        Place { message: self.message, at, name, unknown }
+        let undocumented = if hide { std::slice::from_ref(at) } else { self.undocumented };
+        Place { message: self.message, at, name, undocumented }
     }
 }
 
-impl Kept {
+impl Exchange {
     fn messages(&self) -> Result<Messages, http::Error> {
         let bytes = |json: &Option<Value>| {
             json.as_ref().map(|json| json.to_string().into_bytes()).unwrap_or_default()
@@ -282,20 +287,20 @@ impl Kept {
         let mut request = Request::new(bytes(&self.request.json));
         *request.method_mut() = self.request.method.parse::<Method>()?;
         *request.uri_mut() = self.request.target.parse::<Uri>()?;
-        fill(request.headers_mut(), &self.request.headers)?;
+        append(request.headers_mut(), &self.request.headers)?;
         let body = match &self.response.text {
             Some(text) => text.clone().into_bytes(),
             None => bytes(&self.response.json),
         };
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(self.response.status)?;
-        fill(response.headers_mut(), &self.response.headers)?;
+        append(response.headers_mut(), &self.response.headers)?;
         Ok((request, response))
     }
 }
 
-fn fill(headers: &mut HeaderMap, kept: &BTreeMap<String, String>) -> Result<(), http::Error> {
-    for (name, value) in kept {
+fn append(headers: &mut HeaderMap, recorded: &BTreeMap<String, String>) -> Result<(), http::Error> {
+    for (name, value) in recorded {
         headers.append(name.parse::<HeaderName>()?, value.parse::<HeaderValue>()?);
     }
     Ok(())
@@ -306,29 +311,31 @@ fn headers(headers: &HeaderMap) -> BTreeMap<String, String> {
         let bearer = name == "authorization";
         (name.to_owned(), if bearer { format!("Bearer {REDACTED}") } else { REDACTED.to_owned() })
     });
-    let kept = KEPT.into_iter().filter_map(|name| {
+    let kept = HEADERS.into_iter().filter_map(|name| {
         let value = headers.get(name)?.to_str().ok()?;
         Some((name.to_owned(), without_links(value, name)))
     });
     credentials.chain(kept).collect()
 }
 
-/// A text with every link and address in it replaced. Of a link, the ending of its file is kept.
+/// Replaces every link and e-mail address in a text. A link keeps its file extension.
 fn without_links(text: &str, name: &str) -> String {
-    let ends = |letter: char| letter.is_whitespace() || matches!(letter, '"' | '<' | '>' | ',' | ')' | ']');
+    let ends_word =
+        |letter: char| letter.is_whitespace() || matches!(letter, '"' | '<' | '>' | ',' | ')' | ']');
     let mut out = String::new();
-    for word in text.split_inclusive(ends) {
-        let end = word.chars().next_back().filter(|letter| ends(*letter));
+    for word in text.split_inclusive(ends_word) {
+        let end = word.chars().next_back().filter(|letter| ends_word(*letter));
         let own = &word[..word.len() - end.map_or(0, char::len_utf8)];
         if let Some(start) = own.find("://") {
             let path = own[start + 3..].split(['?', '#']).next().unwrap_or_default();
             let file = path.rsplit('/').next().unwrap_or_default();
-            let ending = file.rsplit_once('.').map(|(_, ending)| ending).filter(|ending| {
-                (1..=4).contains(&ending.len()) && ending.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            let extension = file.rsplit_once('.').map(|(_, extension)| extension).filter(|extension| {
+                (1..=4).contains(&extension.len())
+                    && extension.bytes().all(|byte| byte.is_ascii_alphanumeric())
             });
             out.push_str(&format!("https://redacted.example/{name}"));
-            if let Some(ending) = ending.filter(|_| path.contains('/')) {
-                out.push_str(&format!(".{ending}"));
+            if let Some(extension) = extension.filter(|_| path.contains('/')) {
+                out.push_str(&format!(".{extension}"));
             }
         } else if own.contains('@') {
             out.push_str(REDACTED);
@@ -354,14 +361,14 @@ mod tests {
             .unwrap()
     }
 
-    fn answer(body: &Value) -> Response<Vec<u8>> {
-        let answer =
+    fn response(body: &Value) -> Response<Vec<u8>> {
+        let response =
             Response::builder().header("content-type", "application/json").header("set-cookie", "MARKER");
-        answer.body(body.to_string().into_bytes()).unwrap()
+        response.body(body.to_string().into_bytes()).unwrap()
     }
 
     #[test]
-    fn nothing_personal_is_kept_and_types_stay() {
+    fn personal_values_are_replaced_by_values_of_the_same_type() {
         let body = json!({ "code": 1000, "msg": "see https://a.example/?MARKER or MARKER@example.com", "data": {
             "_id": "MARKER", "video_status": 3, "uid": 378_337, "team_id": "MARKER", "video_lock_duration": 7.91,
             "video": "https://cdn.example/MARKER/a.mp4?Signature=MARKER",
@@ -369,7 +376,7 @@ mod tests {
             "owner": { "mail": "MARKER", "age": 42, "tags": ["MARKER"] },
         }});
         let mut fixture = Fixture::new("a test");
-        fixture.capture(&poll(), &answer(&body));
+        fixture.capture(&poll(), &response(&body));
         let text = fixture.to_json();
         assert!(!text.contains("MARKER") && !text.contains("378337") && !text.contains("42"), "{text}");
         let kept = Fixture::from_json(text.as_bytes()).unwrap();
@@ -384,16 +391,16 @@ mod tests {
         assert_eq!(body["data"]["video"], "https://redacted.example/video.mp4");
         assert_eq!(body["data"]["owner"], json!({ "mail": "[redacted]", "age": 1, "tags": ["[redacted]"] }));
         assert_eq!(body["msg"], "see https://redacted.example/msg or [redacted]");
-        // What it is to the contract stays.
+        // The verdict is the same as for the real response.
         let report = Contract::resolved().check_response(&request, &response);
         assert!(report.violations.is_empty(), "{report}");
         assert_eq!(report.drift.len(), 1);
     }
 
     #[test]
-    fn what_violates_still_does() {
+    fn violations_survive_redaction() {
         let mut fixture = Fixture::new("a test");
-        fixture.capture(&poll(), &answer(&json!({ "code": "1000", "msg": 5, "data": { "uid": "x" } })));
+        fixture.capture(&poll(), &response(&json!({ "code": "1000", "msg": 5, "data": { "uid": "x" } })));
         let page = Response::builder().status(502).header("content-type", "text/html");
         fixture.capture(&poll(), &page.body(b"<p>MARKER".to_vec()).unwrap());
         let (request, response) = fixture.exchanges().remove(0);
@@ -406,9 +413,9 @@ mod tests {
     }
 
     #[test]
-    fn what_the_description_does_not_reach_is_hidden_as_a_whole() {
+    fn a_body_that_the_check_does_not_cover_is_redacted_as_a_whole() {
         let many: Value = (0..500).map(|number| (format!("f{number}"), json!("MARKER"))).collect();
-        let answers = [
+        let responses = [
             (200, json!({ "code": 1000, "msg": "OK", "data": many })),
             (
                 200,
@@ -418,8 +425,8 @@ mod tests {
             (200, json!(["MARKER"])),
             (500, json!({ "error": "MARKER" })),
         ];
-        for (status, body) in answers {
-            let mut response = answer(&body);
+        for (status, body) in responses {
+            let mut response = response(&body);
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
             let mut fixture = Fixture::new("a test");
             fixture.capture(&poll(), &response);
@@ -430,18 +437,18 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_is_sent_is_not_kept() {
+    fn secrets_in_a_request_are_not_recorded() {
         let request = Request::post("/api/open/v3/getToken")
             .header("content-type", "application/json")
             .body(json!({ "clientId": "MARKER", "clientSecret": "MARKER" }).to_string())
             .unwrap();
         let mut fixture = Fixture::new("a test");
-        fixture.capture(&request, &answer(&json!({ "code": 1000, "token": "MARKER" })));
+        fixture.capture(&request, &response(&json!({ "code": 1000, "token": "MARKER" })));
         assert!(!fixture.to_json().contains("MARKER"), "{}", fixture.to_json());
     }
 
     #[test]
-    fn what_is_no_fixture_is_told() {
+    fn an_invalid_fixture_is_an_error_that_names_the_reason() {
         let with = |request: &str, status: u16| {
             format!(
                 r#"{{"origin": "x", "exchanges": [{{"request": {request}, "response": {{"status": {status}}}}}]}}"#

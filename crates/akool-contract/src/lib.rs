@@ -1,43 +1,48 @@
-//! AKOOL's OpenAPI description as a check on real bytes.
+//! Validates real bytes against AKOOL's OpenAPI description.
 //!
-//! A request or an answer goes in; out comes a [`Report`]: *violations*, each with its place, what was
-//! expected, what came and where the description says so, and *drift*: fields, values and statuses
-//! that the description does not know, and documented ones that never come ([`Coverage`]).
+//! A request or a response goes in, and a [`Report`] comes out. It lists *violations*, each with its
+//! place, what was expected, what was received and where the description says so, and *drift*: fields,
+//! values and statuses that are undocumented. [`Coverage`] lists documented ones that were not received.
 //!
-//! There are two levels. [`Contract::described`] is the vendor's bytes as they are,
-//! [`Contract::resolved`] what the service really speaks, with this project's overlays. What only the
-//! first one reports is what the vendor's page gets wrong.
+//! There are two levels. [`Contract::vendored`] is the vendor's description without changes.
+//! [`Contract::resolved`] is what the service really speaks, with this project's overlays. A finding that
+//! only the first one reports is an error of the vendor's page.
 //!
-//! # What counts as what
-//! - HTTP 200 is not success. An error is an envelope whose `code` is not 1000; it comes with HTTP 200
-//!   and without `data`, and is as described. A `code` or a status beside the listed ones
-//!   (`x-extensible-enum`) is drift.
-//! - Success makes promises that plain OpenAPI cannot say: that there is `data`, that a completed job has
-//!   a link to its video, that a failed one says why. Overlays say them as `x-promises`, a list of `when`
-//!   and `then`, each with its evidence; breaking one is a violation.
-//! - An HTTP status other than the described one is drift, not a violation: which status goes with which
-//!   code is not documented. Where its body is an envelope, that is checked all the same.
-//! - A field that is not described is drift. Renamed, it shows as that, and the old name as missing where
-//!   it was promised, or else among what never came.
-//! - `3.0` is no integer, `null` fits only where it is allowed, and a text must be UTF-8.
+//! # Violations and drift
+//! - HTTP 200 is not success. An error is an envelope whose `code` is not 1000. It has HTTP status 200 and
+//!   no `data`, and it is valid. A `code` or a status beside the listed ones (`x-extensible-enum`) is
+//!   drift.
+//! - Success makes promises that OpenAPI cannot express: `data` is present, a completed job has a link to
+//!   its video, a failed job has a reason. Overlays add them as `x-promises`, a list of `when` and
+//!   `then`, each with its evidence. A broken promise is a violation.
+//! - An undocumented HTTP status is drift and not a violation, because the HTTP status for each code is
+//!   not documented. If the body is an envelope, it is validated nevertheless.
+//! - An undocumented field is drift. If it is a renamed field, the old name is reported as missing: as a
+//!   violation if it was promised, otherwise by [`Coverage`].
+//! - `3.0` is not an integer, `null` is valid only if it is allowed, and text must be UTF-8.
 //!
-//! Paths are compared with the description's own. Behind a base URL that has a path itself, take that
-//! off before.
+//! Paths are compared with those of the description. If the base URL has a path of its own, remove it
+//! first.
 //!
-//! # Cost
-//! A description is compiled once, on first use: 2.4 ms. Then a check of the documented answer takes
-//! 7 microseconds, and one of a poll 1.4 (release build on a virtual machine of two cores; in a debug
+//! # Performance
+//! A description is compiled once, on first use, in 2.4 ms. Then a check of the documented response takes
+//! 7 microseconds, and a check of a poll 1.4 (release build on a virtual machine with two cores; in a debug
 //! build 25 ms, 54 and 11). `cargo run --release -p akool-contract --example speed` measures it.
 
+mod check;
 mod compile;
 mod contract;
+mod coverage;
 mod dialect;
 mod fixture;
+mod operation;
+mod pointer;
 mod redact;
 mod report;
 mod schemas;
 mod shape;
 
-pub use contract::{Contract, Coverage, InvalidDescription};
+pub use contract::{Contract, InvalidDescription};
+pub use coverage::Coverage;
 pub use fixture::{Fixture, InvalidFixture};
 pub use report::{Drift, DriftKind, Report, Verdict, Violation};

@@ -1,13 +1,15 @@
-//! What is shown of a message's values: bounded, on one line, without credentials and signatures.
+//! How values of a message are shown: bounded, on one line, without credentials and signatures.
 
 use serde_json::Value;
 
 /// How much of a text is shown, in characters.
-const SHOWN: usize = 80;
+const MAX_EXCERPT: usize = 80;
 /// How many names are listed.
-const LISTED: usize = 12;
+const MAX_NAMES: usize = 12;
+/// How much of a pointer is shown, in characters.
+const MAX_POINTER: usize = 400;
 
-/// A value in a few words. Of a `secret` one, only its kind.
+/// A value in a few words. For a `secret` value, only its type.
 pub(crate) fn value(value: &Value, secret: bool) -> String {
     match value {
         Value::Null => "null".to_owned(),
@@ -20,14 +22,22 @@ pub(crate) fn value(value: &Value, secret: bool) -> String {
     }
 }
 
-/// Names in backticks, not all of very many.
+/// The first names in backticks and the number of the others, or "none".
 pub(crate) fn names<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
-    let more = names.len().saturating_sub(LISTED);
-    let mut shown: Vec<_> = names.take(LISTED).map(|name| format!("`{}`", excerpt(name))).collect();
+    if names.len() == 0 {
+        return "none".to_owned();
+    }
+    let more = names.len().saturating_sub(MAX_NAMES);
+    let mut shown: Vec<_> = names.take(MAX_NAMES).map(|name| format!("`{}`", excerpt(name))).collect();
     if more > 0 {
         shown.push(format!("{more} more"));
     }
     shown.join(", ")
+}
+
+/// Values from the description, which need no redaction.
+pub(crate) fn list(values: &[Value]) -> String {
+    values.iter().map(Value::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -42,18 +52,18 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Whether a field or parameter of this name is likely to hold what nobody should read.
+/// Whether a field or parameter of this name is likely to hold a secret.
 pub(crate) fn is_secret(name: &str) -> bool {
     const PARTS: [&str; 7] = ["secret", "token", "password", "api-key", "api_key", "apikey", "authorization"];
     let name = name.to_ascii_lowercase();
     PARTS.iter().any(|part| name.contains(part)) || matches!(name.as_str(), "signature" | "key" | "cookie")
 }
 
-/// The start of a text on one line. What follows `?` or `#` in a link is cut out: it may be a
-/// signature; so is a user name before `@`.
+/// The start of a text on one line. The part of a link after `?` or `#` is removed, because it may be a
+/// signature, and so is a user name before `@`.
 pub(crate) fn excerpt(text: &str) -> String {
-    // More than can be shown is not looked at; a word that is cut there is cut out as a whole one.
-    let end = text.char_indices().nth(SHOWN * 8).map_or(text.len(), |(at, _)| at);
+    // Links shrink when they are redacted, so read more than is shown.
+    let end = text.char_indices().nth(MAX_EXCERPT * 8).map_or(text.len(), |(at, _)| at);
     let mut shown = String::new();
     let mut in_query = false;
     for (at, letter) in text[..end].char_indices() {
@@ -65,7 +75,7 @@ pub(crate) fn excerpt(text: &str) -> String {
             continue;
         }
         if matches!(letter, '?' | '#') {
-            // A link may be written with its slashes escaped: what looks like a query is one.
+            // Slashes may be escaped in a link, so anything that looks like a query counts as one.
             let word = text[at..end].split(char::is_whitespace).next().unwrap_or_default();
             if shown.contains("://") || word.contains('=') {
                 in_query = true;
@@ -82,7 +92,7 @@ pub(crate) fn excerpt(text: &str) -> String {
         }
         shown.push(if ends_word && letter != '"' && letter != '<' && letter != '>' { ' ' } else { letter });
     }
-    match shown.char_indices().nth(SHOWN) {
+    match shown.char_indices().nth(MAX_EXCERPT) {
         Some((at, _)) => {
             shown.truncate(at);
             shown.push('…');
@@ -93,10 +103,9 @@ pub(crate) fn excerpt(text: &str) -> String {
     shown
 }
 
-/// A pointer or a name that came, as long as it is one that a person could have made.
+/// The start of a pointer, whose steps the sender of a message chooses.
 pub(crate) fn bounded(text: &str) -> String {
-    const LONGEST: usize = 400;
-    match text.char_indices().nth(LONGEST) {
+    match text.char_indices().nth(MAX_POINTER) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text.to_owned(),
     }
@@ -109,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signatures_and_credentials_are_not_shown() {
+    fn excerpts_contain_no_signatures_and_no_credentials() {
         for (text, wanted) in [
             ("https://cdn.example/a.mp4?Signature=MARKER", "https://cdn.example/a.mp4?[redacted]"),
             ("see https://a.example/#x=MARKER now", "see https://a.example/?[redacted] now"),
@@ -127,8 +136,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_is_bounded() {
-        assert_eq!(excerpt(&"ü".repeat(100_000)).chars().count(), SHOWN + 1);
+    fn excerpts_of_huge_values_are_short() {
+        assert_eq!(excerpt(&"ü".repeat(100_000)).chars().count(), MAX_EXCERPT + 1);
         let many: Vec<_> = (0..1000).map(|number| number.to_string()).collect();
         assert!(names(many.iter()).ends_with("`11`, 988 more"));
         assert_eq!(value(&json!(vec![0; 1000]), false), "a list of 1000");

@@ -1,4 +1,4 @@
-//! What a check found: [`Report`].
+//! The result of a check: [`Report`].
 
 use std::fmt;
 
@@ -6,106 +6,107 @@ use serde::Serialize;
 
 use crate::redact;
 
-/// How many findings of each kind are kept of one message.
-pub(crate) const KEPT: usize = 100;
+/// How many findings of each kind a report keeps for one message.
+pub(crate) const MAX_FINDINGS: usize = 100;
 
-/// What a check of one message, or of several, found.
+/// What a check of one or more messages found.
 ///
-/// Pointers lead into the message as one document: `/method`, `/path`, `/query/NAME`,
-/// `/headers/NAME` and `/body` of a request, `/status`, `/headers/NAME` and `/body` of an answer.
-/// Values are shown in excerpts, without credentials and without the signed part of links.
+/// Pointers lead into a message as if it were one document: `/method`, `/path`, `/query/NAME`,
+/// `/headers/NAME` and `/body` of a request, `/status`, `/headers/NAME` and `/body` of a response.
+/// Values are shown as excerpts, without credentials and without the signed part of links.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// The description's name of the operation, where the message belongs to one.
+    /// The `operationId`, if the message belongs to an operation that has one.
     pub operation: Option<String>,
-    /// What is not as described. The first 100 of a message.
+    /// Where a message breaks the description; at most 100 for each message.
     pub violations: Vec<Violation>,
-    /// What the description does not know, and what it allows to come. The first 100 of a message.
+    /// What the description does not list but allows; at most 100 for each message.
     pub drift: Vec<Drift>,
 }
 
-/// What a report comes to. The greater one counts where there are several.
+/// The summary of a report. Of several verdicts, the greatest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// All is as described.
+    /// Everything is documented.
     Conforming,
-    /// Nothing is against the description, but something is new.
+    /// Something is undocumented, but nothing breaks the description.
     Drifting,
-    /// Something is against the description.
+    /// Something breaks the description.
     Violating,
 }
 
-/// A place where a message is not as described.
+/// A place where a message breaks the description.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Violation {
-    /// Where in the message, as a JSON Pointer.
+    /// The place in the message, as a JSON Pointer.
     pub pointer: String,
     /// The rule that is broken: a keyword of JSON Schema (`type`, `required`, `enum`, ...), or `path`,
     /// `method`, `parameter`, `security`, `content-type`, `content-encoding`, `header`, `body`, `utf-8`
     /// or `json`.
     pub rule: String,
-    /// What the description asks for, in words.
+    /// What the description requires, in words.
     pub expected: String,
-    /// What came, in words: an excerpt.
-    pub came: String,
-    /// Where in the description it says so, as a JSON Pointer.
-    pub described_at: String,
+    /// What the message has, in words and as an excerpt.
+    pub actual: String,
+    /// The place of the rule in the description, as a JSON Pointer.
+    pub spec_pointer: String,
 }
 
-/// Something that the description does not know, or knows and that does not come.
+/// Something that is undocumented, or documented and never received.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Drift {
-    /// Where in the message, as a JSON Pointer; `*` stands for any element of a list.
+    /// The place in the message, as a JSON Pointer; `*` stands for any element of a list.
     pub pointer: String,
-    /// What kind of thing it is.
+    /// What kind of difference it is.
     pub kind: DriftKind,
-    /// What came, in words: an excerpt.
-    pub came: String,
-    /// What the description knows of that place, in words.
-    pub known: String,
-    /// Where in the description that is, as a JSON Pointer.
-    pub described_at: String,
+    /// What the message has, in words and as an excerpt.
+    pub actual: String,
+    /// What is documented for that place, in words. For an undocumented field: the documented fields
+    /// that are missing, of which it may be the new name.
+    pub documented: String,
+    /// The place in the description, as a JSON Pointer.
+    pub spec_pointer: String,
 }
 
-/// What has drifted.
+/// The kind of a [`Drift`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DriftKind {
-    /// A field that is not described.
+    /// An undocumented field.
     UnknownField,
-    /// A value beside those that are listed, where others may come.
+    /// A value beside the listed ones, if the list is open.
     UnknownValue,
-    /// An HTTP status that is not described.
+    /// An undocumented HTTP status.
     UnknownStatus,
-    /// A parameter that is not described.
+    /// An undocumented query parameter.
     UnknownParameter,
-    /// A documented field, or a documented value, that never came.
-    NeverCame,
+    /// A documented field or value that was not in any response.
+    NotReceived,
 }
 
 impl Report {
-    /// What it comes to. What never came does not count: few messages hold everything.
+    /// The summary. [`DriftKind::NotReceived`] does not count, because few messages contain everything.
     pub fn verdict(&self) -> Verdict {
         if !self.violations.is_empty() {
             Verdict::Violating
-        } else if self.drift.iter().any(|drift| drift.kind != DriftKind::NeverCame) {
+        } else if self.drift.iter().any(|drift| drift.kind != DriftKind::NotReceived) {
             Verdict::Drifting
         } else {
             Verdict::Conforming
         }
     }
 
-    /// Whether all is as described.
+    /// Whether the verdict is [`Verdict::Conforming`].
     pub fn is_conforming(&self) -> bool {
         self.verdict() == Verdict::Conforming
     }
 
-    /// Adds what another check found. The operation stays the first one's.
+    /// Appends the findings of another check. The first operation is kept.
     pub fn extend(&mut self, other: Self) {
         self.operation = self.operation.take().or(other.operation);
         self.violations.extend(other.violations);
@@ -117,19 +118,19 @@ impl Report {
         pointer: &str,
         rule: &str,
         expected: impl Into<String>,
-        came: impl Into<String>,
-        described_at: &str,
+        actual: impl Into<String>,
+        spec_pointer: &str,
     ) {
         let expected = expected.into();
+        // Several parts of a description may state the same rule.
         let same = |own: &Violation| own.pointer == pointer && own.rule == rule && own.expected == expected;
-        // Several parts of a description may ask for the same.
-        if self.violations.len() < KEPT && !self.violations.iter().any(same) {
+        if self.violations.len() < MAX_FINDINGS && !self.violations.iter().any(same) {
             self.violations.push(Violation {
                 pointer: redact::bounded(pointer),
                 rule: rule.to_owned(),
                 expected,
-                came: came.into(),
-                described_at: described_at.to_owned(),
+                actual: actual.into(),
+                spec_pointer: spec_pointer.to_owned(),
             });
         }
     }
@@ -138,17 +139,17 @@ impl Report {
         &mut self,
         kind: DriftKind,
         pointer: &str,
-        came: impl Into<String>,
-        known: impl Into<String>,
-        described_at: &str,
+        actual: impl Into<String>,
+        documented: impl Into<String>,
+        spec_pointer: &str,
     ) {
-        if self.drift.len() < KEPT {
+        if self.drift.len() < MAX_FINDINGS {
             self.drift.push(Drift {
                 pointer: redact::bounded(pointer),
                 kind,
-                came: came.into(),
-                known: known.into(),
-                described_at: described_at.to_owned(),
+                actual: actual.into(),
+                documented: documented.into(),
+                spec_pointer: spec_pointer.to_owned(),
             });
         }
     }
@@ -166,36 +167,36 @@ impl fmt::Display for Verdict {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pointer, rule, expected, came, described_at } = self;
-        write!(f, "{pointer}: expected {expected}, came {came} ({rule}; described at {described_at})")
+        let Self { pointer, rule, expected, actual, spec_pointer } = self;
+        write!(f, "{pointer}: expected {expected}, got {actual} (rule `{rule}` at {spec_pointer})")
     }
 }
 
 impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pointer, kind, came, known, described_at } = self;
-        let what = match kind {
-            DriftKind::UnknownField => "a field that is not described came",
-            DriftKind::UnknownValue => "a value that is not described came",
-            DriftKind::UnknownStatus => "an HTTP status that is not described came",
-            DriftKind::UnknownParameter => "a parameter that is not described came",
-            DriftKind::NeverCame => {
-                return write!(f, "{pointer}: {known} never came (described at {described_at})");
+        let Self { pointer, kind, actual, documented, spec_pointer } = self;
+        let (what, label) = match kind {
+            DriftKind::UnknownField => ("field", "documented but missing"),
+            DriftKind::UnknownValue => ("value", "documented"),
+            DriftKind::UnknownStatus => ("HTTP status", "documented"),
+            DriftKind::UnknownParameter => ("parameter", "documented"),
+            DriftKind::NotReceived => {
+                return write!(f, "{pointer}: {documented} was not received (see {spec_pointer})");
             }
         };
-        write!(f, "{pointer}: {what}, {came}; {known} (described at {described_at})")
+        write!(f, "{pointer}: undocumented {what}: {actual}; {label}: {documented} (see {spec_pointer})")
     }
 }
 
 impl fmt::Display for Report {
-    /// One finding a line; `conforming` where there is none.
+    /// One finding on each line, or `conforming`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.violations.is_empty() && self.drift.is_empty() {
             return f.write_str("conforming");
         }
         let violations = self.violations.iter().map(|finding| format!("violation  {finding}"));
         let drift = self.drift.iter().map(|finding| match finding.kind {
-            DriftKind::NeverCame => format!("never came {finding}"),
+            DriftKind::NotReceived => format!("missing    {finding}"),
             _ => format!("drift      {finding}"),
         });
         f.write_str(&violations.chain(drift).collect::<Vec<_>>().join("\n"))

@@ -1,4 +1,4 @@
-//! From the description's schemas to validators, and from their errors to violations.
+//! Builds validators from the description's schemas and turns their errors into violations.
 
 use jsonschema::{
     Draft, Registry, ValidationError, Validator,
@@ -7,67 +7,51 @@ use jsonschema::{
 use serde_json::{Value, json};
 
 use crate::{
-    dialect::{self, Direction},
-    redact,
+    dialect::{self, Direction, PROMISES},
+    pointer::{percent_decoded, step, steps, to_fragment},
+    redact::{self, list},
     report::Report,
-    shape::{list, step},
 };
 
-/// The name under which the translated document is known to validators. It is never fetched.
+/// The URI of the translated document in validators. It is never fetched.
 const DOCUMENT: &str = "urn:description";
 
-/// The schemas of a document, while it is compiled.
+/// The schemas of a document for messages of one direction, while it is compiled.
 pub(crate) struct Schemas<'a> {
-    /// The document as it is.
+    /// The untranslated document.
     pub(crate) document: &'a Value,
-    registry: &'a Registry<'a>,
-}
-
-/// The document's schemas as JSON Schema, for messages of one direction.
-pub(crate) fn registry(document: &Value, direction: Direction) -> Result<Registry<'static>, String> {
-    let translated = dialect::translated(document, direction);
-    Registry::new()
-        .add(DOCUMENT, Draft::Draft4.create_resource(translated))
-        .and_then(jsonschema::RegistryBuilder::prepare)
-        .map_err(|error| format!("its schemas cannot be read as JSON Schema: {error}"))
+    registry: Registry<'static>,
 }
 
 impl<'a> Schemas<'a> {
-    pub(crate) fn new(document: &'a Value, registry: &'a Registry<'a>) -> Self {
-        Self { document, registry }
+    pub(crate) fn new(document: &'a Value, direction: Direction) -> Result<Self, String> {
+        let registry = Registry::new()
+            .add(DOCUMENT, Draft::Draft4.create_resource(dialect::translated(document, direction)))
+            .and_then(jsonschema::RegistryBuilder::prepare)
+            .map_err(|error| format!("its schemas cannot be read as JSON Schema: {error}"))?;
+        Ok(Self { document, registry })
     }
 
-    /// The validator of the schema at this pointer.
+    /// The validator for the schema at this pointer.
     pub(crate) fn validator(&self, pointer: &str) -> Result<Validator, String> {
-        let schema = json!({ "$ref": format!("{DOCUMENT}#{}", fragment(pointer)) });
         jsonschema::options()
             .with_draft(Draft::Draft4)
-            .with_registry(self.registry)
+            .with_registry(&self.registry)
             .should_validate_formats(true)
             .with_format("byte", dialect::is_base64)
             .with_format("date", dialect::is_date)
-            .build(&schema)
-            .map_err(|error| format!("{pointer} is no schema: {error}"))
+            .build(&json!({ "$ref": format!("{DOCUMENT}#{}", to_fragment(pointer)) }))
+            .map_err(|error| format!("{pointer} is not a valid schema: {error}"))
     }
 }
 
-/// A JSON Pointer as a URI carries it (RFC 6901, section 6).
-fn fragment(pointer: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte);
-    pointer
-        .bytes()
-        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
+/// The steps from the root of the message to the invalid value.
+pub(crate) fn path(error: &ValidationError<'_>) -> impl Iterator<Item = String> {
+    steps(error.instance_path().as_str())
 }
 
-/// The steps to the value that an error is about.
-pub(crate) fn path(error: &ValidationError<'_>) -> Vec<String> {
-    let path = error.instance_path().as_str();
-    path.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect()
-}
-
-/// Tells of an error at a value below `at`. Where its place in the description is not known, it is
-/// `fallback`.
+/// Reports a validation error below `at`. `fallback` is its place in the description if the validator
+/// does not report one.
 pub(crate) fn violation(
     error: &ValidationError<'_>,
     at: &str,
@@ -77,24 +61,21 @@ pub(crate) fn violation(
     report: &mut Report,
 ) {
     let keyword = error.kind().keyword();
-    let place = error.absolute_keyword_location().and_then(|uri| {
-        let fragment = uri.fragment()?.as_str();
-        let decoded = url::form_urlencoded::parse(format!("={}", fragment.replace('+', "%2B")).as_bytes())
-            .next()
-            .map(|(_, decoded)| decoded.into_owned());
-        decoded.filter(|pointer| pointer.starts_with('/'))
-    });
-    let place = place.unwrap_or_else(|| fallback.to_owned());
-    let (place, described) = nearest(description, &place);
+    let place = error
+        .absolute_keyword_location()
+        .and_then(|uri| Some(percent_decoded(uri.fragment()?.as_str())))
+        .filter(|pointer| pointer.starts_with('/'))
+        .unwrap_or_else(|| fallback.to_owned());
+    let (place, rule) = nearest(description, &place);
 
     let mut pointer = format!("{at}{}", error.instance_path());
     let instance = error.instance();
-    let mut came = redact::value(instance, secret);
-    let expected = match error.kind() {
+    let mut actual = redact::value(instance, secret);
+    let mut expected = match error.kind() {
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
             pointer = step(&pointer, name);
-            came = match instance.as_object().filter(|object| !object.is_empty()) {
+            actual = match instance.as_object().filter(|object| !object.is_empty()) {
                 Some(object) => format!(
                     "nothing (beside it: {})",
                     redact::names(object.keys().collect::<Vec<_>>().into_iter())
@@ -112,30 +93,31 @@ pub(crate) fn violation(
             None => "one of the listed values".to_owned(),
         },
         ValidationErrorKind::AdditionalProperties { unexpected } => {
-            came = redact::names(unexpected.iter());
-            "no other fields than the described ones".to_owned()
+            actual = redact::names(unexpected.iter());
+            "only documented fields".to_owned()
         }
         ValidationErrorKind::OneOfNotValid { .. } | ValidationErrorKind::AnyOf { .. } => {
-            "one of the described alternatives".to_owned()
+            "one of the documented alternatives".to_owned()
         }
-        ValidationErrorKind::OneOfMultipleValid { .. } => "only one of the described alternatives".to_owned(),
+        ValidationErrorKind::OneOfMultipleValid { .. } => {
+            "exactly one of the documented alternatives".to_owned()
+        }
         _ => {
             let name = place.rsplit('/').next().unwrap_or(keyword);
-            if described.is_object() || described.is_array() {
-                format!("what `{name}` asks for")
+            if rule.is_object() || rule.is_array() {
+                format!("a value that `{name}` allows")
             } else {
-                format!("{name} {described}")
+                format!("{name} {rule}")
             }
         }
     };
-    let expected = match condition(description, &place) {
-        Some(when) => format!("{expected}, as promised {when}"),
-        None => expected,
-    };
-    report.violation(&pointer, keyword, expected, came, &place);
+    if let Some(condition) = condition(description, &place) {
+        expected = format!("{expected}, as promised {condition}");
+    }
+    report.violation(&pointer, keyword, expected, actual, &place);
 }
 
-/// The nearest place that the description has itself: a translated keyword stands for a format.
+/// The nearest place that exists in the description. A translated keyword stands for a `format`.
 fn nearest<'a>(description: &'a Value, pointer: &str) -> (String, &'a Value) {
     let mut at = pointer;
     loop {
@@ -150,18 +132,17 @@ fn nearest<'a>(description: &'a Value, pointer: &str) -> (String, &'a Value) {
     }
 }
 
-/// Under which condition something is promised, in words.
+/// The condition of the promise that contains this place, in words.
 fn condition(description: &Value, place: &str) -> Option<String> {
-    let start = place.find(&format!("/{}/", dialect::PROMISES))?;
-    let rest = &place[start + dialect::PROMISES.len() + 2..];
+    let (schema, rest) = place.split_once(&format!("/{PROMISES}/"))?;
     let index = rest.split('/').next()?;
-    let promise = description.pointer(&format!("{}/{}/{index}", &place[..start], dialect::PROMISES))?;
+    let promise = description.pointer(&format!("{schema}/{PROMISES}/{index}"))?;
     let fields: Vec<_> = promise["when"]["properties"]
         .as_object()?
         .iter()
         .map(|(name, schema)| match schema["enum"].as_array() {
             Some(values) => format!("`{name}` is {}", list(values)),
-            None => format!("`{name}` is as described there"),
+            None => format!("`{name}` fits its condition"),
         })
         .collect();
     (!fields.is_empty()).then(|| format!("when {}", fields.join(" and ")))

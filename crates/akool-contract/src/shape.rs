@@ -1,29 +1,33 @@
-//! What the description knows of a value beyond JSON Schema: which fields there are, which values are
-//! listed, what is promised under a condition.
+//! The checks that JSON Schema cannot express: undocumented fields, values beside an open list, and
+//! promises under a condition.
 //!
-//! Schemas are merged once (`$ref`, `allOf`, and all branches of `anyOf` and `oneOf`) into nodes, so
-//! that a message is walked without a poll the description.
+//! Schemas are merged once (`$ref`, `allOf`, and all branches of `anyOf` and `oneOf`) into a graph of
+//! nodes, so that a check of a message does not read the description.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem::discriminant,
+};
 
 use jsonschema::Validator;
 use serde_json::Value;
 
 use crate::{
     dialect::PROMISES,
-    redact,
+    pointer::{follow, length, push_step, step},
+    redact::{self, list},
     report::{DriftKind, Report},
     schemas::{self, Schemas},
 };
 
-/// A node of [`Shapes`].
+/// The index of a node in [`Shapes`].
 pub(crate) type NodeId = usize;
 
-/// All nodes of a description's messages of one direction.
+/// The nodes of all messages of one direction.
 #[derive(Debug, Default)]
 pub(crate) struct Shapes {
     nodes: Vec<Node>,
-    /// By the pointers that are merged in it.
+    /// Node by the pointers of the schemas that are merged in it.
     known: BTreeMap<Vec<String>, NodeId>,
 }
 
@@ -32,15 +36,15 @@ struct Node {
     /// The first of the merged schemas.
     pointer: String,
     fields: BTreeMap<String, NodeId>,
-    /// Whether fields are described at all: an object of which nothing is said may hold anything.
+    /// Whether other fields are undocumented. An object without `properties` may have any fields.
     closed: bool,
-    /// What all other fields are, where that is described.
-    others: Option<NodeId>,
+    /// The node of all other fields (`additionalProperties`).
+    additional: Option<NodeId>,
     items: Option<NodeId>,
-    /// Values that are listed while others may come, and where.
-    listed: Vec<(Vec<Value>, String)>,
+    /// Open lists of values (`x-extensible-enum`), each with its place.
+    extensible: Vec<(Vec<Value>, String)>,
     promises: Vec<Promise>,
-    /// Whether it holds what nobody should read.
+    /// Whether the value is a secret (`format: password`).
     secret: bool,
 }
 
@@ -48,15 +52,14 @@ struct Node {
 struct Promise {
     when: Validator,
     then: Validator,
-    /// Where it is described.
     pointer: String,
 }
 
-/// Where fields and values were seen, with `*` for the elements of a list.
+/// The pointers of received fields and values, with `*` for the elements of a list.
 pub(crate) type Seen = BTreeSet<String>;
 
 impl Shapes {
-    /// The node of the schema at this pointer.
+    /// Adds the schema at this pointer and everything below it.
     pub(crate) fn add(&mut self, schemas: &Schemas<'_>, pointer: &str) -> Result<NodeId, String> {
         self.merged(schemas, vec![pointer.to_owned()])
     }
@@ -64,29 +67,30 @@ impl Shapes {
     fn merged(&mut self, schemas: &Schemas<'_>, pointers: Vec<String>) -> Result<NodeId, String> {
         let mut parts = Vec::new();
         for pointer in &pointers {
-            collect(schemas, pointer, &mut parts)?;
+            collect(schemas.document, pointer, &mut parts)?;
         }
         if let Some(id) = self.known.get(&parts) {
             return Ok(*id);
         }
+        // The node is known before it is complete, because a schema may contain itself.
         let id = self.nodes.len();
-        self.nodes.push(Node { pointer: parts.first().cloned().unwrap_or_default(), ..Node::default() });
+        self.nodes.push(Node::default());
         self.known.insert(parts.clone(), id);
 
+        let mut node = Node { pointer: parts.first().cloned().unwrap_or_default(), ..Node::default() };
         let mut fields: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        let (mut others, mut items) = (Vec::new(), Vec::new());
-        let mut node = Node { pointer: self.nodes[id].pointer.clone(), ..Node::default() };
+        let (mut additional, mut items) = (Vec::new(), Vec::new());
         let mut open = false;
         for part in &parts {
             let Some(schema) = schemas.document.pointer(part).and_then(Value::as_object) else { continue };
-            for name in
-                schema.get("properties").and_then(Value::as_object).into_iter().flat_map(|map| map.keys())
-            {
-                node.closed = true;
-                fields.entry(name.clone()).or_default().push(step(&format!("{part}/properties"), name));
+            if let Some(Value::Object(properties)) = schema.get("properties") {
+                node.closed |= !properties.is_empty();
+                for name in properties.keys() {
+                    fields.entry(name.clone()).or_default().push(step(&format!("{part}/properties"), name));
+                }
             }
             match schema.get("additionalProperties") {
-                Some(Value::Object(_)) => others.push(format!("{part}/additionalProperties")),
+                Some(Value::Object(_)) => additional.push(format!("{part}/additionalProperties")),
                 Some(Value::Bool(true)) => open = true,
                 _ => {}
             }
@@ -94,11 +98,10 @@ impl Shapes {
                 items.push(format!("{part}/items"));
             }
             if let Some(Value::Array(values)) = schema.get("x-extensible-enum") {
-                node.listed.push((values.clone(), format!("{part}/x-extensible-enum")));
+                node.extensible.push((values.clone(), format!("{part}/x-extensible-enum")));
             }
             node.secret |= schema.get("format").is_some_and(|format| format == "password");
-            let promises = schema.get(PROMISES).and_then(Value::as_array).map_or(0, Vec::len);
-            for index in 0..promises {
+            for index in 0..length(schemas.document, &format!("{part}/{PROMISES}")) {
                 let pointer = format!("{part}/{PROMISES}/{index}");
                 node.promises.push(Promise {
                     when: schemas.validator(&format!("{pointer}/when"))?,
@@ -112,8 +115,8 @@ impl Shapes {
             let field = self.merged(schemas, pointers)?;
             node.fields.insert(name, field);
         }
-        if !others.is_empty() {
-            node.others = Some(self.merged(schemas, others)?);
+        if !additional.is_empty() {
+            node.additional = Some(self.merged(schemas, additional)?);
         }
         if !items.is_empty() {
             node.items = Some(self.merged(schemas, items)?);
@@ -122,19 +125,19 @@ impl Shapes {
         Ok(id)
     }
 
-    /// Whether what stands at this path below the node is nothing to be read.
-    pub(crate) fn is_secret<'a>(&self, node: NodeId, path: impl Iterator<Item = &'a str>) -> bool {
+    /// Whether the value at this path below the node is a secret.
+    pub(crate) fn is_secret(&self, node: NodeId, path: impl Iterator<Item = String>) -> bool {
         let mut at = Some(node);
         let mut secret = false;
         for name in path {
             let node = at.map(|id| &self.nodes[id]);
-            at = node.and_then(|node| node.fields.get(name).copied().or(node.items).or(node.others));
-            secret |= redact::is_secret(name) || at.is_some_and(|id| self.nodes[id].secret);
+            at = node.and_then(|node| node.fields.get(&name).copied().or(node.items).or(node.additional));
+            secret |= redact::is_secret(&name) || at.is_some_and(|id| self.nodes[id].secret);
         }
         secret
     }
 
-    /// Whether anything at or below the node is nothing to be read.
+    /// Whether the value at the node, or any value below it, is a secret.
     pub(crate) fn holds_secrets(&self, node: NodeId) -> bool {
         let (mut open, mut done) = (vec![node], BTreeSet::new());
         while let Some(id) = open.pop() {
@@ -145,13 +148,13 @@ impl Shapes {
             if node.secret {
                 return true;
             }
-            open.extend(node.fields.values().chain(&node.others).chain(&node.items));
+            open.extend(node.fields.values().chain(&node.additional).chain(&node.items));
         }
         false
     }
 
-    /// Finds what JSON Schema cannot say. `at` is the place of the value, and is left as it was.
-    pub(crate) fn walk(
+    /// Checks a value and everything below it. `at` is its pointer and is the same afterwards.
+    pub(crate) fn check(
         &self,
         id: NodeId,
         value: &Value,
@@ -160,20 +163,18 @@ impl Shapes {
         report: &mut Report,
     ) {
         let node = &self.nodes[id];
-        for (values, pointer) in &node.listed {
-            // One of another type is JSON Schema's business.
-            let same_type =
-                values.iter().any(|listed| std::mem::discriminant(listed) == std::mem::discriminant(value));
-            if same_type && !values.iter().any(|listed| same(listed, value)) {
-                let known = format!("known are {}", list(values));
-                let came = redact::value(value, node.secret);
-                report.drift(DriftKind::UnknownValue, at, came, known, pointer);
+        for (values, pointer) in &node.extensible {
+            // A value of another type already breaks the schema.
+            let same_type = values.iter().any(|listed| discriminant(listed) == discriminant(value));
+            if same_type && !values.iter().any(|listed| is_equal(listed, value)) {
+                let actual = redact::value(value, node.secret);
+                report.drift(DriftKind::UnknownValue, at, actual, list(values), pointer);
             }
         }
         for promise in &node.promises {
             if !promise.then.is_valid(value) && promise.when.is_valid(value) {
                 for error in promise.then.iter_errors(value) {
-                    let secret = self.is_secret(id, schemas::path(&error).iter().map(String::as_str));
+                    let secret = self.is_secret(id, schemas::path(&error));
                     schemas::violation(&error, at, secret, description, &promise.pointer, report);
                 }
             }
@@ -183,26 +184,16 @@ impl Shapes {
             Value::Object(object) => {
                 for (name, member) in object {
                     push_step(at, name);
-                    match node.fields.get(name).copied().or(node.others) {
-                        Some(field) => self.walk(field, member, at, description, report),
+                    match node.fields.get(name).copied().or(node.additional) {
+                        Some(field) => self.check(field, member, at, description, report),
                         None if node.closed => {
-                            let secret = redact::is_secret(name);
-                            let mut fields: Vec<_> =
+                            // The old name of a renamed field comes first.
+                            let mut missing: Vec<_> =
                                 node.fields.keys().filter(|field| !object.contains_key(*field)).collect();
-                            // Renamed or mistyped: what is most alike comes first.
-                            fields.sort_by_key(|field| !alike(field, name));
-                            let known = if fields.is_empty() {
-                                "all that are described are there as well".to_owned()
-                            } else {
-                                format!("described and missing are {}", redact::names(fields.into_iter()))
-                            };
-                            report.drift(
-                                DriftKind::UnknownField,
-                                at,
-                                redact::value(member, secret),
-                                known,
-                                &node.pointer,
-                            );
+                            missing.sort_by_key(|field| !is_similar(field, name));
+                            let actual = redact::value(member, redact::is_secret(name));
+                            let missing = redact::names(missing.into_iter());
+                            report.drift(DriftKind::UnknownField, at, actual, missing, &node.pointer);
                         }
                         None => {}
                     }
@@ -213,7 +204,7 @@ impl Shapes {
                 if let Some(items) = node.items {
                     for (index, member) in list.iter().enumerate() {
                         at.push_str(&format!("/{index}"));
-                        self.walk(items, member, at, description, report);
+                        self.check(items, member, at, description, report);
                         at.truncate(length);
                     }
                 }
@@ -222,10 +213,10 @@ impl Shapes {
         }
     }
 
-    /// Notes which described fields and listed values are there.
-    pub(crate) fn see(&self, id: NodeId, value: &Value, at: &mut String, seen: &mut Seen) {
+    /// Notes which documented fields and listed values are present.
+    pub(crate) fn record(&self, id: NodeId, value: &Value, at: &mut String, seen: &mut Seen) {
         let node = &self.nodes[id];
-        if node.listed.iter().any(|(values, _)| values.contains(value)) {
+        if node.extensible.iter().any(|(values, _)| values.contains(value)) {
             seen.insert(format!("{at}={value}"));
         }
         let length = at.len();
@@ -235,14 +226,16 @@ impl Shapes {
                     let Some(field) = node.fields.get(name) else { continue };
                     push_step(at, name);
                     seen.insert(at.clone());
-                    self.see(*field, member, at, seen);
+                    self.record(*field, member, at, seen);
                     at.truncate(length);
                 }
             }
             Value::Array(list) => {
-                for member in list.iter().filter(|_| node.items.is_some()) {
+                if let Some(items) = node.items {
                     at.push_str("/*");
-                    self.see(node.items.unwrap_or(id), member, at, seen);
+                    for member in list {
+                        self.record(items, member, at, seen);
+                    }
                     at.truncate(length);
                 }
             }
@@ -250,89 +243,64 @@ impl Shapes {
         }
     }
 
-    /// Tells what is described and not in `seen`; below what never came, nothing.
-    pub(crate) fn never_came(&self, id: NodeId, at: &mut String, seen: &Seen, report: &mut Report) {
+    /// Reports what is documented and not in `seen`, but nothing below a field that is not in `seen`.
+    pub(crate) fn not_received(&self, id: NodeId, at: &mut String, seen: &Seen, report: &mut Report) {
         let node = &self.nodes[id];
-        for (values, pointer) in &node.listed {
+        for (values, pointer) in &node.extensible {
             for value in values.iter().filter(|value| !seen.contains(&format!("{at}={value}"))) {
-                report.drift(DriftKind::NeverCame, at, "nothing", format!("the value {value}"), pointer);
+                let documented = format!("the value {value}");
+                report.drift(DriftKind::NotReceived, at, "nothing", documented, pointer);
             }
         }
         let length = at.len();
         for (name, field) in &node.fields {
             push_step(at, name);
             if seen.contains(at.as_str()) {
-                self.never_came(*field, at, seen, report);
+                self.not_received(*field, at, seen, report);
             } else {
-                let known = format!("the field `{name}`");
-                report.drift(DriftKind::NeverCame, at, "nothing", known, &self.nodes[*field].pointer);
+                let documented = format!("the field `{name}`");
+                let pointer = &self.nodes[*field].pointer;
+                report.drift(DriftKind::NotReceived, at, "nothing", documented, pointer);
             }
             at.truncate(length);
         }
-        let items = format!("{at}/*");
-        if let Some(node) = node.items
-            && seen.range(items.clone()..).next().is_some_and(|first| first.starts_with(&items))
-        {
+        if let Some(items) = node.items {
             at.push_str("/*");
-            self.never_came(node, at, seen, report);
+            if seen.range(at.clone()..).next().is_some_and(|first| first.starts_with(at.as_str())) {
+                self.not_received(items, at, seen, report);
+            }
             at.truncate(length);
         }
     }
 }
 
-/// The schema at a pointer, and all that are merged into it.
-fn collect(schemas: &Schemas<'_>, pointer: &str, parts: &mut Vec<String>) -> Result<(), String> {
-    if parts.iter().any(|part| part == pointer) {
+/// Collects the schema at a pointer and all schemas that are merged into it.
+fn collect(document: &Value, pointer: &str, parts: &mut Vec<String>) -> Result<(), String> {
+    let pointer = follow(document, pointer)?;
+    if document.pointer(&pointer).is_none() {
+        return Err(format!("{pointer} does not exist"));
+    }
+    if parts.contains(&pointer) {
         return Ok(());
     }
-    let Some(schema) = schemas.document.pointer(pointer) else {
-        return Err(format!("{pointer} does not exist"));
-    };
-    if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
-        let Some(target) = reference.strip_prefix('#') else {
-            return Err(format!("{pointer}/$ref leads out of the document"));
-        };
-        return collect(schemas, target, parts);
-    }
-    parts.push(pointer.to_owned());
+    parts.push(pointer.clone());
     for branches in ["allOf", "anyOf", "oneOf"] {
-        let count = schema.get(branches).and_then(Value::as_array).map_or(0, Vec::len);
-        for index in 0..count {
-            collect(schemas, &format!("{pointer}/{branches}/{index}"), parts)?;
+        let branches = format!("{pointer}/{branches}");
+        for index in 0..length(document, &branches) {
+            collect(document, &format!("{branches}/{index}"), parts)?;
         }
     }
     Ok(())
 }
 
-/// Whether two names could mean the same: one holds the other, whatever the case and between the words.
-fn alike(one: &str, other: &str) -> bool {
+/// Whether one name contains the other, regardless of case and word separators.
+fn is_similar(one: &str, other: &str) -> bool {
     let plain = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
     let (one, other) = (plain(one), plain(other));
     one.contains(&other) || other.contains(&one)
 }
 
-/// Whether two values are the same, `3` and `3.0` included.
-fn same(one: &Value, other: &Value) -> bool {
+/// Whether two values are equal, including `3` and `3.0`.
+fn is_equal(one: &Value, other: &Value) -> bool {
     one == other || one.as_f64().is_some_and(|number| Some(number) == other.as_f64())
-}
-
-/// One step of a JSON Pointer (RFC 6901), escaped.
-pub(crate) fn step(pointer: &str, name: &str) -> String {
-    let mut pointer = pointer.to_owned();
-    push_step(&mut pointer, name);
-    pointer
-}
-
-fn push_step(at: &mut String, name: &str) {
-    at.push('/');
-    if name.contains(['~', '/']) {
-        at.push_str(&name.replace('~', "~0").replace('/', "~1"));
-    } else {
-        at.push_str(name);
-    }
-}
-
-/// Values of the description, which are shown as they are.
-pub(crate) fn list(values: &[Value]) -> String {
-    values.iter().map(Value::to_string).collect::<Vec<_>>().join(", ")
 }

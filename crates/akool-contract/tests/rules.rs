@@ -1,4 +1,4 @@
-//! Each rule broken once, and what the report says of it.
+//! Breaks each rule once and checks the report.
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 use akool_contract::{Contract, DriftKind, Report, Verdict};
@@ -11,22 +11,22 @@ fn poll() -> Request<Vec<u8>> {
     Request::get(POLL).header("x-api-key", "key").body(Vec::new()).unwrap()
 }
 
-/// The documented answer.
+/// The documented response.
 fn documented() -> Value {
     Contract::resolved().document()["paths"]["/api/open/v3/content/video/infobymodelid"]["get"]["responses"]["200"]
         ["content"]["application/json"]["example"]
         .clone()
 }
 
-fn answered(body: impl Into<Vec<u8>>) -> Response<Vec<u8>> {
+fn response(body: impl Into<Vec<u8>>) -> Response<Vec<u8>> {
     Response::builder().header("content-type", "application/json; charset=utf-8").body(body.into()).unwrap()
 }
 
 fn check(body: &Value) -> Report {
-    Contract::resolved().check_response(&poll(), &answered(body.to_string()))
+    Contract::resolved().check_response(&poll(), &response(body.to_string()))
 }
 
-/// The documented answer with one value changed, or taken away.
+/// The report on the documented response with one value changed or removed.
 fn changed(pointer: &str, value: Option<Value>) -> Report {
     let mut body = documented();
     let (parent, name) = pointer.rsplit_once('/').unwrap();
@@ -38,32 +38,31 @@ fn changed(pointer: &str, value: Option<Value>) -> Report {
     check(&body)
 }
 
-/// The one violation of a report, as pointer, rule, expected and where it is described.
+/// The only violation of a report: pointer, rule, expected and place in the description.
 fn only(report: &Report) -> (&str, &str, &str, &str) {
     assert_eq!(report.violations.len(), 1, "{report}");
     let violation = &report.violations[0];
     assert!(
-        Contract::resolved().document().pointer(&violation.described_at).is_some(),
+        Contract::resolved().document().pointer(&violation.spec_pointer).is_some(),
         "{} is not in the description",
-        violation.described_at
+        violation.spec_pointer
     );
-    (&violation.pointer, &violation.rule, &violation.expected, &violation.described_at)
+    (&violation.pointer, &violation.rule, &violation.expected, &violation.spec_pointer)
 }
 
 #[test]
-fn what_is_documented_conforms() {
+fn the_documented_response_conforms() {
     let report = check(&documented());
     assert!(report.is_conforming(), "{report}");
     assert_eq!(report.operation.as_deref(), Some("getVideoInfo"));
     assert_eq!(report.to_string(), "conforming");
-    // On the vendor's level as well.
-    let report = Contract::described().check_response(&poll(), &answered(documented().to_string()));
+    let report = Contract::vendored().check_response(&poll(), &response(documented().to_string()));
     assert!(report.is_conforming(), "{report}");
     assert!(Contract::resolved().check_request(&poll()).is_conforming());
 }
 
 #[test]
-fn an_error_in_the_envelope_conforms() {
+fn an_error_envelope_conforms_and_an_unknown_code_is_drift() {
     let report = check(&json!({ "code": 1008, "msg": "The content does not exist" }));
     assert!(report.is_conforming(), "{report}");
     let report = check(&json!({ "code": 1299, "msg": "?" }));
@@ -75,9 +74,9 @@ fn an_error_in_the_envelope_conforms() {
 }
 
 #[test]
-fn each_rule_of_a_body_is_told_with_its_place() {
+fn each_broken_rule_of_a_body_is_reported_with_its_place() {
     let info = "/components/schemas/VideoInfoResult";
-    let answer = "/paths/~1api~1open~1v3~1content~1video~1infobymodelid/get/responses/200/content/application~1json/schema";
+    let schema = "/paths/~1api~1open~1v3~1content~1video~1infobymodelid/get/responses/200/content/application~1json/schema";
     let cases = [
         (
             "/code",
@@ -101,7 +100,7 @@ fn each_rule_of_a_body_is_told_with_its_place() {
             "/body/data",
             "required",
             "the field `data`, as promised when `code` is 1000",
-            format!("{answer}/x-promises/0/then/required"),
+            format!("{schema}/x-promises/0/then/required"),
         ),
         ("/data", Some(Value::Null), "/body/data", "type", "an object", format!("{info}/type")),
         ("/data", Some(json!("text")), "/body/data", "type", "an object", format!("{info}/type")),
@@ -159,7 +158,7 @@ fn each_rule_of_a_body_is_told_with_its_place() {
             Some(json!(4)),
             "/body/data",
             "anyOf",
-            "one of the described alternatives, as promised when `video_status` is 4",
+            "one of the documented alternatives, as promised when `video_status` is 4",
             format!("{info}/x-promises/2/then/anyOf"),
         ),
         (
@@ -179,76 +178,76 @@ fn each_rule_of_a_body_is_told_with_its_place() {
             "/components/schemas/AudioSplits/properties/original_srt_url/type".to_owned(),
         ),
     ];
-    for (what, value, pointer, rule, expected, described_at) in cases {
+    for (what, value, pointer, rule, expected, spec_pointer) in cases {
         let report = changed(what, value);
-        assert_eq!(only(&report), (pointer, rule, expected, described_at.as_str()), "{report}");
+        assert_eq!(only(&report), (pointer, rule, expected, spec_pointer.as_str()), "{report}");
         assert!(report.drift.is_empty(), "{what}: {report}");
     }
 }
 
 #[test]
-fn what_is_new_is_drift() {
+fn undocumented_fields_and_values_are_drift() {
     let report = changed("/data/mood", Some(json!("happy")));
     assert_eq!(report.verdict(), Verdict::Drifting);
     assert_eq!(report.drift.len(), 1);
     assert_eq!(report.drift[0].pointer, "/body/data/mood");
     assert_eq!(report.drift[0].kind, DriftKind::UnknownField);
-    assert_eq!(report.drift[0].came, "the string \"happy\"");
+    assert_eq!(report.drift[0].actual, "the string \"happy\"");
 
     let report = changed("/data/video_status", Some(json!(7)));
     assert_eq!(report.verdict(), Verdict::Drifting);
     assert_eq!(report.drift[0].kind, DriftKind::UnknownValue);
-    assert_eq!(report.drift[0].known, "known are 1, 2, 3, 4");
-    // To the vendor's own description, that is a violation.
+    assert_eq!(report.drift[0].documented, "1, 2, 3, 4");
+    // The vendored description has a closed list, so this is a violation.
     let mut body = documented();
     body["data"]["video_status"] = json!(7);
-    let report = Contract::described().check_response(&poll(), &answered(body.to_string()));
+    let report = Contract::vendored().check_response(&poll(), &response(body.to_string()));
     assert_eq!(report.violations[0].rule, "enum");
     assert_eq!(report.violations[0].expected, "one of 1, 2, 3, 4");
 }
 
 #[test]
-fn a_renamed_field_shows_under_both_names() {
+fn a_renamed_field_is_reported_under_both_names() {
     let mut body = documented();
     body["data"].as_object_mut().unwrap().remove("video_status");
     body["data"]["status"] = json!(2);
     let report = check(&body);
     assert_eq!(only(&report).0, "/body/data/video_status");
     assert_eq!(report.drift[0].pointer, "/body/data/status");
-    assert!(report.drift[0].known.contains("`video_status`"), "{report}");
+    assert!(report.drift[0].documented.starts_with("`video_status`"), "{report}");
 
-    // Where it is optional, the old name is among what never came.
+    // The old name of an optional field is not received.
     let mut body = documented();
     body["data"].as_object_mut().unwrap().remove("audio_splits");
     body["data"]["splits"] = json!({});
     let mut coverage = Contract::resolved().coverage();
-    coverage.see(&poll(), &answered(body.to_string()));
-    let never: Vec<_> = coverage.never_came().drift.into_iter().map(|drift| drift.pointer).collect();
-    assert!(never.contains(&"/body/data/audio_splits".to_owned()), "{never:?}");
-    assert!(!never.iter().any(|pointer| pointer.starts_with("/body/data/audio_splits/")), "{never:?}");
-    assert!(!never.contains(&"/body/data/uid".to_owned()), "{never:?}");
+    coverage.record(&poll(), &response(body.to_string()));
+    let missing: Vec<_> = coverage.not_received().drift.into_iter().map(|drift| drift.pointer).collect();
+    assert!(missing.contains(&"/body/data/audio_splits".to_owned()), "{missing:?}");
+    assert!(!missing.iter().any(|pointer| pointer.starts_with("/body/data/audio_splits/")), "{missing:?}");
+    assert!(!missing.contains(&"/body/data/uid".to_owned()), "{missing:?}");
 }
 
 #[test]
-fn what_never_came_counts_for_the_operations_that_were_asked() {
+fn fields_are_not_received_only_for_operations_with_a_response() {
     let mut coverage = Contract::resolved().coverage();
-    assert!(coverage.never_came().drift.is_empty());
+    assert!(coverage.not_received().drift.is_empty());
     let languages = Request::get("/api/open/v3/language/list").body("").unwrap();
     let body = json!({"code": 1000, "msg": "OK", "data": {"lang_list": [{"lang_code": "es"}, {"url": "x"}]}});
-    coverage.see(&languages, &answered(body.to_string()));
-    let report = coverage.never_came();
-    let never: Vec<_> = report
+    coverage.record(&languages, &response(body.to_string()));
+    let report = coverage.not_received();
+    let missing: Vec<_> = report
         .drift
         .iter()
         .filter(|drift| drift.pointer != "/body/code")
         .map(|drift| drift.pointer.as_str())
         .collect();
-    assert_eq!(never, ["/body/data/lang_list/*/lang_name", "/body/data/lang_list/*/need_voice_id"]);
-    assert!(report.is_conforming(), "what never came is told, and counts for nothing");
+    assert_eq!(missing, ["/body/data/lang_list/*/lang_name", "/body/data/lang_list/*/need_voice_id"]);
+    assert!(report.is_conforming(), "fields that were not received do not change the verdict");
 }
 
 #[test]
-fn what_is_no_json_is_told_and_bounded() {
+fn an_invalid_json_body_is_one_short_violation() {
     let cases: [(&[u8], &str); 6] = [
         (b"", "body"),
         (b"<!doctype html><p>Sign in", "json"),
@@ -258,7 +257,7 @@ fn what_is_no_json_is_told_and_bounded() {
         (&[b'['; 100_000], "json"),
     ];
     for (bytes, rule) in cases {
-        let report = Contract::resolved().check_response(&poll(), &answered(bytes));
+        let report = Contract::resolved().check_response(&poll(), &response(bytes));
         let (pointer, own, expected, _) = only(&report);
         assert_eq!((pointer, own, expected), ("/body", rule, "JSON"));
         assert!(report.to_string().len() < 1000, "{report}");
@@ -270,7 +269,7 @@ fn what_is_no_json_is_told_and_bounded() {
 }
 
 #[test]
-fn what_is_huge_is_told_in_short() {
+fn reports_on_huge_messages_are_short() {
     let mut body = documented();
     for number in 0..10_000 {
         body["data"][format!("field{number}")] = json!("x".repeat(1000));
@@ -281,47 +280,47 @@ fn what_is_huge_is_told_in_short() {
     assert!(report.to_string().len() < 100_000);
 
     let report = changed("/data/video", Some(json!(vec!["x"; 100_000])));
-    assert_eq!(report.violations[0].came, "a list of 100000");
+    assert_eq!(report.violations[0].actual, "a list of 100000");
     let report = changed("/data/uid", Some(json!("x".repeat(1_000_000))));
     assert!(report.to_string().len() < 1000);
 }
 
 #[test]
-fn headers_of_an_answer_count() {
+fn content_type_and_encoding_of_a_response_are_checked() {
     let body = documented().to_string();
     for (name, value, pointer) in [
         ("content-type", "text/html", "/headers/content-type"),
         ("content-type", "application/jsonx", "/headers/content-type"),
         ("x-other", "x", "/headers/content-type"),
     ] {
-        let answer = Response::builder().header(name, value).body(body.as_bytes()).unwrap();
-        let report = Contract::resolved().check_response(&poll(), &answer);
+        let response = Response::builder().header(name, value).body(body.as_bytes()).unwrap();
+        let report = Contract::resolved().check_response(&poll(), &response);
         assert_eq!((only(&report).0, only(&report).2), (pointer, "application/json"));
     }
-    let answer = Response::builder()
+    let response = Response::builder()
         .header("content-type", "APPLICATION/JSON")
         .header("content-encoding", "gzip")
         .body(b"\x1f\x8b")
         .unwrap();
-    assert_eq!(only(&Contract::resolved().check_response(&poll(), &answer)).1, "content-encoding");
+    assert_eq!(only(&Contract::resolved().check_response(&poll(), &response)).1, "content-encoding");
 }
 
 #[test]
-fn another_http_status_is_drift_and_its_envelope_is_checked() {
-    let answer = |status, body: &str| {
-        let answer = Response::builder().status(StatusCode::from_u16(status).unwrap());
-        Contract::resolved().check_response(&poll(), &answer.body(body.as_bytes().to_vec()).unwrap())
+fn an_undocumented_http_status_is_drift_and_its_envelope_is_checked() {
+    let check = |status, body: &str| {
+        let response = Response::builder().status(StatusCode::from_u16(status).unwrap());
+        Contract::resolved().check_response(&poll(), &response.body(body.as_bytes().to_vec()).unwrap())
     };
-    let report = answer(502, "<h1>Bad gateway</h1>");
+    let report = check(502, "<h1>Bad gateway</h1>");
     assert_eq!(report.verdict(), Verdict::Drifting);
     assert_eq!(report.drift[0].kind, DriftKind::UnknownStatus);
     assert_eq!(report.drift[0].pointer, "/status");
-    assert_eq!(answer(401, r#"{"code": 1101, "msg": "expired"}"#).verdict(), Verdict::Drifting);
-    assert_eq!(answer(401, r#"{"code": "1101", "msg": "expired"}"#).verdict(), Verdict::Violating);
+    assert_eq!(check(401, r#"{"code": 1101, "msg": "expired"}"#).verdict(), Verdict::Drifting);
+    assert_eq!(check(401, r#"{"code": "1101", "msg": "expired"}"#).verdict(), Verdict::Violating);
 }
 
 #[test]
-fn requests_are_held_against_path_method_parameters_and_security() {
+fn path_method_parameters_and_security_of_a_request_are_checked() {
     let check = |method: &str, target: &str, headers: &[(&str, &str)], body: &str| {
         let mut request = Request::builder().method(method).uri(target);
         for (name, value) in headers {
@@ -351,7 +350,7 @@ fn requests_are_held_against_path_method_parameters_and_security() {
 }
 
 #[test]
-fn the_body_of_a_creation_is_held_against_its_schema() {
+fn the_body_of_a_creation_is_checked_against_its_schema() {
     let check = |body: Value| {
         let request = Request::post("/api/open/v3/content/video/createbytranslate")
             .header("x-api-key", "key")
@@ -381,7 +380,7 @@ fn the_body_of_a_creation_is_held_against_its_schema() {
     let mut body = good.clone();
     body["studio_voice"]["style"] = json!("furious");
     assert_eq!(only(&check(body)).1, "enum");
-    // A typo costs a translation without what was meant.
+    // A misspelt field name.
     let mut body = good;
     body["webhook_url"] = json!("https://me.example/hook?token=MARKER");
     let report = check(body);
@@ -390,7 +389,7 @@ fn the_body_of_a_creation_is_held_against_its_schema() {
 }
 
 #[test]
-fn webhooks_are_checked_outside_and_inside() {
+fn the_message_and_the_event_of_a_webhook_are_checked() {
     let contract = Contract::resolved();
     let message = |body: &Value| {
         let request = Request::post("/anywhere").header("content-type", "application/json");
@@ -416,12 +415,12 @@ fn webhooks_are_checked_outside_and_inside() {
     assert_eq!(contract.check_webhook_event(r#"{"_id": "64dd", "status": 9}"#).verdict(), Verdict::Drifting);
     assert_eq!(contract.check_webhook_event(r#"{"status": 3}"#).violations[0].pointer, "/body/_id");
     assert_eq!(contract.check_schema("Nothing", "{}").verdict(), Verdict::Violating);
-    // The vendor's page has no webhook.
-    assert_eq!(Contract::described().check_webhook_event("{}").verdict(), Verdict::Violating);
+    // The vendored description has no webhook.
+    assert_eq!(Contract::vendored().check_webhook_event("{}").verdict(), Verdict::Violating);
 }
 
 #[test]
-fn credentials_and_signatures_are_in_no_form_of_a_report() {
+fn reports_contain_no_credentials_and_no_signatures() {
     let contract = Contract::resolved();
     let shown = |report: &Report| {
         let json = serde_json::to_string(report).unwrap();
@@ -439,11 +438,11 @@ fn credentials_and_signatures_are_in_no_form_of_a_report() {
     shown(&token(r#"{"clientId": "a", "clientSecret": 5, "secret": "MARKER"}"#));
     shown(&token(r#"{"clientId": "a", "clientSecret": "MARKER"#));
     shown(&token(r#"{"clientId": "a", "clientSecret": ["MARKER"]}"#));
-    let asked = Request::post("/api/open/v3/getToken").body("").unwrap();
-    shown(&contract.check_response(&asked, &answered(r#"{"code": 1000, "token": "MARKER"#)));
+    let request = Request::post("/api/open/v3/getToken").body("").unwrap();
+    shown(&contract.check_response(&request, &response(r#"{"code": 1000, "token": "MARKER"#)));
     shown(&contract.check_response(
-        &asked,
-        &answered(r#"{"code": "1000", "token": "MARKER", "x": {"token": "MARKER"}}"#),
+        &request,
+        &response(r#"{"code": "1000", "token": "MARKER", "x": {"token": "MARKER"}}"#),
     ));
     let request =
         Request::get(format!("{POLL}&api_key=MARKER")).header("authorization", "MARKER").body("").unwrap();
@@ -451,7 +450,7 @@ fn credentials_and_signatures_are_in_no_form_of_a_report() {
 }
 
 #[test]
-fn any_description_can_be_used() {
+fn any_openapi_3_0_description_can_be_compiled() {
     let contract = Contract::from_openapi(json!({
         "openapi": "3.0.3",
         "paths": {
@@ -491,20 +490,24 @@ fn any_description_can_be_used() {
     let ask = |target: &str, when: &str| {
         contract.check_request(&Request::get(target).header("x-when", when).body("").unwrap())
     };
-    assert_eq!(ask("/a/me", "x").operation.as_deref(), Some("me"), "a fixed path goes first");
+    assert_eq!(
+        ask("/a/me", "x").operation.as_deref(),
+        Some("me"),
+        "a path without parameters takes precedence"
+    );
     assert!(ask("/a/5?tag=1&tag=2", "2024-02-29").is_conforming());
     assert_eq!(ask("/a/five", "2024-02-29").violations[0].pointer, "/path");
     assert_eq!(ask("/a/5?tag=1&tag=b", "2024-02-29").violations[0].pointer, "/query/tag/1");
     assert_eq!(ask("/a/5", "yesterday").violations[0].pointer, "/headers/x-when");
 
     let request = Request::get("/a/5").body("").unwrap();
-    let answer = |body: &str| {
-        let answer =
+    let check = |body: &str| {
+        let response =
             Response::builder().status(201).header("x-left", "3").header("content-type", "application/json");
-        contract.check_response(&request, &answer.body(body.to_owned()).unwrap())
+        contract.check_response(&request, &response.body(body.to_owned()).unwrap())
     };
-    assert!(answer(r#"{"value": null, "children": [{"value": 1}], "free": {"any": 1}}"#).is_conforming());
-    let report = answer(r#"{"children": [{"children": [{"value": 0, "other": 1}]}]}"#);
+    assert!(check(r#"{"value": null, "children": [{"value": 1}], "free": {"any": 1}}"#).is_conforming());
+    let report = check(r#"{"children": [{"children": [{"value": 0, "other": 1}]}]}"#);
     assert_eq!(report.violations[0].pointer, "/body/children/0/children/0/value");
     assert_eq!(report.violations[0].expected, "minimum 0");
     assert_eq!(report.drift[0].pointer, "/body/children/0/children/0/other");
@@ -512,7 +515,7 @@ fn any_description_can_be_used() {
     assert_eq!(contract.check_response(&request, &bare).violations[0].pointer, "/headers/x-left");
 
     for (wrong, says) in [
-        (json!({"paths": {"/a": {"$ref": "#/nowhere"}}}), "there is no /nowhere"),
+        (json!({"paths": {"/a": {"$ref": "#/nowhere"}}}), "/nowhere does not exist"),
         (json!({"paths": {}, "components": {"schemas": {"A": {"$ref": "#/nowhere"}}}}), "nowhere"),
         (json!({"paths": {}, "components": {"schemas": {"A": {"$ref": "other.yaml"}}}}), "other.yaml"),
         (json!({"paths": {}, "components": {"schemas": {"A": {"type": "text"}}}}), "/components/schemas/A"),
