@@ -1,17 +1,26 @@
-//! What the tests of the workspace share.
+//! Helpers that the tests of the workspace share.
 //!
-//! `library/` tests the crates, in one process; `program/` tests the program, as a test binary of
-//! `akool-cli`.
+//! `library/` tests the crates in one process. `program/` tests the program, as a test binary of `akool-cli`.
 
 use std::time::Duration;
 
 use akool::{Client, ConfigError, Credential, PollPolicy};
 use akool_mock::MockServer;
+use tokio::net::TcpListener;
+use wiremock::{Mock, ResponseTemplate, matchers::any};
 
-/// The id of the vendor's own example.
+/// The job id in the vendor's example.
 pub const ID: &str = "64dd92c1f0b6684651e90e09";
 
-/// A client that reaches a server on this machine, whatever proxy the environment names.
+/// Held by tests that need an otherwise idle machine: they wait for 100,000 jobs, or assert on elapsed time.
+pub static QUIET: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// A policy that polls every 10 ms, so that tests do not wait.
+pub fn eager() -> PollPolicy {
+    PollPolicy::fixed(Duration::from_millis(10))
+}
+
+/// A client for a server on this machine. It ignores the environment's proxy.
 ///
 /// # Errors
 /// As [`akool::ClientBuilder::build`].
@@ -24,24 +33,63 @@ pub fn client_at(url: impl Into<String>, credential: Credential) -> Result<Clien
         .build()
 }
 
-/// A client that uses the server's key.
+/// A client for a server on this machine that sends this key.
 ///
 /// # Panics
-/// When no client can be made.
+/// If the key or the URL is not valid.
+pub fn client_with_key(url: impl Into<String>, key: &str) -> Client {
+    client_at(url, Credential::api_key(key).expect("a valid key")).expect("a valid URL")
+}
+
+/// A client that uses the mock server's key.
+///
+/// # Panics
+/// As [`client_with_key`].
 pub fn client_of(server: &MockServer) -> Client {
-    let key = Credential::api_key(server.api_key()).expect("the mock server's key can be sent");
-    client_at(server.url(), key).expect("a client can be made")
+    client_with_key(server.url(), &server.api_key())
 }
 
-/// Held by tests that need quiet: a hundred thousand jobs, or bounds on time.
-pub static QUIET: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-
-/// Polls as often as can be, so that tests do not wait.
-pub fn eager() -> PollPolicy {
-    PollPolicy::fixed(Duration::from_millis(10))
+/// A client that gets its tokens with the mock server's client id and secret.
+///
+/// # Panics
+/// If the client cannot be built.
+pub fn token_client_of(server: &MockServer) -> Client {
+    Client::builder()
+        .client_credentials(server.client_id(), server.api_key())
+        .base_url(server.url())
+        .build()
+        .expect("a valid client")
 }
 
-/// The examples of the README, compiled and run as documentation tests.
+/// A client whose connections are refused.
+///
+/// # Panics
+/// As [`client_with_key`].
+pub fn unreachable_client() -> Client {
+    client_with_key("http://127.0.0.1:1", "key")
+}
+
+/// Mounts a response to every request that no earlier mock of this server matches.
+pub async fn respond(server: &wiremock::MockServer, response: ResponseTemplate) {
+    Mock::given(any()).respond_with(response).mount(server).await;
+}
+
+/// Mounts a response to the next `times` requests.
+pub async fn respond_times(server: &wiremock::MockServer, times: u64, response: ResponseTemplate) {
+    Mock::given(any()).respond_with(response).up_to_n_times(times).mount(server).await;
+}
+
+/// A listener on a free port of this machine, and its URL.
+///
+/// # Panics
+/// If no port can be bound.
+pub async fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("a bound port"));
+    (listener, url)
+}
+
+/// Compiles and runs the examples of the README as documentation tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

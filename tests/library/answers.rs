@@ -1,27 +1,24 @@
-//! What answers decode to: each file of `answers/`, served over HTTP and read by the client.
+//! How the client decodes responses: each file in `tests/answers/`, served over HTTP.
 //!
-//! Nobody here has recorded a live answer yet: these are the vendor's example and what its
-//! documents and other descriptions promise, and every way to break that.
+//! No live response has been recorded yet. The files are the vendor's example, responses that its documentation
+//! and other descriptions promise, and broken variants of them.
 
 use std::{fs, path::Path};
 
-use akool::{Client, Credential, Error, Snapshot};
-use akool_tests::{ID, client_at};
+use akool::{Error, Snapshot};
+use akool_tests::{ID, client_with_key, respond, unreachable_client};
 use serde_json::{Value, json};
-use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
+use wiremock::{MockServer, ResponseTemplate};
 
-async fn poll(answer: ResponseTemplate) -> Result<Snapshot, Error> {
+/// Polls a server that gives this response.
+async fn poll(response: ResponseTemplate) -> Result<Snapshot, Error> {
     let server = MockServer::start().await;
-    Mock::given(any()).respond_with(answer).mount(&server).await;
-    client(&server).job(ID).get().await
+    respond(&server, response).await;
+    client_with_key(server.uri(), "key").job(ID).get().await
 }
 
-fn client(server: &MockServer) -> Client {
-    client_at(server.uri(), Credential::api_key("key").unwrap()).unwrap()
-}
-
-/// A poll as a reader sees it.
-fn shown(poll: Result<Snapshot, Error>) -> Value {
+/// A poll's result as JSON.
+fn to_json(poll: Result<Snapshot, Error>) -> Value {
     match poll {
         Ok(snapshot) => json!({
             "status": snapshot.status().to_string(),
@@ -43,7 +40,7 @@ fn shown(poll: Result<Snapshot, Error>) -> Value {
 }
 
 #[tokio::test]
-async fn each_answer_decodes_to_this() {
+async fn each_response_decodes_to_its_snapshot() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("answers");
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
@@ -51,8 +48,8 @@ async fn each_answer_decodes_to_this() {
     for file in files {
         let name = file.file_name().unwrap().to_str().unwrap();
         let kind = if name.ends_with("html") { "text/html" } else { "application/json" };
-        let answer = ResponseTemplate::new(200).set_body_raw(fs::read(&file).unwrap(), kind);
-        let decoded = shown(poll(answer).await);
+        let response = ResponseTemplate::new(200).set_body_raw(fs::read(&file).unwrap(), kind);
+        let decoded = to_json(poll(response).await);
         insta::with_settings!({ omit_expression => true, sort_maps => true, prepend_module_to_snapshot => false, snapshot_path => "snapshots/answers" }, {
             insta::assert_json_snapshot!(name.split('.').next().unwrap(), decoded);
         });
@@ -60,24 +57,24 @@ async fn each_answer_decodes_to_this() {
 }
 
 #[tokio::test]
-async fn the_pages_own_example_decodes_to_the_same_values() {
+async fn the_vendors_example_decodes_to_the_same_values() {
     let page = include_str!("../../openapi/akool.yaml");
     let page: Value = serde_saphyr::from_str(page).unwrap();
     let example = &page["paths"]["/api/open/v3/content/video/infobymodelid"]["get"]["responses"]["200"]["content"]
         ["application/json"]["example"];
     let snapshot = poll(ResponseTemplate::new(200).set_body_json(example)).await.unwrap();
     assert!(snapshot.dropped().is_empty());
-    // Field by field, in both directions: nothing is lost, nothing is made up.
+    // Equal in both directions: no field is lost, and none is added.
     assert_eq!(serde_json::to_value(snapshot.details()).unwrap(), example["data"]);
 }
 
 #[tokio::test]
-async fn http_statuses_without_an_envelope_are_told_apart() {
+async fn each_http_status_without_an_envelope_has_an_error_kind() {
     let mut lines = vec![];
     for status in [201, 204, 301, 302, 307, 400, 401, 403, 404, 408, 418, 425, 429, 500, 502, 503, 504, 599] {
-        let answer = ResponseTemplate::new(status).insert_header("location", "https://elsewhere.example/");
-        let answer = if status == 204 { answer } else { answer.set_body_string("<h1>no\x1b[31m</h1>") };
-        let error = poll(answer).await.unwrap_err();
+        let response = ResponseTemplate::new(status).insert_header("location", "https://elsewhere.example/");
+        let response = if status == 204 { response } else { response.set_body_string("<h1>no\x1b[31m</h1>") };
+        let error = poll(response).await.unwrap_err();
         lines.push(format!("{status} {:?} transient={}", error.kind(), error.is_transient()));
     }
     insta::assert_snapshot!(lines.join("\n"), @r#"
@@ -103,22 +100,22 @@ async fn http_statuses_without_an_envelope_are_told_apart() {
 }
 
 #[tokio::test]
-async fn the_envelope_counts_whatever_the_http_status_says() {
+async fn the_code_in_the_envelope_overrides_the_http_status() {
     for status in [200, 400, 401, 404, 429, 500, 503] {
-        let answer = ResponseTemplate::new(status).set_body_json(json!({"code": 1006, "msg": "no quota"}));
-        let error = poll(answer).await.unwrap_err();
+        let response = ResponseTemplate::new(status).set_body_json(json!({"code": 1006, "msg": "no quota"}));
+        let error = poll(response).await.unwrap_err();
         assert_eq!(error.code().map(|code| code.0), Some(1006), "HTTP {status}");
         assert!(!error.is_transient(), "HTTP {status}");
         assert_eq!(error.http_status(), Some(status));
     }
-    // Success in the envelope does not make a success of an error.
-    let answer = ResponseTemplate::new(500)
+    // But an HTTP error with a successful envelope is still an error.
+    let response = ResponseTemplate::new(500)
         .set_body_json(json!({"code": 1000, "msg": "OK", "data": {"video_status": 3}}));
-    assert!(poll(answer).await.unwrap_err().is_transient());
+    assert!(poll(response).await.unwrap_err().is_transient());
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_not_kept() {
+async fn a_response_that_is_too_large_is_an_error_without_its_body() {
     let huge = format!("{{\"code\":1000,\"msg\":\"{}\"}}", "x".repeat(2 * 1024 * 1024));
     let error = poll(ResponseTemplate::new(200).set_body_raw(huge, "application/json")).await.unwrap_err();
     assert_eq!(error.kind(), akool::ErrorKind::TooLarge);
@@ -126,28 +123,27 @@ async fn what_is_too_large_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
+async fn a_redirect_is_an_error_and_is_not_followed() {
     let elsewhere = MockServer::start().await;
-    let answer = ResponseTemplate::new(307).insert_header("location", elsewhere.uri());
-    let error = poll(answer).await.unwrap_err();
+    let response = ResponseTemplate::new(307).insert_header("location", elsewhere.uri());
+    let error = poll(response).await.unwrap_err();
     assert_eq!(error.kind(), akool::ErrorKind::Redirected);
-    assert!(elsewhere.received_requests().await.unwrap().is_empty(), "the key went elsewhere");
+    assert!(elsewhere.received_requests().await.unwrap().is_empty(), "the key was sent to another server");
 }
 
 #[tokio::test]
-async fn no_type_of_the_generators_library_is_in_the_chain() {
+async fn no_source_of_an_error_is_a_type_of_the_generated_client() {
     use std::error::Error as _;
 
-    let answers = [
+    let responses = [
         ResponseTemplate::new(200).set_body_string("{"),
         ResponseTemplate::new(500).set_body_string("x"),
         ResponseTemplate::new(200).set_body_json(json!({"code": 1, "msg": ""})),
     ];
-    for answer in answers {
-        assert!(poll(answer).await.unwrap_err().source().is_none());
+    for response in responses {
+        assert!(poll(response).await.unwrap_err().source().is_none());
     }
-    let closed = client_at("http://127.0.0.1:1", Credential::api_key("key").unwrap()).unwrap();
-    let error = closed.job(ID).get().await.unwrap_err();
+    let error = unreachable_client().job(ID).get().await.unwrap_err();
     let mut source = error.source();
     let mut chain = vec![];
     while let Some(cause) = source {

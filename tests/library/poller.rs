@@ -1,5 +1,4 @@
-//! The poller's promises, against any sequence of polls and times, and for a hundred thousand jobs
-//! in virtual time. No server, no sleep.
+//! The poller's guarantees, for random sequences of polls and for 100,000 jobs in virtual time, without a server.
 
 use std::{
     cmp::Reverse,
@@ -37,27 +36,27 @@ fn any_observation() -> impl Strategy<Value = Observation> {
 fn any_policy() -> impl Strategy<Value = PollPolicy> {
     let fraction = prop_oneof![0.0..1.0_f64, Just(f64::NAN), Just(f64::INFINITY), any::<f64>()];
     (any_duration(), any_duration(), fraction.clone(), fraction, any::<u32>()).prop_map(
-        |(min, max, growth, jitter, budget)| {
+        |(min, max, growth, jitter, failures)| {
             PollPolicy::default()
                 .with_min_interval(min)
                 .with_max_interval(max)
                 .with_growth(growth)
                 .with_jitter(jitter)
-                .with_max_failures(budget % 20)
+                .with_max_failures(failures % 20)
         },
     )
 }
 
 proptest! {
-    // The same cases on every run: what explores is the fuzz targets.
+    // The same cases on every run. The fuzz targets explore others.
     #![proptest_config(ProptestConfig { rng_seed: proptest::test_runner::RngSeed::Fixed(7), ..ProptestConfig::default() })]
 
     #[test]
-    fn it_keeps_its_promises_against_anything(
+    fn the_poller_keeps_its_guarantees_for_every_sequence_of_polls(
         policy in any_policy(),
         timeout in proptest::option::of(any_duration()),
         seed in any::<u64>(),
-        // How long each poll takes, how late it begins, and what it sees.
+        // How late each poll begins, how long it takes, and what it observes.
         polls in proptest::collection::vec((any_duration(), any_duration(), any_observation()), 1..60),
     ) {
         let mut poller = Poller::new(policy.clone(), timeout, seed);
@@ -69,32 +68,32 @@ proptest! {
             let ended = began.saturating_add(takes);
             let decision = poller.observe(began, ended, seen);
             if let Some(end) = end {
-                prop_assert_eq!(decision, Decision::Finished(end), "it ended twice, or differently");
+                prop_assert_eq!(decision, Decision::Finished(end), "the end changed");
                 continue;
             }
             failures = if matches!(seen, Observation::Trouble { .. }) { failures + 1 } else { 0 };
             match decision {
                 Decision::PollAt(at) => {
-                    prop_assert!(at >= ended, "a poll before the last one ended");
+                    prop_assert!(at >= ended, "the next poll is due before the last one ended");
                     let cut = timeout.is_some_and(|timeout| at == timeout.max(ended));
-                    prop_assert!(cut || at.saturating_sub(ended) >= FLOOR || at == Duration::MAX, "it spins");
-                    prop_assert!(timeout.is_none_or(|timeout| at <= timeout.max(ended)), "past the timeout");
+                    prop_assert!(cut || at.saturating_sub(ended) >= FLOOR || at == Duration::MAX, "the next poll is due too soon");
+                    prop_assert!(timeout.is_none_or(|timeout| at <= timeout.max(ended)), "the next poll is due after the timeout");
                     if let Observation::Trouble { retry_after: Some(after) } = seen {
                         let honoured = at.saturating_sub(ended) >= after.min(Duration::from_secs(900));
-                        prop_assert!(cut || honoured || at == Duration::MAX, "sooner than it was asked for");
+                        prop_assert!(cut || honoured || at == Duration::MAX, "the next poll is due before the Retry-After");
                     }
-                    prop_assert!(failures < policy.max_failures(), "the budget is spent");
+                    prop_assert!(failures < policy.max_failures(), "the poller continues after too many failures");
                     due = at;
                 }
                 Decision::Finished(how) => {
                     match how {
                         End::Completed => {
                             let completed = matches!(seen, Observation::Status { status: Status::Completed, .. });
-                            prop_assert!(completed, "completed without having been seen so");
+                            prop_assert!(completed, "completed, but the last status was another");
                         }
                         End::Failed => {
                             let failed = matches!(seen, Observation::Status { status: Status::Failed, .. });
-                            prop_assert!(failed, "failed without having been seen so");
+                            prop_assert!(failed, "failed, but the last status was another");
                         }
                         End::Rejected => prop_assert_eq!(seen, Observation::Rejected),
                         End::RetriesExhausted => prop_assert_eq!(failures, policy.max_failures()),
@@ -108,18 +107,18 @@ proptest! {
     }
 
     #[test]
-    fn with_a_timeout_it_always_ends(
+    fn a_poller_with_a_timeout_always_ends(
         policy in any_policy(),
         timeout in (0..600_000_u64).prop_map(Duration::from_millis),
         seed in any::<u64>(),
-        troubles in any::<u64>(),
+        failures in any::<u64>(),
     ) {
         let mut poller = Poller::new(policy.with_max_failures(u32::MAX), Some(timeout), seed);
         let mut now = Duration::ZERO;
-        // No pause is shorter than the floor, but for the one that the timeout cuts short.
+        // Every pause is at least the floor, except the one that the timeout cuts short.
         let most = timeout.as_millis() / FLOOR.as_millis() + 3;
         for poll in 0..most {
-            let seen = if troubles >> (poll % 64) & 1 == 1 {
+            let seen = if failures >> (poll % 64) & 1 == 1 {
                 Observation::Trouble { retry_after: None }
             } else {
                 Observation::Status { status: Status::Processing, age: None, video_length: None }
@@ -141,7 +140,7 @@ proptest! {
     #![proptest_config(ProptestConfig { rng_seed: proptest::test_runner::RngSeed::Fixed(7), ..ProptestConfig::default() })]
 
     #[test]
-    fn hints_bring_polls_forward_and_do_nothing_else(
+    fn a_trigger_only_ever_brings_the_next_poll_forward(
         policy in any_policy(),
         gap in any_duration(),
         timeout in proptest::option::of(any_duration()),
@@ -157,7 +156,7 @@ proptest! {
             let ended = due.saturating_add(takes);
             match poller.observe(due, ended, seen) {
                 Decision::Finished(end) => {
-                    prop_assert_eq!(poller.trigger(ended), Decision::Finished(end), "it went on after its end");
+                    prop_assert_eq!(poller.trigger(ended), Decision::Finished(end), "a trigger changed the end");
                     return Ok(());
                 }
                 Decision::PollAt(at) => due = at,
@@ -167,13 +166,13 @@ proptest! {
                 let now = ended.saturating_add(trigger);
                 let before = due;
                 let Decision::PollAt(at) = poller.trigger(now) else {
-                    return Err(TestCaseError::fail("a trigger ended it"));
+                    return Err(TestCaseError::fail("a trigger ended the wait"));
                 };
-                prop_assert!(at <= before, "a trigger put a poll off");
+                prop_assert!(at <= before, "a trigger delayed the next poll");
                 let gap = gap.max(FLOOR);
                 prop_assert!(at == before || at >= now.max(ended.saturating_add(gap)), "too soon after a poll");
-                let trouble = matches!(seen, Observation::Trouble { .. });
-                prop_assert!(at == before || !trouble, "a pause after trouble was cut short");
+                let failed = matches!(seen, Observation::Trouble { .. });
+                prop_assert!(at == before || !failed, "a trigger shortened the pause after a failed poll");
                 due = at;
             }
             prop_assert_eq!(poller.failures(), failures);
@@ -181,7 +180,8 @@ proptest! {
     }
 }
 
-/// A job of this length under a safety net: how many polls it took, and how late its end was noticed.
+/// Polls a job of this length with triggers at these times. Returns the number of polls, and how late its end was
+/// noticed.
 fn with_triggers(
     length: Duration,
     triggers: impl Fn(u32) -> Option<Duration>,
@@ -212,7 +212,7 @@ fn with_triggers(
 }
 
 #[test]
-fn hints_save_polls_and_lost_or_forged_ones_cost_little() {
+fn triggers_save_polls_and_lost_or_forged_ones_cost_few() {
     let length = Duration::from_secs(15 * 60);
     let second = Duration::from_secs(1);
     let honest = [second * 11, length + second];
@@ -229,7 +229,7 @@ fn hints_save_polls_and_lost_or_forged_ones_cost_little() {
     assert!(flooded <= without + 10 && late < second * 300, "{flooded} polls, {late:?} late");
 }
 
-/// A generator of our own, so that the simulation is the same on every machine.
+/// A fixed random generator, so that the simulation is the same on every machine.
 struct Random(u64);
 
 impl Random {
@@ -252,12 +252,12 @@ struct Job {
     queued: Duration,
     ends: Duration,
     fails: bool,
-    /// When the service is out for this job, from and until.
+    /// The start and end of an outage of the service for this job.
     outage: (Duration, Duration),
 }
 
 impl Job {
-    fn truth(&self, now: Duration) -> Status {
+    fn status_at(&self, now: Duration) -> Status {
         match now {
             now if now < self.queued => Status::Queueing,
             now if now < self.ends => Status::Processing,
@@ -268,7 +268,7 @@ impl Job {
 }
 
 #[test]
-fn of_a_hundred_thousand_jobs_none_is_lost_and_none_reported_twice() {
+fn each_of_100_000_jobs_ends_exactly_once() {
     let _quiet = akool_tests::QUIET.blocking_lock();
     const JOBS: usize = 100_000;
     const TIMEOUT: Duration = Duration::from_secs(3600);
@@ -276,7 +276,7 @@ fn of_a_hundred_thousand_jobs_none_is_lost_and_none_reported_twice() {
     let mut jobs: Vec<Job> = (0..JOBS)
         .map(|number| {
             let queued = Duration::from_secs(random.below(60));
-            // Most take minutes; one in twenty hangs for up to two hours.
+            // Most jobs take minutes; one in twenty takes up to two hours.
             let range = if number % 20 == 0 { 7200 } else { 600 };
             let outage = Duration::from_secs(random.below(1200));
             Job {
@@ -302,7 +302,7 @@ fn of_a_hundred_thousand_jobs_none_is_lost_and_none_reported_twice() {
             let retry_after = (random.below(5) == 0).then(|| Duration::from_secs(random.below(120)));
             Observation::Trouble { retry_after }
         } else {
-            let status = if random.below(50) == 0 { Status::Unknown(7) } else { job.truth(began) };
+            let status = if random.below(50) == 0 { Status::Unknown(7) } else { job.status_at(began) };
             Observation::Status { status, age: None, video_length: None }
         };
         match job.poller.observe(began, ended, seen) {
@@ -321,10 +321,10 @@ fn of_a_hundred_thousand_jobs_none_is_lost_and_none_reported_twice() {
     for (number, (when, end)) in &ends {
         let job = &jobs[*number];
         match end {
-            End::Completed => assert_eq!(job.truth(*when), Status::Completed),
-            End::Failed => assert_eq!(job.truth(*when), Status::Failed),
+            End::Completed => assert_eq!(job.status_at(*when), Status::Completed),
+            End::Failed => assert_eq!(job.status_at(*when), Status::Failed),
             End::Timeout => assert!(*when >= TIMEOUT - Duration::from_secs(2)),
-            // Only an outage of about a quarter of an hour ends a wait.
+            // Only an outage of about 12 minutes or more exhausts the retries.
             End::RetriesExhausted => assert!(job.outage.1 - job.outage.0 > Duration::from_secs(700)),
             other => panic!("job {number}: {other:?}"),
         }

@@ -1,5 +1,4 @@
-//! Many waits at once, over real sockets. Whose turn it is has its own tests, without any, in
-//! `crates/akool/src/scheduler`.
+//! Wait sets over real sockets. `crates/akool/src/scheduler/tests.rs` tests the order of the polls without sockets.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,14 +7,14 @@ use std::{
 
 use akool::{Credential, ErrorKind, Event, JobId, PollPolicy, PollTriggers, Status, WaitError, WaitSet};
 use akool_mock::{Fault, MockServer, Polls, Timeline, Times};
-use akool_tests::{ID, client_at, client_of, eager};
+use akool_tests::{ID, client_of, client_with_key, eager, listen, unreachable_client};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 
 fn id(number: u32) -> String {
     format!("job{number:04}")
 }
 
-/// How each job ended, to the end of all; fails on a second end.
+/// Runs the set until every job has ended, and returns how. Panics if a job has an event after its end.
 async fn ends(waits: &mut WaitSet) -> BTreeMap<JobId, Result<(), WaitError>> {
     let mut ends = BTreeMap::new();
     while let Some((id, event)) = waits.next().await {
@@ -28,15 +27,13 @@ async fn ends(waits: &mut WaitSet) -> BTreeMap<JobId, Result<(), WaitError>> {
 }
 
 #[tokio::test]
-async fn every_job_of_a_set_comes_to_its_end_exactly_once() {
+async fn every_job_of_a_set_ends_exactly_once() {
     let server = MockServer::start().await;
     let mut waits = client_of(&server).wait_set().policy(eager());
     for number in 0..200 {
-        let job_timeline = Timeline::new().processing(Polls(number % 4));
-        server.job(
-            id(number),
-            if number % 3 == 0 { job_timeline.failed(1015, "x") } else { job_timeline.completed() },
-        );
+        let timeline = Timeline::new().processing(Polls(number % 4));
+        server
+            .job(id(number), if number % 3 == 0 { timeline.failed(1015, "x") } else { timeline.completed() });
         assert!(waits.insert(id(number)));
     }
     let ends = ends(&mut waits).await;
@@ -49,7 +46,7 @@ async fn every_job_of_a_set_comes_to_its_end_exactly_once() {
 }
 
 #[tokio::test]
-async fn a_set_grows_while_it_runs_and_after_it_was_empty() {
+async fn jobs_can_be_inserted_while_a_set_runs_and_after_it_was_empty() {
     let server = MockServer::start().await;
     let (sender, mut new_ids) = tokio::sync::mpsc::channel(1);
     for number in 0..20 {
@@ -85,7 +82,7 @@ async fn a_set_grows_while_it_runs_and_after_it_was_empty() {
 }
 
 #[tokio::test]
-async fn dropping_next_at_any_time_loses_nothing() {
+async fn dropping_next_at_any_time_loses_no_event() {
     let server = MockServer::start().await;
     let mut waits = client_of(&server).wait_set().policy(eager());
     for number in 0..30 {
@@ -106,7 +103,7 @@ async fn dropping_next_at_any_time_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_job_inserted_twice_is_waited_for_once_and_a_removed_one_not_at_all() {
+async fn a_job_inserted_twice_is_polled_once_and_a_removed_job_is_not_polled() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().processing(Polls(1)).completed());
     server.job("stuck", Timeline::new().stuck(2));
@@ -124,7 +121,7 @@ async fn a_job_inserted_twice_is_waited_for_once_and_a_removed_one_not_at_all() 
 }
 
 #[tokio::test]
-async fn a_wait_of_a_set_that_ends_early_says_what_is_known() {
+async fn the_error_of_a_job_in_a_set_has_its_last_known_status_and_error() {
     let _quiet = akool_tests::QUIET.lock().await;
     let server = MockServer::start().await;
     server.job("stuck", Timeline::new().stuck(2));
@@ -140,19 +137,20 @@ async fn a_wait_of_a_set_that_ends_early_says_what_is_known() {
     let Some(Err(WaitError::Rejected(end))) = ends.remove(&"nobody".into()) else { panic!("{ends:?}") };
     assert_eq!(end.last_error.unwrap().kind(), ErrorKind::UnknownJob);
 
-    // Trouble that is over is known by its kind.
+    // The kind of an error that is over is kept.
     server.inject(Fault::RetryAfterSeconds, Times::Once);
     let mut waits = client.wait_set().policy(eager()).timeout(Duration::from_millis(1200));
     waits.insert("stuck");
     assert!(matches!(waits.next().await, Some((_, Event::Trouble { .. }))));
     let known = waits.jobs().next().unwrap();
     assert_eq!((known.status, known.last_error_kind), (None, Some(ErrorKind::RateLimited)));
-    let end = ends_of_one(waits).await;
+    let end = last_known_of_one(waits).await;
     assert_eq!(end.last_error.unwrap().kind(), ErrorKind::RateLimited);
     assert_eq!((end.failures, end.last_status), (0, Some(Status::Processing)));
 }
 
-async fn ends_of_one(mut waits: WaitSet) -> akool::LastKnown {
+/// Runs a set with one job until its timeout or its last retry.
+async fn last_known_of_one(mut waits: WaitSet) -> akool::LastKnown {
     match ends(&mut waits).await.pop_first().unwrap().1 {
         Err(WaitError::Timeout(end) | WaitError::RetriesExhausted(end)) => *end,
         other => panic!("{other:?}"),
@@ -160,17 +158,17 @@ async fn ends_of_one(mut waits: WaitSet) -> akool::LastKnown {
 }
 
 #[tokio::test]
-async fn a_set_gives_up_after_too_many_failures_in_a_row() {
-    let client = client_at("http://127.0.0.1:1", Credential::api_key("key").unwrap()).unwrap();
+async fn the_maximum_number_of_failures_in_a_row_ends_a_wait_of_a_set() {
+    let client = unreachable_client();
     let mut waits = client.wait_set().policy(eager().with_max_failures(3));
     waits.insert(ID);
-    let end = ends_of_one(waits).await;
+    let end = last_known_of_one(waits).await;
     assert_eq!((end.polls, end.failures, end.last_status), (3, 3, None));
     assert_eq!(end.last_error.unwrap().kind(), ErrorKind::Connect);
 }
 
 #[tokio::test]
-async fn told_to_slow_down_the_whole_set_does() {
+async fn a_retry_after_pauses_the_whole_set() {
     let _quiet = akool_tests::QUIET.lock().await;
     let server = MockServer::start().await;
     server.inject(Fault::RetryAfterSeconds, Times::Once);
@@ -180,14 +178,14 @@ async fn told_to_slow_down_the_whole_set_does() {
         waits.insert(id(number));
     }
     assert!(matches!(waits.next().await, Some((_, Event::Trouble { .. }))));
-    let told = Instant::now();
+    let paused = Instant::now();
     assert_eq!(ends(&mut waits).await.len(), 10);
-    assert!(told.elapsed() >= Duration::from_millis(900), "polled while the service asked for a pause");
+    assert!(paused.elapsed() >= Duration::from_millis(900), "polled during the Retry-After");
     assert_eq!(server.exchanges().len(), 11);
 }
 
 #[tokio::test]
-async fn the_rate_of_a_set_holds_over_all_its_jobs() {
+async fn max_polls_per_second_limits_all_jobs_of_a_set_together() {
     let _quiet = akool_tests::QUIET.lock().await;
     let server = MockServer::start().await;
     let mut waits = client_of(&server).wait_set().policy(eager()).max_polls_per_second(100.0);
@@ -197,20 +195,20 @@ async fn the_rate_of_a_set_holds_over_all_its_jobs() {
     }
     let began = Instant::now();
     assert_eq!(ends(&mut waits).await.len(), 10);
-    // 50 polls, the first at once, one more within the tolerance.
+    // 50 polls: the first starts at once, and one more is within the tolerance.
     assert!(began.elapsed() >= Duration::from_millis(480), "{:?}", began.elapsed());
-    // Nobody was favoured: each job had its nth poll before any had its (n+2)th.
+    // No job was preferred: each had its nth poll before any had its (n+2)th.
     let mut polls: Vec<_> = (0..10).flat_map(|n| server.polls_of(&id(n)).into_iter().enumerate()).collect();
     polls.sort_by_key(|(_, when)| *when);
-    let mut most = 0;
+    let mut max = 0;
     for (nth, _) in polls {
-        assert!(nth + 1 >= most, "one was passed over");
-        most = most.max(nth);
+        assert!(nth + 1 >= max, "a job was skipped");
+        max = max.max(nth);
     }
 }
 
 #[tokio::test]
-async fn a_poll_that_is_hinted_at_is_made_at_once() {
+async fn a_triggered_job_of_a_set_is_polled_at_once() {
     let server = MockServer::start().await;
     for id in [ID, "other", "untriggered"] {
         server.job(id, Timeline::new().processing(Polls(1)).completed());
@@ -226,7 +224,7 @@ async fn a_poll_that_is_hinted_at_is_made_at_once() {
     }
     assert!(waits.poll_now(&ID.into()) && !waits.poll_now(&"nobody".into()));
     assert!(matches!(waits.next().await, Some((id, Event::Ended(Ok(_)))) if id.as_str() == ID));
-    // From elsewhere, while the set waits.
+    // A trigger from outside, while the set waits.
     let triggering = async { assert!(triggers.poll_now("other") && !triggers.poll_now(ID)) };
     let (event, ()) = tokio::join!(waits.next(), triggering);
     assert!(matches!(event, Some((id, Event::Ended(Ok(_)))) if id.as_str() == "other"));
@@ -236,7 +234,7 @@ async fn a_poll_that_is_hinted_at_is_made_at_once() {
 }
 
 #[tokio::test]
-async fn polls_that_time_out_because_nobody_polls_are_no_trouble() {
+async fn a_poll_that_times_out_because_the_set_was_not_driven_is_not_a_failure() {
     let server = MockServer::start().await;
     let client = akool::Client::builder()
         .credential(Credential::api_key(server.api_key()).unwrap())
@@ -249,7 +247,7 @@ async fn polls_that_time_out_because_nobody_polls_are_no_trouble() {
     }
     let mut waits = client.wait_set().policy(eager());
     waits.extend((0..4).map(id));
-    // The polls begin, and then nobody polls for longer than a poll may take.
+    // The polls begin, and then the set is not driven for longer than the request timeout.
     tokio::select! {
         biased;
         event = waits.next() => panic!("{event:?}"),
@@ -261,26 +259,25 @@ async fn polls_that_time_out_because_nobody_polls_are_no_trouble() {
     }
 }
 
-/// Answers every poll on a connection with the same job, and keeps it open.
-async fn answer_all(mut connection: tokio::net::TcpStream) {
+/// Sends the same response to every poll on a connection, and keeps the connection open.
+async fn respond_to_all(mut connection: tokio::net::TcpStream) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     let body = r#"{"code":1000,"msg":"OK","data":{"video_status":2}}"#;
-    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     let mut request = Vec::new();
     while connection.read_buf(&mut request).await.is_ok_and(|bytes| bytes > 0) {
         if request.ends_with(b"\r\n\r\n") {
             request.clear();
-            connection.write_all(answer.as_bytes()).await.unwrap();
+            connection.write_all(response.as_bytes()).await.unwrap();
         }
     }
 }
 
 #[tokio::test]
-async fn a_set_makes_no_more_connections_than_polls_at_once() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let client = client_at(url, Credential::api_key("key").unwrap()).unwrap();
+async fn a_set_opens_at_most_max_concurrent_polls_connections() {
+    let (listener, url) = listen().await;
+    let client = client_with_key(url, "key");
     let mut waits = client.wait_set().policy(eager()).max_concurrent_polls(3);
     waits.extend((0..50).map(id));
     let mut connections = 0;
@@ -294,7 +291,7 @@ async fn a_set_makes_no_more_connections_than_polls_at_once() {
             }
             accepted = listener.accept() => {
                 connections += 1;
-                serving.push(answer_all(accepted.unwrap().0));
+                serving.push(respond_to_all(accepted.unwrap().0));
             }
             Some(()) = serving.next() => {}
         }
@@ -303,7 +300,7 @@ async fn a_set_makes_no_more_connections_than_polls_at_once() {
 }
 
 #[tokio::test]
-async fn dropping_a_set_leaves_nothing_running() {
+async fn a_dropped_set_polls_no_more() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().stuck(2));
     server.job("other", Timeline::new().queueing(Polls(20)).completed());
@@ -318,11 +315,11 @@ async fn dropping_a_set_leaves_nothing_running() {
 }
 
 #[test]
-fn a_set_can_be_sent_between_threads_and_is_a_stream() {
-    fn sendable<T: Send + 'static>(value: T) -> T {
+fn a_set_is_send_and_a_stream() {
+    fn assert_send<T: Send + 'static>(value: T) -> T {
         value
     }
-    let client = client_at("http://127.0.0.1:1", Credential::api_key("key").unwrap()).unwrap();
-    let set = sendable(client.wait_set());
-    drop(sendable(async move { StreamExt::next(&mut { set }).await.is_none() }));
+    let client = unreachable_client();
+    let set = assert_send(client.wait_set());
+    drop(assert_send(async move { StreamExt::next(&mut { set }).await.is_none() }));
 }

@@ -1,17 +1,26 @@
-//! Waits over timelines, for each ending.
+//! A wait for one job: how it ends, what it reports, and when it polls.
 
 use std::{
     future::IntoFuture,
     time::{Duration, Instant},
 };
 
-use akool::{Credential, ErrorKind, Event, Status, WaitError};
+use akool::{Credential, ErrorKind, Event, Status, Wait, WaitError};
 use akool_mock::{MockServer, Polls, Timeline};
-use akool_tests::{ID, client_at, client_of, eager};
+use akool_tests::{
+    ID, client_of, client_with_key, eager, listen, respond, respond_times, unreachable_client,
+};
 use futures_util::{StreamExt, TryStreamExt};
+use wiremock::ResponseTemplate;
+
+/// The statuses that the wait's updates report.
+async fn statuses(wait: Wait) -> Vec<Status> {
+    let updates = wait.policy(eager()).updates().map_ok(|snapshot| snapshot.status());
+    updates.try_collect().await.unwrap()
+}
 
 #[tokio::test]
-async fn a_wait_ends_with_the_video_and_its_files() {
+async fn a_completed_job_ends_the_wait_with_its_files() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().queueing(Polls(2)).processing(Polls(3)).completed());
     let translation = client_of(&server).job(ID).wait().policy(eager()).await.unwrap();
@@ -30,7 +39,7 @@ async fn a_wait_ends_with_the_video_and_its_files() {
 }
 
 #[tokio::test]
-async fn a_failed_job_is_an_error_value_with_its_reason() {
+async fn a_failed_job_is_an_error_with_its_reason() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().processing(Polls(1)).failed(1015, "no speech found"));
     let error = client_of(&server).job(ID).wait().policy(eager()).await.unwrap_err();
@@ -41,7 +50,7 @@ async fn a_failed_job_is_an_error_value_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_poll_at_a_failed_job_is_a_snapshot() {
+async fn a_single_poll_of_a_failed_job_returns_a_snapshot() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().failed(1015, "no speech found"));
     let snapshot = client_of(&server).job(ID).get().await.unwrap();
@@ -49,7 +58,7 @@ async fn a_poll_at_a_failed_job_is_a_snapshot() {
 }
 
 #[tokio::test]
-async fn a_timeout_says_what_was_last_seen_and_that_the_job_goes_on() {
+async fn a_timeout_reports_the_last_known_status_and_that_the_job_continues() {
     let _quiet = akool_tests::QUIET.lock().await;
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().stuck(2));
@@ -64,9 +73,9 @@ async fn a_timeout_says_what_was_last_seen_and_that_the_job_goes_on() {
 }
 
 #[tokio::test]
-async fn a_timeout_without_any_answer_says_that_nothing_is_known() {
+async fn a_timeout_without_a_response_reports_that_the_status_is_unknown() {
     let _quiet = akool_tests::QUIET.lock().await;
-    let client = client_at("http://127.0.0.1:1", Credential::api_key("key").unwrap()).unwrap();
+    let client = unreachable_client();
     let wait =
         client.job(ID).wait().policy(eager().with_max_failures(1000)).timeout(Duration::from_millis(50));
     let error = wait.await.unwrap_err();
@@ -86,8 +95,8 @@ async fn a_timeout_of_zero_still_polls_once() {
 }
 
 #[tokio::test]
-async fn too_many_failures_in_a_row_end_the_wait() {
-    let client = client_at("http://127.0.0.1:1", Credential::api_key("key").unwrap()).unwrap();
+async fn the_maximum_number_of_failures_in_a_row_ends_the_wait() {
+    let client = unreachable_client();
     let error = client.job(ID).wait().policy(eager().with_max_failures(3)).await.unwrap_err();
     let WaitError::RetriesExhausted(end) = &error else { panic!("{error}") };
     assert_eq!((end.polls, end.answers, end.failures), (3, 0, 3));
@@ -99,7 +108,7 @@ async fn too_many_failures_in_a_row_end_the_wait() {
 async fn refused_credentials_and_unknown_jobs_end_the_wait_at_once() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::default());
-    let wrong = client_at(server.url(), Credential::api_key("wrong").unwrap()).unwrap();
+    let wrong = client_with_key(server.url(), "wrong");
     for (job, kind, code) in [
         (wrong.job(ID), ErrorKind::CredentialsRefused, 1101),
         (client_of(&server).job("nobody"), ErrorKind::UnknownJob, 1008),
@@ -114,29 +123,25 @@ async fn refused_credentials_and_unknown_jobs_end_the_wait_at_once() {
 }
 
 #[tokio::test]
-async fn a_status_of_tomorrow_does_not_end_a_wait() {
+async fn an_unknown_status_does_not_end_a_wait() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().status(7, Polls(1)).status(0, Polls(1)).status(-1, Polls(1)).completed());
-    let updates: Vec<_> =
-        client_of(&server).job(ID).wait().policy(eager()).updates().try_collect().await.unwrap();
-    let statuses: Vec<_> = updates.iter().map(|snapshot| snapshot.status()).collect();
+    let statuses = statuses(client_of(&server).job(ID).wait()).await;
     assert_eq!(statuses, [Status::Unknown(7), Status::Unknown(0), Status::Unknown(-1), Status::Completed]);
 }
 
 #[tokio::test]
-async fn updates_are_the_first_poll_and_every_change() {
+async fn updates_report_the_first_poll_and_every_change_of_status() {
     let server = MockServer::start().await;
     server
         .job(ID, Timeline::new().queueing(Polls(3)).processing(Polls(1)).status(7, Polls(3)).failed(1, "r"));
-    let updates: Vec<_> =
-        client_of(&server).job(ID).wait().policy(eager()).updates().try_collect().await.unwrap();
-    let statuses: Vec<_> = updates.iter().map(|snapshot| snapshot.status()).collect();
+    let statuses = statuses(client_of(&server).job(ID).wait()).await;
     assert_eq!(statuses, [Status::Queueing, Status::Processing, Status::Unknown(7), Status::Failed]);
     assert_eq!(server.polls_of(ID).len(), 8);
 }
 
 #[tokio::test]
-async fn an_early_end_is_the_last_item_of_the_updates() {
+async fn a_timeout_is_the_last_item_of_the_updates() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().stuck(1));
     let wait = client_of(&server).job(ID).wait().policy(eager()).timeout(Duration::ZERO);
@@ -145,7 +150,7 @@ async fn an_early_end_is_the_last_item_of_the_updates() {
 }
 
 #[tokio::test]
-async fn the_end_is_told_exactly_once() {
+async fn the_end_is_reported_exactly_once() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::default());
     let mut events = client_of(&server).job(ID).wait().policy(eager()).events();
@@ -158,51 +163,47 @@ async fn the_end_is_told_exactly_once() {
 }
 
 #[tokio::test]
-async fn a_completed_job_without_a_link_is_looked_at_again() {
-    use wiremock::{Mock, ResponseTemplate, matchers::any};
-
+async fn a_completed_job_without_a_video_link_is_polled_again() {
     let server = wiremock::MockServer::start().await;
-    let answer = |video: &str| {
+    let response = |video: &str| {
         let data = serde_json::json!({"video_status": 3, "video": video});
         ResponseTemplate::new(200).set_body_json(serde_json::json!({"code": 1000, "msg": "OK", "data": data}))
     };
-    Mock::given(any()).respond_with(answer("")).up_to_n_times(2).mount(&server).await;
-    Mock::given(any()).respond_with(answer("https://cdn.example/v.mp4")).mount(&server).await;
-    let client = client_at(server.uri(), Credential::api_key("key").unwrap()).unwrap();
+    respond_times(&server, 2, response("")).await;
+    respond(&server, response("https://cdn.example/v.mp4")).await;
+    let client = client_with_key(server.uri(), "key");
     let translation = client.job(ID).wait().policy(eager()).await.unwrap();
     assert_eq!(translation.video().as_str(), "https://cdn.example/v.mp4");
 
     server.reset().await;
-    Mock::given(any()).respond_with(answer("")).mount(&server).await;
+    respond(&server, response("")).await;
     let error = client.job(ID).wait().policy(eager().with_max_failures(3)).await.unwrap_err();
     let WaitError::RetriesExhausted(end) = &error else { panic!("{error}") };
     assert_eq!(end.last_error.as_ref().unwrap().kind(), ErrorKind::MissingVideo);
-    assert_eq!(end.answers, 3, "the service did answer");
+    assert_eq!(end.answers, 3, "every poll had a response");
     assert_eq!(end.last_snapshot.as_ref().unwrap().status(), Status::Completed);
-    assert!(!error.to_string().contains("goes on"), "a completed job does not go on: {error}");
+    assert!(!error.to_string().contains("goes on"), "a completed job does not continue: {error}");
 }
 
 #[tokio::test]
-async fn a_retry_after_is_waited_for_and_no_longer() {
-    use wiremock::{Mock, ResponseTemplate, matchers::any};
-
+async fn the_next_poll_is_due_exactly_after_the_retry_after() {
     let server = wiremock::MockServer::start().await;
-    let pause_for = ResponseTemplate::new(429).insert_header("retry-after", "1");
-    Mock::given(any()).respond_with(pause_for).up_to_n_times(1).mount(&server).await;
+    let too_many = ResponseTemplate::new(429).insert_header("retry-after", "1");
+    respond_times(&server, 1, too_many).await;
     let done = serde_json::json!({"code": 1000, "msg": "OK", "data": {"video_status": 4}});
-    Mock::given(any()).respond_with(ResponseTemplate::new(200).set_body_json(done)).mount(&server).await;
-    let client = client_at(server.uri(), Credential::api_key("key").unwrap()).unwrap();
+    respond(&server, ResponseTemplate::new(200).set_body_json(done)).await;
+    let client = client_with_key(server.uri(), "key");
     let mut events = client.job(ID).wait().policy(eager()).events();
-    let asked = Instant::now();
+    let began = Instant::now();
     let Some(Event::Trouble { error, next_poll_in, .. }) = events.next().await else { panic!() };
     assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
     assert_eq!(next_poll_in, Duration::from_secs(1));
     assert!(matches!(events.next().await, Some(Event::Ended(Err(WaitError::JobFailed(_))))));
-    assert!(asked.elapsed() >= Duration::from_secs(1), "polled before it was allowed");
+    assert!(began.elapsed() >= Duration::from_secs(1), "polled before the Retry-After");
 }
 
 #[tokio::test]
-async fn dropping_a_wait_leaves_nothing_running() {
+async fn a_dropped_wait_polls_no_more() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().stuck(2));
     server.job("other", Timeline::new().queueing(Polls(20)).completed());
@@ -211,18 +212,17 @@ async fn dropping_a_wait_leaves_nothing_running() {
     assert!(matches!(events.next().await, Some(Event::Polled { .. })));
     drop(events);
     let polls = server.polls_of(ID).len();
-    // Twenty polls of another wait later, there was none at this one.
+    // Another wait polls twenty times meanwhile.
     client.job("other").wait().policy(eager()).await.unwrap();
     assert_eq!(server.polls_of(ID).len(), polls);
 }
 
 #[tokio::test]
-async fn dropping_a_wait_in_the_middle_of_a_poll_closes_the_connection() {
+async fn a_wait_that_is_dropped_during_a_poll_closes_its_connection() {
     use tokio::io::AsyncReadExt;
 
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let client = client_at(url, Credential::api_key("key").unwrap()).unwrap();
+    let (listener, url) = listen().await;
+    let client = client_with_key(url, "key");
     let mut wait = client.job(ID).wait().into_future();
     let mut stream = tokio::select! {
         end = &mut wait => panic!("{end:?}"),
@@ -234,13 +234,13 @@ async fn dropping_a_wait_in_the_middle_of_a_poll_closes_the_connection() {
         read = stream.read_exact(&mut request) => drop(read.unwrap()),
     }
     drop(wait);
-    // The other side sees the end, without waiting for any timeout.
+    // The server sees the end of the connection without a timeout.
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).await.unwrap();
 }
 
 #[tokio::test]
-async fn many_waits_share_a_client() {
+async fn many_waits_share_one_client() {
     let server = MockServer::start().await;
     let client = client_of(&server);
     let waits = (0..50).map(|number| {
@@ -253,58 +253,60 @@ async fn many_waits_share_a_client() {
 }
 
 #[test]
-fn waits_can_be_sent_between_threads() {
-    fn sendable<T: Send + 'static>(_: T) {}
-    let client = client_at("http://127.0.0.1:1", Credential::api_key("key").unwrap()).unwrap();
+fn waits_are_send() {
+    fn assert_send<T: Send + 'static>(_: T) {}
+    let client = unreachable_client();
     let job = client.job(ID);
-    sendable(job.wait());
-    sendable(job.wait().into_future());
-    sendable(job.updates());
-    sendable(job.wait().events());
+    assert_send(job.wait());
+    assert_send(job.wait().into_future());
+    assert_send(job.updates());
+    assert_send(job.wait().events());
     let get = job.clone();
-    sendable(async move { get.get().await });
+    assert_send(async move { get.get().await });
 }
 
 #[tokio::test]
-async fn told_to_slow_down_all_waits_of_a_client_do() {
+async fn a_retry_after_pauses_all_waits_of_a_client() {
     let server = MockServer::start().await;
     let client = client_of(&server);
-    server.job("told", Timeline::new().completed());
+    server.job(ID, Timeline::new().completed());
     server.job("other", Timeline::new().completed());
     server.inject(akool_mock::Fault::RetryAfterSeconds, akool_mock::Times::Once);
-    let mut told = client.job("told").wait().policy(eager()).events();
-    assert!(matches!(told.next().await, Some(Event::Trouble { .. })));
-    let when = Instant::now();
-    // Another wait of the same client, which nobody told anything.
+    let mut events = client.job(ID).wait().policy(eager()).events();
+    assert!(matches!(events.next().await, Some(Event::Trouble { .. })));
+    let paused = Instant::now();
     client.job("other").wait().policy(eager()).await.unwrap();
-    assert!(when.elapsed() >= Duration::from_millis(900), "polled while the service asked for a pause");
+    assert!(paused.elapsed() >= Duration::from_millis(900), "polled during the Retry-After");
     assert_eq!(server.polls_of("other").len(), 1);
 }
 
-/// Hands out one credential after the other, and counts.
+/// Returns one credential after the other, and counts the renewals.
 struct Source {
     credentials: std::sync::Mutex<Vec<Credential>>,
-    asked: std::sync::Arc<std::sync::atomic::AtomicU32>,
+    renewals: std::sync::Arc<std::sync::atomic::AtomicU32>,
 }
 
 impl akool::CredentialSource for Source {
     fn renew(&self) -> std::pin::Pin<Box<dyn Future<Output = akool::Renewed> + Send + '_>> {
-        self.asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        self.renewals.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let next = self.credentials.lock().unwrap().pop();
         Box::pin(async { next.ok_or_else(|| "the vault is empty".into()) })
     }
 }
 
 #[tokio::test]
-async fn a_refused_credential_is_renewed_once_for_all() {
+async fn a_refused_credential_is_renewed_once_for_all_waits() {
     let server = MockServer::start().await;
-    let asked = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let renewals = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
     let client = |good: bool| {
         let credential =
             if good { Credential::bearer(server.token()) } else { Credential::bearer("wrong too") };
         akool::Client::builder()
             .credential(Credential::bearer("wrong").unwrap())
-            .credential_source(Source { credentials: vec![credential.unwrap()].into(), asked: asked.clone() })
+            .credential_source(Source {
+                credentials: vec![credential.unwrap()].into(),
+                renewals: renewals.clone(),
+            })
             .base_url(server.url())
             .build()
             .unwrap()
@@ -317,9 +319,9 @@ async fn a_refused_credential_is_renewed_once_for_all() {
     });
     let ends = futures_util::future::join_all(waits).await;
     assert!(ends.iter().all(Result::is_ok), "{ends:?}");
-    assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 1);
+    assert_eq!(renewals.load(std::sync::atomic::Ordering::SeqCst), 1);
 
-    // A new one that is refused too ends the wait, as does none.
+    // If the new credential is refused too, or there is none, the wait ends.
     server.job(ID, Timeline::default());
     let bad = client(false);
     for says in ["1101", "the vault is empty"] {
@@ -331,26 +333,24 @@ async fn a_refused_credential_is_renewed_once_for_all() {
 }
 
 #[tokio::test]
-async fn a_runtime_that_was_blocked_polls_once_and_not_in_a_burst() {
+async fn a_wait_on_a_blocked_runtime_does_not_catch_up_on_polls() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().stuck(2));
     let mut events = client_of(&server).job(ID).wait().policy(eager()).events();
     events.next().await;
     let before = server.polls_of(ID).len();
-    // Twenty intervals long, nothing runs.
+    // The runtime does not run for twenty poll intervals.
     std::thread::sleep(Duration::from_millis(200));
     events.next().await;
     assert_eq!(server.polls_of(ID).len(), before + 1);
 }
 
 #[tokio::test]
-async fn what_a_server_sends_back_of_the_key_is_not_shown() {
-    use wiremock::{Mock, ResponseTemplate, matchers::any};
-
+async fn a_key_that_the_server_echoes_is_redacted() {
     let server = wiremock::MockServer::start().await;
-    let answer = ResponseTemplate::new(418).set_body_string("you sent x-api-key: MARKER");
-    Mock::given(any()).respond_with(answer).mount(&server).await;
-    let client = client_at(server.uri(), Credential::api_key("MARKER").unwrap()).unwrap();
+    let response = ResponseTemplate::new(418).set_body_string("you sent x-api-key: MARKER");
+    respond(&server, response).await;
+    let client = client_with_key(server.uri(), "MARKER");
     let error = client.job(ID).get().await.unwrap_err();
     assert!(error.to_string().contains("x-api-key: [credential]"), "{error}");
     assert!(!format!("{error:?} {client:?}").contains("MARKER"));
