@@ -6,12 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use akool::{
-    Event, PollPolicy, PollTriggers, Status,
-    webhook::{MemoryNonces, Rejection, WebhookError, WebhookEvent, WebhookVerifier},
-};
+use akool::{Event, PollPolicy, PollTriggers, Status};
 use akool_mock::{Fault, MockServer, Polls, Timeline, Times, WebhookFault};
 use akool_tests::{ID, client_of};
+use akool_webhook::{MemoryNonces, Rejection, WebhookError, WebhookEvent, WebhookVerifier};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::StreamExt;
 use serde::Deserialize;
@@ -131,7 +129,7 @@ fn every_rejection_polls_the_same_from_outside_and_holds_no_secret() {
     for vector in Vector::all() {
         let Err(error) = vector.verify() else { continue };
         seen.insert(word(error.reason()));
-        assert_eq!((error.to_string().as_str(), error.http_status()), ("the message was not taken", 400));
+        assert_eq!((error.to_string().as_str(), error.http_status()), ("the message was rejected", 400));
         let all = format!("{error:?} {} {:?}", error.reason(), vector.verifier());
         for secret in [&vector.client_secret, &vector.client_id] {
             assert!(!all.contains(secret.as_str()), "{}: {all}", vector.name);

@@ -148,12 +148,12 @@ fn the_sender_of_anything_else_learns_nothing() {
     let wrong_signer = akool_mock::seal("client-8", SECRET, now(), &1.into(), done).unwrap();
     let mut answers = Vec::new();
     for (body, says) in [
-        ("", "no webhook message"),
-        ("hello", "no webhook message"),
+        ("", "not a webhook message"),
+        ("hello", "not a webhook message"),
         (wrong_key.as_str(), "`dataEncrypt`"),
         (wrong_signer.as_str(), "signature"),
         (&message(10 * 60 * 1000, done), "600 s old"),
-        (&message(0, "{}"), "holds no event"),
+        (&message(0, "{}"), "does not contain an event"),
         (&" ".repeat(100_000), "limit"),
     ] {
         answers.push(listening.post(body.as_bytes()));
@@ -172,7 +172,7 @@ fn the_sender_of_anything_else_learns_nothing() {
     assert!(listening.post(good.as_bytes()).starts_with("HTTP/1.1 200 "));
     assert_eq!(listening.object()["event"], "webhook");
     assert!(listening.post(good.as_bytes()).starts_with("HTTP/1.1 200 "), "its sender is to stop");
-    assert!(listening.object()["message"].as_str().unwrap().contains("came before"));
+    assert!(listening.object()["message"].as_str().unwrap().contains("already received"));
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn what_is_wrong_with_a_saved_message_is_said() {
         (String::new(), &[], "give the request's body alone"),
         (format!("POST / HTTP/1.1\r\n\r\n{good}"), &[], "give the request's body alone"),
         (" ".repeat(70_000), &[], "larger than 65536 bytes"),
-        (message(0, "[]"), &[], "holds no event"),
+        (message(0, "[]"), &[], "does not contain an event"),
     ] {
         let (code, stdout, stderr) = verify(body.as_bytes(), more);
         assert!(code == 1 && stdout.is_empty() && stderr.contains(says), "{code} {stderr}");

@@ -43,7 +43,6 @@
 //! - `http2` (default): HTTP/2 where the service speaks it.
 //! - `download`: saving files to disk, in the module `download`.
 //! - `ledger`: a ledger in a file, in the module [`ledger`].
-//! - `webhook`: opening the messages of a webhook, in the module `webhook`.
 //!
 //! The requests and types underneath are generated from the service's OpenAPI description, in the
 //! crate `akool-client`.
@@ -63,7 +62,7 @@ mod policy;
 mod poll_state;
 pub mod poller;
 mod raw;
-mod redact;
+pub mod redact;
 mod renewal;
 mod scheduler;
 mod snapshot;
@@ -74,8 +73,6 @@ mod translate;
 mod triggers;
 mod wait;
 mod wait_set;
-#[cfg(feature = "webhook")]
-pub mod webhook;
 
 /// Inner doors for the fuzz targets in `fuzz/`.
 #[cfg(fuzzing)]
@@ -98,18 +95,6 @@ pub mod fuzzing {
         }
         let status = reqwest::StatusCode::from_u16(status).unwrap_or_default();
         decode::lenient(&"64dd".into(), &Exchange::new(status, headers, body.to_vec(), Ending::Complete))
-    }
-
-    /// The signature of a webhook's message.
-    #[cfg(feature = "webhook")]
-    pub fn webhook_signature(client_id: &str, timestamp: &str, nonce: &str, data_encrypt: &str) -> String {
-        crate::webhook::signature(client_id, timestamp, nonce, data_encrypt)
-    }
-
-    /// What a webhook's message holds, once it is decrypted.
-    #[cfg(feature = "webhook")]
-    pub fn webhook_event(json: &[u8]) -> Option<crate::webhook::WebhookEvent> {
-        crate::webhook::WebhookEvent::read(json, std::time::SystemTime::UNIX_EPOCH)
     }
 
     /// How long an answer with these headers asks to wait.

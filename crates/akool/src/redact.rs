@@ -1,29 +1,48 @@
-//! What is shown of foreign text: links without their signed part, no control characters, bounded.
+//! Text from the service or from a user, in a form that is safe to print: [`link`] and [`excerpt`].
+//!
+//! All errors and all `Debug` output of this crate use these two functions. Use them when you print
+//! such text yourself: links of results may be signed, and a signature is a credential.
 
 use url::Url;
 
-/// How much of a foreign text is shown, in characters.
-const SHOWN: usize = 160;
+/// The maximum length of an [`excerpt`], in characters.
+const MAX_CHARS: usize = 160;
 
-/// A link without its query and fragment, which may be a signature.
-pub(crate) fn link(url: &Url) -> String {
+/// Returns the URL without its user name, password, query and fragment, which may be credentials.
+///
+/// ```
+/// let url = url::Url::parse("https://cdn.example/talk.mp4?Signature=abc")?;
+/// assert_eq!(akool::redact::link(&url), "https://cdn.example/talk.mp4?[redacted]");
+/// # Ok::<(), url::ParseError>(())
+/// ```
+pub fn link(url: &Url) -> String {
     let mut shown = url.clone();
-    let hidden = url.query().is_some() || url.fragment().is_some();
+    let has_query = url.query().is_some() || url.fragment().is_some();
     shown.set_query(None);
     shown.set_fragment(None);
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
-    if hidden { format!("{shown}?[redacted]") } else { shown.into() }
+    if has_query { format!("{shown}?[redacted]") } else { shown.into() }
 }
 
-/// The start of a text, on one line: every query (`?name=` or `#name=` up to the next blank,
-/// quotation mark or angle bracket) and every user name in a link is cut out, whatever the link
-/// around it looks like.
-pub(crate) fn excerpt(text: &str) -> String {
+/// Returns the first 160 characters of a text, on one line, without control characters and without the
+/// parts of links that may be credentials.
+///
+/// It removes each query or fragment (from `?name=` or `#name=` to the next space, quotation mark or
+/// angle bracket) and each user name before a host, even if the link around it is malformed. A longer
+/// text ends with `…`.
+///
+/// ```
+/// use akool::redact::excerpt;
+///
+/// assert_eq!(excerpt("see https://cdn.example/a?sig=abc\nbye"), "see https://cdn.example/a?[redacted] bye");
+/// assert_eq!(excerpt("ftp://user:password@host"), "ftp://[redacted]@host");
+/// ```
+pub fn excerpt(text: &str) -> String {
     let ends = |letter: char| letter.is_whitespace() || letter.is_control() || "\"<>".contains(letter);
     let mut shown = String::new();
     let mut rest = text;
-    for _ in 0..SHOWN {
+    for _ in 0..MAX_CHARS {
         let Some(letter) = rest.chars().next() else {
             return shown;
         };
@@ -31,11 +50,11 @@ pub(crate) fn excerpt(text: &str) -> String {
         if is_query(word) {
             shown.push_str("?[redacted]");
             rest = &rest[word.len()..];
-        } else if let Some(user) = user(word) {
+        } else if let Some(end) = user_end(word) {
             shown.push_str("//[redacted]@");
-            rest = &rest[user..];
+            rest = &rest[end..];
         } else {
-            // No control character reaches a terminal, and no line break a log.
+            // A control character could change the terminal, and a line break could fake a log line.
             shown.push(if letter.is_control() || letter.is_whitespace() { ' ' } else { letter });
             rest = &rest[letter.len_utf8()..];
         }
@@ -46,7 +65,7 @@ pub(crate) fn excerpt(text: &str) -> String {
     shown
 }
 
-/// Whether a word starts with `?name=` or `#name=`.
+/// Returns whether a word starts with `?name=` or `#name=`.
 fn is_query(word: &str) -> bool {
     let Some(query) = word.strip_prefix(['?', '#']) else {
         return false;
@@ -56,8 +75,8 @@ fn is_query(word: &str) -> bool {
     })
 }
 
-/// Where the user name of a word that starts with `//user:password@` ends.
-fn user(word: &str) -> Option<usize> {
+/// Returns the length of `//user:password@` at the start of a word.
+fn user_end(word: &str) -> Option<usize> {
     let authority = word.strip_prefix("//")?;
     let authority = &authority[..authority.find(['/', '\\']).unwrap_or(authority.len())];
     Some(2 + authority.rfind('@')? + 1)
@@ -68,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signatures_are_cut_out() {
+    fn queries_and_user_names_are_removed() {
         let url = Url::parse("https://user:pw@cdn.example/a.mp4?Signature=MARKER#MARKER").unwrap();
         assert_eq!(link(&url), "https://cdn.example/a.mp4?[redacted]");
         for (body, wanted) in [
@@ -93,9 +112,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_is_bounded_and_on_one_line() {
+    fn an_excerpt_is_short_and_on_one_line() {
         let shown = excerpt(&format!("a\n\x1b[31m{}", "x".repeat(1000)));
         assert!(shown.starts_with("a  [31mxx") && shown.ends_with('…'));
-        assert_eq!(shown.chars().count(), SHOWN + 1);
+        assert_eq!(shown.chars().count(), MAX_CHARS + 1);
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use akool::webhook::{MemoryNonces, WebhookVerifier};
+use akool_webhook::{MemoryNonces, WebhookVerifier};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{

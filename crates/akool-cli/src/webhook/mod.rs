@@ -9,10 +9,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use akool::{
-    JobId,
-    webhook::{Rejection, WebhookEvent, WebhookVerifier},
-};
+use akool::JobId;
+use akool_webhook::{Rejection, WebhookEvent, WebhookVerifier};
 use serde::Serialize;
 
 use crate::{

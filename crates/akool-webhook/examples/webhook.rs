@@ -1,48 +1,51 @@
-//! A translation whose end is told by a webhook: create, hear of it, poll, done.
+//! Creates a translation and waits for it with the help of a webhook.
 //!
-//! In one terminal the mock server, in another this example:
+//! Start the mock server in one terminal and this example in another:
 //!
 //! ```sh
 //! akool sandbox
 //! AKOOL_API_HOST=http://127.0.0.1:4010 AKOOL_API_KEY=sandbox-key-000000000000 AKOOL_CLIENT_ID=sandbox-client \
-//!     cargo run -p akool --features webhook --example webhook
+//!     cargo run -p akool-webhook --example webhook
 //! ```
 //!
-//! With the service itself, `LISTEN` says where to listen, and `PUBLIC_URL` how that is reached from outside.
+//! For the real service, set `LISTEN` to the address to listen on, and `PUBLIC_URL` to the URL under which
+//! the service reaches it.
 
 use std::{env, error::Error, future::IntoFuture, net::SocketAddr, time::SystemTime};
 
-use akool::{
-    Client, PollPolicy, PollTriggers,
-    webhook::{MemoryNonces, WebhookVerifier},
-};
+use akool::{Client, PollPolicy, PollTriggers};
+use akool_webhook::{MemoryNonces, WebhookVerifier};
 use axum::{Router, body::Bytes, extract::DefaultBodyLimit, extract::State, http::StatusCode, routing::post};
 
-/// What the handler needs. Clones share what is inside.
+/// The state of the handler. Clones share their contents.
 #[derive(Clone)]
 struct App {
     verifier: WebhookVerifier,
     triggers: PollTriggers,
 }
 
-/// Takes a message and leads to a poll. The sender learns nothing but the status.
+/// Turns a message into a poll of its job. The sender sees only the HTTP status.
 async fn receive(State(app): State<App>, body: Bytes) -> StatusCode {
     match app.verifier.verify(&body, SystemTime::now()) {
         Ok(event) => {
             let waited_for = app.triggers.poll_now(event.job());
-            println!("event: {} is said to be {} (waited for: {waited_for})", event.job(), event.status());
+            println!(
+                "event: {} is {}, according to the message (waited for: {waited_for})",
+                event.job(),
+                event.status()
+            );
             StatusCode::OK
         }
-        Err(rejected) => {
-            eprintln!("event refused: {}", rejected.reason());
-            StatusCode::from_u16(rejected.http_status()).unwrap_or(StatusCode::BAD_REQUEST)
+        Err(error) => {
+            eprintln!("message rejected: {}", error.reason());
+            StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::BAD_REQUEST)
         }
     }
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // The key is the client secret too.
+    // The API key is also the client secret.
     let client = Client::from_env()?;
     let verifier = WebhookVerifier::new(env::var("AKOOL_CLIENT_ID")?, env::var("AKOOL_API_KEY")?)?
         .nonces(MemoryNonces::new(10_000));
@@ -63,7 +66,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         eprintln!("{refusal}");
     }
     let waits = creation.jobs().iter().map(|created| {
-        // Polls go on slowly: an event that is lost costs time, and nothing else.
+        // Slow polls continue, so a lost event costs only time.
         client.job(&created.id).wait().triggers(&triggers).policy(PollPolicy::safety_net()).into_future()
     });
     for translation in futures_util::future::try_join_all(waits).await? {

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use akool::{
-    fuzzing::{webhook_event, webhook_signature},
-    webhook::{Rejection, WebhookEvent, WebhookVerifier},
+use akool_webhook::{
+    Rejection, WebhookEvent, WebhookVerifier,
+    fuzzing::{event, signature},
 };
 use libfuzzer_sys::fuzz_target;
 use serde_json::{json, value::RawValue};
@@ -17,27 +17,27 @@ fn harmless(event: &WebhookEvent) {
     assert!(!shown.contains("?Signature=MARK"), "{shown}");
 }
 
-/// A number as it may stand in a message, and its text.
+/// Reads a JSON number, keeping its text.
 fn number(text: &str) -> Option<Box<RawValue>> {
     let raw = serde_json::from_str::<Box<RawValue>>(text).ok()?;
     raw.get().starts_with(|first: char| first == '-' || first.is_ascii_digit()).then_some(raw)
 }
 
-// A body as it comes; or time, nonce and content of one that is signed; or what was decrypted.
+// An arbitrary body; or a correctly signed message; or decrypted content.
 fuzz_target!(|input: (u8, &[u8], i64, &str, &str)| {
     let (kind, bytes, timestamp, nonce, data) = input;
     if kind % 3 == 0 {
-        if let Some(event) = webhook_event(bytes) {
+        if let Some(event) = event(bytes) {
             harmless(&event);
         }
         return;
     }
     let signed = kind % 3 == 1;
     let body = if signed {
-        // A nonce that is a number is signed as it stands in the message.
+        // The signature covers the text of a number exactly as it is in the message.
         let number = number(nonce);
         let nonce_text = number.as_ref().map_or(nonce, |raw| raw.get());
-        let signature = webhook_signature(ID, &timestamp.to_string(), nonce_text, data);
+        let signature = signature(ID, &timestamp.to_string(), nonce_text, data);
         let nonce = number.as_ref().map_or_else(|| json!(nonce).to_string(), |raw| raw.get().to_owned());
         let data = json!(data);
         format!(
@@ -55,7 +55,7 @@ fuzz_target!(|input: (u8, &[u8], i64, &str, &str)| {
                 assert!(!signed || *error.reason() != Rejection::WrongSignature, "{body:?}");
                 assert_eq!(
                     (error.to_string().as_str(), error.http_status()),
-                    ("the message was not taken", 400)
+                    ("the message was rejected", 400)
                 );
                 let reason = format!("{} {error:?}", error.reason());
                 assert!(!reason.contains("MARKER"), "{reason}");

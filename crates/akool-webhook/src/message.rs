@@ -1,4 +1,4 @@
-//! The outer layer of a message: four fields, a signature over them, and what is encrypted.
+//! The outer layer of a message: four fields, of which one is a signature and one is encrypted.
 
 use std::{
     borrow::Cow,
@@ -12,16 +12,16 @@ use serde_json::value::RawValue;
 use sha1::{Digest, Sha1};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreater};
 
-use super::{Rejection, WebhookEvent};
+use crate::{Rejection, WebhookEvent};
 
-/// The length of an AES block, and so of the IV.
+/// The length of an AES block, and so of the initialization vector, in bytes.
 const BLOCK: usize = 16;
 
-/// A message as it came.
+/// The fields of a message.
 ///
-/// The signature is over texts, so numbers are kept as they were written: `1.0`, `1e3` and numbers
-/// of more digits than any type holds are not the same text once they have been read as numbers.
-pub(super) struct Message<'a> {
+/// The signature covers texts, so numbers are kept exactly as they were written: `1.0`, `1e3` and
+/// numbers with too many digits for any type would become another text if they were parsed.
+pub(crate) struct Message<'a> {
     signature: Cow<'a, str>,
     data_encrypt: Cow<'a, str>,
     timestamp: Cow<'a, str>,
@@ -42,12 +42,13 @@ struct Fields<'a> {
 }
 
 impl<'a> Message<'a> {
-    pub(super) fn read(body: &'a [u8]) -> Result<Self, Rejection> {
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Rejection> {
         let text = std::str::from_utf8(body).map_err(Rejection::malformed)?;
         let fields: Fields<'a> = serde_json::from_str(text).map_err(Rejection::malformed)?;
         let text = |name, raw| {
-            text_of(raw)
-                .ok_or_else(|| Rejection::malformed(format_args!("`{name}` is neither text nor number")))
+            text_of(raw).ok_or_else(|| {
+                Rejection::malformed(format_args!("`{name}` is neither a string nor a number"))
+            })
         };
         Ok(Self {
             signature: fields.signature,
@@ -57,14 +58,14 @@ impl<'a> Message<'a> {
         })
     }
 
-    /// The signature, if it is that of the client id and the values.
-    pub(super) fn verified(&self, client_id: &str) -> Option<String> {
+    /// Returns the signature if it matches the client id and the values.
+    pub(crate) fn verified(&self, client_id: &str) -> Option<String> {
         let expected = signature(client_id, &self.timestamp, &self.nonce, &self.data_encrypt);
         bool::from(expected.as_bytes().ct_eq(self.signature.as_bytes())).then_some(expected)
     }
 
-    /// When it says that it was sent: milliseconds since 1970.
-    pub(super) fn sent_at(&self) -> Option<SystemTime> {
+    /// Reads `timestamp`, which is in milliseconds since 1970.
+    pub(crate) fn sent_at(&self) -> Option<SystemTime> {
         let number = self.timestamp.parse::<f64>().ok().filter(|number| number.is_finite());
         let millis = self.timestamp.parse::<i64>().ok().or(number.map(|number| number as i64))?;
         let distance = Duration::from_millis(millis.unsigned_abs());
@@ -75,8 +76,8 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// What it holds. Only called once the signature is verified.
-    pub(super) fn decrypted(
+    /// Decrypts the content. Call this only after the signature was verified.
+    pub(crate) fn decrypted(
         &self,
         client_id: &str,
         secret: &str,
@@ -84,24 +85,24 @@ impl<'a> Message<'a> {
     ) -> Result<WebhookEvent, Rejection> {
         let mut data = STANDARD
             .decode(self.data_encrypt.as_bytes())
-            .map_err(|_| Rejection::malformed("`dataEncrypt` is no base64"))?;
+            .map_err(|_| Rejection::malformed("`dataEncrypt` is not valid base64"))?;
         let mut iv = [0; BLOCK];
-        for (byte, of_id) in iv.iter_mut().zip(client_id.bytes()) {
-            *byte = of_id;
+        for (byte, id_byte) in iv.iter_mut().zip(client_id.bytes()) {
+            *byte = id_byte;
         }
         let key = secret.as_bytes();
-        let whole = match key.len() {
+        let decrypted = match key.len() {
             16 => decrypt::<cbc::Decryptor<aes::Aes128>>(key, &iv, &mut data),
             24 => decrypt::<cbc::Decryptor<aes::Aes192>>(key, &iv, &mut data),
             _ => decrypt::<cbc::Decryptor<aes::Aes256>>(key, &iv, &mut data),
         };
-        if !whole {
+        if !decrypted {
             return Err(Rejection::Undecryptable);
         }
-        // Read also what is padded wrongly: how long this takes does not tell a wrong padding from a
-        // wrong content.
+        // Parse the content even if the padding is wrong, so that the time taken does not distinguish a
+        // wrong padding from wrong content.
         let (length, padded) = unpadded(&data);
-        let event = WebhookEvent::read(&data[..length], sent_at);
+        let event = WebhookEvent::parse(&data[..length], sent_at);
         if !padded {
             return Err(Rejection::Undecryptable);
         }
@@ -109,7 +110,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// SHA-1 over the four texts, sorted and joined, in lower-case hexadecimal digits.
+/// Returns the SHA-1 hash of the four texts, sorted and joined, in lower-case hexadecimal.
 pub(crate) fn signature(client_id: &str, timestamp: &str, nonce: &str, data_encrypt: &str) -> String {
     let mut texts = [client_id, timestamp, nonce, data_encrypt];
     texts.sort_unstable();
@@ -120,7 +121,7 @@ pub(crate) fn signature(client_id: &str, timestamp: &str, nonce: &str, data_encr
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A text without its quotes, or a number exactly as it was written.
+/// Returns a string without its quotation marks, or a number exactly as it was written.
 fn text_of(raw: &RawValue) -> Option<Cow<'_, str>> {
     match raw.get().bytes().next() {
         Some(b'"') => serde_json::from_str(raw.get()).ok().map(Cow::Owned),
@@ -129,7 +130,7 @@ fn text_of(raw: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Decrypts in place; `false` where there are no whole blocks.
+/// Decrypts in place. Returns `false` if the data is empty or ends within a block.
 fn decrypt<D: KeyIvInit + BlockModeDecrypt>(key: &[u8], iv: &[u8], data: &mut [u8]) -> bool {
     let (blocks, rest) = Array::slice_as_chunks_mut(data);
     let Ok(mut decryptor) = D::new_from_slices(key, iv) else {
@@ -142,17 +143,17 @@ fn decrypt<D: KeyIvInit + BlockModeDecrypt>(key: &[u8], iv: &[u8], data: &mut [u
     true
 }
 
-/// How long the text is without its PKCS#7 padding, and whether that is right; the same number of
-/// steps for every content. Takes at least one block.
+/// Returns the length of the text without its PKCS#7 padding, and whether the padding is valid. Takes
+/// the same number of steps for every content. `data` must have at least one block.
 fn unpadded(data: &[u8]) -> (usize, bool) {
     let last = data.last().copied().unwrap_or_default();
-    let mut right = !last.ct_eq(&0) & !last.ct_gt(&(BLOCK as u8));
+    let mut valid = !last.ct_eq(&0) & !last.ct_gt(&(BLOCK as u8));
     for (distance, byte) in (0_u8..).zip(data.iter().rev().take(BLOCK)) {
         let beyond: Choice = !last.ct_gt(&distance);
-        right &= beyond | byte.ct_eq(&last);
+        valid &= beyond | byte.ct_eq(&last);
     }
-    let padding = u8::conditional_select(&0, &last, right);
-    (data.len() - usize::from(padding), right.into())
+    let padding = u8::conditional_select(&0, &last, valid);
+    (data.len() - usize::from(padding), valid.into())
 }
 
 #[cfg(test)]
@@ -160,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_padding_is_told_right_from_wrong() {
+    fn exactly_the_valid_paddings_are_removed() {
         for padding in 0..=u8::MAX {
             let mut data = [7_u8; 48];
             let start = 48_usize.saturating_sub(padding.into());
@@ -168,8 +169,8 @@ mod tests {
             if padding == 0 {
                 data[47] = 0;
             }
-            let right = (1..=16).contains(&padding);
-            let wanted = if right { (start, true) } else { (48, false) };
+            let valid = (1..=16).contains(&padding);
+            let wanted = if valid { (start, true) } else { (48, false) };
             assert_eq!(unpadded(&data), wanted, "{padding}");
             if (2..=16).contains(&padding) {
                 data[start] ^= 1;
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_kept_as_they_were_written() {
+    fn numbers_keep_their_text() {
         for (json, wanted) in [
             ("1.0", Some("1.0")),
             ("1e3", Some("1e3")),
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read_in_every_shape() {
+    fn timestamps_are_read_in_every_number_format() {
         for (timestamp, wanted) in [
             ("1710757900382", Some(1_710_757_900_382)),
             ("1710757900382.0", Some(1_710_757_900_382)),

@@ -1,16 +1,16 @@
-//! The inner layer of a message: [`WebhookEvent`].
+//! The decrypted content of a message: [`WebhookEvent`].
 
 use std::{fmt, time::SystemTime};
 
+use akool::{JobId, Status, redact};
 use serde_json::Value;
 use url::Url;
 
-use crate::{JobId, Status, decode::integer, redact, snapshot::link};
-
-/// What a message says of a job. A trigger: see [what an event proves](super#what-an-event-proves).
+/// What a message says about a job. Use it as a trigger: see
+/// [what an event proves](crate#what-an-event-proves).
 ///
-/// As elsewhere, a field of another shape than described is left out, and a status that nobody
-/// documented is kept.
+/// A field of an undocumented type is left out, and an undocumented status is kept as
+/// [`Status::Unknown`].
 #[derive(Clone, PartialEq)]
 pub struct WebhookEvent {
     job: JobId,
@@ -24,8 +24,8 @@ pub struct WebhookEvent {
 }
 
 impl WebhookEvent {
-    /// From what was decrypted; `None` where it has no id or no status.
-    pub(crate) fn read(json: &[u8], sent_at: SystemTime) -> Option<Self> {
+    /// Reads the decrypted content. Returns `None` if it has no id or no status.
+    pub(crate) fn parse(json: &[u8], sent_at: SystemTime) -> Option<Self> {
         let Ok(Value::Object(fields)) = serde_json::from_slice(json) else {
             return None;
         };
@@ -47,50 +47,51 @@ impl WebhookEvent {
         })
     }
 
-    /// The job that it is about: what to poll now.
+    /// Returns the job: poll it now.
     pub fn job(&self) -> &JobId {
         &self.job
     }
 
-    /// Where the job stands, as the message says.
+    /// Returns the status of the job according to the message.
     pub fn status(&self) -> Status {
         self.status
     }
 
-    /// The product, `type` on the wire: `video translate` for translations. One webhook may be told
-    /// of several.
+    /// Returns the product, which is `video translate` for translations (`type` on the wire). One
+    /// webhook may receive messages about several products.
     pub fn product(&self) -> Option<&str> {
         self.product.as_deref()
     }
 
-    /// The link to the result, as the message says. Not for use: take it from a poll the job.
+    /// Returns the link to the result according to the message. Do not fetch it: take the link from a
+    /// poll of the job.
     pub fn url(&self) -> Option<&Url> {
         self.url.as_ref()
     }
 
-    /// How much of the job is done, in percent, where the message says so.
+    /// Returns the progress of the job in percent, from 0 to 100, if the message has it.
     pub fn progress(&self) -> Option<u8> {
         self.progress
     }
 
-    /// Why the job failed, as a number, where the message says so.
+    /// Returns the code of the reason why the job failed, if the message has it.
     pub fn error_code(&self) -> Option<i64> {
         self.error_code
     }
 
-    /// Why the job failed, in words, where the message says so.
+    /// Returns why the job failed, in the service's words, if the message has it.
     pub fn error_reason(&self) -> Option<&str> {
         self.error_reason.as_deref()
     }
 
-    /// When the message was sent, by its sender's clock.
+    /// Returns when the message was sent, by the sender's clock.
     pub fn sent_at(&self) -> SystemTime {
         self.sent_at
     }
 }
 
 impl fmt::Debug for WebhookEvent {
-    /// The link without its signed part.
+    /// Omits the query of the link, which may be a signature.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebhookEvent")
             .field("job", &self.job)
@@ -105,17 +106,37 @@ impl fmt::Debug for WebhookEvent {
     }
 }
 
+/// Reads an http or https URL.
+fn link(text: Option<&str>) -> Option<Url> {
+    let url = Url::parse(text?.trim()).ok()?;
+    matches!(url.scheme(), "http" | "https").then_some(url)
+}
+
+/// Reads a whole number, also one that is written as `3.0` or `"3"`.
+fn integer(value: &Value) -> Option<i64> {
+    /// `f64` represents every whole number up to here exactly.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) => number.as_i64().or_else(|| {
+            let float = number.as_f64()?;
+            (float.fract() == 0.0 && float.abs() <= EXACT).then_some(float as i64)
+        }),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(json: &str) -> Option<WebhookEvent> {
-        WebhookEvent::read(json.as_bytes(), SystemTime::UNIX_EPOCH)
+    fn parse(json: &str) -> Option<WebhookEvent> {
+        WebhookEvent::parse(json.as_bytes(), SystemTime::UNIX_EPOCH)
     }
 
     #[test]
-    fn what_the_vendors_demo_reads_is_read() {
-        let event = read(
+    fn the_fields_of_the_vendors_demo_are_read() {
+        let event = parse(
             r#"{"_id":"a","video_status":4,"video":"","progress":140,"error_code":"1015","error_message":"no speech"}"#,
         )
         .unwrap();
@@ -125,28 +146,31 @@ mod tests {
     }
 
     #[test]
-    fn shapes_that_nobody_described_do_not_hide_the_status() {
+    fn fields_of_undocumented_types_do_not_hide_the_status() {
         let event =
-            read(r#"{"_id":7,"status":"3","type":9,"url":[],"video":"https://x/v","progress":{},"new":1}"#);
+            parse(r#"{"_id":7,"status":"3","type":9,"url":[],"video":"https://x/v","progress":{},"new":1}"#);
         let event = event.unwrap();
         assert_eq!((event.job().as_str(), event.status()), ("7", Status::Completed));
         assert_eq!((event.product(), event.url().map(Url::as_str)), (None, Some("https://x/v")));
-        assert_eq!(read(r#"{"_id":"a","status":9}"#).unwrap().status(), Status::Unknown(9));
-        assert_eq!(read(r#"{"_id":"a","status":[],"video_status":2}"#).unwrap().status(), Status::Processing);
+        assert_eq!(parse(r#"{"_id":"a","status":9}"#).unwrap().status(), Status::Unknown(9));
+        assert_eq!(
+            parse(r#"{"_id":"a","status":[],"video_status":2}"#).unwrap().status(),
+            Status::Processing
+        );
     }
 
     #[test]
-    fn without_id_or_status_it_is_none() {
+    fn content_without_an_id_or_status_is_not_an_event() {
         for json in
             ["", "null", "[]", "3", "{}", r#"{"_id":"a"}"#, r#"{"status":3}"#, r#"{"_id":"","status":3}"#]
         {
-            assert_eq!(read(json), None, "{json}");
+            assert_eq!(parse(json), None, "{json}");
         }
     }
 
     #[test]
-    fn the_links_signature_shows_nowhere() {
-        let event = read(r#"{"_id":"a","status":3,"url":"https://x/v?Signature=MARK"}"#).unwrap();
+    fn debug_omits_the_signature_of_the_link() {
+        let event = parse(r#"{"_id":"a","status":3,"url":"https://x/v?Signature=MARK"}"#).unwrap();
         assert!(!format!("{event:?}").contains("MARK"), "{event:?}");
         assert!(event.url().unwrap().as_str().contains("MARK"));
     }

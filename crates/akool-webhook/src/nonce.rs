@@ -1,4 +1,4 @@
-//! Which messages came before: [`NonceStore`], [`MemoryNonces`].
+//! The messages that were already received: [`NonceStore`], [`MemoryNonces`].
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -7,18 +7,17 @@ use std::{
     time::SystemTime,
 };
 
-/// Remembers the messages that came, so that each is taken once.
+/// Remembers the received messages, so that each one is accepted only once.
 ///
-/// A message is known by its signature, which covers the nonce, the time and the content: how long
-/// nonces are, and whether two messages may share one, is not documented.
+/// A message is identified by its signature, which covers the nonce, the time and the content. The
+/// nonce alone is not enough: its length, and whether two messages may share one, is not documented.
 ///
-/// It is called within [`verify`](super::WebhookVerifier::verify), for messages whose signature and
-/// content are right only. Several processes need one store between them to take a message once; where
-/// that is not worth a call over the network, do without: an event is a trigger, and a second one
-/// changes nothing.
+/// [`verify`](crate::WebhookVerifier::verify) calls the store, and only for valid messages. Several
+/// processes that must accept a message only once have to share a store. If that is not worth a network
+/// call, use no store: an event is only a trigger, and a second one changes nothing.
 pub trait NonceStore: Send + Sync {
-    /// Remembers a message at least until this time, in one step with the question whether it was
-    /// there. `true` where it was not: the message is new.
+    /// Remembers a message at least until `until`, and returns whether it is new. Both must happen in
+    /// one atomic step.
     fn remember(&self, message: &str, now: SystemTime, until: SystemTime) -> bool;
 }
 
@@ -28,14 +27,14 @@ impl<S: NonceStore + ?Sized> NonceStore for Arc<S> {
     }
 }
 
-/// A [`NonceStore`] in the memory of this process, with a bound.
+/// A [`NonceStore`] of limited size in the memory of this process.
 ///
-/// Where it is full of messages that have not expired, the one that expires first is forgotten: then
-/// a repeated message may count as new, which costs a poll.
+/// If it is full of messages that have not expired, it forgets the one that expires first. A repeated
+/// message may then count as new, which costs one poll.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
-/// use akool::webhook::{MemoryNonces, NonceStore};
+/// use akool_webhook::{MemoryNonces, NonceStore};
 ///
 /// let nonces = MemoryNonces::new(10_000);
 /// let now = SystemTime::now();
@@ -45,44 +44,44 @@ impl<S: NonceStore + ?Sized> NonceStore for Arc<S> {
 /// ```
 pub struct MemoryNonces {
     capacity: usize,
-    seen: Mutex<Seen>,
+    received: Mutex<Received>,
 }
 
 #[derive(Default)]
-struct Seen {
+struct Received {
     messages: HashSet<Arc<str>>,
-    by_end: BTreeSet<(SystemTime, Arc<str>)>,
+    by_expiry: BTreeSet<(SystemTime, Arc<str>)>,
 }
 
 impl MemoryNonces {
-    /// Remembers at most this many messages, of some 200 bytes each; at least one.
+    /// Creates a store for at most `capacity` messages (at least 1) of about 200 bytes each.
     pub fn new(capacity: usize) -> Self {
-        Self { capacity: capacity.max(1), seen: Mutex::default() }
+        Self { capacity: capacity.max(1), received: Mutex::default() }
     }
 }
 
 impl NonceStore for MemoryNonces {
     fn remember(&self, message: &str, now: SystemTime, until: SystemTime) -> bool {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        while seen.by_end.first().is_some_and(|(end, _)| *end < now) {
-            seen.forget_first();
+        let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        while received.by_expiry.first().is_some_and(|(end, _)| *end < now) {
+            received.forget_first();
         }
-        if seen.messages.contains(message) {
+        if received.messages.contains(message) {
             return false;
         }
-        if seen.messages.len() >= self.capacity {
-            seen.forget_first();
+        if received.messages.len() >= self.capacity {
+            received.forget_first();
         }
         let message: Arc<str> = message.into();
-        seen.messages.insert(Arc::clone(&message));
-        seen.by_end.insert((until, message));
+        received.messages.insert(Arc::clone(&message));
+        received.by_expiry.insert((until, message));
         true
     }
 }
 
-impl Seen {
+impl Received {
     fn forget_first(&mut self) {
-        if let Some((_, message)) = self.by_end.pop_first() {
+        if let Some((_, message)) = self.by_expiry.pop_first() {
             self.messages.remove(&message);
         }
     }
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_the_first_to_expire_goes() {
+    fn a_full_store_forgets_the_message_that_expires_first() {
         let nonces = MemoryNonces::new(2);
         assert!(nonces.remember("late", at(0), at(9)));
         assert!(nonces.remember("soon", at(0), at(5)));
@@ -123,7 +122,7 @@ mod tests {
         for number in 0..1000 {
             nonces.remember(&number.to_string(), at(0), at(9));
         }
-        let seen = nonces.seen.lock().unwrap();
-        assert_eq!((seen.messages.len(), seen.by_end.len()), (2, 2));
+        let received = nonces.received.lock().unwrap();
+        assert_eq!((received.messages.len(), received.by_expiry.len()), (2, 2));
     }
 }
