@@ -7,7 +7,7 @@ use std::{
 };
 
 use akool_contract::{Contract, Fixture, Report, Verdict};
-use akool_mock::{Fault, MockServer, Polls, ServiceState, Timeline, Times, sandbox};
+use akool_mock::{Fault, MockServer, Polls, Timeline, Times, sandbox};
 use bytes::Bytes;
 use http::{Request, Response};
 use proptest::prelude::*;
@@ -16,17 +16,23 @@ use serde_json::{Value, json};
 const POLL: &str = "/api/open/v3/content/video/infobymodelid?video_model_id=64dd";
 const CREATE: &str = "/api/open/v3/content/video/createbytranslate";
 
-fn poll(state: &ServiceState) -> Request<Bytes> {
-    Request::get(POLL).header("x-api-key", state.api_key()).body(Bytes::new()).unwrap()
+/// Starts a server for a test in virtual time, which sends no requests over the network.
+fn start() -> MockServer {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(MockServer::start())
 }
 
-fn post(state: &ServiceState, path: &str, body: &Value) -> Request<Bytes> {
-    let request = Request::post(path).header("x-api-key", state.api_key());
+fn poll(server: &MockServer) -> Request<Bytes> {
+    Request::get(POLL).header("x-api-key", server.api_key()).body(Bytes::new()).unwrap()
+}
+
+fn post(server: &MockServer, path: &str, body: &Value) -> Request<Bytes> {
+    let request = Request::post(path).header("x-api-key", server.api_key());
     request.header("content-type", "application/json").body(body.to_string().into()).unwrap()
 }
 
-fn send(state: &mut ServiceState, request: &Request<Bytes>, after: Duration) -> (Response<Bytes>, Report) {
-    let response = state.respond(request, SystemTime::UNIX_EPOCH + after);
+fn send(server: &MockServer, request: &Request<Bytes>, after: Duration) -> (Response<Bytes>, Report) {
+    let response = server.respond(request, SystemTime::UNIX_EPOCH + after);
     let report = Contract::resolved().check_response(request, &response);
     (response, report)
 }
@@ -39,44 +45,44 @@ fn panic_of(run: impl FnOnce()) -> String {
 
 #[test]
 fn every_own_answer_matches_the_description() {
-    let mut state = ServiceState::new("http://127.0.0.1:1");
-    sandbox::seed_demo_jobs(&mut state);
+    let server = start();
+    server.seed_demo_jobs();
     let mut requests = Vec::new();
     for scenario in sandbox::scenarios() {
         let target = POLL.replace("64dd", scenario.id);
-        let request = Request::get(target).header("x-api-key", state.api_key());
+        let request = Request::get(target).header("x-api-key", server.api_key());
         requests.push(request.body(Bytes::new()).unwrap());
     }
     let unknown = POLL.replace("64dd", "nothing");
-    requests.push(Request::get(unknown).header("x-api-key", state.api_key()).body(Bytes::new()).unwrap());
+    requests.push(Request::get(unknown).header("x-api-key", server.api_key()).body(Bytes::new()).unwrap());
     requests.push(Request::get(POLL).header("x-api-key", "wrong").body(Bytes::new()).unwrap());
-    let languages = Request::get("/api/open/v3/language/list").header("x-api-key", state.api_key());
+    let languages = Request::get("/api/open/v3/language/list").header("x-api-key", server.api_key());
     requests.push(languages.body(Bytes::new()).unwrap());
     for body in [
         json!({"url": "https://a.example/a.mp4", "language": "es,fr"}),
         json!({"url": "https://a.example/fail.mp4", "language": "es"}),
         json!({"url": "", "language": "es"}),
     ] {
-        requests.push(post(&state, CREATE, &body));
+        requests.push(post(&server, CREATE, &body));
     }
-    let secret = state.api_key().to_owned();
+    let secret = server.api_key().to_owned();
     for secret in [secret.as_str(), "wrong"] {
-        let body = json!({"clientId": state.client_id(), "clientSecret": secret});
-        requests.push(post(&state, "/api/open/v3/getToken", &body));
+        let body = json!({"clientId": server.client_id(), "clientSecret": secret});
+        requests.push(post(&server, "/api/open/v3/getToken", &body));
     }
-    state.refuse_language("xx", 1003, "no such language");
-    requests.push(post(&state, CREATE, &json!({"url": "https://a.example/a.mp4", "language": "xx,es"})));
-    requests.push(post(&state, CREATE, &json!({"url": "https://a.example/a.mp4", "language": "xx"})));
+    server.refuse_language("xx", 1003, "no such language");
+    requests.push(post(&server, CREATE, &json!({"url": "https://a.example/a.mp4", "language": "xx,es"})));
+    requests.push(post(&server, CREATE, &json!({"url": "https://a.example/a.mp4", "language": "xx"})));
     for millis in [0, 500, 1200, 2000, 3000, 4000, 10_000] {
         for request in &requests {
-            let (response, report) = send(&mut state, request, Duration::from_millis(millis));
+            let (response, report) = send(&server, request, Duration::from_millis(millis));
             let body = String::from_utf8_lossy(response.body()).into_owned();
             let configured = body.contains("\"video_status\":7");
             let wanted = if configured { Verdict::Drifting } else { Verdict::Conforming };
             assert_eq!(report.verdict(), wanted, "{} {}: {report}\n{body}", request.method(), request.uri());
         }
     }
-    assert!(state.violations().is_empty(), "{:#?}", state.violations());
+    assert!(server.violations().is_empty(), "{:#?}", server.violations());
 }
 
 /// Any JSON that contains names from the description.
@@ -164,14 +170,14 @@ proptest! {
             1 => timeline.failed(1015, "a reason"),
             status => timeline.stuck(status - 1),
         };
-        let mut state = ServiceState::new("http://127.0.0.1:1");
-        state.job("64dd", timeline);
-        let request = poll(&state);
+        let server = start();
+        server.job("64dd", timeline);
+        let request = poll(&server);
         for second in 0..polls {
-            let (_, report) = send(&mut state, &request, Duration::from_secs(second));
+            let (_, report) = send(&server, &request, Duration::from_secs(second));
             prop_assert!(report.is_conforming(), "{report}");
         }
-        prop_assert!(state.violations().is_empty());
+        prop_assert!(server.violations().is_empty());
     }
 }
 
@@ -183,23 +189,23 @@ fn the_contract_detects_every_fault_that_violates_the_description() {
             || matches!(fault, Fault::Forgotten | Fault::StatusGoesBack)
     };
     let at_the_answer = Fault::all().into_iter().filter(|fault| {
-        let mut state = ServiceState::new("http://127.0.0.1:1");
-        state.job("64dd", Timeline::new());
-        let request = poll(&state);
-        let before = state.respond(&request, SystemTime::UNIX_EPOCH);
-        state.inject(*fault, Times::Once);
-        let after = state.respond(&request, SystemTime::UNIX_EPOCH);
+        let server = start();
+        server.job("64dd", Timeline::new());
+        let request = poll(&server);
+        let before = server.respond(&request, SystemTime::UNIX_EPOCH);
+        server.inject(*fault, Times::Once);
+        let after = server.respond(&request, SystemTime::UNIX_EPOCH);
         (before.status(), before.headers(), before.body()) != (after.status(), after.headers(), after.body())
     });
     let mut seen = 0;
     for fault in at_the_answer {
-        let mut state = ServiceState::new("http://127.0.0.1:1");
-        state.job("64dd", Timeline::new().processing(Polls(5)));
-        state.inject(fault, Times::Once);
-        let request = poll(&state);
-        let (_, report) = send(&mut state, &request, Duration::ZERO);
+        let server = start();
+        server.job("64dd", Timeline::new().processing(Polls(5)));
+        server.inject(fault, Times::Once);
+        let request = poll(&server);
+        let (_, report) = send(&server, &request, Duration::ZERO);
         assert_eq!(report.is_conforming(), is_documented(fault), "{fault:?}: {report}");
-        assert!(state.violations().is_empty(), "{:?}", state.violations());
+        assert!(server.violations().is_empty(), "{:?}", server.violations());
         seen += 1;
     }
     assert!(seen > 60, "{seen}");
@@ -251,10 +257,7 @@ async fn a_typo_in_a_creation_is_a_violation() {
     let recorded = &server.exchanges()[0];
     assert_eq!(serde_json::from_slice::<Value>(&recorded.body).unwrap(), body);
     let message = panic_of(|| drop(server));
-    assert!(
-        message.contains("/body/lip_sync: undocumented field: the boolean true"),
-        "{message}"
-    );
+    assert!(message.contains("/body/lip_sync: undocumented field: the boolean true"), "{message}");
     assert!(message.contains("`lipsync`"), "the message names the documented field: {message}");
 }
 
@@ -339,12 +342,12 @@ async fn unmet_expectations_are_reported() {
 #[test]
 fn a_fault_with_a_probability_affects_the_same_requests_for_the_same_seed() {
     let statuses = |seed| {
-        let mut state = ServiceState::new("http://127.0.0.1:1");
-        state.job("64dd", Timeline::new());
-        state.inject(Fault::Http(503), Times::WithProbability { percent: 30, seed });
-        state.inject(Fault::Http(500), Times::Once);
-        let request = poll(&state);
-        let polls = (0..1000).map(|_| state.respond(&request, SystemTime::UNIX_EPOCH).status().as_u16());
+        let server = start();
+        server.job("64dd", Timeline::new());
+        server.inject(Fault::Http(503), Times::WithProbability { percent: 30, seed });
+        server.inject(Fault::Http(500), Times::Once);
+        let request = poll(&server);
+        let polls = (0..1000).map(|_| server.respond(&request, SystemTime::UNIX_EPOCH).status().as_u16());
         polls.collect::<Vec<_>>()
     };
     let one = statuses(7);
@@ -361,27 +364,27 @@ fn a_fault_with_a_probability_affects_the_same_requests_for_the_same_seed() {
 
 #[test]
 fn a_renamed_field_is_reported_with_both_names_and_is_not_a_violation() {
-    let mut state = ServiceState::new("http://127.0.0.1:1");
-    state.job("64dd", Timeline::new());
-    state.rename_field("/data/video_status", "status");
-    let request = poll(&state);
-    let (_, report) = send(&mut state, &request, Duration::ZERO);
+    let server = start();
+    server.job("64dd", Timeline::new());
+    server.rename_field("/data/video_status", "status");
+    let request = poll(&server);
+    let (_, report) = send(&server, &request, Duration::ZERO);
     assert_eq!(report.violations[0].pointer, "/body/data/video_status");
     assert_eq!(report.drift[0].pointer, "/body/data/status");
-    assert!(state.violations().is_empty());
+    assert!(server.violations().is_empty());
 }
 
 #[test]
 fn the_contents_of_a_file_can_be_set_for_one_job() {
-    let mut state = ServiceState::new("http://127.0.0.1:1");
-    state.job("one", Timeline::new());
-    state.job("two", Timeline::new());
-    state.file("translated.srt", "for all");
-    state.file_of("one", "translated.srt", "for one");
+    let server = start();
+    server.job("one", Timeline::new());
+    server.job("two", Timeline::new());
+    server.file("translated.srt", "for all");
+    server.file_of("one", "translated.srt", "for one");
     for (id, wanted) in [("one", "for one"), ("two", "for all")] {
         let target = format!("/files/{id}/translated.srt?Signature=sandbox-signature");
         let request = Request::get(target).body(Bytes::new()).unwrap();
-        assert_eq!(state.respond(&request, SystemTime::UNIX_EPOCH).body(), wanted);
+        assert_eq!(server.respond(&request, SystemTime::UNIX_EPOCH).body(), wanted);
     }
 }
 
@@ -397,17 +400,17 @@ fn recorded_answers_are_replayed_in_order() {
     fixture.capture(&request, &answer(2, ""));
     fixture.capture(&request, &answer(3, "https://cdn.example/a.mp4?Signature=MARKER"));
 
-    let mut state = ServiceState::new("http://127.0.0.1:1");
-    state.replay(&Fixture::from_json(fixture.to_json().as_bytes()).unwrap());
+    let server = start();
+    server.replay(&Fixture::from_json(fixture.to_json().as_bytes()).unwrap());
     let request = Request::get(POLL.replace("64dd", &format!("{:024x}", 1)));
     let request = request.header("x-api-key", "any").body(Bytes::new()).unwrap();
-    let mut status = || {
-        let response = state.respond(&request, SystemTime::UNIX_EPOCH);
+    let status = || {
+        let response = server.respond(&request, SystemTime::UNIX_EPOCH);
         let body: Value = serde_json::from_slice(response.body()).unwrap();
         (body["data"]["video_status"].as_i64(), body["data"]["uid"].as_i64())
     };
     assert_eq!([status(), status(), status()], [(Some(2), Some(1)), (Some(3), Some(1)), (Some(3), Some(1))]);
-    assert!(state.violations().is_empty(), "{:?}", state.violations());
+    assert!(server.violations().is_empty(), "{:?}", server.violations());
 }
 
 fn client() -> reqwest::Client {

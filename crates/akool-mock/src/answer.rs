@@ -1,7 +1,9 @@
-//! JSON bodies of answers in the documented shape.
+//! Answers: JSON bodies in the documented shape, and what the log records about an answer.
 
 use std::{sync::LazyLock, time::SystemTime};
 
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use crate::{files, timeline::State};
@@ -52,4 +54,40 @@ fn encode(id: &str) -> String {
 pub(crate) fn millis(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// An answer, and what the log records about it.
+pub(crate) struct Outcome {
+    pub(crate) response: Response<Bytes>,
+    pub(crate) job: Option<String>,
+    pub(crate) summary: String,
+    /// A violation that fails the test.
+    pub(crate) violation: Option<String>,
+}
+
+impl Outcome {
+    /// Answers with JSON and HTTP 200.
+    pub(crate) fn json(value: &Value, summary: impl Into<String>) -> Self {
+        let mut response = Response::new(Bytes::from(value.to_string()));
+        let json = HeaderValue::from_static("application/json; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+        Self { response, job: None, summary: summary.into(), violation: None }
+    }
+
+    /// Answers with a business code.
+    pub(crate) fn refused(code: i64, message: &str) -> Self {
+        Self::json(&error(code, message), format!("code {code}, {message}"))
+    }
+
+    /// Answers with plain text.
+    pub(crate) fn plain(status: StatusCode, text: &str) -> Self {
+        let mut response = Response::new(Bytes::from(format!("akool-mock: {text}\n")));
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        Self { response, job: None, summary: text.to_owned(), violation: None }
+    }
+
+    pub(crate) fn of_job(self, id: impl Into<String>) -> Self {
+        Self { job: Some(id.into()), ..self }
+    }
 }

@@ -6,68 +6,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, header::CONTENT_TYPE};
+use http::Request;
 use serde_json::{Value, json};
 
 use crate::{
-    ServiceState, Timeline, account, answer,
-    service_state::{MAX_KEPT, Outcome, json as json_response, refused},
-    timeline::JobTimeline,
+    account,
+    answer::{self, Outcome},
+    record::MAX_KEPT,
+    request::json_body,
+    service_state::{CreatedJob, Plan, ServiceState},
+    timeline::{JobTimeline, Timeline},
 };
 
-/// A job that a request created.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct CreatedJob {
-    /// The job's id.
-    pub id: String,
-    /// Its target language.
-    pub language: String,
-    /// When it was created.
-    pub at: SystemTime,
-    /// The body of the request.
-    pub request: Value,
-}
-
-/// The configured result for a target language.
-#[derive(Clone, Debug)]
-pub(crate) enum Plan {
-    Create(Timeline),
-    Refuse(i64, String),
-}
-
 impl ServiceState {
-    /// Sets the timeline of jobs that requests create. It starts with the creation. By default, such a job is queued
-    /// for one poll, processing for two, and then completed.
-    pub fn on_create(&mut self, timeline: Timeline) {
-        self.plan = timeline;
-    }
-
-    /// Sets the timeline of jobs that requests create for one target language.
-    pub fn on_create_in(&mut self, language: impl Into<String>, timeline: Timeline) {
-        self.plans.insert(language.into(), Plan::Create(timeline));
-    }
-
-    /// Rejects one target language with this code and message. Jobs for the other languages are created.
-    pub fn refuse_language(&mut self, language: impl Into<String>, code: i64, message: impl Into<String>) {
-        self.plans.insert(language.into(), Plan::Refuse(code, message.into()));
-    }
-
-    /// Rejects languages that the list of languages does not contain. By default, any language is accepted.
-    pub fn refuse_unlisted_languages(&mut self) {
-        self.only_listed_languages = true;
-    }
-
-    /// Omits `all_results` from answers to creations, as the service may: only the first job is in the answer.
-    pub fn omit_all_results(&mut self) {
-        self.omits_all_results = true;
-    }
-
-    /// Returns the jobs that requests created, oldest first: at most the latest 10,000.
-    pub fn created(&self) -> impl Iterator<Item = &CreatedJob> {
-        self.created.iter()
-    }
-
     pub(crate) fn create_translation(
         &mut self,
         request: &Request<Bytes>,
@@ -75,18 +26,18 @@ impl ServiceState {
         commit: bool,
     ) -> Outcome {
         if let Err((code, message)) = self.authorize(request.headers()) {
-            return refused(code, message);
+            return Outcome::refused(code, message);
         }
         let body = match json_body(request) {
             Ok(body) => body,
-            Err(message) => return refused(1003, message),
+            Err(message) => return Outcome::refused(1003, message),
         };
         if let Err(message) = valid(&body) {
-            return refused(1003, &message);
+            return Outcome::refused(1003, &message);
         }
         if !commit {
             // A fault rejects the request before jobs are created.
-            return Outcome { summary: "nothing created".to_owned(), ..refused(1000, "OK") };
+            return Outcome { summary: "nothing created".to_owned(), ..Outcome::refused(1000, "OK") };
         }
         let languages: Vec<_> = body["language"].as_str().unwrap_or_default().split(',').collect();
         let results: Vec<Value> =
@@ -95,7 +46,7 @@ impl ServiceState {
         let Some(first) = results.iter().find(|result| result["code"] == 1000) else {
             let (code, message) = (&results[0]["code"], &results[0]["msg"]);
             let (code, message) = (code.as_i64().unwrap_or(1003), message.as_str().unwrap_or_default());
-            return refused(code, message);
+            return Outcome::refused(code, message);
         };
         let id = first["data"]["_id"].clone();
         let mut answer = json!({
@@ -107,12 +58,8 @@ impl ServiceState {
         if !self.omits_all_results {
             answer["all_results"] = results.into();
         }
-        Outcome {
-            response: json_response(&answer),
-            job: id.as_str().map(str::to_owned),
-            summary: format!("created {created} of {}", languages.len()),
-            violation: None,
-        }
+        let summary = format!("created {created} of {}", languages.len());
+        Outcome { job: id.as_str().map(str::to_owned), ..Outcome::json(&answer, summary) }
     }
 
     /// Creates the job for one language, and returns its entry in `all_results`.
@@ -131,7 +78,7 @@ impl ServiceState {
         let id = job_id(now, kind, &self.base_url, self.serial);
         self.jobs.insert(id.clone(), JobTimeline::started(timeline, now));
         if let Some(url) = request["webhookUrl"].as_str().filter(|url| !url.is_empty()) {
-            self.webhook(id.as_str(), url);
+            self.webhooks.subscribe(id.as_str(), url);
         }
         if self.created.len() == MAX_KEPT {
             self.created.pop_front();
@@ -214,16 +161,6 @@ fn read_id(id: &str) -> Option<(SystemTime, Kind)> {
         _ => return None,
     };
     Some((SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into()), kind))
-}
-
-/// Parses the JSON body of a request.
-pub(crate) fn json_body(request: &Request<Bytes>) -> Result<Value, &'static str> {
-    let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case("application/json") {
-        return Err("The content type is not application/json");
-    }
-    serde_json::from_slice(request.body()).map_err(|_| "The body is not valid JSON")
 }
 
 /// Checks the type and range of a field's value.

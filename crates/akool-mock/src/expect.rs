@@ -7,7 +7,11 @@ use std::{
 
 use http::{HeaderMap, header::AUTHORIZATION};
 
-use crate::{Exchange, MockServer, record::shown, service_state::CREATE_TRANSLATION};
+use crate::{
+    record::{Exchange, shown},
+    request::{CREATE_TRANSLATION, FILES},
+    server::MockServer,
+};
 
 /// How many exchanges a message lists.
 const MAX_LISTED: usize = 20;
@@ -60,7 +64,7 @@ impl MockServer {
     /// Returns the requests for this job's files, for assertions.
     pub fn assert_downloads(&self, id: &str) -> Requests {
         self.requests(format!("file requests of {id}"), |exchange| {
-            exchange.target.starts_with("/files/") && exchange.job.as_deref() == Some(id)
+            exchange.target.starts_with(FILES) && exchange.job.as_deref() == Some(id)
         })
     }
 

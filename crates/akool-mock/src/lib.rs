@@ -38,32 +38,42 @@
 //! The server calls the webhook of a job on each change of status. The calls are signed and encrypted as documented.
 //! [`WebhookFault`] lists the errors that it can simulate.
 //!
-//! [`ServiceState`] is the service without transport and clock: it takes a request and a time, and returns an answer.
+//! [`MockServer::respond`] answers a request without a connection and at any time, for tests in virtual time.
 
 mod account;
 mod answer;
+mod control;
 mod create;
+mod damage;
+mod download;
 mod expect;
 mod fault;
 mod files;
 mod page;
+mod polls;
 mod record;
+mod request;
+mod router;
 pub mod sandbox;
 #[cfg(feature = "scenarios")]
 pub mod scenarios;
 mod server;
+mod service;
 mod service_state;
 mod tcp;
 mod timeline;
+mod times;
 mod variation;
 mod verify;
 mod webhook;
+mod webhook_queue;
 
-pub use create::CreatedJob;
 pub use expect::Requests;
-pub use fault::{Fault, Times};
+pub use fault::Fault;
 pub use record::Exchange;
 pub use server::{Builder, MockServer};
-pub use service_state::ServiceState;
+pub use service_state::{CLIENT_ID, CreatedJob, DEFAULT_API_KEY, DEFAULT_TOKEN};
 pub use timeline::{Polls, Span, Timeline};
-pub use webhook::{WebhookCall, WebhookFault, seal};
+pub use times::Times;
+pub use webhook::seal;
+pub use webhook_queue::{WebhookCall, WebhookFault};

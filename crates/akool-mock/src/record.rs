@@ -9,7 +9,10 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 
-use crate::service_state::{GET_VIDEO_INFO, MAX_KEPT};
+use crate::request::GET_VIDEO_INFO;
+
+/// How many exchanges, violations, webhook calls and created jobs are kept.
+pub(crate) const MAX_KEPT: usize = 10_000;
 
 /// How many bytes of a request's body are kept.
 const MAX_BODY: usize = 64 * 1024;

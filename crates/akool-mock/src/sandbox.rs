@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{ServiceState, Timeline};
+use crate::{server::MockServer, timeline::Timeline};
 
 /// A demo job.
 #[derive(Clone, Debug)]
@@ -54,13 +54,16 @@ pub fn scenarios() -> Vec<Scenario> {
     ]
 }
 
-/// Adds all demo jobs. From then on, jobs that requests create complete after 5 seconds; if the file name of the
-/// source contains `fail` they fail, and if it contains `stuck` they stay in processing. Jobs that an earlier
-/// sandbox created are known too, because their ids contain the time of creation.
-pub fn seed_demo_jobs(state: &mut ServiceState) {
-    state.seeded = true;
-    for scenario in scenarios() {
-        state.job(scenario.id, scenario.timeline);
-        state.note(scenario.id, scenario.what);
+impl MockServer {
+    /// Adds all demo jobs. From then on, jobs that requests create complete after 5 seconds; if the file name of the
+    /// source contains `fail` they fail, and if it contains `stuck` they stay in processing. Jobs that an earlier
+    /// sandbox created are known too, because their ids contain the time of creation.
+    pub fn seed_demo_jobs(&self) {
+        let mut state = self.state();
+        state.seeded = true;
+        for scenario in scenarios() {
+            state.add_job(scenario.id, scenario.timeline);
+            state.notes.insert(scenario.id.to_owned(), scenario.what.to_owned());
+        }
     }
 }

@@ -10,18 +10,27 @@ use bytes::Bytes;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::{Fault, MockServer, Polls, ServiceState, Span, Timeline, Times, fault::Place, files};
+use crate::{
+    fault::{Fault, Place},
+    files,
+    server::MockServer,
+    timeline::{Polls, Span, Timeline},
+    times::Times,
+};
 
 /// Jobs, faults and renamed fields from a TOML file.
 ///
 /// ```
-/// use akool_mock::{ServiceState, scenarios::Scenarios};
+/// use akool_mock::{MockServer, scenarios::Scenarios};
 ///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let scenarios = Scenarios::read("examples/scenarios.toml")?;
-/// let mut state = ServiceState::new("http://127.0.0.1:4010");
-/// scenarios.apply(&mut state);
-/// assert_eq!(state.api_key(), "my-key");
-/// # Ok::<(), akool_mock::scenarios::InvalidScenarios>(())
+/// let server = MockServer::start().await;
+/// server.load(&scenarios);
+/// assert_eq!(server.api_key(), "my-key");
+/// # Ok(())
+/// # }
 /// ```
 ///
 /// That file contains every key:
@@ -170,41 +179,36 @@ impl Scenarios {
     pub fn jobs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.jobs.iter().map(|job| (job.id.as_str(), job.what.as_str()))
     }
-
-    /// Adds everything to a service.
-    pub fn apply(&self, state: &mut ServiceState) {
-        if let Some(key) = &self.api_key {
-            key.clone_into(&mut state.api_key);
-        }
-        if let Some(token) = &self.token {
-            token.clone_into(&mut state.token);
-        }
-        for job in &self.jobs {
-            state.job(&job.id, job.timeline.clone());
-            if !job.what.is_empty() {
-                state.note(&job.id, &job.what);
-            }
-            for (name, contents) in &job.files {
-                state.file_of(&job.id, name, contents.clone());
-            }
-        }
-        for (place, fault, times) in &self.faults {
-            match place {
-                On::Polls => state.inject(*fault, *times),
-                On::Files => state.inject_into_files(*fault, *times),
-                On::Creations => state.inject_into_creations(*fault, *times),
-            }
-        }
-        for (field, name) in &self.renames {
-            state.rename_field(field, name);
-        }
-    }
 }
 
 impl MockServer {
-    /// Adds the jobs, faults and renamed fields of a file.
+    /// Adds the jobs, faults and renamed fields of a file, and sets its credentials.
     pub fn load(&self, scenarios: &Scenarios) {
-        scenarios.apply(&mut self.state());
+        if let Some(key) = &scenarios.api_key {
+            key.clone_into(&mut self.state().api_key);
+        }
+        if let Some(token) = &scenarios.token {
+            token.clone_into(&mut self.state().token);
+        }
+        for job in &scenarios.jobs {
+            self.job(&job.id, job.timeline.clone());
+            if !job.what.is_empty() {
+                self.state().notes.insert(job.id.clone(), job.what.clone());
+            }
+            for (name, contents) in &job.files {
+                self.file_of(&job.id, name, contents.clone());
+            }
+        }
+        for (on, fault, times) in &scenarios.faults {
+            match on {
+                On::Polls => self.inject(*fault, *times),
+                On::Files => self.inject_into_files(*fault, *times),
+                On::Creations => self.inject_into_creations(*fault, *times),
+            }
+        }
+        for (field, name) in &scenarios.renames {
+            self.rename_field(field, name);
+        }
     }
 }
 

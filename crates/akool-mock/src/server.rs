@@ -1,26 +1,26 @@
-//! The HTTP server: [`MockServer`] and its [`Builder`]. wiremock receives the requests, [`ServiceState`] answers
-//! them.
+//! The HTTP server: [`MockServer`] and its [`Builder`]. wiremock receives the requests, and [`Service`]
+//! answers them.
 
 use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::SystemTime,
 };
 
-use akool_contract::Fixture;
 use bytes::Bytes;
 use wiremock::{Mock, Request, Respond, ResponseTemplate, matchers::any};
 
 use crate::{
-    CreatedJob, Exchange, Fault, ServiceState, Timeline, Times, WebhookCall, WebhookFault,
-    fault::{Delivery, Place},
+    fault::{Fault, Place},
+    page,
+    record::Exchange,
+    service::{Hook, Service},
+    service_state::ServiceState,
     tcp::TcpServer,
-    webhook::{CallHook, Deliverer, Waker},
+    webhook::{CallHook, Deliverer},
+    webhook_queue::WebhookCall,
 };
-
-/// Callback after each exchange.
-type Hook = Box<dyn Fn(&Exchange) + Send + Sync>;
 
 /// A mock server on its own port. It stops when it is dropped.
 ///
@@ -32,9 +32,10 @@ pub struct MockServer {
     /// `None` only during drop.
     server: Option<wiremock::MockServer>,
     address: SocketAddr,
-    state: Arc<Mutex<ServiceState>>,
+    service: Service,
     lenient: bool,
-    webhooks: Deliverer,
+    /// Calls webhooks until it is dropped.
+    _deliverer: Deliverer,
     /// Started on first use.
     tcp: OnceLock<TcpServer>,
     /// A bound socket that refuses connections.
@@ -132,29 +133,23 @@ impl Builder {
         let server = builder.start().await;
         let mut state = ServiceState::new(server.uri());
         if let Some(key) = self.api_key {
-            state = state.with_api_key(key);
+            state.api_key = key;
         }
         if let Some(token) = self.token {
-            state = state.with_token(token);
+            state.token = token;
         }
-        if self.undocumented {
-            state.allow_undocumented();
-        }
+        state.allows_undocumented = self.undocumented;
         let state = Arc::new(Mutex::new(state));
-        let webhooks = Deliverer::start(Arc::clone(&state), self.calls_anywhere, self.call_hook);
-        let front = Responder {
-            state: Arc::clone(&state),
-            hook: self.hook,
-            page: self.page,
-            waker: webhooks.waker(),
-        };
-        server.register(Mock::given(any()).respond_with(front)).await;
+        let deliverer = Deliverer::start(Arc::clone(&state), self.calls_anywhere, self.call_hook);
+        let service = Service::new(state, self.hook, deliverer.waker());
+        let responder = Responder { service: service.clone(), page: self.page };
+        server.register(Mock::given(any()).respond_with(responder)).await;
         MockServer {
             address: *server.address(),
             server: Some(server),
-            state,
+            service,
             lenient: self.lenient,
-            webhooks,
+            _deliverer: deliverer,
             tcp: OnceLock::new(),
             refusing: OnceLock::new(),
             hanging: OnceLock::new(),
@@ -184,85 +179,6 @@ impl MockServer {
     /// Returns the address on which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// Returns the client id that can request a token. The API key is its secret.
-    pub fn client_id(&self) -> String {
-        self.state().client_id().to_owned()
-    }
-
-    /// Returns the API key that the server accepts.
-    pub fn api_key(&self) -> String {
-        self.state().api_key().to_owned()
-    }
-
-    /// Returns the bearer token that the server accepts.
-    pub fn token(&self) -> String {
-        self.state().token().to_owned()
-    }
-
-    /// Adds a job, or starts the one of this id anew.
-    pub fn job(&self, id: impl Into<String>, timeline: Timeline) {
-        self.state().job(id, timeline);
-    }
-
-    /// Sets what jobs live through that a request creates; see [`ServiceState::on_create`].
-    pub fn on_create(&self, timeline: Timeline) {
-        self.state().on_create(timeline);
-    }
-
-    /// The same for one target language.
-    pub fn on_create_in(&self, language: impl Into<String>, timeline: Timeline) {
-        self.state().on_create_in(language, timeline);
-    }
-
-    /// Refuses a target language; see [`ServiceState::refuse_language`].
-    pub fn refuse_language(&self, language: impl Into<String>, code: i64, message: impl Into<String>) {
-        self.state().refuse_language(language, code, message);
-    }
-
-    /// Leaves out the list of results; see [`ServiceState::omit_all_results`].
-    pub fn omit_all_results(&self) {
-        self.state().omit_all_results();
-    }
-
-    /// Refuses languages that are not listed; see [`ServiceState::refuse_unlisted_languages`].
-    pub fn refuse_unlisted_languages(&self) {
-        self.state().refuse_unlisted_languages();
-    }
-
-    /// The jobs that requests created, the last 10,000, oldest first.
-    pub fn created(&self) -> Vec<CreatedJob> {
-        self.state().created().cloned().collect()
-    }
-
-    /// Tells this link of a job's changes, as if its creation had said so; see [`ServiceState::webhook`].
-    /// Only links to this machine, by `http`, are called, unless [`Builder::call_webhooks_anywhere`] says
-    /// otherwise. Messages are signed with [`client_id`](Self::client_id) and encrypted with
-    /// [`api_key`](Self::api_key), which is the client secret.
-    pub fn webhook(&self, job: impl Into<String>, url: impl Into<String>) {
-        self.state().webhook(job, url);
-        self.webhooks.waker().wake();
-    }
-
-    /// Lays a fault over the calls to webhooks; see [`ServiceState::inject_into_webhooks`].
-    pub fn inject_into_webhooks(&self, fault: WebhookFault, times: Times) {
-        self.state().inject_into_webhooks(fault, times);
-    }
-
-    /// The calls to webhooks that were made, the last 10,000.
-    pub fn webhook_calls(&self) -> Vec<WebhookCall> {
-        self.state().webhook_calls().cloned().collect()
-    }
-
-    /// Makes every token that was given out worthless; see [`ServiceState::expire_token`].
-    pub fn expire_token(&self) {
-        self.state().expire_token();
-    }
-
-    /// Adds the demo jobs; see [`sandbox`](crate::sandbox).
-    pub fn seed_demo_jobs(&self) {
-        crate::sandbox::seed_demo_jobs(&mut self.state());
     }
 
     /// Returns the base URL at which this fault can happen. All base URLs serve the same jobs. wiremock cannot
@@ -299,77 +215,15 @@ impl MockServer {
 
     #[expect(clippy::expect_used, reason = "a test cannot continue without a port")]
     fn tcp(&self) -> &TcpServer {
-        self.tcp.get_or_init(|| {
-            TcpServer::start(Arc::clone(&self.state), self.webhooks.waker()).expect("a port is free")
-        })
+        self.tcp.get_or_init(|| TcpServer::start(self.service.clone()).expect("a port is free"))
     }
 
-    /// Lays a fault over the answers to polls; see [`ServiceState::inject`].
-    pub fn inject(&self, fault: Fault, times: Times) {
-        self.state().inject(fault, times);
-    }
-
-    /// Lays a fault over the answers to requests for files; see [`ServiceState::inject_into_files`].
-    pub fn inject_into_files(&self, fault: Fault, times: Times) {
-        self.state().inject_into_files(fault, times);
-    }
-
-    /// Lays a fault over the answers to requests that create; see
-    /// [`ServiceState::inject_into_creations`].
-    pub fn inject_into_creations(&self, fault: Fault, times: Times) {
-        self.state().inject_into_creations(fault, times);
-    }
-
-    /// Takes all faults away.
-    pub fn clear_faults(&self) {
-        self.state().clear_faults();
-    }
-
-    /// Sets what the file of this name holds; see [`ServiceState::file`].
-    pub fn file(&self, name: impl Into<String>, contents: impl Into<Bytes>) {
-        self.state().file(name, contents);
-    }
-
-    /// Sets what a file of one job holds; see [`ServiceState::file_of`].
-    pub fn file_of(&self, id: impl Into<String>, name: impl Into<String>, contents: impl Into<Bytes>) {
-        self.state().file_of(id, name, contents);
-    }
-
-    /// Gives a field of all answers another name; see [`ServiceState::rename_field`].
-    pub fn rename_field(&self, pointer: impl Into<String>, name: impl Into<String>) {
-        self.state().rename_field(pointer, name);
-    }
-
-    /// Answers as it was recorded; see [`ServiceState::replay`].
-    pub fn replay(&self, fixture: &Fixture) {
-        self.state().replay(fixture);
-    }
-
-    /// What came and should not have; see [`ServiceState::violations`].
-    pub fn violations(&self) -> Vec<String> {
-        self.state().violations().to_vec()
-    }
-
-    /// What was set up and has not been met; see [`ServiceState::unmet_expectations`].
-    pub fn unmet_expectations(&self) -> Vec<String> {
-        self.state().unmet_expectations()
-    }
-
-    /// What came so far: the last 10,000 exchanges, and no more than 32 MiB of them.
-    pub fn exchanges(&self) -> Vec<Exchange> {
-        self.state().exchanges().cloned().collect()
-    }
-
-    /// Returns the time of each poll of this job.
-    pub fn polls_of(&self, id: &str) -> Vec<SystemTime> {
-        let state = self.state();
-        let polls =
-            state.exchanges().filter(|exchange| exchange.job.as_deref() == Some(id) && exchange.is_poll());
-        polls.map(|exchange| exchange.at).collect()
+    pub(crate) fn service(&self) -> &Service {
+        &self.service
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, ServiceState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.service.state()
     }
 }
 
@@ -379,8 +233,8 @@ impl fmt::Debug for MockServer {
         let state = self.state();
         f.debug_struct("MockServer")
             .field("url", &format_args!("{}", self.url()))
-            .field("requests", &state.count())
-            .field("violations", &state.violations().len())
+            .field("requests", &state.log.count())
+            .field("violations", &state.violations.len())
             .field("unmet_expectations", &state.unmet_expectations())
             .finish_non_exhaustive()
     }
@@ -397,7 +251,7 @@ impl Drop for MockServer {
         if self.lenient {
             return;
         }
-        let violations = first_violations(self.state().violations());
+        let violations = first_violations(&self.state().violations);
         if !std::thread::panicking() {
             if let Some(violations) = violations {
                 panic!("akool-mock found violations:\n  {violations}");
@@ -408,7 +262,7 @@ impl Drop for MockServer {
         if let Some(violations) = violations {
             eprintln!("akool-mock found violations:\n  {violations}");
         }
-        let unmet = self.unmet_expectations();
+        let unmet = self.state().unmet_expectations();
         if !unmet.is_empty() {
             eprintln!("akool-mock has unmet expectations:\n  {}", unmet.join("\n  "));
         }
@@ -434,9 +288,7 @@ fn refusing() -> std::io::Result<(socket2::Socket, SocketAddr)> {
 }
 
 struct Responder {
-    state: Arc<Mutex<ServiceState>>,
-    hook: Option<Hook>,
-    waker: Waker,
+    service: Service,
     page: bool,
 }
 
@@ -448,27 +300,19 @@ impl Respond for Responder {
         let target = &request.url[url::Position::BeforePath..url::Position::AfterQuery];
         *incoming.uri_mut() = target.parse().unwrap_or_default();
 
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = SystemTime::now();
         // The page is not part of the API, so requests for it are not logged.
-        let page = if self.page { state.page(&incoming, now) } else { None };
-        if let Some(page) = page {
+        if self.page
+            && let Some(page) = page::respond(&self.service.state(), &incoming, now)
+        {
             return template(&page);
         }
-        let response = state.respond(&incoming, now);
-        if let Some(hook) = &self.hook
-            && let Some(exchange) = state.exchanges().last()
-        {
-            hook(exchange);
-        }
-        drop(state);
-        self.waker.wake();
-        if response.extensions().get::<Delivery>().is_some() {
+        let response = self.service.respond(&incoming, now);
+        if response.extensions().get::<Fault>().is_some() {
             return ResponseTemplate::new(501).set_body_string(
                 "akool-mock: this fault needs the base URL from MockServer::url_for(fault)\n",
             );
         }
-
         template(&response)
     }
 }

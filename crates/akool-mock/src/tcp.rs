@@ -1,11 +1,11 @@
-//! A second server in front of [`ServiceState`], on plain TCP. It produces what wiremock cannot: answers that are slow,
+//! A second server in front of [`Service`], on plain TCP. It produces what wiremock cannot: answers that are slow,
 //! truncated, reset or missing.
 
 use std::{
     io::{self, Read, Write},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 
-use crate::{ServiceState, fault::Delivery, webhook::Waker};
+use crate::{fault::Fault, service::Service};
 
 /// The largest request head and body that are read, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
@@ -30,7 +30,7 @@ pub(crate) struct TcpServer {
 }
 
 impl TcpServer {
-    pub(crate) fn start(state: Arc<Mutex<ServiceState>>, waker: Waker) -> io::Result<Self> {
+    pub(crate) fn start(service: Service) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -41,9 +41,9 @@ impl TcpServer {
                     break;
                 }
                 let Ok(stream) = stream else { continue };
-                let (state, stopped, waker) = (Arc::clone(&state), Arc::clone(&stopped), waker.clone());
+                let (service, stopped) = (service.clone(), Arc::clone(&stopped));
                 // Errors are expected: the faults make clients close the connection.
-                thread::spawn(move || drop(serve(stream, &state, &stopped, &waker)));
+                thread::spawn(move || drop(serve(stream, &service, &stopped)));
             }
         });
         Ok(Self { address, stop })
@@ -63,52 +63,40 @@ impl Drop for TcpServer {
 }
 
 /// Serves one request, and closes the connection.
-fn serve(
-    mut stream: TcpStream,
-    state: &Mutex<ServiceState>,
-    stop: &AtomicBool,
-    waker: &Waker,
-) -> io::Result<()> {
+fn serve(mut stream: TcpStream, service: &Service, stop: &AtomicBool) -> io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     stream.set_write_timeout(Some(Duration::from_secs(30)))?;
     stream.set_nodelay(true)?;
     let Some(request) = read_request(&mut stream)? else {
         return Ok(());
     };
-    let response = state.lock().unwrap_or_else(PoisonError::into_inner).respond(&request, SystemTime::now());
-    waker.wake();
-    let delivery = response.extensions().get::<Delivery>().copied();
+    let response = service.respond(&request, SystemTime::now());
+    let fault = response.extensions().get::<Fault>().copied();
     let head = head(&response);
     let body = response.into_body();
     let half = body.len() / 2;
-    match delivery {
-        None => {
-            stream.write_all(&head)?;
-            stream.write_all(&body)?;
-            stream.shutdown(Shutdown::Write)?;
-            until_closed(&mut stream, stop)
-        }
-        Some(Delivery::CloseBeforeHeaders) => Ok(()),
-        Some(Delivery::ResetBeforeHeaders) => reset(stream),
-        Some(Delivery::ResetInHeaders) => {
+    match fault {
+        Some(Fault::ClosedBeforeHeaders) => Ok(()),
+        Some(Fault::ResetBeforeHeaders) => reset(stream),
+        Some(Fault::ResetInHeaders) => {
             stream.write_all(&head[..head.len() / 2])?;
             wait_for_arrival();
             reset(stream)
         }
-        Some(Delivery::ResetInBody) => {
+        Some(Fault::ResetInBody) => {
             stream.write_all(&head)?;
             stream.write_all(&body[..half])?;
             wait_for_arrival();
             reset(stream)
         }
-        Some(Delivery::Truncate) => {
+        Some(Fault::TruncatedBody) => {
             stream.write_all(&head)?;
             stream.write_all(&body[..half])?;
             stream.shutdown(Shutdown::Write)?;
             until_closed(&mut stream, stop)
         }
-        Some(Delivery::Never) => until_closed(&mut stream, stop),
-        Some(Delivery::Trickle) => {
+        Some(Fault::NeverAnswers) => until_closed(&mut stream, stop),
+        Some(Fault::Trickle) => {
             stream.write_all(&head)?;
             for byte in body {
                 if stop.load(Ordering::Relaxed) {
@@ -118,6 +106,12 @@ fn serve(
                 thread::sleep(TRICKLE);
             }
             Ok(())
+        }
+        _ => {
+            stream.write_all(&head)?;
+            stream.write_all(&body)?;
+            stream.shutdown(Shutdown::Write)?;
+            until_closed(&mut stream, stop)
         }
     }
 }

@@ -7,37 +7,29 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use serde_json::Value;
 
-use crate::{ServiceState, service_state::Outcome};
+use crate::{answer::Outcome, request};
 
 /// Configured differences from the documented answers.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Variation {
     /// JSON Pointer and new name of each renamed field.
     renames: Vec<(String, String)>,
     recorded: BTreeMap<(Method, String), VecDeque<Response<Bytes>>>,
 }
 
-impl ServiceState {
-    /// Renames a field in all answers, as a vendor may do without notice. `pointer` is the JSON Pointer of the field,
-    /// such as `/data/video_status`.
-    ///
-    /// Such answers violate the description on purpose, for tests of code that must detect this.
-    pub fn rename_field(&mut self, pointer: impl Into<String>, name: impl Into<String>) {
-        self.variation.renames.push((pointer.into(), name.into()));
+impl Variation {
+    pub(crate) fn rename_field(&mut self, pointer: String, name: String) {
+        self.renames.push((pointer, name));
     }
 
-    /// Answers the requests of a fixture with the recorded answers, in their order. The last answer repeats. Requests
-    /// are matched by method, path and query. Credentials are not checked, because fixtures contain none.
-    pub fn replay(&mut self, fixture: &Fixture) {
+    pub(crate) fn replay(&mut self, fixture: &Fixture) {
         for (request, response) in fixture.exchanges() {
             let target = request.uri().to_string();
-            let answers = self.variation.recorded.entry((request.method().clone(), target)).or_default();
+            let answers = self.recorded.entry((request.method().clone(), target)).or_default();
             answers.push_back(response.map(Bytes::from));
         }
     }
-}
 
-impl Variation {
     /// Takes the next recorded answer to a request.
     pub(crate) fn recorded(&mut self, request: &Request<Bytes>) -> Option<Outcome> {
         if self.recorded.is_empty() {
@@ -48,10 +40,7 @@ impl Variation {
         if answers.len() > 1 {
             answers.pop_front();
         }
-        let query = request.uri().query().unwrap_or_default();
-        let job = url::form_urlencoded::parse(query.as_bytes())
-            .find(|(name, _)| name == "video_model_id")
-            .map(|(_, id)| id.into_owned());
+        let job = request::job_ids(request).next();
         Some(Outcome { response: next, job, summary: "recorded answer".to_owned(), violation: None })
     }
 

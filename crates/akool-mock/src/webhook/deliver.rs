@@ -14,8 +14,7 @@ use std::{
 use http::StatusCode;
 use url::{Host, Url};
 
-use super::WebhookCall;
-use crate::ServiceState;
+use crate::{service_state::ServiceState, webhook_queue::WebhookCall};
 
 /// The timeout of connecting, and of each read and write.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -59,8 +58,8 @@ impl Deliverer {
                     thread::spawn(move || {
                         let answer = post(&call, anywhere);
                         let mut state = lock(&state);
-                        state.call_ended(call, answer, SystemTime::now());
-                        if let (Some(hook), Some(call)) = (&hook, state.webhook_calls().last()) {
+                        state.webhooks.call_ended(call, answer, SystemTime::now());
+                        if let (Some(hook), Some(call)) = (&hook, state.webhooks.made.back()) {
                             hook(call);
                         }
                         drop(state);

@@ -1,0 +1,199 @@
+//! What a test configures on a running [`MockServer`], and what it reads from it.
+
+use std::time::SystemTime;
+
+use akool_contract::Fixture;
+use bytes::Bytes;
+use http::{Request, Response};
+
+use crate::{
+    fault::Fault,
+    record::Exchange,
+    server::MockServer,
+    service_state::{CLIENT_ID, CreatedJob, Plan},
+    timeline::Timeline,
+    times::Times,
+    webhook_queue::{WebhookCall, WebhookFault},
+};
+
+/// Credentials.
+impl MockServer {
+    /// Returns the client id that can request a token. The API key is its secret.
+    pub fn client_id(&self) -> String {
+        CLIENT_ID.to_owned()
+    }
+
+    /// Returns the API key that the server accepts.
+    pub fn api_key(&self) -> String {
+        self.state().api_key.clone()
+    }
+
+    /// Returns the bearer token that the server accepts.
+    pub fn token(&self) -> String {
+        self.state().token.clone()
+    }
+
+    /// Invalidates every token that was issued. A request with one gets code 1101, and the next token request gets a
+    /// new token.
+    pub fn expire_token(&self) {
+        let token = &mut self.state().token;
+        let (name, number) = match token.rsplit_once("-renewed-") {
+            Some((name, number)) => (name, number.parse().unwrap_or(0)),
+            None => (token.as_str(), 0_u32),
+        };
+        *token = format!("{name}-renewed-{}", number + 1);
+    }
+}
+
+/// Jobs and their files.
+impl MockServer {
+    /// Adds a job. An existing job with this id starts from the beginning.
+    pub fn job(&self, id: impl Into<String>, timeline: Timeline) {
+        self.state().add_job(id, timeline);
+    }
+
+    /// Sets the timeline of jobs that requests create. It starts with the creation. By default, such a job is queued
+    /// for one poll, processing for two, and then completed.
+    pub fn on_create(&self, timeline: Timeline) {
+        self.state().plan = timeline;
+    }
+
+    /// Sets the timeline of jobs that requests create for one target language.
+    pub fn on_create_in(&self, language: impl Into<String>, timeline: Timeline) {
+        self.state().plans.insert(language.into(), Plan::Create(timeline));
+    }
+
+    /// Rejects one target language with this code and message. Jobs for the other languages are created.
+    pub fn refuse_language(&self, language: impl Into<String>, code: i64, message: impl Into<String>) {
+        self.state().plans.insert(language.into(), Plan::Refuse(code, message.into()));
+    }
+
+    /// Rejects languages that the list of languages does not contain. By default, any language is accepted.
+    pub fn refuse_unlisted_languages(&self) {
+        self.state().only_listed_languages = true;
+    }
+
+    /// Omits `all_results` from answers to creations, as the service may: only the first job is in the answer.
+    pub fn omit_all_results(&self) {
+        self.state().omits_all_results = true;
+    }
+
+    /// Sets the contents of a result file for all jobs. The name is `video.mp4`, `original.srt`, `translated.srt` or
+    /// `no-captions.mp4`.
+    pub fn file(&self, name: impl Into<String>, contents: impl Into<Bytes>) {
+        self.state().contents.insert((None, name.into()), contents.into());
+    }
+
+    /// Sets the contents of a result file for one job. This overrides [`file`](Self::file).
+    pub fn file_of(&self, id: impl Into<String>, name: impl Into<String>, contents: impl Into<Bytes>) {
+        self.state().contents.insert((Some(id.into()), name.into()), contents.into());
+    }
+
+    /// Sets the webhook of a job, as `webhookUrl` in a creation does. If the job has already ended, its end is
+    /// announced too.
+    ///
+    /// The service announces each change of status except the change to queued, and repeats a call until it gets
+    /// HTTP 200. The mock server makes at most six attempts within about three seconds, with the same message.
+    /// Messages are signed with [`client_id`](Self::client_id) and encrypted with [`api_key`](Self::api_key). Only
+    /// `http` URLs on the loopback interface are called; [`Builder::call_webhooks_anywhere`] allows other hosts.
+    ///
+    /// [`Builder::call_webhooks_anywhere`]: crate::Builder::call_webhooks_anywhere
+    pub fn webhook(&self, job: impl Into<String>, url: impl Into<String>) {
+        self.state().webhooks.subscribe(job, url);
+        self.service().wake();
+    }
+}
+
+/// Faults and changed answers.
+impl MockServer {
+    /// Injects a fault into the answers to polls. Several faults happen one after the other, in the order of
+    /// injection. Faults of the connection and of the transmission need the base URL that
+    /// [`url_for`](Self::url_for) returns.
+    pub fn inject(&self, fault: Fault, times: Times) {
+        self.state().poll_faults.push(fault, times);
+    }
+
+    /// Injects a fault into the answers to requests for files, as [`inject`](Self::inject) does for polls.
+    pub fn inject_into_files(&self, fault: Fault, times: Times) {
+        self.state().file_faults.push(fault, times);
+    }
+
+    /// Injects a fault into the answers to creation requests, as [`inject`](Self::inject) does for polls. A fault that
+    /// rejects the request (a documented code, most HTTP 4xx statuses) creates no jobs. Under any other fault, the
+    /// jobs are created and only the answer is damaged.
+    pub fn inject_into_creations(&self, fault: Fault, times: Times) {
+        self.state().creation_faults.push(fault, times);
+    }
+
+    /// Injects a fault into webhook calls. It is applied once for each change of status.
+    pub fn inject_into_webhooks(&self, fault: WebhookFault, times: Times) {
+        self.state().webhooks.faults.push(fault, times);
+    }
+
+    /// Removes all injected faults.
+    pub fn clear_faults(&self) {
+        let mut state = self.state();
+        state.poll_faults.clear();
+        state.file_faults.clear();
+        state.creation_faults.clear();
+        state.webhooks.faults.clear();
+    }
+
+    /// Renames a field in all answers, as a vendor may do without notice. `pointer` is the JSON Pointer of the field,
+    /// such as `/data/video_status`.
+    ///
+    /// Such answers violate the description on purpose, for tests of code that must detect this.
+    pub fn rename_field(&self, pointer: impl Into<String>, name: impl Into<String>) {
+        self.state().variation.rename_field(pointer.into(), name.into());
+    }
+
+    /// Answers the requests of a fixture with the recorded answers, in their order. The last answer repeats. Requests
+    /// are matched by method, path and query. Credentials are not checked, because fixtures contain none.
+    pub fn replay(&self, fixture: &Fixture) {
+        self.state().variation.replay(fixture);
+    }
+}
+
+/// Requests and results.
+impl MockServer {
+    /// Answers a request as if it arrived at this time, without a connection. This way, a test can let hours pass.
+    pub fn respond(&self, request: &Request<Bytes>, now: SystemTime) -> Response<Bytes> {
+        self.service().respond(request, now)
+    }
+
+    /// Returns the latest exchanges, oldest first: at most 10,000, and at most 32 MiB.
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        self.state().log.iter().cloned().collect()
+    }
+
+    /// Returns the time of each poll of this job.
+    pub fn polls_of(&self, id: &str) -> Vec<SystemTime> {
+        let state = self.state();
+        let polls =
+            state.log.iter().filter(|exchange| exchange.is_poll() && exchange.job.as_deref() == Some(id));
+        polls.map(|exchange| exchange.at).collect()
+    }
+
+    /// Returns the jobs that requests created, oldest first: at most the latest 10,000.
+    pub fn created(&self) -> Vec<CreatedJob> {
+        self.state().created.iter().cloned().collect()
+    }
+
+    /// Returns the webhook calls that were made: at most the latest 10,000.
+    pub fn webhook_calls(&self) -> Vec<WebhookCall> {
+        self.state().webhooks.made.iter().cloned().collect()
+    }
+
+    /// Returns the violations: requests that match no operation, requests that violate the description, and
+    /// credentials that were sent to the CDN. An answer of the mock server that violates the description without
+    /// being configured to is a violation too.
+    pub fn violations(&self) -> Vec<String> {
+        self.state().violations.clone()
+    }
+
+    /// Returns the unmet expectations: jobs that were never polled, and injected faults that have not happened as
+    /// often as requested.
+    pub fn unmet_expectations(&self) -> Vec<String> {
+        self.state().unmet_expectations()
+    }
+}

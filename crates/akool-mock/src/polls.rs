@@ -1,0 +1,45 @@
+//! The operation that polls a job.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::{Request, header::HOST};
+
+use crate::{
+    answer::{self, Outcome},
+    request::job_ids,
+    service_state::ServiceState,
+};
+
+impl ServiceState {
+    /// Answers a poll.
+    pub(crate) fn get_video_info(&mut self, request: &Request<Bytes>, now: SystemTime) -> Outcome {
+        if let Err((code, message)) = self.authorize(request.headers()) {
+            return Outcome::refused(code, message);
+        }
+        let mut ids = job_ids(request);
+        let (Some(id), None) = (ids.next().filter(|id| !id.is_empty()), ids.next()) else {
+            return Outcome::refused(1003, "video_model_id is missing, empty or given twice");
+        };
+        if !self.jobs.contains_key(&id)
+            && let Some(job) = self.restore(&id)
+        {
+            self.jobs.insert(id.clone(), job);
+        }
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return Outcome::refused(1008, "The content does not exist").of_job(id);
+        };
+        let state = job.poll(now);
+        let summary = match (state.status, &state.error) {
+            (1, _) => "queueing".to_owned(),
+            (2, _) => format!("processing, {} %", state.progress),
+            (3, _) => "completed".to_owned(),
+            (4, Some((code, reason))) => format!("failed, {code} {reason}"),
+            (other, _) => format!("status {other}"),
+        };
+        // The server may listen on all interfaces: links use the address that the caller used.
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let base_url = host.map_or_else(|| self.base_url.clone(), |host| format!("http://{host}"));
+        Outcome::json(&answer::job(&id, &state, &base_url), summary).of_job(id)
+    }
+}

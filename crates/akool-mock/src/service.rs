@@ -1,0 +1,48 @@
+//! The running service: [`Service`] shares the state between the servers, and answers requests for them.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+use crate::{record::Exchange, service_state::ServiceState, webhook::Waker};
+
+/// Callback after each exchange.
+pub(crate) type Hook = Box<dyn Fn(&Exchange) + Send + Sync>;
+
+/// A handle to the running service.
+#[derive(Clone)]
+pub(crate) struct Service {
+    state: Arc<Mutex<ServiceState>>,
+    hook: Option<Arc<Hook>>,
+    waker: Waker,
+}
+
+impl Service {
+    pub(crate) fn new(state: Arc<Mutex<ServiceState>>, hook: Option<Hook>, waker: Waker) -> Self {
+        Self { state, hook: hook.map(Arc::new), waker }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, ServiceState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn respond(&self, request: &Request<Bytes>, now: SystemTime) -> Response<Bytes> {
+        let mut state = self.state();
+        let response = state.respond(request, now);
+        if let (Some(hook), Some(exchange)) = (&self.hook, state.log.iter().last()) {
+            hook(exchange);
+        }
+        drop(state);
+        self.wake();
+        response
+    }
+
+    /// Wakes the thread that calls webhooks.
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
+    }
+}
