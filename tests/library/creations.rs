@@ -1,4 +1,4 @@
-//! Creating translations, languages and tokens, against the mock server.
+//! Creations, the ledger, languages and tokens, against the mock server.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use akool::{
     },
 };
 use akool_mock::{Fault, MockServer, Timeline, Times};
-use akool_tests::{ID, client_at, client_of};
+use akool_tests::{ID, client_of, client_with_key, listen, respond, token_client_of};
 use futures_util::future::join_all;
 
 const VIDEO: &str = "https://example.com/talk.mp4";
@@ -20,22 +20,14 @@ fn ledger() -> (tempfile::TempDir, Arc<LedgerFile>) {
     (folder, Arc::new(ledger))
 }
 
-fn credentials_of(server: &MockServer) -> Client {
-    Client::builder()
-        .client_credentials(server.client_id(), server.api_key())
-        .base_url(server.url())
-        .build()
-        .unwrap()
-}
-
-/// The paths that were asked for, in order.
-fn asked(server: &MockServer) -> Vec<String> {
+/// The last segments of the requested paths, in order.
+fn requested(server: &MockServer) -> Vec<String> {
     let last = |target: &str| target.split('?').next().unwrap().rsplit('/').next().unwrap().to_owned();
     server.exchanges().iter().map(|exchange| last(&exchange.target)).collect()
 }
 
 #[tokio::test]
-async fn one_job_comes_of_each_language() {
+async fn a_creation_returns_one_job_per_language() {
     let server = MockServer::start().await;
     server.on_create(Timeline::new().completed());
     let client = client_of(&server);
@@ -51,7 +43,7 @@ async fn one_job_comes_of_each_language() {
 }
 
 #[tokio::test]
-async fn a_language_that_is_refused_is_told_beside_those_that_are_created() {
+async fn a_refused_language_is_reported_beside_the_created_jobs() {
     let server = MockServer::start().await;
     server.refuse_language("tlh", 1003, "The language is not supported");
     let creation = client_of(&server).translate(VIDEO).to(["es", "tlh", "fr"]).send().await.unwrap();
@@ -64,7 +56,7 @@ async fn a_language_that_is_refused_is_told_beside_those_that_are_created() {
 }
 
 #[tokio::test]
-async fn a_request_of_which_every_language_is_refused_created_nothing() {
+async fn a_creation_whose_languages_are_all_refused_is_not_created() {
     let server = MockServer::start().await;
     server.refuse_language("tlh", 1003, "no");
     let error = client_of(&server).translate(VIDEO).to(["tlh"]).send().await.unwrap_err();
@@ -73,13 +65,13 @@ async fn a_request_of_which_every_language_is_refused_created_nothing() {
 }
 
 #[tokio::test]
-async fn an_answer_with_one_job_for_several_languages_leaves_the_rest_unclear() {
+async fn a_response_with_one_job_for_two_languages_leaves_both_unclear() {
     let server = MockServer::start().await;
     server.omit_all_results();
     let creation = client_of(&server).translate(VIDEO).to(["es", "fr"]).send().await.unwrap();
     assert_eq!(creation.jobs()[0].language, None);
     assert_eq!(creation.unclear(), [Language::from("es"), Language::from("fr")]);
-    // Who wants a job for each language hears of it.
+    // `into_jobs` promises a job per language, so it is an error.
     let ensured = client_of(&server).translate(VIDEO).to(["es", "fr"]).ensure().await.into_jobs();
     assert!(matches!(ensured, Err(CreateError::Partly(_))), "{ensured:?}");
     let creation = client_of(&server).translate(VIDEO).to(["ja"]).send().await.unwrap();
@@ -88,11 +80,11 @@ async fn an_answer_with_one_job_for_several_languages_leaves_the_rest_unclear() 
 }
 
 #[tokio::test]
-async fn what_breaks_a_rule_is_not_sent() {
+async fn an_invalid_request_is_not_sent() {
     let server = MockServer::start().await;
     let client = client_of(&server);
     let ok = || client.translate(VIDEO).to(["es"]);
-    for (translate, says) in [
+    for (translate, message) in [
         (client.translate("").to(["es"]), "the video's link \"\" is empty"),
         (client.translate("talk.mp4").to(["es"]), "is no link"),
         (client.translate("file:///talk.mp4").to(["es"]), "is neither https nor http"),
@@ -112,7 +104,7 @@ async fn what_breaks_a_rule_is_not_sent() {
     ] {
         let error = translate.send().await.unwrap_err();
         assert!(matches!(error, CreateError::Invalid(_)), "{error}");
-        assert!(error.to_string().contains(says), "no `{says}` in: {error}");
+        assert!(error.to_string().contains(message), "no `{message}` in: {error}");
     }
     let signed = client.translate("ftp://example.com/a.mp4?Signature=MARKER").to(["es"]);
     assert!(!signed.send().await.unwrap_err().to_string().contains("MARKER"));
@@ -120,7 +112,7 @@ async fn what_breaks_a_rule_is_not_sent() {
 }
 
 #[tokio::test]
-async fn only_what_was_set_is_sent() {
+async fn a_request_has_only_the_fields_that_were_set() {
     let server = MockServer::start().await;
     let client = client_of(&server);
     client.translate(VIDEO).to(["es"]).send().await.unwrap();
@@ -143,12 +135,12 @@ async fn only_what_was_set_is_sent() {
         .await
         .unwrap();
     let created = server.created();
-    insta::assert_snapshot!("create_least", serde_json::to_string_pretty(&created[0].request).unwrap());
-    insta::assert_snapshot!("create_most", serde_json::to_string_pretty(&created[1].request).unwrap());
+    insta::assert_snapshot!("minimal_request", serde_json::to_string_pretty(&created[0].request).unwrap());
+    insta::assert_snapshot!("full_request", serde_json::to_string_pretty(&created[1].request).unwrap());
 }
 
 #[tokio::test]
-async fn the_languages_are_listed() {
+async fn languages_returns_each_language_with_its_name() {
     let server = MockServer::start().await;
     let languages = client_of(&server).languages().await.unwrap();
     let spanish: Vec<&LanguageInfo> =
@@ -157,26 +149,26 @@ async fn the_languages_are_listed() {
     assert_eq!((spanish[0].name.as_str(), spanish[0].needs_voice), ("Spanish", None));
     assert!(spanish[0].flag.as_ref().unwrap().starts_with("http"));
 
-    let wrong = client_at(server.url(), Credential::api_key("another").unwrap()).unwrap();
+    let wrong = client_with_key(server.url(), "another");
     assert_eq!(wrong.languages().await.unwrap_err().kind(), ErrorKind::CredentialsRefused);
 }
 
 #[tokio::test]
-async fn many_callers_share_one_token_and_one_renewal() {
+async fn concurrent_calls_share_one_token_and_one_renewal() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().processing(akool_mock::Polls(1000)).completed());
-    let client = credentials_of(&server);
-    let tokens = || asked(&server).iter().filter(|path| *path == "getToken").count();
+    let client = token_client_of(&server);
+    let tokens = || requested(&server).iter().filter(|path| *path == "getToken").count();
 
     join_all((0..20).map(|_| async { client.clone().job(ID).get().await.unwrap() })).await;
-    assert_eq!(tokens(), 1, "one token for all");
-    assert_eq!(server.polls_of(ID).len(), 20, "and no poll without it");
+    assert_eq!(tokens(), 1);
+    assert_eq!(server.polls_of(ID).len(), 20, "a poll was sent without a token");
     client.languages().await.unwrap();
-    assert_eq!(tokens(), 1, "which is kept");
+    assert_eq!(tokens(), 1, "the token was not kept");
 
     server.expire_token();
     join_all((0..20).map(|_| async { client.clone().job(ID).get().await.unwrap() })).await;
-    assert_eq!(tokens(), 2, "one renewal for all");
+    assert_eq!(tokens(), 2);
     for exchange in server.exchanges().iter().filter(|exchange| exchange.target.ends_with("getToken")) {
         assert!(
             !exchange.headers.contains_key("authorization") && !exchange.headers.contains_key("x-api-key")
@@ -185,18 +177,21 @@ async fn many_callers_share_one_token_and_one_renewal() {
 }
 
 #[tokio::test]
-async fn a_creation_with_an_expired_token_is_sent_once_more_and_paid_once() {
+async fn a_creation_with_an_expired_token_renews_it_and_creates_one_job() {
     let server = MockServer::start().await;
-    let client = credentials_of(&server);
+    let client = token_client_of(&server);
     client.languages().await.unwrap();
     server.expire_token();
     client.translate(VIDEO).to(["es"]).send().await.unwrap();
-    assert_eq!(asked(&server), ["getToken", "list", "createbytranslate", "getToken", "createbytranslate"]);
+    assert_eq!(
+        requested(&server),
+        ["getToken", "list", "createbytranslate", "getToken", "createbytranslate"]
+    );
     assert_eq!(server.created().len(), 1);
 }
 
 #[tokio::test]
-async fn credentials_that_get_no_token_are_a_clear_error_that_shows_none() {
+async fn refused_client_credentials_are_an_error_that_does_not_show_them() {
     let server = MockServer::start().await;
     let client = Client::builder()
         .client_credentials("sandbox-client", "MARKER-SECRET")
@@ -210,7 +205,7 @@ async fn credentials_that_get_no_token_are_a_clear_error_that_shows_none() {
 }
 
 #[tokio::test]
-async fn a_token_that_cannot_be_had_for_now_is_no_refusal() {
+async fn a_token_request_that_cannot_connect_is_a_connect_error() {
     let server = MockServer::start().await;
     let url = server.url_for(Fault::Refused);
     let client = Client::builder().client_credentials("id", "secret").base_url(url).build().unwrap();
@@ -219,7 +214,7 @@ async fn a_token_that_cannot_be_had_for_now_is_no_refusal() {
 }
 
 #[tokio::test]
-async fn the_ledger_has_the_intent_before_and_the_ids_after() {
+async fn the_ledger_records_the_ids_and_blocks_the_same_creation() {
     let server = MockServer::start().await;
     let (_folder, ledger) = ledger();
     let client = client_of(&server);
@@ -235,18 +230,18 @@ async fn the_ledger_has_the_intent_before_and_the_ids_after() {
         ids(&mut creation.jobs().iter().map(|job| &job.id))
     );
 
-    // The same again: it is there, and nothing is sent.
-    let again = client.translate(VIDEO).to(["fr", "ja"]).lipsync(true).ledger(ledger.clone());
-    let error = again.clone().send().await.unwrap_err();
+    // The same creation is not sent unless the caller allows a duplicate.
+    let same = client.translate(VIDEO).to(["fr", "ja"]).lipsync(true).ledger(ledger.clone());
+    let error = same.clone().send().await.unwrap_err();
     let CreateError::AlreadyThere(work) = &error else { panic!("{error}") };
     assert_eq!((work.len(), work[0].job.as_ref()), (1, Some(&creation.jobs()[1].id)));
     assert_eq!(server.created().len(), 2);
-    again.again().send().await.unwrap();
+    same.again().send().await.unwrap();
     assert_eq!(server.created().len(), 4);
 }
 
 #[tokio::test]
-async fn ensuring_takes_what_is_there_and_creates_the_rest() {
+async fn ensure_reuses_recorded_jobs_and_creates_the_others() {
     let server = MockServer::start().await;
     let (_folder, ledger) = ledger();
     let client = client_of(&server);
@@ -261,14 +256,18 @@ async fn ensuring_takes_what_is_there_and_creates_the_rest() {
 
     server.inject_into_creations(Fault::Http(502), Times::Once);
     let unknown = ensure(&["de", "es"]).await;
-    assert_eq!(unknown.known[0].job.as_ref(), Some(&first[0]), "what is there is told beside the trouble");
+    assert_eq!(
+        unknown.known[0].job.as_ref(),
+        Some(&first[0]),
+        "the recorded job is reported beside the error"
+    );
     assert!(matches!(unknown.into_jobs(), Err(CreateError::OutcomeUnknown(_))));
     assert!(matches!(ensure(&["de"]).await.into_jobs(), Err(CreateError::AlreadyThere(_))));
     assert_eq!(server.created().len(), 4);
 }
 
 #[tokio::test]
-async fn an_unknown_outcome_stays_in_the_ledger_and_is_not_sent_again() {
+async fn an_unknown_outcome_blocks_the_same_creation_until_it_is_forgotten() {
     let server = MockServer::start().await;
     server.inject_into_creations(Fault::Http(502), Times::Once);
     let (_folder, ledger) = ledger();
@@ -281,13 +280,12 @@ async fn an_unknown_outcome_stays_in_the_ledger_and_is_not_sent_again() {
     assert!(matches!(translate.clone().send().await, Err(CreateError::AlreadyThere(_))));
     assert_eq!(server.exchanges().len(), 1);
 
-    // Somebody has polled and says so: then it is free to be asked for.
     assert!(ledger.forget(&entry.id, None).unwrap());
     translate.send().await.unwrap();
 }
 
 #[tokio::test]
-async fn what_was_not_created_may_be_asked_for_again() {
+async fn a_creation_that_was_not_created_can_be_sent_again() {
     let server = MockServer::start().await;
     server.inject_into_creations(Fault::Code(1006), Times::Once);
     let (_folder, ledger) = ledger();
@@ -298,22 +296,21 @@ async fn what_was_not_created_may_be_asked_for_again() {
 }
 
 #[tokio::test]
-async fn trouble_with_a_token_is_no_unknown_outcome() {
+async fn a_failed_token_request_means_that_no_job_was_created() {
     let server = MockServer::start().await;
     let refusing = server.url_for(Fault::Refused);
     let wiremock = wiremock::MockServer::start().await;
-    let unavailable = wiremock::ResponseTemplate::new(503);
-    wiremock::Mock::given(wiremock::matchers::any()).respond_with(unavailable).mount(&wiremock).await;
+    respond(&wiremock, wiremock::ResponseTemplate::new(503)).await;
     for url in [refusing, wiremock.uri()] {
         let client = Client::builder().client_credentials("id", "secret").base_url(url).build().unwrap();
         let error = client.translate(VIDEO).to(["es"]).send().await.unwrap_err();
         assert!(matches!(error, CreateError::NotCreated(_)), "{error}");
     }
-    assert_eq!(wiremock.received_requests().await.unwrap().len(), 1, "a token was asked for, and no job");
+    assert_eq!(wiremock.received_requests().await.unwrap().len(), 1, "more than the token was requested");
 }
 
-/// A server for one answer, which is made of these bytes, whatever they say of themselves.
-fn answering(bytes: Vec<u8>) -> String {
+/// A server that sends these bytes as its only response, valid HTTP or not.
+fn serve_bytes(bytes: Vec<u8>) -> String {
     use std::io::{Read, Write};
 
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -322,7 +319,7 @@ fn answering(bytes: Vec<u8>) -> String {
         let (mut stream, _) = listener.accept().unwrap();
         let mut request = Vec::new();
         let mut buffer = [0; 4096];
-        // The body is the last thing that comes.
+        // The request ends with its JSON body.
         while !request.ends_with(b"}") {
             let count = stream.read(&mut buffer).unwrap();
             request.extend_from_slice(&buffer[..count]);
@@ -333,41 +330,40 @@ fn answering(bytes: Vec<u8>) -> String {
 }
 
 #[tokio::test]
-async fn ids_that_came_before_the_connection_broke_are_kept() {
+async fn ids_that_arrive_before_the_connection_breaks_are_kept() {
     let body = r#"{"code":1000,"msg":"OK","data":{"_id":"1"}}"#;
     for (head, body) in [
         (format!("content-length: {}", body.len() + 10), body.to_owned()),
         ("transfer-encoding: chunked".to_owned(), format!("{:x}\r\n{body}\r\n", body.len())),
     ] {
-        let url = answering(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}").into_bytes());
-        let client = client_at(url, Credential::api_key("key").unwrap()).unwrap();
+        let url = serve_bytes(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}").into_bytes());
+        let client = client_with_key(url, "key");
         let creation = client.translate(VIDEO).to(["es"]).send().await.unwrap();
         assert_eq!(creation.jobs()[0].id.as_str(), "1");
     }
 }
 
 #[tokio::test]
-async fn a_credential_that_comes_back_is_shown_and_written_nowhere() {
+async fn a_key_that_the_server_echoes_is_redacted_in_results_and_in_the_ledger() {
     let body = serde_json::json!({"code": 1000, "all_results": [
         {"code": 1000, "data": {"_id": "1", "language": "es"}},
         {"code": 1003, "msg": format!("{} bad key MARKERKEY here", "x".repeat(145)), "data": {"language": "fr"}}]});
     let body = body.to_string();
     let url =
-        answering(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes());
+        serve_bytes(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes());
     let (_folder, ledger) = ledger();
-    let client = client_at(url, Credential::api_key("MARKERKEY").unwrap()).unwrap();
+    let client = client_with_key(url, "MARKERKEY");
     let creation = client.translate(VIDEO).to(["es", "fr"]).ledger(ledger.clone()).send().await.unwrap();
     assert_eq!(creation.refused().len(), 1);
     let shown = format!("{creation:?} {}", std::fs::read_to_string(ledger.path()).unwrap());
     assert!(!shown.contains("MARKER"), "{shown}");
 }
 
-/// What is refused unprocessed by HTTP/2 may be sent again, says its standard; here it is not, for
-/// something in between may say so too.
+/// HTTP/2 allows a client to retry a stream that was refused unprocessed. The client does not, because a proxy may
+/// refuse the stream after the service has processed it.
 #[tokio::test]
-async fn a_creation_is_not_sent_again_by_the_http_client() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+async fn the_http_client_does_not_retry_a_creation() {
+    let (listener, url) = listen().await;
     let (sender, mut streams) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(async move {
         let (socket, _) = listener.accept().await.unwrap();
@@ -391,11 +387,11 @@ async fn a_creation_is_not_sent_again_by_the_http_client() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_dropped_is_unknown_and_in_flight_no_more() {
+async fn a_dropped_creation_is_recorded_as_unknown() {
     let server = MockServer::start().await;
     server.inject_into_creations(Fault::NeverAnswers, Times::Once);
     let (_folder, ledger) = ledger();
-    let client = client_at(server.tcp_url(), Credential::api_key(server.api_key()).unwrap()).unwrap();
+    let client = client_with_key(server.tcp_url(), &server.api_key());
     let request = client.translate(VIDEO).to(["es"]).ledger(ledger.clone());
     let task = tokio::spawn(request.clone().send());
     while server.created().is_empty() {
@@ -409,7 +405,7 @@ async fn a_request_that_is_dropped_is_unknown_and_in_flight_no_more() {
     assert!(matches!(ledger.read().unwrap().entries[0].outcome, Outcome::Unknown { .. }));
 }
 
-/// A ledger that fails to write the outcome, or the intent.
+/// A ledger that cannot write the outcome, or not even the intent.
 #[derive(Debug)]
 struct Failing {
     intent: bool,
@@ -428,7 +424,7 @@ impl Ledger for Failing {
 }
 
 #[tokio::test]
-async fn without_the_intent_written_down_nothing_is_sent() {
+async fn nothing_is_sent_if_the_ledger_cannot_write_the_intent() {
     let server = MockServer::start().await;
     let translate = client_of(&server).translate(VIDEO).to(["es"]);
     let error = translate.ledger(Arc::new(Failing { intent: true })).send().await.unwrap_err();
@@ -438,7 +434,7 @@ async fn without_the_intent_written_down_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn ids_that_cannot_be_written_down_are_in_the_error() {
+async fn ids_that_the_ledger_cannot_write_are_in_the_error() {
     let server = MockServer::start().await;
     let translate = client_of(&server).translate(VIDEO).to(["es"]);
     let error = translate.ledger(Arc::new(Failing { intent: false })).send().await.unwrap_err();

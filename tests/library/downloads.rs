@@ -1,4 +1,4 @@
-//! Files arrive whole, or not at all.
+//! Downloads: a file is complete under its own name, or does not exist.
 
 use std::{fs, future::IntoFuture, path::Path};
 
@@ -6,9 +6,9 @@ use akool::{
     RemoteFile,
     download::{DownloadError, Downloader},
 };
-use akool_mock::{MockServer, Timeline};
-use akool_tests::{ID, client_of, eager};
-use wiremock::{Mock, ResponseTemplate, matchers::any};
+use akool_mock::{Fault, MockServer, Timeline, Times};
+use akool_tests::{ID, client_of, eager, listen, respond, respond_times};
+use wiremock::{Mock, ResponseTemplate, matchers::header_exists};
 
 fn downloader() -> Downloader {
     Downloader::builder().policy(eager().with_max_failures(3)).build().unwrap()
@@ -20,7 +20,7 @@ async fn files(server: &MockServer) -> Vec<RemoteFile> {
     client_of(server).job(ID).wait().await.unwrap().files()
 }
 
-/// One file whose link leads to the root of a bare server.
+/// A file with this link.
 async fn file_at(url: &str) -> RemoteFile {
     let server = MockServer::start().await;
     let mut file = files(&server).await.remove(0);
@@ -38,7 +38,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn all_files_are_saved_under_names_that_tell_them_apart() {
+async fn each_file_of_a_job_is_saved_under_its_own_name() {
     let server = MockServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     for file in files(&server).await {
@@ -49,11 +49,11 @@ async fn all_files_are_saved_under_names_that_tell_them_apart() {
     let wanted =
         ["mp4", "no-captions.mp4", "original.srt", "translated.srt"].map(|end| format!("{ID}.{end}"));
     assert_eq!(names(folder.path()), wanted);
-    assert!(fs::read(folder.path().join(&wanted[0])).unwrap()[4..8] == *b"ftyp", "an MP4 starts so");
+    assert!(fs::read(folder.path().join(&wanted[0])).unwrap()[4..8] == *b"ftyp", "not an MP4");
 }
 
 #[tokio::test]
-async fn what_is_there_is_kept_unless_asked() {
+async fn an_existing_file_is_kept_unless_overwrite_is_set() {
     let server = MockServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let file = files(&server).await.remove(2);
@@ -66,7 +66,7 @@ async fn what_is_there_is_kept_unless_asked() {
 }
 
 #[tokio::test]
-async fn an_expired_link_says_so_and_leaves_no_debris() {
+async fn an_expired_link_is_an_error_and_leaves_no_file() {
     let server = MockServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let mut file = files(&server).await.remove(0);
@@ -79,17 +79,17 @@ async fn an_expired_link_says_so_and_leaves_no_debris() {
 }
 
 #[tokio::test]
-async fn trouble_is_forgiven_within_the_budget() {
+async fn a_failed_download_is_retried_until_the_maximum_number_of_failures() {
     let server = wiremock::MockServer::start().await;
-    Mock::given(any()).respond_with(ResponseTemplate::new(503)).up_to_n_times(2).mount(&server).await;
-    Mock::given(any()).respond_with(ResponseTemplate::new(200).set_body_string("whole")).mount(&server).await;
+    respond_times(&server, 2, ResponseTemplate::new(503)).await;
+    respond(&server, ResponseTemplate::new(200).set_body_string("whole")).await;
     let folder = tempfile::tempdir().unwrap();
     let file = file_at(&server.uri()).await;
     let saved = downloader().save(&file, folder.path()).await.unwrap();
     assert_eq!(fs::read(saved.path).unwrap(), b"whole");
 
     server.reset().await;
-    Mock::given(any()).respond_with(ResponseTemplate::new(503)).mount(&server).await;
+    respond(&server, ResponseTemplate::new(503)).await;
     let error = downloader().save(&file, folder.path()).overwrite().await.unwrap_err();
     assert!(matches!(error, DownloadError::Failed { .. }), "{error:?}");
     assert_eq!(server.received_requests().await.unwrap().len(), 3);
@@ -97,30 +97,30 @@ async fn trouble_is_forgiven_within_the_budget() {
 }
 
 #[tokio::test]
-async fn a_page_or_nothing_is_no_file() {
+async fn an_html_page_or_an_empty_body_is_not_saved() {
     let server = wiremock::MockServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let file = file_at(&server.uri()).await;
-    for answer in [
+    for response in [
         ResponseTemplate::new(200).set_body_raw("<html>sign in</html>", "text/html; charset=utf-8"),
         ResponseTemplate::new(200),
     ] {
         server.reset().await;
-        Mock::given(any()).respond_with(answer).mount(&server).await;
+        respond(&server, response).await;
         let error = downloader().save(&file, folder.path()).await.unwrap_err();
         assert!(matches!(error, DownloadError::Failed { .. }), "{error:?}");
         assert!(names(folder.path()).is_empty());
     }
-    // An empty file of that name is fetched anew, not kept.
+    // An empty existing file is replaced.
     server.reset().await;
-    Mock::given(any()).respond_with(ResponseTemplate::new(200).set_body_string("whole")).mount(&server).await;
+    respond(&server, ResponseTemplate::new(200).set_body_string("whole")).await;
     fs::write(folder.path().join(file.file_name()), "").unwrap();
     let saved = downloader().save(&file, folder.path()).await.unwrap();
     assert!(!saved.kept && fs::read(saved.path).unwrap() == b"whole");
 }
 
 #[tokio::test]
-async fn links_and_redirects_to_elsewhere_are_refused() {
+async fn an_unsafe_link_or_redirect_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = file_at("http://cdn.example/a.mp4?Signature=MARKER").await;
     let error = downloader().save(&file, folder.path()).await.unwrap_err();
@@ -128,23 +128,23 @@ async fn links_and_redirects_to_elsewhere_are_refused() {
     assert!(!error.to_string().contains("MARKER"));
 
     let server = wiremock::MockServer::start().await;
-    let away = ResponseTemplate::new(302).insert_header("location", "http://10.0.0.1/");
-    Mock::given(any()).respond_with(away).mount(&server).await;
+    let redirect = ResponseTemplate::new(302).insert_header("location", "http://10.0.0.1/");
+    respond(&server, redirect).await;
     let error = downloader().save(&file_at(&server.uri()).await, folder.path()).await.unwrap_err();
     assert!(matches!(error, DownloadError::UnsafeLink { .. }), "{error:?}");
     assert!(names(folder.path()).is_empty());
 
-    // Round in circles, a few times only.
+    // A redirect loop ends after five redirects.
     server.reset().await;
-    let round = ResponseTemplate::new(302).insert_header("location", "/again");
-    Mock::given(any()).respond_with(round).mount(&server).await;
+    let redirect = ResponseTemplate::new(302).insert_header("location", "/again");
+    respond(&server, redirect).await;
     let error = downloader().save(&file_at(&server.uri()).await, folder.path()).await.unwrap_err();
     assert!(matches!(error, DownloadError::UnsafeLink { .. }), "{error:?}");
     assert_eq!(server.received_requests().await.unwrap().len(), 6);
 }
 
 #[tokio::test]
-async fn a_folder_that_is_none_is_a_clear_error() {
+async fn a_folder_that_is_a_file_is_an_io_error_with_its_path() {
     let server = MockServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let taken = folder.path().join("taken");
@@ -156,7 +156,7 @@ async fn a_folder_that_is_none_is_a_clear_error() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn symbolic_links_are_not_followed_out_of_the_folder() {
+async fn a_symbolic_link_at_the_part_file_is_not_followed() {
     let server = MockServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let victim = folder.path().join("victim");
@@ -171,7 +171,7 @@ async fn symbolic_links_are_not_followed_out_of_the_folder() {
 }
 
 #[tokio::test]
-async fn two_downloads_of_one_file_do_not_mix() {
+async fn two_downloads_of_one_file_do_not_interfere() {
     let server = MockServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let file = files(&server).await.remove(0);
@@ -187,8 +187,8 @@ async fn two_downloads_of_one_file_do_not_mix() {
     assert_eq!(names(folder.path()), [file.file_name()]);
 }
 
-/// Something that compresses badly and differs from place to place.
-fn large() -> Vec<u8> {
+/// 3 MB of pseudo-random bytes.
+fn random_bytes() -> Vec<u8> {
     let mut state = 1_u32;
     let next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -197,9 +197,9 @@ fn large() -> Vec<u8> {
     std::iter::repeat_with(next).take(3_000_000).collect()
 }
 
-/// A job's video, behind the front that can break off.
+/// A job's video of 3 MB, on the port of the mock server that can break connections.
 async fn large_file(server: &MockServer) -> (RemoteFile, Vec<u8>) {
-    let contents = large();
+    let contents = random_bytes();
     server.file("video.mp4", contents.clone());
     let mut file = files(server).await.remove(0);
     let (_, path) = file.url.as_str().split_once("/files").unwrap();
@@ -208,9 +208,7 @@ async fn large_file(server: &MockServer) -> (RemoteFile, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn what_breaks_off_is_resumed_where_it_stopped() {
-    use akool_mock::{Fault, Times};
-
+async fn an_interrupted_download_resumes_from_the_last_byte() {
     let server = MockServer::start().await;
     let (file, contents) = large_file(&server).await;
     let folder = tempfile::tempdir().unwrap();
@@ -239,13 +237,10 @@ async fn what_breaks_off_is_resumed_where_it_stopped() {
 }
 
 #[tokio::test]
-async fn a_server_that_knows_no_ranges_starts_anew() {
-    use akool_mock::{Fault, Times};
-
+async fn progress_ends_at_the_total_after_an_interrupted_download() {
     let server = MockServer::start().await;
     let (file, contents) = large_file(&server).await;
     let folder = tempfile::tempdir().unwrap();
-    // Another version of the file on the way: what has arrived is thrown away.
     server.inject_into_files(Fault::TruncatedBody, Times::Once);
     let downloader = downloader();
     let progress = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -259,19 +254,17 @@ async fn a_server_that_knows_no_ranges_starts_anew() {
 }
 
 #[tokio::test]
-async fn a_range_that_was_not_asked_for_is_not_mixed_in() {
-    use wiremock::matchers::header_exists;
-
+async fn a_response_with_another_range_than_requested_is_discarded() {
     let server = wiremock::MockServer::start().await;
     let wrong =
         ResponseTemplate::new(206).insert_header("content-range", "bytes 0-4/10").set_body_string("XXXXX");
     Mock::given(header_exists("range")).respond_with(wrong).mount(&server).await;
-    // Too short by its own account, and resumable.
+    // Announces three of ten bytes, so the rest is requested.
     let short =
         ResponseTemplate::new(206).insert_header("content-range", "bytes 7-9/10").set_body_string("abc");
-    Mock::given(any()).respond_with(short).up_to_n_times(1).mount(&server).await;
+    respond_times(&server, 1, short).await;
     let whole = ResponseTemplate::new(200).set_body_string("0123456789");
-    Mock::given(any()).respond_with(whole).mount(&server).await;
+    respond(&server, whole).await;
     let folder = tempfile::tempdir().unwrap();
     let file = file_at(&server.uri()).await;
     let saved = downloader().save(&file, folder.path()).await.unwrap();
@@ -279,59 +272,59 @@ async fn a_range_that_was_not_asked_for_is_not_mixed_in() {
 }
 
 #[tokio::test]
-async fn a_checksum_that_does_not_match_is_not_believed() {
+async fn a_download_with_a_wrong_checksum_is_retried() {
     let server = wiremock::MockServer::start().await;
-    let answer = |sum: &str| {
+    let response = |sum: &str| {
         ResponseTemplate::new(200)
             .insert_header("repr-digest", format!("sha-256=:{sum}:"))
             .set_body_string("abc")
     };
     let (right, wrong) = ("ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=", "AAAA");
-    Mock::given(any()).respond_with(answer(wrong)).up_to_n_times(1).mount(&server).await;
-    Mock::given(any()).respond_with(answer(right)).mount(&server).await;
+    respond_times(&server, 1, response(wrong)).await;
+    respond(&server, response(right)).await;
     let folder = tempfile::tempdir().unwrap();
     let file = file_at(&server.uri()).await;
     downloader().save(&file, folder.path()).await.unwrap();
     assert_eq!(server.received_requests().await.unwrap().len(), 2);
 
     server.reset().await;
-    Mock::given(any()).respond_with(answer(wrong)).mount(&server).await;
+    respond(&server, response(wrong)).await;
     let error = downloader().save(&file, folder.path()).overwrite().await.unwrap_err();
     assert!(error.to_string().contains("checksum"), "{error}");
 }
 
 #[tokio::test]
-async fn a_checksum_holds_for_a_file_that_comes_in_parts() {
+async fn a_checksum_covers_a_file_that_arrives_in_two_parts() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let file = file_at(&format!("http://{}/", listener.local_addr().unwrap())).await;
+    let (listener, url) = listen().await;
+    let file = file_at(&url).await;
     let digest = "repr-digest: sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:\r\n";
-    // SHA-256 of "abc", said with the beginning alone, or with the rest alone.
-    let beginning = |digest: &str| {
+    // The SHA-256 of "abc", sent with the first part only or with the second part only.
+    let first = |digest: &str| {
         format!("HTTP/1.1 200 OK\r\netag: \"1\"\r\nconnection: close\r\ncontent-length: 3\r\n{digest}\r\na")
     };
-    let rest = |digest: &str, body: &str| {
+    let second = |digest: &str, body: &str| {
         format!(
             "HTTP/1.1 206 Partial Content\r\netag: \"1\"\r\nconnection: close\r\n\
              content-range: bytes 1-2/3\r\ncontent-length: 2\r\n{digest}\r\n{body}"
         )
     };
-    let answers = [
-        (beginning(digest), rest("", "bX")),
-        (beginning(""), rest(digest, "bX")),
-        (beginning(""), rest(digest, "bc")),
+    let responses = [
+        (first(digest), second("", "bX")),
+        (first(""), second(digest, "bX")),
+        (first(""), second(digest, "bc")),
     ]
-    .map(|(beginning, rest)| [beginning, rest])
+    .map(|(first, second)| [first, second])
     .concat();
     let server = tokio::spawn(async move {
-        for answer in answers {
+        for response in responses {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = Vec::new();
             while !request.ends_with(b"\r\n\r\n") {
                 assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
             }
-            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.write_all(response.as_bytes()).await.unwrap();
         }
     });
     let folder = tempfile::tempdir().unwrap();
@@ -341,7 +334,7 @@ async fn a_checksum_holds_for_a_file_that_comes_in_parts() {
 }
 
 #[tokio::test]
-async fn an_expired_link_is_renewed_where_another_poll_gives_one() {
+async fn an_expired_link_is_renewed_by_polling_the_job() {
     let server = MockServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let mut file = files(&server).await.remove(0);
@@ -350,16 +343,14 @@ async fn an_expired_link_is_renewed_where_another_poll_gives_one() {
     let saved = downloader().save(&file, folder.path()).renew_link_from(&job).await.unwrap();
     assert_eq!(fs::metadata(saved.path).unwrap().len(), saved.bytes);
 
-    // A fresh link that is refused as well is the end.
-    server.inject_into_files(akool_mock::Fault::Http(403), akool_mock::Times::Always);
+    // A fresh link that is refused too ends the download.
+    server.inject_into_files(Fault::Http(403), Times::Always);
     let error = downloader().save(&file, folder.path()).overwrite().renew_link_from(&job).await.unwrap_err();
     assert!(matches!(error, DownloadError::Expired { .. }), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_download_that_is_dropped_leaves_nothing() {
-    use akool_mock::{Fault, Times};
-
+async fn a_dropped_download_leaves_no_file() {
     let server = MockServer::start().await;
     let (file, _) = large_file(&server).await;
     let folder = tempfile::tempdir().unwrap();
@@ -379,9 +370,7 @@ async fn a_download_that_is_dropped_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn no_more_than_four_files_are_fetched_at_once() {
-    use akool_mock::{Fault, Times};
-
+async fn a_downloader_downloads_at_most_four_files_at_once() {
     let server = MockServer::start().await;
     let (file, _) = large_file(&server).await;
     let folder = tempfile::tempdir().unwrap();
@@ -396,7 +385,7 @@ async fn no_more_than_four_files_are_fetched_at_once() {
         while requests() < 4 {
             job.get().await.unwrap();
         }
-        // Twenty polls later, there are no more.
+        // Give a fifth download the time to start.
         for _ in 0..20 {
             job.get().await.unwrap();
         }

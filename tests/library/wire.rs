@@ -1,11 +1,11 @@
-//! What goes over the wire: each request as it arrives.
+//! Each request as it arrives at the server.
 
 use akool::Credential;
 use akool_mock::{Exchange, MockServer, Timeline};
-use akool_tests::{ID, client_at, client_of};
+use akool_tests::{ID, client_at, client_of, token_client_of};
 
-/// A request as text, with what differs from run to run taken out.
-fn shown(exchange: &Exchange) -> String {
+/// A request as text, without what differs from run to run.
+fn to_text(exchange: &Exchange) -> String {
     let mut lines = vec![format!("{} {}", exchange.method, exchange.target)];
     let mut headers: Vec<_> = exchange
         .headers
@@ -32,11 +32,11 @@ fn shown(exchange: &Exchange) -> String {
 }
 
 #[tokio::test]
-async fn a_poll_with_a_key_sends_this_and_nothing_else() {
+async fn a_poll_with_a_key_sends_only_these_headers() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new());
     client_of(&server).job(ID).get().await.unwrap();
-    insta::assert_snapshot!(shown(&server.exchanges()[0]), @r"
+    insta::assert_snapshot!(to_text(&server.exchanges()[0]), @r"
     GET /api/open/v3/content/video/infobymodelid?video_model_id=64dd92c1f0b6684651e90e09
     accept: application/json
     host: [server]
@@ -51,7 +51,7 @@ async fn a_poll_with_a_token_sends_no_key() {
     server.job(ID, Timeline::new());
     let client = client_at(server.url(), Credential::bearer(server.token()).unwrap()).unwrap();
     client.job(ID).get().await.unwrap();
-    insta::assert_snapshot!(shown(&server.exchanges()[0]), @r"
+    insta::assert_snapshot!(to_text(&server.exchanges()[0]), @r"
     GET /api/open/v3/content/video/infobymodelid?video_model_id=64dd92c1f0b6684651e90e09
     accept: application/json
     authorization: Bearer [token]
@@ -61,11 +61,11 @@ async fn a_poll_with_a_token_sends_no_key() {
 }
 
 #[tokio::test]
-async fn a_creation_sends_this_and_nothing_else() {
+async fn a_creation_sends_only_these_headers() {
     let server = MockServer::start().await;
     client_of(&server).translate("https://example.com/talk.mp4").to(["es", "fr"]).send().await.unwrap();
-    // The body is in the snapshots of creations.rs.
-    insta::assert_snapshot!(shown(&server.exchanges()[0]), @r#"
+    // The snapshots of creations.rs have the body.
+    insta::assert_snapshot!(to_text(&server.exchanges()[0]), @r#"
     POST /api/open/v3/content/video/createbytranslate
     accept: application/json
     content-length: 57
@@ -77,15 +77,10 @@ async fn a_creation_sends_this_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn languages_and_tokens_send_this_and_nothing_else() {
+async fn languages_and_token_requests_send_only_these_headers() {
     let server = MockServer::start().await;
-    let client = akool::Client::builder()
-        .client_credentials(server.client_id(), server.api_key())
-        .base_url(server.url())
-        .build()
-        .unwrap();
-    client.languages().await.unwrap();
-    let requests: Vec<_> = server.exchanges().iter().map(shown).collect();
+    token_client_of(&server).languages().await.unwrap();
+    let requests: Vec<_> = server.exchanges().iter().map(to_text).collect();
     insta::assert_snapshot!(requests.join("\n\n"), @r#"
     POST /api/open/v3/getToken
     accept: application/json
@@ -103,14 +98,14 @@ async fn languages_and_tokens_send_this_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn ids_are_escaped_and_arrive_as_they_were() {
+async fn ids_are_escaped_and_arrive_unchanged() {
     let server = MockServer::start().await;
     let client = client_of(&server);
     let ids = ["a b", "a&video_model_id=b", "a/../b", "a#b?c", "100%", "ü", "a+b", "\n"];
     for id in ids {
         server.job(id, Timeline::new());
         let snapshot = client.job(id).get().await.unwrap();
-        assert_eq!(snapshot.details().id.as_deref(), Some(id), "the service saw another id");
+        assert_eq!(snapshot.details().id.as_deref(), Some(id), "the server received another id");
     }
     let targets: Vec<_> = server.exchanges().into_iter().map(|exchange| exchange.target).collect();
     insta::assert_snapshot!(targets.join("\n").replace("/api/open/v3/content/video/infobymodelid", "…"), @r#"
@@ -133,7 +128,7 @@ async fn a_download_sends_no_credential() {
     let folder = tempfile::tempdir().unwrap();
     let downloader = akool::download::Downloader::new().unwrap();
     downloader.save(&translation.files()[0], folder.path()).await.unwrap();
-    insta::assert_snapshot!(shown(server.exchanges().last().unwrap()), @r#"
+    insta::assert_snapshot!(to_text(server.exchanges().last().unwrap()), @r#"
     GET /files/64dd92c1f0b6684651e90e09/video.mp4?Signature=sandbox-signature
     accept: */*
     host: [server]
