@@ -38,7 +38,11 @@ fn poll_result(fault: Fault) -> PollResult {
         Fault::Refused | Fault::NameNotFound | Fault::TlsFails | Fault::ConnectHangs => {
             Retried(ErrorKind::Connect)
         }
-        Fault::NeverAnswers | Fault::Trickle => Retried(ErrorKind::Timeout),
+        Fault::NeverAnswers
+        | Fault::Trickle
+        | Fault::DrippingHeaders
+        | Fault::DrippingBody
+        | Fault::EndlessInformational => Retried(ErrorKind::Timeout),
         Fault::ClosedBeforeHeaders
         | Fault::ResetBeforeHeaders
         | Fault::ResetInHeaders
@@ -99,6 +103,9 @@ fn creation_result(fault: Fault) -> CreationResult {
         }
         Fault::NeverAnswers
         | Fault::Trickle
+        | Fault::DrippingHeaders
+        | Fault::DrippingBody
+        | Fault::EndlessInformational
         | Fault::ClosedBeforeHeaders
         | Fault::ResetBeforeHeaders
         | Fault::ResetInHeaders
@@ -155,7 +162,11 @@ fn cause(fault: Fault) -> String {
         Fault::Refused => "refused".into(),
         Fault::NameNotFound => "no address for akool.invalid".into(),
         Fault::TlsFails | Fault::ConnectHangs => "cannot connect".into(),
-        Fault::NeverAnswers | Fault::Trickle => "in time".into(),
+        Fault::NeverAnswers
+        | Fault::Trickle
+        | Fault::DrippingHeaders
+        | Fault::DrippingBody
+        | Fault::EndlessInformational => "in time".into(),
         Fault::ClosedBeforeHeaders
         | Fault::ResetBeforeHeaders
         | Fault::ResetInHeaders
@@ -217,7 +228,15 @@ fn client_for(server: &MockServer, fault: Fault) -> Client {
 }
 
 fn hangs(fault: Fault) -> bool {
-    matches!(fault, Fault::NeverAnswers | Fault::Trickle | Fault::ConnectHangs)
+    matches!(
+        fault,
+        Fault::NeverAnswers
+            | Fault::Trickle
+            | Fault::DrippingHeaders
+            | Fault::DrippingBody
+            | Fault::EndlessInformational
+            | Fault::ConnectHangs
+    )
 }
 
 fn is_before_any_server(fault: Fault) -> bool {

@@ -2,6 +2,8 @@
 //! do not match.
 
 use std::{
+    io::{Read, Write},
+    net::TcpStream,
     panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, SystemTime},
 };
@@ -411,6 +413,40 @@ fn recorded_answers_are_replayed_in_order() {
     };
     assert_eq!([status(), status(), status()], [(Some(2), Some(1)), (Some(3), Some(1)), (Some(3), Some(1))]);
     assert!(server.violations().is_empty(), "{:?}", server.violations());
+}
+
+#[test]
+fn endless_answers_keep_sending() {
+    let server = start();
+    server.job("64dd", Timeline::new());
+    for (fault, start, more) in [
+        (Fault::DrippingHeaders, "H", "HT"),
+        (Fault::DrippingBody, "\r\n\r\n{", "\r\n\r\n{\""),
+        (
+            Fault::EndlessInformational,
+            "HTTP/1.1 103 Early Hints\r\n\r\n",
+            "\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n",
+        ),
+    ] {
+        server.inject(fault, Times::Once);
+        let address = server.url_for(fault).replace("http://", "");
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let key = server.api_key();
+        let request = format!("GET {POLL} HTTP/1.1\r\nhost: {address}\r\nx-api-key: {key}\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        for end in [start, more] {
+            while !text.ends_with(end) {
+                let mut byte = [0];
+                stream
+                    .read_exact(&mut byte)
+                    .unwrap_or_else(|error| panic!("{fault:?}: {error} after {text}"));
+                text.push(byte[0].into());
+            }
+        }
+        assert_eq!(text.contains("HTTP/1.1 200 OK\r\n"), fault == Fault::DrippingBody, "{text}");
+    }
 }
 
 fn client() -> reqwest::Client {

@@ -29,8 +29,14 @@ pub enum Fault {
     TruncatedBody,
     /// The request is received, but never answered.
     NeverAnswers,
-    /// The body arrives one byte at a time.
+    /// The body arrives one byte at a time, fast enough to complete within seconds.
     Trickle,
+    /// The headers arrive one byte per second, forever.
+    DrippingHeaders,
+    /// The body arrives one byte per second, forever.
+    DrippingBody,
+    /// `HTTP/1.1 103 Early Hints` responses arrive ten times per second, forever.
+    EndlessInformational,
     /// This HTTP status, without an envelope.
     Http(u16),
     /// This HTTP status with the envelope of a gateway, whose `code` is the HTTP status.
@@ -161,6 +167,9 @@ impl Fault {
             Self::TruncatedBody,
             Self::NeverAnswers,
             Self::Trickle,
+            Self::DrippingHeaders,
+            Self::DrippingBody,
+            Self::EndlessInformational,
         ];
         all.extend([400, 401, 403, 404, 408, 418, 425, 429, 500, 502, 503, 504].map(Self::Http));
         all.extend([
@@ -253,6 +262,9 @@ impl Fault {
             Self::TruncatedBody => "connection closed before the end of the body".into(),
             Self::NeverAnswers => "never answered (read timeout)".into(),
             Self::Trickle => "body arrives byte by byte".into(),
+            Self::DrippingHeaders => "endless headers, one byte per second".into(),
+            Self::DrippingBody => "endless body, one byte per second".into(),
+            Self::EndlessInformational => "endless HTTP 103 responses".into(),
             Self::Http(status) => format!("HTTP {status} without an envelope"),
             Self::ForeignEnvelope(status) => format!("HTTP {status} with a gateway's envelope"),
             Self::RetryAfterSeconds => "HTTP 429, `Retry-After` in seconds".into(),
@@ -304,7 +316,10 @@ impl Fault {
             | Self::ResetInBody
             | Self::TruncatedBody
             | Self::NeverAnswers
-            | Self::Trickle => Place::Delivery,
+            | Self::Trickle
+            | Self::DrippingHeaders
+            | Self::DrippingBody
+            | Self::EndlessInformational => Place::Delivery,
             _ => Place::Answer,
         }
     }

@@ -3,6 +3,7 @@
 
 use std::{
     io::{self, Read, Write},
+    iter,
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
@@ -20,8 +21,11 @@ use crate::{fault::Fault, service::Service};
 /// The largest request head and body that are read, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_BODY: usize = 1024 * 1024;
-/// The pause between two bytes of a slow body.
+/// The pause between two bytes of an answer that trickles, or that drips.
 const TRICKLE: Duration = Duration::from_millis(20);
+const DRIP: Duration = Duration::from_secs(1);
+/// The pause between two informational responses.
+const INFORMATIONAL: Duration = Duration::from_millis(100);
 
 /// A listener and its threads. They stop when it is dropped.
 pub(crate) struct TcpServer {
@@ -72,7 +76,8 @@ fn serve(mut stream: TcpStream, service: &Service, stop: &AtomicBool) -> io::Res
     };
     let response = service.respond(&request, SystemTime::now());
     let fault = response.extensions().get::<Fault>().copied();
-    let head = head(&response);
+    let length = (fault != Some(Fault::DrippingBody)).then(|| response.body().len());
+    let head = head(&response, length);
     let body = response.into_body();
     let half = body.len() / 2;
     match fault {
@@ -98,12 +103,20 @@ fn serve(mut stream: TcpStream, service: &Service, stop: &AtomicBool) -> io::Res
         Some(Fault::NeverAnswers) => until_closed(&mut stream, stop),
         Some(Fault::Trickle) => {
             stream.write_all(&head)?;
-            for byte in body {
-                if stop.load(Ordering::Relaxed) {
-                    break;
-                }
-                stream.write_all(&[byte])?;
-                thread::sleep(TRICKLE);
+            drip(&mut stream, body, TRICKLE, stop)
+        }
+        Some(Fault::DrippingHeaders) => {
+            let bytes = b"HTTP/1.1 200 OK\r\nx-endless: ".iter().copied().chain(iter::repeat(b'x'));
+            drip(&mut stream, bytes, DRIP, stop)
+        }
+        Some(Fault::DrippingBody) => {
+            stream.write_all(&head)?;
+            drip(&mut stream, body.into_iter().chain(iter::repeat(b' ')), DRIP, stop)
+        }
+        Some(Fault::EndlessInformational) => {
+            while !stop.load(Ordering::Relaxed) {
+                stream.write_all(b"HTTP/1.1 103 Early Hints\r\n\r\n")?;
+                thread::sleep(INFORMATIONAL);
             }
             Ok(())
         }
@@ -114,6 +127,23 @@ fn serve(mut stream: TcpStream, service: &Service, stop: &AtomicBool) -> io::Res
             until_closed(&mut stream, stop)
         }
     }
+}
+
+/// Sends one byte at a time, until the server stops.
+fn drip(
+    stream: &mut TcpStream,
+    bytes: impl IntoIterator<Item = u8>,
+    pause: Duration,
+    stop: &AtomicBool,
+) -> io::Result<()> {
+    for byte in bytes {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        stream.write_all(&[byte])?;
+        thread::sleep(pause);
+    }
+    Ok(())
 }
 
 /// Reads a request. Returns `None` if it is not HTTP, such as the start of a TLS handshake.
@@ -164,7 +194,8 @@ fn read_body(stream: &mut TcpStream, mut read: Vec<u8>, length: usize) -> io::Re
     Ok(Some(read.into()))
 }
 
-fn head(response: &Response<Bytes>) -> Vec<u8> {
+/// Builds status line and headers. Without a length, the body ends with the connection.
+fn head(response: &Response<Bytes>, length: Option<usize>) -> Vec<u8> {
     let mut head = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
     for (name, value) in response.headers() {
         head.extend_from_slice(name.as_str().as_bytes());
@@ -172,8 +203,10 @@ fn head(response: &Response<Bytes>) -> Vec<u8> {
         head.extend_from_slice(value.as_bytes());
         head.extend_from_slice(b"\r\n");
     }
-    let length = response.body().len();
-    head.extend_from_slice(format!("content-length: {length}\r\nconnection: close\r\n\r\n").as_bytes());
+    if let Some(length) = length {
+        head.extend_from_slice(format!("content-length: {length}\r\n").as_bytes());
+    }
+    head.extend_from_slice(b"connection: close\r\n\r\n");
     head
 }
 
