@@ -1,10 +1,11 @@
-//! `cargo xtask spec check`: is a description fit to generate from, with place and line of each fault.
+//! `cargo xtask spec check`: whether code can be generated from a description. Each problem has its
+//! place and line.
 //!
-//! - valid OpenAPI 3.0, by `roas`;
-//! - what the generator needs, by our own `supported.rs`, references included;
-//! - every `example` against its own schema, by `jsonschema`;
-//! - for the vendored description: every overlay action applies, and none repeats what the
-//!   description says itself.
+//! - It must be valid OpenAPI 3.0 (`roas`).
+//! - The generator must support it (`supported.rs`).
+//! - Every `example` must be valid against its own schema (`jsonschema`).
+//! - For the vendored description, every overlay action must match something, and redundant ones are
+//!   reported.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,6 +16,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use enumset::EnumSet;
 use granit_parser::{Event, Parser};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use roas::{
     v3_0::spec::Spec,
     validation::{Options, Validate},
@@ -23,12 +25,17 @@ use serde_json::{Map, Value, json};
 use serde_path_to_error::Segment;
 
 use crate::{
-    codegen, description, normal, overlay,
-    supported::{self, Fault},
+    codegen, description, normal,
+    openapi::{each_child, elements, is_true, members, pointer_step},
+    overlay,
+    supported::{self, Problem},
 };
 
-/// What references within the document are relative to.
+/// The base URI of references within the document.
 const DOCUMENT: &str = "urn:description";
+
+/// What a URI fragment escapes. `/` separates the steps of a JSON Pointer.
+const FRAGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/');
 
 /// Checks one file, or the vendored description with its overlays.
 pub(crate) fn run(root: &Path, file: Option<&Path>) -> Result<()> {
@@ -41,67 +48,67 @@ pub(crate) fn run(root: &Path, file: Option<&Path>) -> Result<()> {
     let document = description::parse(&bytes, &shown)?;
     let lines = lines(&bytes);
 
-    let mut faults = faults(&document);
-    let mut ready = Vec::new();
+    let mut problems = problems(&document);
+    let mut redundant_actions = Vec::new();
     if file.is_none() {
         let resolved = codegen::resolve(&openapi)?.document;
-        faults.extend(supported::faults(&resolved));
-        ready = redundant(&openapi, &document)?;
+        problems.extend(supported::problems(&resolved));
+        redundant_actions = redundant(&openapi, &document)?;
     } else {
-        faults.extend(supported::faults(&document));
+        problems.extend(supported::problems(&document));
     }
-    faults.sort_by_key(|fault| line_of(&lines, &fault.pointer));
-    faults.dedup_by(|a, b| a.pointer == b.pointer && a.cause == b.cause);
+    problems.sort_by_key(|problem| line_of(&lines, &problem.pointer));
+    problems.dedup_by(|a, b| a.pointer == b.pointer && a.cause == b.cause);
 
-    for action in &ready {
-        println!("ready to delete: {action}");
+    for action in &redundant_actions {
+        println!("redundant: {action}");
     }
-    if faults.is_empty() {
-        println!("{shown} is fit to generate from");
+    if problems.is_empty() {
+        println!("{shown} is ready for code generation");
         return Ok(());
     }
-    for fault in &faults {
-        let pointer = if fault.pointer.is_empty() { "(the whole document)" } else { &fault.pointer };
-        println!("{shown}:{}: {pointer}\n    {}", line_of(&lines, &fault.pointer), fault.cause);
+    for problem in &problems {
+        let pointer = if problem.pointer.is_empty() { "(the whole document)" } else { &problem.pointer };
+        println!("{shown}:{}: {pointer}\n    {}", line_of(&lines, &problem.pointer), problem.cause);
     }
-    bail!("{shown} has {} faults", faults.len())
+    bail!("{shown} has {} problems", problems.len())
 }
 
-/// What is wrong with the document itself.
-fn faults(document: &Value) -> Vec<Fault> {
-    let mut faults = validity(document);
+/// The problems of the document itself.
+fn problems(document: &Value) -> Vec<Problem> {
+    let mut problems = validity(document);
     let root = translated(document);
-    // Once for all examples: each of them is held against a reference into this.
+    // Shared by all examples: each is validated against a reference into it.
     let registry = jsonschema::Registry::new()
         .add(DOCUMENT, jsonschema::Draft::Draft4.create_resource(root))
         .and_then(jsonschema::RegistryBuilder::prepare);
     match registry {
-        Ok(registry) => Examples { registry: &registry, faults: &mut faults }.walk(document, ""),
-        Err(error) => faults.push(Fault {
+        Ok(registry) => Examples { registry: &registry, problems: &mut problems }.walk(document, ""),
+        Err(error) => problems.push(Problem {
             pointer: String::new(),
             cause: format!("its schemas cannot be read as JSON Schema: {error}"),
         }),
     }
-    faults
+    problems
 }
 
-/// OpenAPI 3.0, by `roas`.
-fn validity(document: &Value) -> Vec<Fault> {
+/// The violations of OpenAPI 3.0.
+fn validity(document: &Value) -> Vec<Problem> {
     let spec: Spec = match serde_path_to_error::deserialize(document) {
         Ok(spec) => spec,
         Err(error) => {
             let pointer = error.path().iter().fold(String::new(), |at, step| match step {
                 Segment::Seq { index } => format!("{at}/{index}"),
-                Segment::Map { key } => description::pointer_step(&at, key),
+                Segment::Map { key } => pointer_step(&at, key),
                 Segment::Enum { .. } | Segment::Unknown => at,
             });
-            // As far as the path leads in the document; a reader may poll further than the file goes.
+            // The path may lead to a member that is missing.
             let mut pointer = pointer.as_str();
             while document.pointer(pointer).is_none() {
                 pointer = pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
             }
-            let cause = format!("is not as OpenAPI 3.0 has it: {}", error.inner());
-            return vec![Fault { pointer: pointer.to_owned(), cause }];
+            let cause = format!("is not valid OpenAPI 3.0: {}", error.inner());
+            return vec![Problem { pointer: pointer.to_owned(), cause }];
         }
     };
     let unused: EnumSet<Options> = Options::IgnoreUnusedSchemas
@@ -115,12 +122,12 @@ fn validity(document: &Value) -> Vec<Fault> {
         Err(error) => error
             .errors
             .iter()
-            .map(|error| Fault { pointer: pointer_of(&error.path, document), cause: error.message.clone() })
+            .map(|error| Problem { pointer: pointer_of(&error.path, document), cause: error.message.clone() })
             .collect(),
     }
 }
 
-/// A JSON Pointer for a path as `roas` writes it: `#.paths[/a].get.parameters[0]`.
+/// The JSON Pointer of a path in the format of `roas`: `#.paths[/a].get.parameters[0]`.
 fn pointer_of(path: &str, document: &Value) -> String {
     let mut pointer = String::new();
     let mut rest = path.trim_start_matches('#');
@@ -141,7 +148,7 @@ fn pointer_of(path: &str, document: &Value) -> String {
             }
             _ => break,
         };
-        let next = description::pointer_step(&pointer, step);
+        let next = pointer_step(&pointer, step);
         if document.pointer(&next).is_none() {
             break;
         }
@@ -150,11 +157,11 @@ fn pointer_of(path: &str, document: &Value) -> String {
     pointer
 }
 
-/// Finds every example and holds it against its own schema.
+/// Validates every example against its own schema.
 struct Examples<'a> {
     /// The document with its schemas as JSON Schema.
     registry: &'a jsonschema::Registry<'a>,
-    faults: &'a mut Vec<Fault>,
+    problems: &'a mut Vec<Problem>,
 }
 
 impl Examples<'_> {
@@ -162,64 +169,47 @@ impl Examples<'_> {
         if at.ends_with("/example") || at.ends_with("/examples") || at.ends_with("/default") {
             return;
         }
-        if let Some(object) = value.as_object() {
-            // Media types and parameters have their schema beside the example, schemas are it.
-            let schema = match object.contains_key("schema") {
-                true => Some(format!("{at}/schema")),
-                false => at.contains("/schema").then(|| at.to_owned()),
-            };
-            if let Some(schema) = &schema {
-                if let Some(example) = object.get("example") {
-                    self.hold(example, schema, &format!("{at}/example"));
-                }
-                for (name, example) in object.get("examples").and_then(Value::as_object).into_iter().flatten()
-                {
-                    if let Some(example) = example.get("value") {
-                        let at = description::pointer_step(&format!("{at}/examples"), name);
-                        self.hold(example, schema, &format!("{at}/value"));
-                    }
-                }
+        // Media types and parameters have a schema; a schema is its own.
+        let schema = match value.get("schema") {
+            Some(_) => Some(format!("{at}/schema")),
+            None => at.contains("/schema").then(|| at.to_owned()),
+        };
+        if let Some(schema) = &schema {
+            if let Some(example) = value.get("example") {
+                self.validate(example, schema, &format!("{at}/example"));
             }
-            for (key, member) in object {
-                self.walk(member, &description::pointer_step(at, key));
-            }
-        } else if let Some(list) = value.as_array() {
-            for (index, member) in list.iter().enumerate() {
-                self.walk(member, &format!("{at}/{index}"));
+            for (name, example) in members(value.get("examples")) {
+                if let Some(example) = example.get("value") {
+                    let at = pointer_step(&format!("{at}/examples"), name);
+                    self.validate(example, schema, &format!("{at}/value"));
+                }
             }
         }
+        each_child(value, at, |child, at| self.walk(child, at));
     }
 
-    /// An example against the schema that stands at this pointer.
-    fn hold(&mut self, example: &Value, schema: &str, at: &str) {
-        let schema = json!({ "$ref": format!("{DOCUMENT}#{}", fragment(schema)) });
+    /// Validates an example against the schema at this pointer.
+    fn validate(&mut self, example: &Value, schema: &str, at: &str) {
+        let schema = json!({ "$ref": format!("{DOCUMENT}#{}", utf8_percent_encode(schema, FRAGMENT)) });
         let options =
             jsonschema::options().with_draft(jsonschema::Draft::Draft4).with_registry(self.registry);
         let validator = match options.build(&schema) {
             Ok(validator) => validator,
             Err(error) => {
-                let cause = format!("cannot be checked, its schema is no schema: {error}");
-                return self.faults.push(Fault { pointer: at.to_owned(), cause });
+                let cause = format!("cannot be validated, because its schema is not valid: {error}");
+                return self.problems.push(Problem { pointer: at.to_owned(), cause });
             }
         };
         for error in validator.iter_errors(example) {
             let pointer = format!("{at}{}", error.instance_path());
-            self.faults.push(Fault { pointer, cause: format!("does not fit its own schema: {error}") });
+            self.problems
+                .push(Problem { pointer, cause: format!("is not valid against its own schema: {error}") });
         }
     }
 }
 
-/// A JSON Pointer as a URI carries it (RFC 6901, section 6).
-fn fragment(pointer: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte);
-    pointer
-        .bytes()
-        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
-}
-
-/// OpenAPI 3.0's dialect as JSON Schema draft 4, from which it differs in `nullable` and in what
-/// stands beside `$ref`.
+/// Translates schemas of OpenAPI 3.0 into JSON Schema draft 4. They differ in `nullable`, and in siblings
+/// of `$ref`.
 fn translated(value: &Value) -> Value {
     match value {
         Value::Object(object) => {
@@ -233,7 +223,7 @@ fn translated(value: &Value) -> Value {
                     (key.clone(), if data { member.clone() } else { translated(member) })
                 })
                 .collect();
-            if schema.get("nullable") == Some(&Value::Bool(true)) {
+            if is_true(schema.get("nullable")) {
                 if let Some(kind @ Value::String(_)) = schema.get("type").cloned() {
                     schema.insert("type".to_owned(), json!([kind, "null"]));
                 }
@@ -250,49 +240,47 @@ fn translated(value: &Value) -> Value {
 
 /// The names of everything under `components`.
 fn components(document: &Value) -> BTreeSet<String> {
-    let kinds = document.get("components").and_then(Value::as_object).into_iter().flatten();
-    let named = kinds.flat_map(|(kind, named)| {
-        named.as_object().into_iter().flatten().map(move |(name, _)| format!("{kind}/{name}"))
-    });
-    named.collect()
+    members(document.get("components"))
+        .flat_map(|(kind, named)| members(Some(named)).map(move |(name, _)| format!("{kind}/{name}")))
+        .collect()
 }
 
-/// Overlay actions that the description has caught up with.
+/// The overlay actions that no longer change anything.
 pub(crate) fn redundant(openapi: &Path, vendored: &Value) -> Result<Vec<String>> {
     let mut document = vendored.clone();
-    let mut ready = Vec::new();
+    let mut redundant = Vec::new();
     for file in overlay::files(&openapi.join("overlays"))? {
         let shown = format!("openapi/overlays/{}", file.file_name().unwrap_or_default().to_string_lossy());
         let bytes = fs::read(&file).with_context(|| format!("cannot read {shown}"))?;
         let whole = description::parse(&bytes, &shown)?;
-        for (index, action) in whole["actions"].as_array().into_iter().flatten().enumerate() {
+        for (index, action) in elements(whole.get("actions")).enumerate() {
             let mut alone = whole.clone();
             alone["actions"] = json!([action]);
             let before = document.clone();
             overlay::apply(&mut document, alone.to_string().as_bytes(), &shown)?;
-            let says = normal::without_docs(action.get("update").unwrap_or(&Value::Null));
-            let only_words = says.as_object().is_some_and(Map::is_empty);
+            let update = normal::without_docs(action.get("update").unwrap_or(&Value::Null));
+            let only_docs = update.as_object().is_some_and(Map::is_empty);
             let meaning = |document| normal::without_docs(&normal::document(document));
             let same = normal::sorted(&before) == normal::sorted(&document)
-                // What nothing refers to has no meaning there, and may be meant for other readers.
-                || (!only_words
+                // A new component may not be in use yet.
+                || (!only_docs
                     && components(&before) == components(&document)
                     && meaning(&before) == meaning(&document));
             if same {
                 let target = action["target"].as_str().unwrap_or_default();
-                ready.push(format!(
-                    "{shown}, action {} (`{target}`): the description says it itself",
+                redundant.push(format!(
+                    "{shown}, action {} (`{target}`): the vendored description already says the same",
                     index + 1
                 ));
             }
         }
     }
-    Ok(ready)
+    Ok(redundant)
 }
 
-/// The line of every key and element, by JSON Pointer. Empty where the YAML cannot be followed.
+/// The line of every key and element by JSON Pointer, as far as the YAML can be parsed.
 fn lines(bytes: &[u8]) -> BTreeMap<String, usize> {
-    /// A collection that is being read: where it is, and the key or index that comes next.
+    /// A collection that is being read, and its next key or index.
     struct Open {
         at: String,
         key: Option<String>,
@@ -306,7 +294,7 @@ fn lines(bytes: &[u8]) -> BTreeMap<String, usize> {
     for event in Parser::new_from_str(text) {
         let Ok((event, span)) = event else { break };
         let line = span.start.line();
-        // Where the node stands that begins here; `None` for a key.
+        // The pointer of the node that begins here; `None` for a key.
         let place = |open: &mut Vec<Open>, scalar: Option<&str>| -> Option<String> {
             let Some(parent) = open.last_mut() else {
                 return Some(String::new());
@@ -316,7 +304,7 @@ fn lines(bytes: &[u8]) -> BTreeMap<String, usize> {
                 return Some(format!("{}/{}", parent.at, *index - 1));
             }
             match parent.key.take() {
-                Some(key) => Some(description::pointer_step(&parent.at, &key)),
+                Some(key) => Some(pointer_step(&parent.at, &key)),
                 None => {
                     parent.key = Some(scalar.unwrap_or_default().to_owned());
                     None
@@ -328,7 +316,7 @@ fn lines(bytes: &[u8]) -> BTreeMap<String, usize> {
                 Some(at) => drop(lines.entry(at).or_insert(line)),
                 None => {
                     if let Some(parent) = open.last() {
-                        let at = description::pointer_step(&parent.at, &text);
+                        let at = pointer_step(&parent.at, &text);
                         lines.insert(at, line);
                     }
                 }
@@ -351,7 +339,7 @@ fn lines(bytes: &[u8]) -> BTreeMap<String, usize> {
     lines
 }
 
-/// The line of a place, or of the nearest place around it that is in the file.
+/// The line of a place, or of the closest parent that has one.
 fn line_of(lines: &BTreeMap<String, usize>, pointer: &str) -> usize {
     let mut at = pointer;
     loop {
@@ -374,11 +362,11 @@ mod tests {
     fn found(text: &str) -> Vec<(usize, String, String)> {
         let document = description::parse(text.as_bytes(), "x.yaml").unwrap();
         let lines = lines(text.as_bytes());
-        let mut faults = faults(&document);
-        faults.extend(supported::faults(&document));
-        faults
+        let mut problems = problems(&document);
+        problems.extend(supported::problems(&document));
+        problems
             .into_iter()
-            .map(|fault| (line_of(&lines, &fault.pointer), fault.pointer, fault.cause))
+            .map(|problem| (line_of(&lines, &problem.pointer), problem.pointer, problem.cause))
             .collect()
     }
 
@@ -394,17 +382,17 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_has_its_place_and_line() {
-        // What to write instead of what, and the line, the end of the pointer and the words to find.
+    fn each_problem_has_its_place_and_line() {
+        // Original text, replacement, the end of the pointer, and a part of the cause.
         let cases = [
-            ("video_status: 2\n", "video_status: 9\n", "/example/data/video_status", "does not fit"),
+            ("video_status: 2\n", "video_status: 9\n", "/example/data/video_status", "not valid against"),
             (
                 "msg: OK\n                data:",
                 "msg: 5\n                data:",
                 "/example/msg",
-                "does not fit",
+                "not valid against",
             ),
-            ("example: 1000", "example: many", "/properties/code/example", "does not fit"),
+            ("example: 1000", "example: many", "/properties/code/example", "not valid against"),
             (
                 "$ref: '#/components/schemas/AudioSplits'",
                 "$ref: '#/components/schemas/Nothing'",
@@ -419,22 +407,25 @@ mod tests {
             ),
             ("in: query", "in: cookie", "/parameters/0", "cookie"),
         ];
-        for (what, instead, end, says) in cases {
-            assert!(VENDORED.contains(what), "{what}");
-            let text = VENDORED.replacen(what, instead, 1);
+        for (original, replacement, end, says) in cases {
+            assert!(VENDORED.contains(original), "{original}");
+            let text = VENDORED.replacen(original, replacement, 1);
             let found = found(&text);
             let there =
                 found.iter().find(|(_, pointer, cause)| pointer.ends_with(end) && cause.contains(says));
-            let Some((line, pointer, _)) = there else { panic!("{instead}: {found:?}") };
+            let Some((line, pointer, _)) = there else { panic!("{replacement}: {found:?}") };
             if !end.is_empty() {
                 let changed = text.lines().zip(VENDORED.lines()).position(|(a, b)| a != b).unwrap() + 1;
-                assert!(line.abs_diff(changed) <= 1, "{pointer} at line {line}, changed is line {changed}");
+                assert!(
+                    line.abs_diff(changed) <= 1,
+                    "{pointer} at line {line}, but line {changed} was changed"
+                );
             }
         }
     }
 
     #[test]
-    fn a_document_that_is_none_has_its_place_as_well() {
+    fn an_invalid_document_has_a_place_and_a_line() {
         for (text, line, pointer) in [
             ("openapi: 3.0.3\ninfo: 3\npaths: {}\n", 2, "/info"),
             (
@@ -450,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn null_fits_where_it_is_allowed() {
+    fn a_null_example_is_valid_only_if_null_is_allowed() {
         let text = "openapi: 3.0.3\ninfo: {title: t, version: '1'}\npaths: {}\ncomponents:\n  schemas:\n    \
                     A: {type: string, nullable: true, example: null}\n    B: {type: string, example: null}\n";
         let found = found(text);
@@ -462,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn an_action_that_the_vendor_caught_up_with_is_ready_to_delete() {
+    fn an_action_that_changes_nothing_is_redundant() {
         let folder = tempfile::tempdir().unwrap();
         let overlays = folder.path().join("overlays");
         fs::create_dir(&overlays).unwrap();
@@ -470,11 +461,11 @@ mod tests {
         fs::write(overlays.join("20-documented.yaml"), text).unwrap();
         let mut document = description::parse(VENDORED.as_bytes(), "x").unwrap();
         assert_eq!(redundant(folder.path(), &document).unwrap(), Vec::<String>::new());
-        // The vendor adds one of the fields, in words of its own.
+        // The vendor adds one of the fields with another description.
         document["components"]["schemas"]["VideoInfoResult"]["properties"]["progress"] =
             json!({"type": "integer", "description": "percent"});
-        let ready = redundant(folder.path(), &document).unwrap();
-        assert_eq!(ready.len(), 1, "{ready:?}");
-        assert!(ready[0].contains("20-documented.yaml, action 2"), "{ready:?}");
+        let found = redundant(folder.path(), &document).unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("20-documented.yaml, action 2"), "{found:?}");
     }
 }

@@ -1,27 +1,26 @@
-//! An OpenAPI description as an ordered tree: read from YAML, written back as YAML.
+//! Reads and writes OpenAPI descriptions as YAML.
 //!
-//! Everything here works on [`serde_json::Value`] with its key order kept, because overlays pass
-//! through states that a typed model refuses, and because a reader compares the resolved
-//! description with the vendored one line by line.
+//! A description is a [`serde_json::Value`] that keeps the order of its keys: overlays create
+//! intermediate states that a typed model rejects, and the resolved description must be comparable with
+//! the vendored one line by line.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-/// Parses the bytes of one YAML (or JSON) document that is called `shown` in messages. Anchors,
-/// duplicate keys and syntax are the YAML library's business; its errors carry line and column.
+/// Parses one YAML or JSON document. Messages call it `shown`.
 pub(crate) fn parse(bytes: &[u8], shown: &str) -> Result<Value> {
     let text =
         std::str::from_utf8(bytes).with_context(|| format!("{shown} is not UTF-8; save it as UTF-8 text"))?;
-    // JSON is YAML as well, but a large description takes the YAML reader past its limits.
+    // JSON is valid YAML, but a large description exceeds the limits of the YAML reader.
     let json = if text.trim_start().starts_with('{') { serde_json::from_str(text).ok() } else { None };
     let value: Value = match json {
         Some(value) => value,
         None => serde_saphyr::from_str(text).with_context(|| format!("{shown} is not valid YAML"))?,
     };
     if !value.is_object() {
-        bail!("{shown} holds no mapping at its top; an OpenAPI document starts with `openapi:`");
+        bail!("{shown} is not a mapping; an OpenAPI document starts with `openapi:`");
     }
     Ok(value)
 }
@@ -33,23 +32,18 @@ pub(crate) fn read(path: &Path) -> Result<Value> {
     parse(&bytes, &shown)
 }
 
-/// Writes a document in the vendor's own layout (lists indented below their key), so that the
-/// resolved description can be read beside the vendored one.
+/// Writes a document in the vendor's layout (lists are indented below their key), so that the resolved
+/// description can be compared with the vendored one.
 pub(crate) fn to_yaml(value: &Value) -> Result<String> {
     let options = serde_saphyr::ser_options! { compact_list_indent: false };
     serde_saphyr::to_string_with_options(value, options).context("cannot write YAML")
 }
 
-/// Writes a file to a temporary name first: an interrupted run leaves the old file whole.
+/// Replaces a file atomically, so that an interrupted run leaves the old file intact.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let temporary = path.with_extension("tmp");
     std::fs::write(&temporary, bytes)?;
     std::fs::rename(&temporary, path)
-}
-
-/// One step of a JSON Pointer (RFC 6901), escaped.
-pub(crate) fn pointer_step(pointer: &str, key: &str) -> String {
-    format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
 #[cfg(test)]
@@ -57,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_reads_back_the_same_in_the_same_order() {
+    fn a_written_document_reads_back_in_the_same_order() {
         let text = "b: '1.0'\na:\n  - z: ''\n    y: null\n  - 7.91\n";
         let value = parse(text.as_bytes(), "x.yaml").unwrap();
         let again = parse(to_yaml(&value).unwrap().as_bytes(), "y.yaml").unwrap();
@@ -66,10 +60,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_description_is_told_by_name() {
+    fn an_invalid_document_is_an_error_that_names_it() {
         for (bytes, says) in [
             (&b""[..], "x.yaml"),
-            (&b"- 1\n"[..], "holds no mapping"),
+            (&b"- 1\n"[..], "is not a mapping"),
             (&b"a: [1\n"[..], "x.yaml is not valid YAML"),
             (&b"a: 1\na: 2\n"[..], "x.yaml is not valid YAML"),
             (&b"a: \xff\n"[..], "x.yaml is not UTF-8"),
@@ -77,10 +71,5 @@ mod tests {
             let error = format!("{:#}", parse(bytes, "x.yaml").unwrap_err());
             assert!(error.contains(says), "{error}");
         }
-    }
-
-    #[test]
-    fn pointers_escape_slashes_and_tildes() {
-        assert_eq!(pointer_step("/paths", "/a~b"), "/paths/~1a~0b");
     }
 }

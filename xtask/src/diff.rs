@@ -1,8 +1,7 @@
-//! The difference in meaning between two descriptions, with a verdict for a caller.
+//! The difference in meaning between two descriptions, with a verdict for callers.
 //!
-//! Works on the normal form (`normal.rs`) of both, so that order, references and `allOf` make no
-//! difference. What we send and what we receive are told apart: a new required field breaks whoever
-//! sends and helps whoever receives.
+//! It compares normal forms (`normal.rs`), so order, references and `allOf` make no difference. Requests
+//! and responses are judged separately: a new required field breaks the sender and not the receiver.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -10,17 +9,26 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{description::pointer_step, normal, semver};
+use crate::{
+    normal,
+    openapi::{
+        Direction::{self, Request, Response},
+        elements, is_true, pointer_step,
+    },
+    semver,
+};
 
-/// What a change means to a caller that was written against the old description.
+use Verdict::{Additive, Breaking, Docs};
+
+/// The effect of a change on a caller that was written for the old description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Verdict {
-    /// Only readers see it.
+    /// Only the documentation changes.
     Docs,
-    /// An old caller goes on as before.
+    /// The caller is not affected.
     Additive,
-    /// An old caller may send what is refused, or receive what it does not expect.
+    /// The caller may send invalid requests, or receive responses that it does not expect.
     Breaking,
 }
 
@@ -37,19 +45,19 @@ impl fmt::Display for Verdict {
 /// One change.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Change {
-    /// Where: a JSON Pointer into the normal form, in which references are resolved and parameters
-    /// are keyed by place and name.
+    /// A JSON Pointer into the normal form, in which references are resolved and parameters are keyed by
+    /// location and name.
     pub(crate) pointer: String,
     pub(crate) verdict: Verdict,
-    /// Why it is judged so.
-    pub(crate) why: &'static str,
+    /// The reason for the verdict.
+    pub(crate) reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) before: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) after: Option<Value>,
 }
 
-/// All changes from one description to another, in the order of their pointers.
+/// All changes between two descriptions, sorted by pointer.
 pub(crate) fn changes(old: &Value, new: &Value) -> Vec<Change> {
     let (old, new) = (normal::document(old), normal::document(new));
     let mut diff = Diff { found: Vec::new() };
@@ -58,7 +66,7 @@ pub(crate) fn changes(old: &Value, new: &Value) -> Vec<Change> {
     diff.found
 }
 
-/// For programs: the changes, and what they mean in Rust or why that cannot be told.
+/// The changes as JSON, and the changes in Rust or the reason why they are unknown.
 pub(crate) fn to_json(changes: &[Change], rust: &Result<semver::Report>) -> Result<String> {
     let rust = match rust {
         Ok(report) => serde_json::to_value(report)?,
@@ -68,12 +76,12 @@ pub(crate) fn to_json(changes: &[Change], rust: &Result<semver::Report>) -> Resu
     Ok(serde_json::to_string_pretty(&whole)? + "\n")
 }
 
-/// What the changes mean in Rust, for people.
+/// The changes in Rust as text.
 pub(crate) fn rust_to_text(rust: &Result<semver::Report>) -> String {
     match rust {
         Ok(report) => {
             let mut text = format!(
-                "Rust: {} ({} public items gone or different, {} new)\n",
+                "Rust: {} ({} public items removed or changed, {} added)\n",
                 report.step,
                 report.broken.len(),
                 report.added.len()
@@ -88,22 +96,22 @@ pub(crate) fn rust_to_text(rust: &Result<semver::Report>) -> String {
         }
         Err(error) => {
             let text = format!("{error:#}");
-            // The first few of what may be thousands of faults.
+            // There may be thousands of problems.
             let first: Vec<_> = text.lines().take(5).collect();
             format!(
-                "Rust: cannot be compared, for code cannot be generated from both: {}\n",
+                "Rust: cannot be compared, because code cannot be generated from both: {}\n",
                 first.join("\n")
             )
         }
     }
 }
 
-/// For people: the heaviest first, and a line that counts them.
+/// The changes as text: the breaking ones first, and a line with the totals.
 pub(crate) fn to_text(changes: &[Change]) -> String {
     let mut text = String::new();
     for verdict in [Breaking, Additive, Docs] {
         for change in changes.iter().filter(|change| change.verdict == verdict) {
-            text += &format!("{verdict:<9} {}\n          {}", change.pointer, change.why);
+            text += &format!("{verdict:<9} {}\n          {}", change.pointer, change.reason);
             match (&change.before, &change.after) {
                 (Some(before), Some(after)) => text += &format!(": {} -> {}", short(before), short(after)),
                 (Some(before), None) => text += &format!(": was {}", short(before)),
@@ -125,15 +133,6 @@ fn short(value: &Value) -> String {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    Sent,
-    Received,
-}
-
-use Direction::{Received, Sent};
-use Verdict::{Additive, Breaking, Docs};
-
 struct Diff {
     found: Vec<Change>,
 }
@@ -143,12 +142,12 @@ impl Diff {
         &mut self,
         pointer: &str,
         verdict: Verdict,
-        why: &'static str,
+        reason: &'static str,
         before: Option<&Value>,
         after: Option<&Value>,
     ) {
         let (before, after) = (before.cloned(), after.cloned());
-        self.found.push(Change { pointer: pointer.to_owned(), verdict, why, before, after });
+        self.found.push(Change { pointer: pointer.to_owned(), verdict, reason, before, after });
     }
 
     fn document(&mut self, old: &Value, new: &Value) {
@@ -168,8 +167,8 @@ impl Diff {
                 let at = pointer_step(&at, method);
                 match (before, after) {
                     (Some(before), Some(after)) => self.operation(before, after, &at),
-                    (Some(_), None) => self.add(&at, Breaking, "the operation is gone", None, None),
-                    _ => self.add(&at, Additive, "a new operation", None, None),
+                    (Some(_), None) => self.add(&at, Breaking, "the operation was removed", None, None),
+                    _ => self.add(&at, Additive, "the operation is new", None, None),
                 }
             }
         }
@@ -183,10 +182,10 @@ impl Diff {
                     self.docs(&at, before, after);
                 }
                 (Some(_), Some(_)) => {
-                    self.add(&at, Breaking, "the credential is sent in another way", before, after)
+                    self.add(&at, Breaking, "the credential is sent differently", before, after)
                 }
-                (Some(_), None) => self.add(&at, Breaking, "a security scheme is gone", before, after),
-                _ => self.add(&at, Additive, "a new security scheme", before, after),
+                (Some(_), None) => self.add(&at, Breaking, "the security scheme was removed", before, after),
+                _ => self.add(&at, Additive, "the security scheme is new", before, after),
             }
         }
     }
@@ -203,9 +202,9 @@ impl Diff {
                         let at = pointer_step(&at, name);
                         match before {
                             Some(_) => {
-                                self.add(&at, Breaking, "a way to authenticate is gone", before, after)
+                                self.add(&at, Breaking, "this way to authenticate was removed", before, after)
                             }
-                            None => self.add(&at, Additive, "another way to authenticate", before, after),
+                            None => self.add(&at, Additive, "this way to authenticate is new", before, after),
                         }
                     }
                 }
@@ -214,19 +213,15 @@ impl Diff {
                         let at = pointer_step(&at, url);
                         match (before, after) {
                             (Some(_), Some(_)) => self.docs(&at, before, after),
-                            (Some(_), None) => self.add(&at, Breaking, "a server is gone", before, after),
-                            _ => self.add(&at, Additive, "another server", before, after),
+                            (Some(_), None) => {
+                                self.add(&at, Breaking, "the server was removed", before, after)
+                            }
+                            _ => self.add(&at, Additive, "the server is new", before, after),
                         }
                     }
                 }
                 "operationId" => {
-                    self.add(
-                        &at,
-                        Docs,
-                        "nothing on the wire; the Rust method has another name",
-                        before,
-                        after,
-                    );
+                    self.add(&at, Docs, "only the name of the Rust method changes", before, after);
                 }
                 _ => self.docs(&at, before, after),
             }
@@ -237,26 +232,24 @@ impl Diff {
         for (name, before, after) in pairs(old, new) {
             let at = pointer_step(at, name);
             match (before, after) {
-                (Some(before), Some(after)) => self.carrier(before, after, &at, Sent),
-                (Some(_), None) => {
-                    self.add(&at, Breaking, "a parameter that may be sent is gone", before, after)
-                }
+                (Some(before), Some(after)) => self.carrier(before, after, &at, Request),
+                (Some(_), None) => self.add(&at, Breaking, "the parameter was removed", before, after),
                 (None, Some(parameter)) if is_true(parameter.get("required")) => {
-                    self.add(&at, Breaking, "a new parameter that must be sent", before, after);
+                    self.add(&at, Breaking, "the parameter is new and required", before, after);
                 }
-                _ => self.add(&at, Additive, "a new parameter that may be sent", before, after),
+                _ => self.add(&at, Additive, "the parameter is new and optional", before, after),
             }
         }
     }
 
     fn body(&mut self, old: Option<&Value>, new: Option<&Value>, at: &str) {
         match (old, new) {
-            (Some(old), Some(new)) => self.carrier(old, new, at, Sent),
-            (Some(_), None) => self.add(at, Breaking, "the request has no body any more", old, new),
+            (Some(old), Some(new)) => self.carrier(old, new, at, Request),
+            (Some(_), None) => self.add(at, Breaking, "the request body was removed", old, new),
             (None, Some(body)) if is_true(body.get("required")) => {
-                self.add(at, Breaking, "a new body that must be sent", old, new);
+                self.add(at, Breaking, "the request body is new and required", old, new);
             }
-            _ => self.add(at, Additive, "a new body that may be sent", old, new),
+            _ => self.add(at, Additive, "the request body is new and optional", old, new),
         }
     }
 
@@ -264,9 +257,9 @@ impl Diff {
         for (status, before, after) in pairs(old, new) {
             let at = pointer_step(at, status);
             match (before, after) {
-                (Some(before), Some(after)) => self.carrier(before, after, &at, Received),
-                (Some(_), None) => self.add(&at, Breaking, "a described answer is gone", None, None),
-                _ => self.add(&at, Additive, "another answer is described", None, None),
+                (Some(before), Some(after)) => self.carrier(before, after, &at, Response),
+                (Some(_), None) => self.add(&at, Breaking, "the response was removed", None, None),
+                _ => self.add(&at, Additive, "the response is new", None, None),
             }
         }
     }
@@ -283,18 +276,18 @@ impl Diff {
                         match (before, after) {
                             (Some(before), Some(after)) => self.carrier(before, after, &at, direction),
                             (Some(_), None) => {
-                                self.add(&at, Breaking, "a form of the content is gone", None, None)
+                                self.add(&at, Breaking, "the media type or header was removed", None, None)
                             }
-                            _ => self.add(&at, Additive, "another form of the content", None, None),
+                            _ => self.add(&at, Additive, "the media type or header is new", None, None),
                         }
                     }
                 }
-                "required" if direction == Sent && is_true(after) => {
-                    self.add(&at, Breaking, "what could be left out must be sent", before, after);
+                "required" if direction == Request && is_true(after) => {
+                    self.add(&at, Breaking, "it was optional and is required", before, after);
                 }
-                "required" => self.add(&at, Additive, "what had to be sent may be left out", before, after),
+                "required" => self.add(&at, Additive, "it was required and is optional", before, after),
                 key if is_docs(key) => self.docs(&at, before, after),
-                _ => self.add(&at, Breaking, "it is sent in another form", before, after),
+                _ => self.add(&at, Breaking, "it is encoded differently", before, after),
             }
         }
     }
@@ -302,15 +295,13 @@ impl Diff {
     fn maybe_schema(&mut self, old: Option<&Value>, new: Option<&Value>, at: &str, direction: Direction) {
         match (old, new) {
             (Some(old), Some(new)) => self.schema(old, new, at, direction),
-            _ => {
-                self.add(at, Breaking, "a shape is described that was not, or the other way round", old, new)
-            }
+            _ => self.add(at, Breaking, "a schema was added or removed", old, new),
         }
     }
 
     fn schema(&mut self, old: &Value, new: &Value, at: &str, direction: Direction) {
         if !(old.is_object() && new.is_object()) {
-            return self.add(at, Breaking, "the shape has changed", Some(old), Some(new));
+            return self.add(at, Breaking, "the schema changed", Some(old), Some(new));
         }
         for (key, before, after) in pairs(Some(old), Some(new)) {
             let at = pointer_step(at, key);
@@ -325,23 +316,23 @@ impl Diff {
                 "nullable" => {
                     let widened = is_true(after);
                     match (direction, widened) {
-                        (Sent, true) => self.add(&at, Additive, "null may be sent", before, after),
-                        (Sent, false) => {
-                            self.add(&at, Breaking, "null may not be sent any more", before, after)
+                        (Request, true) => self.add(&at, Additive, "null is allowed", before, after),
+                        (Request, false) => {
+                            self.add(&at, Breaking, "null is not allowed any more", before, after)
                         }
-                        (Received, true) => self.add(&at, Breaking, "null may come", before, after),
-                        (Received, false) => {
-                            self.add(&at, Additive, "null does not come any more", before, after)
+                        (Response, true) => self.add(&at, Breaking, "null can be received", before, after),
+                        (Response, false) => {
+                            self.add(&at, Additive, "null is not received any more", before, after)
                         }
                     }
                 }
                 key if is_docs(key) => self.docs(&at, before, after),
-                _ => self.add(&at, Breaking, "a constraint has changed", before, after),
+                _ => self.add(&at, Breaking, "the constraint changed", before, after),
             }
         }
     }
 
-    /// `new` is the whole new schema: what it requires decides whether a new property breaks.
+    /// `new` is the whole new schema: a new property breaks the sender if it is required.
     fn properties(
         &mut self,
         new: &Value,
@@ -355,23 +346,18 @@ impl Diff {
             let required = list(new.get("required")).contains(&&Value::from(name));
             match (before, after, direction) {
                 (Some(before), Some(after), _) => self.schema(before, after, &at, direction),
-                (Some(_), None, Sent) => {
-                    self.add(&at, Breaking, "a field that may be sent is gone", before, None)
+                (Some(_), None, Request) => self.add(&at, Breaking, "the field was removed", before, None),
+                (Some(_), None, Response) => self.add(&at, Breaking, "the field was removed", before, None),
+                (None, _, Request) if required => {
+                    self.add(&at, Breaking, "the field is new and required", None, after)
                 }
-                (Some(_), None, Received) => {
-                    self.add(&at, Breaking, "a field that came is gone", before, None)
-                }
-                (None, _, Sent) if required => {
-                    self.add(&at, Breaking, "a new field that must be sent", None, after)
-                }
-                (None, _, Sent) => self.add(&at, Additive, "a new field that may be sent", None, after),
-                (None, _, Received) => self.add(&at, Additive, "a new field comes", None, after),
+                (None, _, Request) => self.add(&at, Additive, "the field is new and optional", None, after),
+                (None, _, Response) => self.add(&at, Additive, "the field is new", None, after),
             }
         }
     }
 
-    /// `whole` are the schemas around: a field that is new or gone altogether is judged as a
-    /// property and not here.
+    /// `whole` are the old and the new schema: new and removed fields are judged as properties.
     fn required(
         &mut self,
         whole: (&Value, &Value),
@@ -388,31 +374,39 @@ impl Diff {
         for name in is.iter().filter(|name| !was.contains(name)).filter(stays) {
             let at = pointer_step(at, name.as_str().unwrap_or_default());
             match direction {
-                Sent => self.add(&at, Breaking, "what could be left out must be sent", None, Some(name)),
-                Received => self.add(&at, Additive, "what could be missing always comes", None, Some(name)),
+                Request => {
+                    self.add(&at, Breaking, "the field was optional and is required", None, Some(name))
+                }
+                Response => self.add(&at, Additive, "the field is always present now", None, Some(name)),
             }
         }
         for name in was.iter().filter(|name| !is.contains(name)).filter(stays) {
             let at = pointer_step(at, name.as_str().unwrap_or_default());
             match direction {
-                Sent => self.add(&at, Additive, "what had to be sent may be left out", Some(name), None),
-                Received => self.add(&at, Breaking, "what always came may be missing", Some(name), None),
+                Request => {
+                    self.add(&at, Additive, "the field was required and is optional", Some(name), None)
+                }
+                Response => self.add(
+                    &at,
+                    Breaking,
+                    "the field was always present and can be missing",
+                    Some(name),
+                    None,
+                ),
             }
         }
     }
 
     fn values(&mut self, before: Option<&Value>, after: Option<&Value>, at: &str, direction: Direction) {
         let (was, is) = (list(before), list(after));
-        // Without a list, everything is allowed.
+        // No list allows every value.
         let widened = after.is_none() || (before.is_some() && is.iter().any(|value| !was.contains(value)));
         let narrowed = before.is_none() || (after.is_some() && was.iter().any(|value| !is.contains(value)));
         match (direction, widened, narrowed) {
-            (Sent, _, true) => self.add(at, Breaking, "values that could be sent are refused", before, after),
-            (Sent, _, false) => self.add(at, Additive, "more values may be sent", before, after),
-            (Received, true, _) => {
-                self.add(at, Breaking, "values may come that nobody expects", before, after)
-            }
-            (Received, false, _) => self.add(at, Additive, "fewer values come", before, after),
+            (Request, _, true) => self.add(at, Breaking, "values were removed", before, after),
+            (Request, _, false) => self.add(at, Additive, "values were added", before, after),
+            (Response, true, _) => self.add(at, Breaking, "other values can be received", before, after),
+            (Response, false, _) => self.add(at, Additive, "fewer values can be received", before, after),
         }
     }
 
@@ -420,22 +414,22 @@ impl Diff {
         let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
         match (text(before).as_str(), text(after).as_str(), direction) {
             // Every integer is a number.
-            ("integer", "number", Sent) => self.add(at, Additive, "fractions may be sent", before, after),
-            ("number", "integer", Received) => {
-                self.add(at, Additive, "fractions do not come any more", before, after)
+            ("integer", "number", Request) => self.add(at, Additive, "fractions are allowed", before, after),
+            ("number", "integer", Response) => {
+                self.add(at, Additive, "fractions are not received any more", before, after)
             }
-            _ => self.add(at, Breaking, "another type", before, after),
+            _ => self.add(at, Breaking, "the type changed", before, after),
         }
     }
 
     fn docs(&mut self, at: &str, before: Option<&Value>, after: Option<&Value>) {
-        self.add(at, Docs, "only readers see it", before, after);
+        self.add(at, Docs, "documentation only", before, after);
     }
 }
 
 const SCHEMES: &str = "/components/securitySchemes";
 
-/// Each member of two objects that is not the same in both.
+/// The members that differ between two objects.
 fn pairs<'a>(
     old: Option<&'a Value>,
     new: Option<&'a Value>,
@@ -450,11 +444,7 @@ fn pairs<'a>(
 }
 
 fn list(value: Option<&Value>) -> Vec<&Value> {
-    value.and_then(Value::as_array).into_iter().flatten().collect()
-}
-
-fn is_true(value: Option<&Value>) -> bool {
-    value == Some(&Value::Bool(true))
+    elements(value).collect()
 }
 
 fn is_docs(key: &str) -> bool {
@@ -471,7 +461,7 @@ mod tests {
 
     use super::*;
 
-    /// A description in which the same schema is sent and received.
+    /// A description with the same schema in a request and a response.
     fn with(schema: &Value) -> Value {
         let content = json!({"application/json": {"schema": schema}});
         json!({
@@ -495,7 +485,7 @@ mod tests {
         json!({"type": "object", "properties": properties, "required": required})
     }
 
-    /// The verdicts of what is sent and of what is received; `None` where there is no change.
+    /// The verdicts on the request and on the response; `None` without a change.
     fn verdicts(old: &Value, new: &Value) -> (Option<Verdict>, Option<Verdict>) {
         let found = changes(&with(old), &with(new));
         let worst = |part: &str| {
@@ -504,10 +494,9 @@ mod tests {
         (worst("/requestBody"), worst("/responses"))
     }
 
-    /// Every class of change of a schema: what it was, what it is, and what that means to whoever
-    /// sends and to whoever receives.
+    /// Every class of change: old schema, new schema, and the verdicts on the request and the response.
     #[test]
-    fn each_class_of_change_has_its_verdict() {
+    fn each_change_of_a_schema_has_its_verdict() {
         let (s, i, n) = (json!({"type": "string"}), json!({"type": "integer"}), json!({"type": "number"}));
         let a = object(&json!({"x": s}), &json!([]));
         let (breaking, additive, docs) = (Some(Breaking), Some(Additive), Some(Docs));
@@ -534,15 +523,15 @@ mod tests {
             ("enum widened", json!({"enum": [1, 2]}), json!({"enum": [1, 2, 3]}), additive, breaking),
             ("enum narrowed", json!({"enum": [1, 2]}), json!({"enum": [1]}), breaking, additive),
             ("enum exchanged", json!({"enum": [1, 2]}), json!({"enum": [1, 3]}), breaking, breaking),
-            ("enum taken away", json!({"enum": [1]}), json!({}), additive, breaking),
-            ("enum introduced", json!({}), json!({"enum": [1]}), breaking, additive),
+            ("enum removed", json!({"enum": [1]}), json!({}), additive, breaking),
+            ("enum added", json!({}), json!({"enum": [1]}), breaking, additive),
             ("enum reordered", json!({"enum": [1, 2]}), json!({"enum": [2, 1]}), None, None),
             ("integer to number", i.clone(), n.clone(), additive, breaking),
             ("number to integer", n.clone(), i.clone(), breaking, additive),
             ("string to integer", s.clone(), i.clone(), breaking, breaking),
             ("null allowed", s.clone(), json!({"type": "string", "nullable": true}), additive, breaking),
             ("null forbidden", json!({"type": "string", "nullable": true}), s.clone(), breaking, additive),
-            ("nullable: false said", s.clone(), json!({"type": "string", "nullable": false}), None, None),
+            ("nullable: false added", s.clone(), json!({"type": "string", "nullable": false}), None, None),
             ("another format", json!({"type": "string", "format": "uri"}), s.clone(), breaking, breaking),
             ("a bound", i.clone(), json!({"type": "integer", "minimum": 1}), breaking, breaking),
             (
@@ -587,9 +576,9 @@ mod tests {
         }
     }
 
-    /// What is changed in the document, and the one change that comes of it.
+    /// A change of the document, and the verdicts on it.
     #[test]
-    fn changes_around_schemas_have_their_verdict() {
+    fn each_change_outside_of_schemas_has_its_verdict() {
         let edit = |change: &dyn Fn(&mut Value)| {
             let mut document = with(&json!({"type": "string"}));
             change(&mut document);
@@ -656,11 +645,15 @@ mod tests {
             ),
             ("title", edit(&|d| d["info"]["title"] = "u".into()), vec![Docs]),
             (
-                "answer added",
+                "response added",
                 edit(&|d| d["paths"]["/a"]["post"]["responses"]["202"] = json!({"description": "d"})),
                 vec![Additive],
             ),
-            ("answer removed", edit(&|d| d["paths"]["/a"]["post"]["responses"] = json!({})), vec![Breaking]),
+            (
+                "response removed",
+                edit(&|d| d["paths"]["/a"]["post"]["responses"] = json!({})),
+                vec![Breaking],
+            ),
             (
                 "media type removed",
                 edit(&|d| d["paths"]["/a"]["post"]["responses"]["200"]["content"] = json!({})),
@@ -677,7 +670,7 @@ mod tests {
     }
 
     #[test]
-    fn a_description_does_not_differ_from_itself_and_differences_mirror() {
+    fn the_difference_to_itself_is_empty_and_differences_are_symmetric() {
         let one = with(&object(&json!({"x": {"type": "string"}, "y": {"enum": [1]}}), &json!(["x"])));
         let other = with(&object(&json!({"x": {"type": "integer"}, "z": {"enum": [1, 2]}}), &json!([])));
         assert_eq!(changes(&one, &one), []);
@@ -694,15 +687,16 @@ mod tests {
         use proptest::prelude::*;
 
         use super::*;
+        use crate::openapi::each_child;
 
-        /// Any schema that OpenAPI 3.0 can say, and some that it cannot.
+        /// Schemas of OpenAPI 3.0, and some that are not valid.
         fn schema() -> impl Strategy<Value = Value> {
             let leaf = prop_oneof![
                 Just(json!({})),
                 Just(json!({"$ref": "#/components/schemas/Name"})),
                 Just(json!({"$ref": "#/components/schemas/Loop"})),
                 Just(json!({"$ref": "#/nowhere"})),
-                Just(json!("no schema")),
+                Just(json!("not a schema")),
                 (0..4_usize, any::<bool>()).prop_map(|(kind, nullable)| {
                     let kind = ["string", "integer", "number", "boolean"][kind];
                     json!({"type": kind, "nullable": nullable})
@@ -735,26 +729,26 @@ mod tests {
         }
 
         proptest! {
-            // The same cases on every run: what explores is the fuzz targets.
+            // The same cases on every run; the fuzz targets explore.
             #![proptest_config(ProptestConfig { rng_seed: proptest::test_runner::RngSeed::Fixed(7), ..ProptestConfig::default() })]
 
             #[test]
-            fn nothing_differs_from_itself(document in document()) {
+            fn the_difference_to_itself_is_empty(document in document()) {
                 prop_assert_eq!(changes(&document, &document), []);
                 prop_assert_eq!(changes(&document, &normal::sorted(&document)), []);
             }
 
             #[test]
-            fn importing_what_was_exported_changes_nothing(document in document()) {
+            fn an_exported_document_imports_without_changes(document in document()) {
                 let exported = crate::description::to_yaml(&document).unwrap();
                 let imported = crate::description::parse(exported.as_bytes(), "exported.yaml").unwrap();
-                // In the same order, too: the bytes are what is recorded.
+                // The order must be the same as well.
                 prop_assert_eq!(imported.to_string(), document.to_string());
                 prop_assert_eq!(changes(&document, &imported), []);
             }
 
             #[test]
-            fn differences_mirror(one in document(), other in document()) {
+            fn differences_are_symmetric(one in document(), other in document()) {
                 let (there, back) = (changes(&one, &other), changes(&other, &one));
                 prop_assert_eq!(there.len(), back.len());
                 for (a, b) in there.iter().zip(&back) {
@@ -763,26 +757,22 @@ mod tests {
             }
 
             #[test]
-            fn anything_gives_a_difference_or_none_and_no_panic(
+            fn an_invalid_document_does_not_panic(
                 document in document(),
                 at in 0..40_usize,
                 instead in prop_oneof![Just(json!(null)), Just(json!([])), Just(json!({})), Just(json!("x")), Just(json!(7))],
             ) {
-                let mut spoilt = document.clone();
-                // The `at`th place of the document becomes something else.
+                let mut invalid = document.clone();
+                // Replace the value at one place.
                 let mut places = Vec::new();
                 fn walk(value: &Value, at: &str, places: &mut Vec<String>) {
                     places.push(at.to_owned());
-                    match value {
-                        Value::Object(object) => object.iter().for_each(|(key, value)| walk(value, &pointer_step(at, key), places)),
-                        Value::Array(list) => list.iter().enumerate().for_each(|(i, value)| walk(value, &format!("{at}/{i}"), places)),
-                        _ => {}
-                    }
+                    each_child(value, at, |child, at| walk(child, at, places));
                 }
                 walk(&document, "", &mut places);
-                *spoilt.pointer_mut(&places[at % places.len()]).unwrap() = instead;
-                let _ = (changes(&document, &spoilt), changes(&spoilt, &document));
-                let _ = crate::supported::faults(&spoilt);
+                *invalid.pointer_mut(&places[at % places.len()]).unwrap() = instead;
+                let _ = (changes(&document, &invalid), changes(&invalid, &document));
+                let _ = crate::supported::problems(&invalid);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The call to progenitor: guarded, and its output made strict and formatted.
+//! Generates the client with progenitor, then post-processes and formats it.
 
 use anyhow::{Context, Result, anyhow, bail};
 use progenitor::{GenerationSettings, Generator, HooksMode, InterfaceStyle};
@@ -15,12 +15,12 @@ const HEADER: &str = "\
 
 /// The generated client for a resolved description, as formatted Rust.
 ///
-/// Formatting is prettyplease's and not rustfmt's, so that the bytes hang on `Cargo.lock` alone
-/// and not on the toolchain of whoever runs this.
+/// prettyplease formats it and not rustfmt, so that the bytes depend on `Cargo.lock` and not on the
+/// toolchain.
 pub(crate) fn client(document: &Value) -> Result<String> {
-    let faults = supported::faults(document);
-    if !faults.is_empty() {
-        let list: Vec<_> = faults.iter().map(|fault| format!("  {fault}")).collect();
+    let problems = supported::problems(document);
+    if !problems.is_empty() {
+        let list: Vec<_> = problems.iter().map(|problem| format!("  {problem}")).collect();
         bail!(
             "code cannot be generated from openapi/akool.resolved.yaml (openapi/akool.yaml with its overlays):\n{}",
             list.join("\n")
@@ -30,7 +30,7 @@ pub(crate) fn client(document: &Value) -> Result<String> {
         Ok(tokens) => tokens,
         Err(whole) => return Err(culprit(document).unwrap_or(whole)),
     };
-    let mut file: syn::File = syn::parse2(tokens).context("progenitor wrote something that is no Rust")?;
+    let mut file: syn::File = syn::parse2(tokens).context("progenitor wrote invalid Rust")?;
     postprocess::postprocess(&mut file);
     postprocess::verify(&file)?;
     Ok(format!("{HEADER}{}", prettyplease::unparse(&file)))
@@ -44,7 +44,7 @@ fn guarded(document: &Value) -> Result<proc_macro2::TokenStream> {
         let mut settings = GenerationSettings::new();
         let password = serde_json::from_value(serde_json::json!({ "type": "string", "format": "password" }))?;
         settings
-            // What is secret shows in no `Debug`.
+            // `Secret` hides the value in `Debug`.
             .with_conversion(password, "crate::Secret", std::iter::empty())
             .with_interface(InterfaceStyle::Builder)
             .with_hooks(HooksMode::Expected)
@@ -53,12 +53,12 @@ fn guarded(document: &Value) -> Result<proc_macro2::TokenStream> {
             .with_derive("PartialEq");
         Generator::new(&settings)
             .generate_tokens(&spec)
-            .map_err(|error| anyhow!("progenitor refuses the resolved description: {error}"))
+            .map_err(|error| anyhow!("progenitor rejects the resolved description: {error}"))
     };
-    guard::quietly(generate).unwrap_or_else(|says| Err(anyhow!("progenitor panicked: {says}")))
+    guard::quietly(generate).unwrap_or_else(|message| Err(anyhow!("progenitor panicked: {message}")))
 }
 
-/// After a failure: which operation is it that fails when it stands alone?
+/// Finds an operation that fails on its own, after the whole description failed.
 fn culprit(document: &Value) -> Option<anyhow::Error> {
     let paths = document.get("paths")?.as_object()?;
     for (path, item) in paths {
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_failure_inside_the_generator_names_the_operation() {
-        // Two types of success: our own check refuses them before, progenitor asserts.
+        // Two success types are not supported, and progenitor asserts that.
         let mut document = description(json!({"type": "string"}));
         document["paths"]["/bad"]["get"]["responses"]["201"] = json!({"description": "d"});
         let whole = format!("{:#}", guarded(&document).unwrap_err());

@@ -1,13 +1,13 @@
-//! Calls into libraries that may panic on odd input: the panic becomes an error.
+//! Turns panics of libraries on invalid input into errors.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook},
     sync::{Mutex, PoisonError},
 };
 
-/// Runs it; on a panic, gives the panic's message and prints nothing.
+/// Calls a function. The error is the message of a panic, which is not printed.
 pub(crate) fn quietly<T>(run: impl FnOnce() -> T) -> Result<T, String> {
-    // The hook is the process's: one at a time.
+    // The panic hook is global.
     static HOOK: Mutex<()> = Mutex::new(());
     let _one_at_a_time = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
     let hook = take_hook();

@@ -1,8 +1,8 @@
-//! `cargo xtask spec import`: from what the vendor publishes to one vendored description.
+//! `cargo xtask spec import`: makes one vendored description from the vendor's sources.
 //!
 //! A source is a documentation page, an OpenAPI document, a folder of these, or standard input.
-//! One source keeps its bytes. Several merge: what means the same folds, what differs under one name
-//! is a conflict, and nothing is written until somebody says which source counts.
+//! The bytes of a single source are kept. Several sources are merged. If they define the same thing
+//! differently, nothing is written until the user chooses the preferred source.
 
 use std::{
     collections::BTreeMap,
@@ -15,16 +15,20 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 
-use crate::{description, normal, page, sources};
+use crate::{
+    description, normal,
+    openapi::{members, pointer_step},
+    page, sources,
+};
 
-/// What to import, and how.
+/// The options of an import.
 pub(crate) struct Options {
     pub(crate) sources: Vec<PathBuf>,
-    /// Which source counts where two differ.
+    /// The source that takes precedence in conflicts.
     pub(crate) prefer: Option<PathBuf>,
-    /// Where the vendor publishes it, for `sources.toml`.
+    /// The vendor's URL, for `sources.toml`.
     pub(crate) origin: Option<String>,
-    /// To standard output, and nothing is written.
+    /// Write to standard output and not to files.
     pub(crate) print: bool,
 }
 
@@ -66,7 +70,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The description that the sources make, and what is worth a word.
+/// The description from all sources, and notes for the user.
 fn read(options: &Options) -> Result<(Vec<u8>, Vec<String>)> {
     let mut fragments = Vec::new();
     for source in &options.sources {
@@ -76,10 +80,10 @@ fn read(options: &Options) -> Result<(Vec<u8>, Vec<String>)> {
     if let Some(prefer) = &prefer
         && !fragments.iter().any(|fragment| fragment.source == *prefer)
     {
-        bail!("--prefer {prefer} is none of the sources");
+        bail!("--prefer {prefer} is not one of the sources");
     }
     match &mut fragments[..] {
-        [] => bail!("nothing to import: no page and no OpenAPI document among the sources"),
+        [] => bail!("nothing to import: the sources contain no page and no OpenAPI document"),
         [only] => Ok((std::mem::take(&mut only.bytes), Vec::new())),
         several => {
             let (merged, notes) = merge(several, prefer.as_deref())?;
@@ -112,7 +116,7 @@ fn gather(path: &Path, source: &str, fragments: &mut Vec<Fragment>) -> Result<()
     }
     let text = std::str::from_utf8(&bytes)
         .with_context(|| format!("{shown} is not UTF-8; save it as UTF-8 text"))?;
-    // Standard input has no name to tell by: a page has a block, a document has none.
+    // Standard input has no file extension: a page contains a block, and a document does not.
     let is_page = match kind(path) {
         Some(Kind::Page) => true,
         Some(Kind::Document) => false,
@@ -125,13 +129,13 @@ fn gather(path: &Path, source: &str, fragments: &mut Vec<Fragment>) -> Result<()
     }
     for block in page::blocks(text, &shown)? {
         let shown = format!("{shown}:{} ({})", block.line, block.operation);
-        // What stands between the fences; the file ends in one line break.
+        // The file ends with one line break.
         let mut yaml = block.yaml.trim_end().to_owned();
         yaml.push('\n');
         let document = openapi(yaml.as_bytes(), &shown)?;
         let (method, path) = block.operation.split_once(' ').unwrap_or_default();
         if document["paths"][path].get(method.to_lowercase()).is_none() {
-            bail!("{shown}: the block does not describe the operation that its info string names");
+            bail!("{shown}: the block does not contain the operation in its info string");
         }
         fragments.push(Fragment { source: source.to_owned(), shown, bytes: yaml.into_bytes(), document });
     }
@@ -156,13 +160,13 @@ fn openapi(bytes: &[u8], shown: &str) -> Result<Value> {
     match document.get("openapi").and_then(Value::as_str) {
         Some(version) if version.starts_with("3.0.") => Ok(document),
         Some(version) => bail!("{shown} is OpenAPI {version}; only 3.0.x can be imported"),
-        None => bail!("{shown} is no OpenAPI document: it has no `openapi: 3.0.x`"),
+        None => bail!("{shown} is not an OpenAPI document: it has no `openapi: 3.0.x`"),
     }
 }
 
-/// All fragments in one document. Nothing is decided here that a person should decide.
+/// Merges all fragments into one document. Conflicts are for the user to decide.
 fn merge(fragments: &[Fragment], prefer: Option<&str>) -> Result<(Value, Vec<String>)> {
-    // The document's own fields are the preferred source's, or the first one's.
+    // The top-level fields come from the preferred source or from the first one.
     let head =
         fragments.iter().find(|fragment| Some(&fragment.source[..]) == prefer).unwrap_or(&fragments[0]);
     let mut document = Map::new();
@@ -179,7 +183,7 @@ fn merge(fragments: &[Fragment], prefer: Option<&str>) -> Result<(Value, Vec<Str
     };
     for fragment in fragments {
         for key in ["security", "servers"] {
-            // Operations inherit these: another value would change what they mean.
+            // Operations inherit these, so another value would change their meaning.
             merge.put(fragment, &[key], |document| document.get(key).map(normal::sorted).unwrap_or_default());
         }
         for (path, item) in members(fragment.document.get("paths")) {
@@ -199,8 +203,8 @@ fn merge(fragments: &[Fragment], prefer: Option<&str>) -> Result<(Value, Vec<Str
     }
     if !merge.conflicts.is_empty() {
         bail!(
-            "the sources describe the same things differently; nothing was written\n{}\
-             Say which source counts with --prefer SOURCE.",
+            "the sources define the same things differently; nothing was written\n{}\
+             Choose the preferred source with --prefer SOURCE.",
             merge.conflicts
         );
     }
@@ -210,16 +214,16 @@ fn merge(fragments: &[Fragment], prefer: Option<&str>) -> Result<(Value, Vec<Str
 struct Merge<'a> {
     document: Value,
     prefer: Option<&'a str>,
-    /// Which fragment each definition came from, by its pointer.
+    /// The fragment of each definition, by pointer.
     owners: BTreeMap<String, &'a Fragment>,
     conflicts: String,
     notes: Vec<String>,
 }
 
 impl<'a> Merge<'a> {
-    /// Takes one definition of a fragment, unless another one has it already.
+    /// Adds one definition of a fragment, unless it exists already.
     fn put(&mut self, fragment: &'a Fragment, steps: &[&str], normal: impl Fn(&Value) -> Value) {
-        let pointer = steps.iter().fold(String::new(), |at, step| description::pointer_step(&at, step));
+        let pointer = steps.iter().fold(String::new(), |at, step| pointer_step(&at, step));
         let Some(owner) = self.owners.get(&pointer).copied() else {
             self.set(fragment, steps, &pointer);
             return;
@@ -230,7 +234,7 @@ impl<'a> Merge<'a> {
         }
         if normal::without_docs(&there) == normal::without_docs(&here) {
             self.notes.push(format!(
-                "{pointer}: the documentation of {} is kept; that of {} differs in words only",
+                "{pointer}: the documentation of {} is kept; {} differs in the documentation only",
                 owner.shown, fragment.shown
             ));
         } else if self.prefer == Some(&fragment.source) && self.prefer != Some(&owner.source) {
@@ -257,15 +261,11 @@ impl<'a> Merge<'a> {
     }
 }
 
-fn members(value: Option<&Value>) -> impl Iterator<Item = (&String, &Value)> {
-    value.and_then(Value::as_object).into_iter().flatten()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A folder with these files, and the import of those that are named.
+    /// Imports some of these files from a temporary folder.
     fn import(files: &[(&str, &str)], given: &[&str], prefer: Option<&str>) -> Result<(String, Vec<String>)> {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
@@ -296,18 +296,18 @@ mod tests {
     }
 
     #[test]
-    fn one_source_keeps_its_bytes() {
+    fn the_bytes_of_a_single_source_are_kept() {
         let yaml = description("/a", "{type: string}", "# a comment\n");
         let (imported, _) = import(&[("a.md", &page("/a", &yaml))], &["a.md"], None).unwrap();
         assert_eq!(imported, yaml);
         let (imported, _) = import(&[("a.yaml", &yaml)], &["a.yaml"], None).unwrap();
         assert_eq!(imported, yaml);
         let again = import(&[("a.yaml", &imported)], &["a.yaml"], None).unwrap();
-        assert_eq!(again.0, imported, "importing what was exported changes nothing");
+        assert_eq!(again.0, imported, "a second import changes nothing");
     }
 
     #[test]
-    fn the_seed_page_gives_the_vendored_file() {
+    fn the_page_of_the_vendor_gives_the_vendored_file() {
         let vendored = include_str!("../../openapi/akool.yaml");
         let page =
             format!("# Get\n\n````yaml GET /api/open/v3/content/video/infobymodelid\n{vendored}\n````\n");
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_the_same_folds_and_the_rest_adds_up() {
+    fn equal_definitions_are_merged_and_others_are_added() {
         let one = description(
             "/a",
             "{$ref: '#/components/schemas/S'}",
@@ -324,7 +324,7 @@ mod tests {
         let other = description("/a", "{type: string}", "")
             .replace("  /a:", "  /b:\n    get: {operationId: b, responses: {}}\n  /a:");
         let files =
-            [("p/a.md", &page("/a", &one)[..]), ("p/b.yaml", &other[..]), ("p/notes.txt", "no source")];
+            [("p/a.md", &page("/a", &one)[..]), ("p/b.yaml", &other[..]), ("p/notes.txt", "not a source")];
         let (imported, notes) = import(&files, &["p"], None).unwrap();
         assert!(notes.is_empty(), "{notes:?}");
         let document = description::parse(imported.as_bytes(), "x").unwrap();
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_a_conflict_until_somebody_settles_it() {
+    fn different_definitions_are_a_conflict_without_a_preferred_source() {
         let (one, other) =
             (description("/a", "{type: string}", ""), description("/a", "{type: integer}", ""));
         let files = [("a.yaml", &one[..]), ("b.yaml", &other[..])];
@@ -346,22 +346,22 @@ mod tests {
             let (imported, _) = import(&files, &["a.yaml", "b.yaml"], Some(preferred)).unwrap();
             assert!(imported.contains(&format!("type: {kind}")), "{imported}");
         }
-        assert!(import(&files, &["a.yaml"], Some("b.yaml")).is_err(), "a preference for what is not there");
+        assert!(import(&files, &["a.yaml"], Some("b.yaml")).is_err(), "the preferred source is not imported");
     }
 
     #[test]
-    fn other_words_for_the_same_are_told_and_no_conflict() {
+    fn different_documentation_is_a_note_and_not_a_conflict() {
         let (one, other) = (
             description("/a", "{type: string}", ""),
             description("/a", "{type: string, description: x}", ""),
         );
         let (_, notes) =
             import(&[("a.yaml", &one), ("b.yaml", &other)], &["a.yaml", "b.yaml"], None).unwrap();
-        assert!(notes.len() == 1 && notes[0].contains("in words only"), "{notes:?}");
+        assert!(notes.len() == 1 && notes[0].contains("in the documentation only"), "{notes:?}");
     }
 
     #[test]
-    fn servers_and_security_are_not_mixed() {
+    fn different_servers_are_a_conflict() {
         let (one, other) = (
             description("/a", "{}", "servers: [{url: 'https://a'}]\n"),
             description("/b", "{}", "servers: [{url: 'https://b'}]\n"),
@@ -371,13 +371,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_source_is_told_by_name() {
+    fn an_invalid_source_is_an_error_that_names_it() {
         for (name, text, says) in [
             ("a.md", "# nothing\n", "a.md: no OpenAPI block"),
-            ("a.yaml", "a: 1\n", "a.yaml is no OpenAPI document"),
+            ("a.yaml", "a: 1\n", "a.yaml is not an OpenAPI document"),
             ("a.yaml", "openapi: 3.1.0\n", "only 3.0.x"),
             ("a.yaml", "openapi: [\n", "a.yaml is not valid YAML"),
-            ("a.md", "```yaml GET /b\nopenapi: 3.0.3\npaths: {}\n```\n", "does not describe the operation"),
+            ("a.md", "```yaml GET /b\nopenapi: 3.0.3\npaths: {}\n```\n", "does not contain the operation"),
         ] {
             let error = format!("{:#}", import(&[(name, text)], &[name], None).unwrap_err());
             assert!(error.contains(says), "{error}");

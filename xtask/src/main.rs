@@ -1,8 +1,8 @@
-//! Everything that touches `openapi/` or generated code.
+//! Maintains `openapi/` and the generated code.
 //!
-//! `cargo xtask codegen` turns the vendored description and its overlays into the resolved
-//! description and the generated client; `--check` proves that what is committed is current.
-//! Nobody who only uses the library needs this crate.
+//! `cargo xtask codegen` generates the resolved description and the client from the vendored description
+//! and its overlays. `--check` fails if a committed file is out of date. Users of the library do not need
+//! this crate.
 
 mod check;
 mod codegen;
@@ -13,6 +13,7 @@ mod generate;
 mod guard;
 mod import;
 mod normal;
+mod openapi;
 mod overlay;
 mod page;
 mod postprocess;
@@ -29,11 +30,11 @@ use std::{
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-/// Maintenance of the AKOOL description and of the code generated from it.
+/// Maintain the OpenAPI description and the code generated from it.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, about)]
 struct Cli {
-    /// The workspace to work on; this one unless set
+    /// The root of the workspace [default: this workspace]
     #[arg(long, global = true, value_name = "FOLDER")]
     root: Option<PathBuf>,
     #[command(subcommand)]
@@ -44,23 +45,23 @@ struct Cli {
 enum Command {
     /// Apply the overlays and write the resolved description and the generated code
     Codegen {
-        /// Write nothing; show what differs and fail when anything committed is out of date
+        /// Write nothing; show the differences and fail if a committed file is out of date
         #[arg(long)]
         check: bool,
     },
-    /// Hold description, client and mock server against tools that were not written here
+    /// Test the description, the client and the mock server with independent tools
     Conformance {
-        /// This row only
+        /// Run this row only
         #[arg(long, value_enum, value_name = "ROW")]
         only: Option<conformance::Row>,
-        /// Write docs/conformance.md, instead of failing when it is out of date
+        /// Update docs/conformance.md instead of failing if it is out of date
         #[arg(long)]
         write: bool,
     },
-    /// Work on descriptions: import what the vendor publishes, compare two
+    /// Import, check and compare descriptions
     #[command(subcommand)]
     Spec(Spec),
-    /// Work on overlays
+    /// Apply overlays
     #[command(subcommand)]
     Overlay(OverlayCommand),
 }
@@ -71,25 +72,25 @@ enum Spec {
     Import {
         #[command(flatten)]
         sources: Sources,
-        /// Print the description instead, and write nothing
+        /// Print the description and write nothing
         #[arg(long)]
         print: bool,
     },
-    /// Import, check, diff, codegen and cargo check in one go; on any failure everything is as before
+    /// Import, check, diff, codegen and cargo check in one step; restores all files on failure
     Update {
         #[command(flatten)]
         sources: Sources,
-        /// Show what it comes to, and put everything back
+        /// Show the result and restore all files
         #[arg(long)]
         dry_run: bool,
     },
-    /// Say whether a description is fit to generate from, with place and line of each fault
+    /// Check whether code can be generated from a description; each problem has its place and line
     Check {
-        /// The vendored description with its overlays, unless given
+        /// The description [default: the vendored description with its overlays]
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Say what changed in meaning from one description to another, and whether it breaks a caller
+    /// Show the changes in meaning between two descriptions, and whether they break callers
     Diff {
         #[arg(value_name = "OLD")]
         old: PathBuf,
@@ -98,8 +99,8 @@ enum Spec {
         /// Print JSON
         #[arg(long)]
         json: bool,
-        /// Fail when there is a change of this weight or more
-        #[arg(long, value_enum, value_name = "WEIGHT")]
+        /// Fail on changes of this level or above
+        #[arg(long, value_enum, value_name = "LEVEL")]
         fail_on: Option<FailOn>,
     },
 }
@@ -108,10 +109,10 @@ enum Spec {
 struct Sources {
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<PathBuf>,
-    /// Which source counts where two describe the same thing differently
+    /// The source that takes precedence if two define the same thing differently
     #[arg(long, value_name = "SOURCE")]
     prefer: Option<PathBuf>,
-    /// Where the vendor publishes it, for openapi/sources.toml
+    /// The vendor's URL, for openapi/sources.toml
     #[arg(long, value_name = "URL")]
     origin: Option<String>,
 }
@@ -131,7 +132,7 @@ enum FailOn {
 
 #[derive(Subcommand)]
 enum OverlayCommand {
-    /// Print a description with overlays applied; an action that matches nothing is a warning
+    /// Print a description with overlays applied; actions that match nothing are warnings
     Apply {
         #[arg(value_name = "FILE")]
         file: PathBuf,
@@ -174,14 +175,14 @@ fn compare(root: &Path, old: &Path, new: &Path, json: bool, fail_on: Option<Fail
     } else {
         print!("{}{}", diff::to_text(&changes), diff::rust_to_text(&rust));
     }
-    let weight = match fail_on {
+    let level = match fail_on {
         None => return Ok(()),
         Some(FailOn::Breaking) => diff::Verdict::Breaking,
         Some(FailOn::Additive) => diff::Verdict::Additive,
         Some(FailOn::Any) => diff::Verdict::Docs,
     };
-    let count = changes.iter().filter(|change| change.verdict >= weight).count();
-    anyhow::ensure!(count == 0, "{count} changes of weight {weight} or more");
+    let count = changes.iter().filter(|change| change.verdict >= level).count();
+    anyhow::ensure!(count == 0, "{count} changes of level {level} or above");
     Ok(())
 }
 
@@ -198,7 +199,7 @@ fn apply(file: &Path, overlays: &[PathBuf]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The folder that holds the workspace's `Cargo.toml`, wherever the command is called from.
+/// The root of this workspace, independent of the current folder.
 fn workspace_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
 }

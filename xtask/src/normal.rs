@@ -1,27 +1,25 @@
-//! One normal form of a description, in which what means the same is the same: references resolved,
-//! `allOf` flattened, everything sorted. Import compares definitions in it, and the diff works on it,
-//! so that neither has special cases for the ways to write one thing.
+//! The normal form of a description: references are resolved, `allOf` is flattened, everything is sorted.
+//!
+//! Descriptions with the same meaning have the same normal form. Import and diff compare normal forms, so
+//! neither has special cases for different spellings.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::description::pointer_step;
+use crate::openapi::{METHODS, elements, members, pointer_step, resolve};
 
-/// Keys that say something to readers and nothing on the wire.
+/// Keys that document and have no effect on messages.
 pub(crate) const DOCS: [&str; 9] =
     ["description", "summary", "title", "example", "examples", "externalDocs", "tags", "deprecated", "xml"];
 
-const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
-
-/// The normal form of a whole description: a tree of objects with sorted keys, in which lists that
-/// have no order are sorted, parameters are keyed by place and name, and operations carry what they
-/// inherit from their path and from the document.
+/// The normal form of a whole description. Parameters are keyed by location and name, and operations
+/// include what they inherit from their path and from the document.
 pub(crate) fn document(document: &Value) -> Value {
     let resolver = Resolver { document };
     let mut paths = Map::new();
     for (path, item) in members(document.get("paths")) {
-        let (item, _) = resolver.follow(item);
+        let item = resolver.follow(item);
         let mut operations = Map::new();
         for method in METHODS {
             if let Some(operation) = item.get(method) {
@@ -32,7 +30,7 @@ pub(crate) fn document(document: &Value) -> Value {
     }
     let mut schemes = Map::new();
     for (name, scheme) in members(document.pointer("/components/securitySchemes")) {
-        schemes.insert(name.clone(), sorted(resolver.follow(scheme).0));
+        schemes.insert(name.clone(), sorted(resolver.follow(scheme)));
     }
     let mut normal = json!({ "paths": paths, "components": { "securitySchemes": schemes } });
     for key in ["openapi", "info"] {
@@ -53,19 +51,9 @@ struct Resolver<'a> {
 }
 
 impl<'a> Resolver<'a> {
-    /// Follows references as far as they lead; what leads nowhere or in a circle stays as it is.
-    fn follow(&self, mut value: &'a Value) -> (&'a Value, Vec<&'a str>) {
-        let mut way = Vec::new();
-        while let Some(target) = value.get("$ref").and_then(Value::as_str) {
-            match self.document.pointer(target.trim_start_matches('#')) {
-                Some(found) if target.starts_with('#') && !way.contains(&target) => {
-                    way.push(target);
-                    value = found;
-                }
-                _ => break,
-            }
-        }
-        (value, way)
+    /// The value behind a reference. A broken reference stays as it is.
+    fn follow(&self, value: &'a Value) -> &'a Value {
+        resolve(self.document, value).value
     }
 
     fn operation(&self, item: &'a Value, operation: &'a Value) -> Value {
@@ -79,20 +67,20 @@ impl<'a> Resolver<'a> {
         let mut parameters = Map::new();
         for owner in [item, operation] {
             for parameter in elements(owner.get("parameters")) {
-                let (parameter, _) = self.follow(parameter);
+                let parameter = self.follow(parameter);
                 let text = |key| parameter.get(key).and_then(Value::as_str).unwrap_or_default();
-                parameters.insert(format!("{} {}", text("in"), text("name")), self.described(parameter));
+                parameters.insert(format!("{} {}", text("in"), text("name")), self.carrier(parameter));
             }
         }
         normal.insert("parameters".to_owned(), Value::Object(parameters));
         if let Some(body) = operation.get("requestBody") {
-            normal.insert("requestBody".to_owned(), self.described(self.follow(body).0));
+            normal.insert("requestBody".to_owned(), self.carrier(self.follow(body)));
         }
         let responses = members(operation.get("responses"))
-            .map(|(status, response)| (status.clone(), self.described(self.follow(response).0)))
+            .map(|(status, response)| (status.clone(), self.carrier(self.follow(response))))
             .collect();
         normal.insert("responses".to_owned(), Value::Object(responses));
-        // Each alternative by what it asks for; each server by its address.
+        // Alternatives are keyed by their content, and servers by their URL.
         let inherited = |key| operation.get(key).or_else(|| self.document.get(key));
         let security = elements(inherited("security"))
             .map(|alternative| (sorted(alternative).to_string(), sorted(alternative)))
@@ -109,14 +97,14 @@ impl<'a> Resolver<'a> {
         Value::Object(normal)
     }
 
-    /// A parameter, body, header or response: its schemas in normal form, the rest as it is.
-    fn described(&self, value: &'a Value) -> Value {
+    /// A parameter, body, header or response: its schemas in normal form, the rest unchanged.
+    fn carrier(&self, value: &'a Value) -> Value {
         let mut normal = Map::new();
         for (key, value) in members(Some(value)) {
             let value = match key.as_str() {
                 "schema" => self.schema(value, &mut Vec::new()),
                 "content" | "headers" => members(Some(value))
-                    .map(|(name, member)| (name.clone(), self.described(self.follow(member).0)))
+                    .map(|(name, member)| (name.clone(), self.carrier(self.follow(member))))
                     .collect(),
                 _ => value.clone(),
             };
@@ -125,15 +113,16 @@ impl<'a> Resolver<'a> {
         Value::Object(normal)
     }
 
-    /// A schema without references and without `allOf`. One that contains itself ends where it
-    /// begins anew.
+    /// A schema without references and without `allOf`. `$recursive` marks the place where a schema
+    /// contains itself.
     fn schema(&self, schema: &'a Value, within: &mut Vec<&'a str>) -> Value {
-        let (schema, way) = self.follow(schema);
-        if let Some(again) = way.iter().find(|target| within.contains(target)) {
-            return json!({ "$recursive": again });
+        let resolved = resolve(self.document, schema);
+        if let Some(target) = resolved.followed.iter().find(|target| within.contains(target)) {
+            return json!({ "$recursive": target });
         }
+        let schema = resolved.value;
         let depth = within.len();
-        within.extend(way);
+        within.extend(resolved.followed);
         let mut normal = Map::new();
         for (key, value) in members(Some(schema)) {
             let value = match key.as_str() {
@@ -162,11 +151,10 @@ impl<'a> Resolver<'a> {
             merge(&mut normal, member);
         }
         within.truncate(depth);
-        // Said or not said, these mean the same.
-        for (key, silent) in
+        for (key, default) in
             [("nullable", json!(false)), ("required", json!([])), ("deprecated", json!(false))]
         {
-            if normal.get(key) == Some(&silent) {
+            if normal.get(key) == Some(&default) {
                 normal.remove(key);
             }
         }
@@ -174,7 +162,7 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// Both schemas must hold: properties and `required` add up, and so do all other constraints.
+/// Combines two schemas into one that requires both.
 fn merge(into: &mut Map<String, Value>, member: Value) {
     let Value::Object(member) = member else {
         return;
@@ -197,10 +185,10 @@ fn merge(into: &mut Map<String, Value>, member: Value) {
             ("enum", Some(Value::Array(there))) => {
                 there.retain(|allowed| elements(Some(&value)).any(|v| v == allowed))
             }
-            // Two texts for readers: the first is the outer one's own.
+            // The documentation of the outer schema takes precedence.
             (key, Some(_)) if DOCS.contains(&key) => {}
             (_, Some(there)) if *there == value => {}
-            // A contradiction, or a conjunction that one key cannot hold: kept, in a fixed order.
+            // One key cannot hold both, which may contradict each other: keep them in a fixed order.
             (_, Some(there)) => {
                 let mut both = conjuncts(there);
                 both.extend(conjuncts(&value));
@@ -211,7 +199,7 @@ fn merge(into: &mut Map<String, Value>, member: Value) {
     }
 }
 
-/// What a value that holds several says, one by one.
+/// The values of a `$both`, or the value itself.
 fn conjuncts(value: &Value) -> Vec<Value> {
     match value.get("$both").and_then(Value::as_array) {
         Some(both) => both.clone(),
@@ -219,7 +207,7 @@ fn conjuncts(value: &Value) -> Vec<Value> {
     }
 }
 
-/// A list that has no order, in one, each member once.
+/// Sorts a list whose order has no meaning, and removes duplicates.
 fn in_order(list: &mut Vec<Value>) {
     for member in list.iter_mut() {
         *member = sorted(member);
@@ -228,7 +216,7 @@ fn in_order(list: &mut Vec<Value>) {
     list.dedup();
 }
 
-/// The same value with the keys of every object in order.
+/// The same value with sorted keys in every object.
 pub(crate) fn sorted(value: &Value) -> Value {
     match value {
         Value::Object(object) => {
@@ -241,14 +229,14 @@ pub(crate) fn sorted(value: &Value) -> Value {
     }
 }
 
-/// Everything but what only readers see.
+/// The value without documentation.
 pub(crate) fn without_docs(value: &Value) -> Value {
     fn strip(value: &Value, names: bool) -> Value {
         match value {
             Value::Object(object) => object
                 .iter()
                 .filter(|(key, _)| names || !(DOCS.contains(&key.as_str()) || key.starts_with("x-")))
-                // Below `properties` and the like, keys are names of the vendor's.
+                // Below `properties` and the like, keys are names and not keywords.
                 .map(|(key, value)| (key.clone(), strip(value, !names && NAMES.contains(&key.as_str()))))
                 .collect(),
             Value::Array(list) => Value::Array(list.iter().map(|value| strip(value, false)).collect()),
@@ -262,7 +250,7 @@ pub(crate) fn without_docs(value: &Value) -> Value {
 pub(crate) const NAMES: [&str; 8] =
     ["properties", "paths", "parameters", "responses", "content", "securitySchemes", "security", "servers"];
 
-/// Where two values differ, by JSON Pointer, as deep as both are objects.
+/// The JSON Pointers to the differences of two values, as deep as both are objects.
 pub(crate) fn differences(one: &Value, other: &Value) -> Vec<String> {
     fn walk(one: &Value, other: &Value, at: &str, found: &mut Vec<String>) {
         match (one, other) {
@@ -285,14 +273,6 @@ pub(crate) fn differences(one: &Value, other: &Value) -> Vec<String> {
     found
 }
 
-fn members(value: Option<&Value>) -> impl Iterator<Item = (&String, &Value)> {
-    value.and_then(Value::as_object).into_iter().flatten()
-}
-
-fn elements(value: Option<&Value>) -> impl Iterator<Item = &Value> {
-    value.and_then(Value::as_array).into_iter().flatten()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_the_same_is_the_same() {
+    fn descriptions_with_the_same_meaning_have_the_same_normal_form() {
         let inline = json!({"required": ["a", "b"], "type": "object", "properties": {
             "b": {"enum": [1, 2], "type": "integer"}, "a": {"type": "string", "nullable": false}}});
         let p_and_q =
@@ -327,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_contains_itself_ends() {
+    fn a_schema_that_contains_itself_is_marked() {
         let recursive = json!({"$ref": "#/components/schemas/R"});
         let normal = schema(&with(json!({})), &recursive);
         assert_eq!(normal["properties"]["next"]["$recursive"], "#/components/schemas/R");
@@ -336,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_contradiction_is_kept_and_not_decided() {
+    fn a_contradiction_is_kept_in_a_fixed_order() {
         let one = json!({"allOf": [{"type": "string"}, {"type": "integer"}]});
         let other = json!({"allOf": [{"type": "integer"}, {"type": "string"}]});
         assert_eq!(schema(&Value::Null, &one), schema(&Value::Null, &other));
@@ -344,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn docs_are_told_from_names() {
+    fn a_property_named_like_a_documentation_key_is_kept() {
         let value =
             json!({"description": "d", "properties": {"description": {"type": "string", "example": 1}}});
         assert_eq!(without_docs(&value), json!({"properties": {"description": {"type": "string"}}}));

@@ -1,8 +1,8 @@
-//! OpenAPI Overlay 1.0, applied strictly: an action that matches nothing is an error here.
+//! Applies OpenAPI Overlay 1.0 with `roas-overlay`.
 //!
-//! `roas-overlay` does the work. Added around it: every action says why it exists, unknown keys
-//! are refused (a misspelt `remove` would otherwise do nothing), and removals keep the key order
-//! of the document, which the library's underlying map does not.
+//! This module adds rules for this project's own overlays: an action that matches nothing is an error,
+//! every action needs a `description`, and unknown keys are errors (a misspelt `remove` would have no
+//! effect). It also keeps the key order of the document, which the library does not.
 
 use std::{
     fs,
@@ -27,31 +27,36 @@ pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
         let path = entry?.path();
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("yaml" | "yml" | "json") => files.push(path),
-            _ => bail!("{} is no overlay; openapi/overlays holds .yaml files only", path.display()),
+            _ => bail!(
+                "{} is not an overlay; openapi/overlays may contain .yaml and .json files only",
+                path.display()
+            ),
         }
     }
     files.sort();
     Ok(files)
 }
 
-/// Applies the overlay in `bytes`, which messages call `shown`, to `document`. An action that
-/// matches nothing is an error. On an error the document is as before.
+/// Applies an overlay with the rules of this project. Messages call it `shown`. If it fails, the document
+/// is unchanged.
 pub(crate) fn apply(document: &mut Value, bytes: &[u8], shown: &str) -> Result<()> {
     let raw = description::parse(bytes, shown)?;
     check_keys(&raw, shown)?;
     let overlay = read(raw, shown)?;
     let before = document.clone();
-    overlay.apply(document, ApplyOptions::ErrorOnZeroMatch.into()).map_err(|error| refused(shown, &error))?;
+    overlay
+        .apply(document, ApplyOptions::ErrorOnZeroMatch.into())
+        .map_err(|error| not_applied(shown, &error))?;
     keep_order(&before, document);
     Ok(())
 }
 
-/// Applies an overlay of anybody's as the standard says: an action that matches nothing is told and
-/// no error, and descriptions are optional.
+/// Applies any overlay by the rules of the standard. Returns a warning for each action that matches
+/// nothing.
 pub(crate) fn apply_leniently(document: &mut Value, bytes: &[u8], shown: &str) -> Result<Vec<String>> {
     let overlay = read(description::parse(bytes, shown)?, shown)?;
     let before = document.clone();
-    let report = overlay.apply(document, EnumSet::empty()).map_err(|error| refused(shown, &error))?;
+    let report = overlay.apply(document, EnumSet::empty()).map_err(|error| not_applied(shown, &error))?;
     keep_order(&before, document);
     let idle = report.actions.iter().filter(|action| action.matched == 0);
     Ok(idle
@@ -62,24 +67,24 @@ pub(crate) fn apply_leniently(document: &mut Value, bytes: &[u8], shown: &str) -
 fn read(raw: Value, shown: &str) -> Result<Overlay> {
     let overlay: Overlay = serde_json::from_value(raw)
         .with_context(|| format!("{shown} is not an OpenAPI Overlay 1.0 document"))?;
-    // The JSONPath library panics on some paths that are none.
+    // The JSONPath library panics on some invalid paths.
     guard::quietly(|| overlay.validate(EnumSet::empty()))
-        .map_err(|_| anyhow!("{shown}: a target is no JSONPath that can be read"))?
+        .map_err(|_| anyhow!("{shown}: a target is not a valid JSONPath"))?
         .map_err(|error| anyhow!("{shown} is not a valid OpenAPI Overlay 1.0 document: {error}"))?;
     Ok(overlay)
 }
 
-fn refused(shown: &str, error: &ApplyError) -> anyhow::Error {
+fn not_applied(shown: &str, error: &ApplyError) -> anyhow::Error {
     anyhow!(
         "{shown}: action {} (`{}`) cannot be applied: {}\n\
-         Poll the target up in the description; an action that the vendor's page no longer needs is deleted.",
+         Compare the target with the description, and delete the action if it is no longer needed.",
         error.action_index + 1,
         error.target,
         error.kind
     )
 }
 
-/// Every action has a description, and nothing but what the standard knows.
+/// Checks that every action has a description, and that there are no unknown keys.
 fn check_keys(overlay: &Value, shown: &str) -> Result<()> {
     const TOP: [&str; 4] = ["overlay", "info", "extends", "actions"];
     const ACTION: [&str; 4] = ["target", "description", "update", "remove"];
@@ -91,9 +96,9 @@ fn check_keys(overlay: &Value, shown: &str) -> Result<()> {
         if let Some(key) = unknown_key(action, &ACTION) {
             bail!("{shown}: action {number} has the unknown key `{key}`");
         }
-        let says = action.get("description").and_then(Value::as_str);
-        if says.is_none_or(|text| text.trim().is_empty()) {
-            bail!("{shown}: action {number} has no `description`; say why it exists and on what evidence");
+        let description = action.get("description").and_then(Value::as_str);
+        if description.is_none_or(|text| text.trim().is_empty()) {
+            bail!("{shown}: action {number} has no `description`; add the reason and the evidence");
         }
     }
     Ok(())
@@ -103,7 +108,7 @@ fn unknown_key<'a>(object: &'a Value, known: &[&str]) -> Option<&'a str> {
     object.as_object()?.keys().map(String::as_str).find(|key| !known.contains(key) && !key.starts_with("x-"))
 }
 
-/// Puts the keys that `after` shares with `before` back into their old order, new keys last.
+/// Restores the old order of the keys in `after`. New keys come last.
 fn keep_order(before: &Value, after: &mut Value) {
     match (before, after) {
         (Value::Object(before), Value::Object(after)) => {
@@ -137,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn removals_and_additions_keep_the_order_of_the_rest() {
+    fn removals_and_additions_keep_the_order_of_other_keys() {
         let mut document = json!({"a": 1, "b": {"x": 1}, "c": 3, "d": {"k": 1, "l": 2, "m": 3}});
         let text = overlay(
             "- {target: $.b, description: d, remove: true}\n\
@@ -158,11 +163,11 @@ mod tests {
         let error = apply(&mut document, text.as_bytes(), "o.yaml").unwrap_err();
         let error = format!("{error:#}");
         assert!(error.contains("o.yaml: action 2 (`$.nowhere`)"), "{error}");
-        assert_eq!(document, before, "nothing is half applied");
+        assert_eq!(document, before, "a failed overlay changes nothing");
     }
 
     #[test]
-    fn leniently_an_action_that_matches_nothing_is_told() {
+    fn in_lenient_mode_an_action_that_matches_nothing_is_a_warning() {
         let mut document = json!({"a": {}});
         let text = overlay("- {target: $.a, update: {b: 1}}\n- {target: $.nowhere, remove: true}\n");
         let warnings = apply_leniently(&mut document, text.as_bytes(), "o.yaml").unwrap();
@@ -171,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overlay_that_would_do_nothing_is_refused() {
+    fn an_invalid_action_is_an_error() {
         let mut document = json!({"a": {}});
         for (actions, says) in [
             ("- {target: $.a, remove: true}\n", "action 1 has no `description`"),

@@ -1,4 +1,4 @@
-//! The vendor's documentation pages: Markdown with an OpenAPI fragment in a fenced block whose info
+//! Reads the vendor's documentation pages: Markdown with OpenAPI fragments in fenced blocks whose info
 //! string is `yaml METHOD /path`.
 
 use std::ops::Range;
@@ -6,18 +6,20 @@ use std::ops::Range;
 use anyhow::{Result, bail};
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
 
+use crate::openapi::METHODS;
+
 /// One OpenAPI fragment of a page.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Block<'a> {
-    /// The operation that the info string names, such as `GET /path`.
+    /// The operation in the info string, such as `GET /path`.
     pub(crate) operation: String,
-    /// The line of the page on which the fence opens, from 1.
+    /// The line of the opening fence, from 1.
     pub(crate) line: usize,
-    /// What stands between the fences, byte for byte.
+    /// The bytes between the fences.
     pub(crate) yaml: &'a str,
 }
 
-/// A block whose end has not come yet.
+/// A block whose end has not been reached yet.
 struct Open {
     operation: String,
     line: usize,
@@ -27,9 +29,8 @@ struct Open {
 
 /// The OpenAPI fragments of a page, in order.
 ///
-/// CommonMark decides what a fence is: any length, backticks or tildes, Windows line ends. A
-/// byte-order mark is passed over. Blocks with another info string are examples and no business of
-/// ours.
+/// A fence is what CommonMark defines: any length, backticks or tildes, Windows line ends. A byte-order
+/// mark is skipped. Blocks with another info string are ignored.
 pub(crate) fn blocks<'a>(page: &'a str, shown: &str) -> Result<Vec<Block<'a>>> {
     let text = page.strip_prefix('\u{feff}').unwrap_or(page);
     let mut blocks = Vec::new();
@@ -41,7 +42,7 @@ pub(crate) fn blocks<'a>(page: &'a str, shown: &str) -> Result<Vec<Block<'a>>> {
                     let line = text[..range.start].matches('\n').count() + 1;
                     if !closes(&text[range]) {
                         bail!(
-                            "{shown}:{line}: the block `{operation}` is never closed; the page is cut off, or its fence is spoilt"
+                            "{shown}:{line}: the block `{operation}` is not closed; the page is truncated, or its fence is damaged"
                         );
                     }
                     open = Some(Open { operation, line, span: None });
@@ -66,26 +67,26 @@ pub(crate) fn blocks<'a>(page: &'a str, shown: &str) -> Result<Vec<Block<'a>>> {
     }
     if blocks.is_empty() {
         bail!(
-            "{shown}: no OpenAPI block; a page has a fenced block whose info string is `yaml METHOD /path`, \
+            "{shown}: no OpenAPI block; a page needs a fenced block whose info string is `yaml METHOD /path`, \
              such as ```yaml GET /api/open/v3/..."
         );
     }
     Ok(blocks)
 }
 
-/// `METHOD /path` of an info string `yaml METHOD /path ...`.
+/// `METHOD /path` in an info string `yaml METHOD /path ...`.
 fn operation(info: &str) -> Option<String> {
     let mut words = info.split_whitespace();
     let language = words.next()?;
     let (method, path) = (words.next()?, words.next()?);
-    let known = ["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"];
-    let is_one = matches!(language, "yaml" | "yml" | "json") && path.starts_with('/');
-    (is_one && known.contains(&method.to_uppercase().as_str()))
-        .then(|| format!("{} {path}", method.to_uppercase()))
+    let is_operation = matches!(language, "yaml" | "yml" | "json")
+        && path.starts_with('/')
+        && METHODS.contains(&method.to_lowercase().as_str());
+    is_operation.then(|| format!("{} {path}", method.to_uppercase()))
 }
 
-/// Whether a fenced block, as it stands in the page, has its closing fence. CommonMark lets the end
-/// of the page close it, which for us is a page that was cut off.
+/// Whether a fenced block has a closing fence. CommonMark accepts the end of the page instead, but then
+/// the page is truncated.
 fn closes(block: &str) -> bool {
     let mut lines = block.lines();
     let opening = lines.next().unwrap_or_default().trim_start();
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_between_the_fences_is_taken_byte_for_byte() {
+    fn a_block_is_the_bytes_between_the_fences() {
         for (open, close) in
             [("````", "````"), ("```", "```"), ("~~~", "~~~~~"), ("``````````", "``````````")]
         {
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_line_ends_a_byte_order_mark_and_tabs_do_no_harm() {
+    fn windows_line_ends_a_byte_order_mark_and_tabs_are_accepted() {
         let page =
             format!("\u{feff}# A page\n\n````yaml POST /a\n{YAML}# a\tb\n````\n").replace('\n', "\r\n");
         let block = only(&page);
@@ -130,13 +131,13 @@ mod tests {
     }
 
     #[test]
-    fn a_shorter_fence_within_is_content() {
+    fn a_shorter_fence_inside_a_block_is_content() {
         let page = format!("````yaml GET /a\n{YAML}# ```\n````\n");
         assert_eq!(only(&page).yaml, format!("{YAML}# ```\n"));
     }
 
     #[test]
-    fn several_blocks_come_in_order() {
+    fn several_blocks_are_returned_in_order() {
         let page = format!("```yaml GET /a\n{YAML}```\n\n```yaml POST /b\n{YAML}```\n");
         let operations: Vec<_> =
             blocks(&page, "p").unwrap().into_iter().map(|block| block.operation).collect();
@@ -144,14 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn pages_without_a_whole_block_are_refused_with_the_place() {
+    fn a_page_without_a_complete_block_is_an_error_with_its_place() {
         for (page, says) in [
             ("# A page\n", "page.md: no OpenAPI block"),
             ("", "page.md: no OpenAPI block"),
             ("```yaml\na: 1\n```\n", "no OpenAPI block"),
             ("```yaml FETCH /a\na: 1\n```\n", "no OpenAPI block"),
-            ("text\n\n````yaml GET /a\nopenapi: 3.0.3\n", "page.md:3: the block `GET /a` is never closed"),
-            ("````yaml GET /a\nopenapi: 3.0.3\n```\n", "page.md:1: the block `GET /a` is never closed"),
+            ("text\n\n````yaml GET /a\nopenapi: 3.0.3\n", "page.md:3: the block `GET /a` is not closed"),
+            ("````yaml GET /a\nopenapi: 3.0.3\n```\n", "page.md:1: the block `GET /a` is not closed"),
             ("```yaml GET /a\n```\n", "page.md:1: the block `GET /a` is empty"),
         ] {
             let error = blocks(page, "page.md").unwrap_err().to_string();

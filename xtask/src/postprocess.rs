@@ -1,12 +1,11 @@
-//! What progenitor has no setting for, done on the syntax tree of its output.
+//! Changes the syntax tree of progenitor's output where progenitor has no setting.
 //!
 //! - Every public type is `#[non_exhaustive]`, so that a new field upstream breaks nobody, and
-//!   has `Clone`, `Debug` and `PartialEq`.
-//! - `Client::new` goes: its HTTP client follows redirects, which would carry `x-api-key` to
-//!   another host, and it panics where no HTTP client can be built.
-//! - The header `api-version`, which the description does not know, is not sent.
-//! - `#[allow(clippy::all)]` goes: what generated code cannot meet is allowed one by one in
-//!   `lib.rs`, each with its reason.
+//!   implements `Clone`, `Debug` and `PartialEq`.
+//! - `Client::new` is removed: its HTTP client follows redirects, which would send `x-api-key` to
+//!   another host, and it panics if no HTTP client can be built.
+//! - The undocumented header `api-version` is not sent.
+//! - `#[allow(clippy::all)]` is removed: `lib.rs` allows single lints with a reason.
 
 use std::collections::BTreeSet;
 
@@ -18,10 +17,10 @@ use syn::{
     visit_mut::{self, VisitMut},
 };
 
-/// The derives that a user of the generated types counts on.
+/// The traits that every public type implements.
 const DERIVES: [&str; 3] = ["Clone", "Debug", "PartialEq"];
 
-/// Makes the generated file strict.
+/// Applies all changes to the generated file.
 pub(crate) fn postprocess(file: &mut File) {
     StripAllow.visit_file_mut(file);
     StripApiVersion.visit_file_mut(file);
@@ -29,7 +28,7 @@ pub(crate) fn postprocess(file: &mut File) {
 }
 
 fn postprocess_items(items: &mut [Item], in_types: bool) {
-    let by_hand = implemented(items);
+    let implemented = implementations(items);
     for item in items {
         match item {
             Item::Mod(module) => {
@@ -39,10 +38,10 @@ fn postprocess_items(items: &mut [Item], in_types: bool) {
                 }
             }
             Item::Struct(item) if in_types && is_public(&item.vis) => {
-                open(&mut item.attrs, &item.ident, &by_hand);
+                add_attributes(&mut item.attrs, &item.ident, &implemented);
             }
             Item::Enum(item) if in_types && is_public(&item.vis) => {
-                open(&mut item.attrs, &item.ident, &by_hand);
+                add_attributes(&mut item.attrs, &item.ident, &implemented);
             }
             Item::Impl(item) if item.trait_.is_none() && self_type(item) == "Client" => {
                 item.items.retain(
@@ -54,14 +53,14 @@ fn postprocess_items(items: &mut [Item], in_types: bool) {
     }
 }
 
-/// Adds what a public type lacks.
-fn open(attributes: &mut Vec<Attribute>, name: &Ident, by_hand: &BTreeSet<(String, String)>) {
+/// Adds the missing attributes of a public type.
+fn add_attributes(attributes: &mut Vec<Attribute>, name: &Ident, implemented: &BTreeSet<(String, String)>) {
     if !is_non_exhaustive(attributes) {
         attributes.push(parse_quote!(#[non_exhaustive]));
     }
     let has = derives(attributes);
     for derive in DERIVES {
-        if !has.contains(derive) && !by_hand.contains(&(name.to_string(), derive.to_owned())) {
+        if !has.contains(derive) && !implemented.contains(&(name.to_string(), derive.to_owned())) {
             let derive = Ident::new(derive, proc_macro2::Span::call_site());
             attributes.push(parse_quote!(#[derive(#derive)]));
         }
@@ -77,7 +76,7 @@ impl VisitMut for StripAllow {
     }
 }
 
-/// Takes out the header `api-version`, and the map of headers where nothing else is in it.
+/// Removes the header `api-version`, and the map of headers if it is empty then.
 struct StripApiVersion;
 
 impl VisitMut for StripApiVersion {
@@ -89,7 +88,7 @@ impl VisitMut for StripApiVersion {
             !(text.starts_with("header_map") && text.contains("\"api-version\""))
         });
         let mentions = quote!(#block).to_string().matches("header_map").count();
-        // What is left is its declaration and its use.
+        // Only the declaration and the use are left.
         if block.stmts.len() < before && mentions == 2 {
             block.stmts.retain(|statement| {
                 !matches!(statement, Stmt::Local(local) if quote!(#local).to_string().contains("mut header_map ="))
@@ -99,7 +98,7 @@ impl VisitMut for StripApiVersion {
     }
 }
 
-/// Takes `.headers(header_map)` out of a chain of calls.
+/// Removes `.headers(header_map)` from a chain of calls.
 struct StripHeaders;
 
 impl VisitMut for StripHeaders {
@@ -114,18 +113,18 @@ impl VisitMut for StripHeaders {
     }
 }
 
-/// Fails where a generated type lacks what [`postprocess`] promises, naming each.
+/// Checks that every public type has the attributes that [`postprocess`] adds. The error names each type.
 pub(crate) fn verify(file: &File) -> Result<()> {
-    let mut lacking = Vec::new();
-    verify_items(&file.items, "", &mut lacking);
-    if !lacking.is_empty() {
-        bail!("generated types do not keep their promises:\n  {}", lacking.join("\n  "));
+    let mut missing = Vec::new();
+    verify_items(&file.items, "", &mut missing);
+    if !missing.is_empty() {
+        bail!("generated types lack attributes:\n  {}", missing.join("\n  "));
     }
     Ok(())
 }
 
-/// The traits that are implemented by hand in these items: type and trait.
-fn implemented(items: &[Item]) -> BTreeSet<(String, String)> {
+/// The trait implementations in these items: type and trait.
+fn implementations(items: &[Item]) -> BTreeSet<(String, String)> {
     items
         .iter()
         .filter_map(|item| match item {
@@ -151,7 +150,7 @@ fn is_non_exhaustive(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| attribute.path().is_ident("non_exhaustive"))
 }
 
-/// The last segments of everything that is derived.
+/// The last segments of all derived traits.
 fn derives(attributes: &[Attribute]) -> BTreeSet<String> {
     attributes
         .iter()
@@ -164,14 +163,14 @@ fn derives(attributes: &[Attribute]) -> BTreeSet<String> {
         .collect()
 }
 
-fn verify_items(items: &[Item], module: &str, lacking: &mut Vec<String>) {
-    let by_hand = implemented(items);
+fn verify_items(items: &[Item], module: &str, missing: &mut Vec<String>) {
+    let implemented = implementations(items);
     for item in items {
         let (name, attributes, visibility) = match item {
             Item::Mod(inner) => {
                 let path = format!("{module}{}::", inner.ident);
                 if let Some((_, items)) = &inner.content {
-                    verify_items(items, &path, lacking);
+                    verify_items(items, &path, missing);
                 }
                 continue;
             }
@@ -184,16 +183,16 @@ fn verify_items(items: &[Item], module: &str, lacking: &mut Vec<String>) {
         }
         let has = derives(attributes);
         for derive in DERIVES {
-            if has.contains(derive) || by_hand.contains(&(name.to_string(), derive.to_owned())) {
+            if has.contains(derive) || implemented.contains(&(name.to_string(), derive.to_owned())) {
                 continue;
             }
-            lacking.push(format!("{module}{name} does not derive {derive}"));
+            missing.push(format!("{module}{name} does not derive {derive}"));
         }
         if !is_non_exhaustive(attributes) {
-            lacking.push(format!("{module}{name} is not #[non_exhaustive]"));
+            missing.push(format!("{module}{name} is not #[non_exhaustive]"));
         }
         if quote!(#item).to_string().contains("HashMap") {
-            lacking.push(format!("{module}{name} holds a map without order"));
+            missing.push(format!("{module}{name} contains an unordered map"));
         }
     }
 }
@@ -207,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn types_are_made_open_and_comparable() {
+    fn public_types_are_non_exhaustive_and_comparable() {
         let mut file = file(
             "pub mod types { #[derive(Clone)] pub struct A { pub x: i64 } pub mod error { pub struct E(String); impl ::std::fmt::Debug for E {} } }",
         );
@@ -217,18 +216,18 @@ mod tests {
     }
 
     #[test]
-    fn a_type_that_breaks_a_promise_is_named() {
+    fn a_type_without_the_attributes_is_an_error_that_names_it() {
         let file = file(
             "pub mod types { #[derive(Clone, Debug)] #[non_exhaustive] pub struct A { pub x: ::std::collections::HashMap<String, i64> } }",
         );
         let error = verify(&file).unwrap_err().to_string();
         assert!(error.contains("types::A does not derive PartialEq"), "{error}");
-        assert!(error.contains("types::A holds a map without order"), "{error}");
+        assert!(error.contains("types::A contains an unordered map"), "{error}");
         assert!(!error.contains("non_exhaustive"), "{error}");
     }
 
     #[test]
-    fn the_api_version_is_not_sent_and_other_headers_are() {
+    fn the_header_api_version_is_removed_and_other_headers_are_kept() {
         let version = r#"header_map.append(HeaderName::from_static("api-version"), v());"#;
         let send = |rest: &str| {
             format!(
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn the_constructor_that_follows_redirects_goes() {
+    fn the_constructor_that_follows_redirects_is_removed() {
         let mut file = file(
             "#[allow(clippy::all)] impl Client { pub fn new(a: &str) -> Self { todo!() } pub fn new_with_client() {} } \
              impl Other { pub fn new() {} }",

@@ -1,5 +1,5 @@
-//! The semver step of the generated crate, found by comparing its public items before and after and
-//! not by guessing from the description: a change with no effect on the wire may still break Rust.
+//! Finds the semver step of the generated crate by comparing its public items. The description alone does
+//! not tell: a change without effect on messages can break Rust code.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -8,15 +8,15 @@ use quote::quote;
 use serde::Serialize;
 use syn::{Fields, ImplItem, Item, ItemImpl, Visibility};
 
-/// What the generated crate's version must say.
+/// The part of the version that must increase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Step {
-    /// No public item is different.
+    /// No public item changed.
     Patch,
-    /// There are new public items.
+    /// Public items were added.
     Minor,
-    /// A public item is gone or different.
+    /// Public items were removed or changed.
     Major,
 }
 
@@ -30,13 +30,13 @@ impl fmt::Display for Step {
     }
 }
 
-/// How the public items of two generated files differ.
+/// The differences between the public items of two generated files.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Report {
     pub(crate) step: Step,
-    /// Items that are gone or different, and how they were.
+    /// Removed and changed items, with their old form.
     pub(crate) broken: Vec<String>,
-    /// Items that are new.
+    /// New items.
     pub(crate) added: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn compare(old: &str, new: &str) -> Result<Report> {
         match new.get(path) {
             Some(is) if is == was => {}
             Some(is) => broken.push(format!("{path}: {was} -> {is}")),
-            None => broken.push(format!("{path}: {was} is gone")),
+            None => broken.push(format!("{path}: {was} was removed")),
         }
     }
     let added: Vec<_> = new.keys().filter(|path| !old.contains_key(*path)).cloned().collect();
@@ -60,9 +60,9 @@ pub(crate) fn compare(old: &str, new: &str) -> Result<Report> {
     Ok(Report { step, broken, added })
 }
 
-/// Every public item by its path, with what a caller's code depends on.
+/// The public items by path, with the part that callers depend on.
 fn items(text: &str) -> Result<BTreeMap<String, String>> {
-    let file = syn::parse_file(text).context("the generated code cannot be read")?;
+    let file = syn::parse_file(text).context("cannot parse the generated code")?;
     let mut found = BTreeMap::new();
     walk(&file.items, "", &mut found);
     Ok(found)
@@ -107,7 +107,7 @@ fn fields(fields: &Fields, path: &str, found: &mut BTreeMap<String, String>, all
     }
 }
 
-/// Public functions, and which traits a type has.
+/// Public functions, and implemented traits.
 fn implementation(item: &ItemImpl, module: &str, found: &mut BTreeMap<String, String>) {
     let owner = &item.self_ty;
     let owner = format!("{module}{}", quote!(#owner));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_step_follows_from_the_items() {
+    fn the_step_depends_on_the_public_items() {
         let x = json!({"x": {"type": "string"}});
         let before = generated(&x, "getA");
         let more = json!({"x": {"type": "string"}, "y": {"type": "integer"}});
@@ -160,7 +160,7 @@ mod tests {
             (generated(&more, "getA"), Step::Minor, "types::A.y"),
             (generated(&other, "getA"), Step::Major, "types::A.x"),
             (generated(&json!({}), "getA"), Step::Major, "types::A.x"),
-            // Nothing on the wire, and yet.
+            // Messages do not change, but the method does.
             (generated(&x, "fetchA"), Step::Major, "Client::get_a"),
         ] {
             let report = compare(&before, &after).unwrap();

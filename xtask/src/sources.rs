@@ -1,5 +1,5 @@
-//! `openapi/sources.toml`: where each vendored description came from, and the SHA-256 that
-//! proves that nobody edited it since.
+//! Reads and writes `openapi/sources.toml`: the origin of each vendored description, and its SHA-256, which
+//! proves that the file was not edited.
 
 use std::path::Path;
 
@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 
 /// The first lines of `sources.toml`.
 const HEADER: &str = "\
-# Where each vendored description came from. `cargo xtask codegen` refuses to run on a file that
-# does not match its SHA-256: corrections belong in overlays/, never in the vendored bytes.
+# The origin of each vendored description. `cargo xtask codegen` rejects a file that does not match its
+# SHA-256: put corrections into overlays/, and never edit the vendored bytes.
 
 ";
 
@@ -20,19 +20,19 @@ struct Sources {
     source: Vec<Source>,
 }
 
-/// One vendored file and its provenance.
+/// The origin of a vendored file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Source {
-    /// The file's name below `openapi/`.
+    /// The path below `openapi/`.
     file: String,
-    /// Where the vendor publishes it: for the reader, never fetched.
+    /// The vendor's URL, which is never fetched.
     #[serde(rename = "origin")]
     _origin: String,
-    /// The day on which it was taken.
+    /// The date of the copy.
     #[serde(rename = "retrieved")]
     _retrieved: toml::value::Date,
-    /// SHA-256 of the file's bytes, in hexadecimal.
+    /// In hexadecimal.
     sha256: String,
 }
 
@@ -40,7 +40,7 @@ struct Source {
 pub(crate) fn read_verified(openapi: &Path, file: &str) -> Result<Vec<u8>> {
     let list = openapi.join("sources.toml");
     let text = std::fs::read_to_string(&list).context("cannot read openapi/sources.toml")?;
-    let sources: Sources = toml::from_str(&text).context("openapi/sources.toml is not as expected")?;
+    let sources: Sources = toml::from_str(&text).context("openapi/sources.toml is not valid")?;
     let Some(source) = sources.source.iter().find(|source| source.file == file) else {
         bail!(
             "openapi/sources.toml has no [[source]] with file = \"{file}\"; add its origin, date and SHA-256"
@@ -52,21 +52,21 @@ pub(crate) fn read_verified(openapi: &Path, file: &str) -> Result<Vec<u8>> {
         bail!(
             "openapi/{file} is not the file that openapi/sources.toml records\n  \
              recorded  {}\n  found     {actual}\n\
-             The vendored bytes are never edited: put corrections into openapi/overlays/. \
-             If the vendor's page changed, replace the file and record origin, date and SHA-256 anew.",
+             Never edit the vendored bytes: put corrections into openapi/overlays/. If the vendor's page changed, \
+             import it with `cargo xtask spec import`.",
             source.sha256
         );
     }
     Ok(bytes)
 }
 
-/// `sources.toml` for one vendored file that was taken today.
+/// The text of `sources.toml` for one file that was copied today.
 pub(crate) fn listing(file: &str, origin: &str, bytes: &[u8]) -> Result<String> {
     let mut source = toml::Table::new();
     source.insert("file".to_owned(), file.into());
     source.insert("origin".to_owned(), origin.into());
     let today: toml::value::Datetime =
-        jiff::Zoned::now().date().to_string().parse().context("today is no date")?;
+        jiff::Zoned::now().date().to_string().parse().context("today's date is not valid")?;
     source.insert("retrieved".to_owned(), toml::Value::Datetime(today));
     source.insert("sha256".to_owned(), sha256(bytes).into());
     let list = toml::Table::from_iter([("source".to_owned(), toml::Value::Array(vec![source.into()]))]);

@@ -1,62 +1,58 @@
-//! What the generator cannot take, and what this project does not want it to take, found before
-//! the generator runs.
+//! What the generator does not support, and what this project does not allow, found before the
+//! generator runs.
 //!
-//! progenitor reports some of these without a place and meets the others with a panic. Each
-//! fault here has a JSON Pointer into the resolved description, a cause and a way out.
+//! progenitor reports some of these problems without a place and panics on others. Each [`Problem`] has
+//! a JSON Pointer into the resolved description, a cause and a way to correct it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
 
+use heck::ToSnakeCase;
 use serde_json::Value;
 
-use crate::description::pointer_step;
+use crate::openapi::{
+    Broken,
+    Direction::{self, Request, Response},
+    METHODS, each_child, elements, is_example, is_true, members, pointer_step, resolve,
+};
 
-/// One thing in the description that code cannot be generated from.
+/// A part of the description from which no code can be generated.
 #[derive(Debug)]
-pub(crate) struct Fault {
-    /// Where: a JSON Pointer into the resolved description.
+pub(crate) struct Problem {
+    /// The place as a JSON Pointer.
     pub(crate) pointer: String,
-    /// What is wrong, and what to do about it.
+    /// What is wrong, and how to correct it.
     pub(crate) cause: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}\n    {}", self.pointer, self.cause)
     }
 }
 
-const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
-
-/// All faults of a resolved description, in document order.
-pub(crate) fn faults(document: &Value) -> Vec<Fault> {
+/// All problems of a resolved description, in document order.
+pub(crate) fn problems(document: &Value) -> Vec<Problem> {
     let mut check =
-        Check { document, faults: Vec::new(), operation_ids: BTreeMap::new(), visited: BTreeSet::new() };
+        Check { document, problems: Vec::new(), operation_ids: BTreeMap::new(), visited: BTreeSet::new() };
     check.document();
-    check.faults
-}
-
-/// Which way a schema travels: what is sent must stay minimal, what is received must stay open.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Direction {
-    Sent,
-    Received,
+    check.problems
 }
 
 struct Check<'a> {
     document: &'a Value,
-    faults: Vec<Fault>,
-    /// Method name in Rust, and where it was first seen.
+    problems: Vec<Problem>,
+    /// Pointer by the name of the method in Rust.
     operation_ids: BTreeMap<String, String>,
-    /// References that were followed, by direction: a schema may contain itself.
+    /// The references that were followed. A schema may contain itself.
     visited: BTreeSet<(Direction, String)>,
 }
 
 impl<'a> Check<'a> {
-    fn fault(&mut self, pointer: &str, cause: impl Into<String>) {
-        self.faults.push(Fault { pointer: pointer.to_owned(), cause: cause.into() });
+    fn problem(&mut self, pointer: &str, cause: impl Into<String>) {
+        self.problems.push(Problem { pointer: pointer.to_owned(), cause: cause.into() });
     }
 
     fn document(&mut self) {
@@ -64,23 +60,23 @@ impl<'a> Check<'a> {
         match document.get("openapi").and_then(Value::as_str) {
             Some(version) if version.starts_with("3.0.") => {}
             Some(version) => {
-                self.fault("/openapi", format!("is \"{version}\"; progenitor reads OpenAPI 3.0.x only"))
+                self.problem("/openapi", format!("is \"{version}\"; progenitor supports OpenAPI 3.0.x only"))
             }
-            None => self.fault("/openapi", "is missing or no string; expected \"3.0.x\""),
+            None => self.problem("/openapi", "is missing or not a string; expected \"3.0.x\""),
         }
         self.references(document, "");
-        self.bounds(document, "");
-        if !self.faults.is_empty() {
-            // Nothing below can be trusted while references lead nowhere.
+        self.keywords(document, "");
+        if !self.problems.is_empty() {
+            // The other checks follow references.
             return;
         }
         let Some(paths) = document.get("paths").and_then(Value::as_object) else {
-            return self.fault("/paths", "is missing; a description without operations generates nothing");
+            return self.problem("/paths", "is missing; a description needs operations");
         };
         for (path, item) in paths {
             let at = pointer_step("/paths", path);
             if item.get("$ref").is_some() {
-                self.fault(&at, "is a $ref; progenitor needs the path item in place");
+                self.problem(&at, "is a $ref; progenitor supports inline path items only");
                 continue;
             }
             for method in METHODS {
@@ -93,14 +89,15 @@ impl<'a> Check<'a> {
 
     fn operation(&mut self, path: &str, item: &'a Value, operation: &'a Value, at: &str, item_at: &str) {
         match operation.get("operationId").and_then(Value::as_str) {
-            None => self.fault(at, "has no operationId, and methods are named after it; add one by overlay"),
+            None => self.problem(at, "has no operationId, which names the method; add one with an overlay"),
             Some(id) => {
-                let name = snake_case(id);
+                let name = id.to_snake_case();
                 let here = format!("{at}/operationId");
                 if let Some(first) = self.operation_ids.get(&name) {
-                    let cause =
-                        format!("\"{id}\" names the method `{name}`, as {first} does; rename one by overlay");
-                    self.fault(&here, cause);
+                    let cause = format!(
+                        "\"{id}\" names the method `{name}`, and so does {first}; rename one with an overlay"
+                    );
+                    self.problem(&here, cause);
                 } else {
                     self.operation_ids.insert(name, here);
                 }
@@ -109,133 +106,129 @@ impl<'a> Check<'a> {
 
         let mut declared = BTreeSet::new();
         for (owner, owner_at) in [(item, item_at), (operation, at)] {
-            let parameters = owner.get("parameters").and_then(Value::as_array);
-            for (index, parameter) in parameters.into_iter().flatten().enumerate() {
-                let (parameter, at) = self.resolve(parameter, format!("{owner_at}/parameters/{index}"));
+            for (index, parameter) in elements(owner.get("parameters")).enumerate() {
+                let (parameter, at) = self.resolve(parameter, &format!("{owner_at}/parameters/{index}"));
                 if parameter.get("in").and_then(Value::as_str) == Some("path") {
                     declared.extend(parameter.get("name").and_then(Value::as_str));
                 }
                 self.parameter(parameter, &at);
             }
         }
-        for name in path.split('{').skip(1).filter_map(|rest| rest.split_once('}')) {
-            if !declared.contains(name.0) {
-                self.fault(at, format!("takes no path parameter named \"{}\", which its path has", name.0));
+        for (name, _) in path.split('{').skip(1).filter_map(|rest| rest.split_once('}')) {
+            if !declared.contains(name) {
+                self.problem(at, format!("has no path parameter \"{name}\", which is in its path"));
             }
         }
 
         if let Some(body) = operation.get("requestBody") {
-            let (body, at) = self.resolve(body, format!("{at}/requestBody"));
-            let content = body.get("content").and_then(Value::as_object);
-            if content.is_some_and(|content| content.len() > 1) {
-                self.fault(
+            let (body, at) = self.resolve(body, &format!("{at}/requestBody"));
+            if members(body.get("content")).count() > 1 {
+                self.problem(
                     &format!("{at}/content"),
-                    "has several media types; progenitor takes one, remove the others by overlay",
+                    "has several media types; progenitor supports one, so remove the others with an overlay",
                 );
             }
-            self.content(body, &at, Direction::Sent);
+            self.content(body, &at, Request);
         }
         self.responses(operation, at);
     }
 
     fn parameter(&mut self, parameter: &'a Value, at: &str) {
-        let place = parameter.get("in").and_then(Value::as_str).unwrap_or_default();
+        let location = parameter.get("in").and_then(Value::as_str).unwrap_or_default();
         let style = parameter.get("style").and_then(Value::as_str);
-        match place {
-            "cookie" => self.fault(at, "is a cookie parameter, which progenitor does not support"),
+        match location {
+            "cookie" => self.problem(at, "is a cookie parameter, which progenitor does not support"),
             "path" | "header" if style.is_some_and(|style| style != "simple") => {
-                self.fault(&format!("{at}/style"), "must be \"simple\" here; progenitor knows no other");
+                self.problem(
+                    &format!("{at}/style"),
+                    "must be \"simple\"; progenitor supports no other style",
+                );
             }
             "query" if style.is_some_and(|style| style != "form") => {
-                self.fault(&format!("{at}/style"), "must be \"form\" here; progenitor knows no other");
+                self.problem(&format!("{at}/style"), "must be \"form\"; progenitor supports no other style");
             }
-            "path" if parameter.get("required") != Some(&Value::Bool(true)) => {
-                self.fault(at, "is a path parameter, so `required: true` must be said");
+            "path" if !is_true(parameter.get("required")) => {
+                self.problem(at, "is a path parameter, which needs `required: true`");
             }
             "path" | "query" | "header" => {}
-            _ => self.fault(&format!("{at}/in"), "must be \"path\", \"query\" or \"header\""),
+            _ => self.problem(&format!("{at}/in"), "must be \"path\", \"query\" or \"header\""),
         }
         match parameter.get("schema") {
-            Some(schema) => self.schema(schema, &format!("{at}/schema"), Direction::Sent),
-            None => self.fault(at, "has no schema; progenitor does not support `content` here"),
+            Some(schema) => self.schema(schema, &format!("{at}/schema"), Request),
+            None => self.problem(at, "has no schema; progenitor does not support `content` in parameters"),
         }
     }
 
     fn responses(&mut self, operation: &'a Value, at: &str) {
-        let responses = operation.get("responses").and_then(Value::as_object);
         let mut successes = 0;
-        for (status, response) in responses.into_iter().flatten() {
+        for (status, response) in members(operation.get("responses")) {
             let here = pointer_step(&format!("{at}/responses"), status);
             if !status.starts_with('2') {
-                self.fault(
+                self.problem(
                     &here,
-                    "is an error answer, which would change how progenitor decodes; errors are told \
-                     by the envelope's `code` here, so remove it by overlay",
+                    "is an error response, which changes how progenitor decodes; this service reports errors in \
+                     the `code` of the envelope, so remove it with an overlay",
                 );
                 continue;
             }
             successes += 1;
             if successes > 1 {
-                self.fault(
+                self.problem(
                     &here,
-                    "is a second success answer; progenitor takes one type of answer for each operation",
+                    "is a second success response; progenitor supports one response type for each operation",
                 );
             }
-            let (response, here) = self.resolve(response, here);
-            self.content(response, &here, Direction::Received);
+            let (response, here) = self.resolve(response, &here);
+            self.content(response, &here, Response);
         }
     }
 
     fn content(&mut self, owner: &'a Value, at: &str, direction: Direction) {
-        let content = owner.get("content").and_then(Value::as_object);
-        for (media, value) in content.into_iter().flatten() {
+        for (media, value) in members(owner.get("content")) {
             let at = pointer_step(&format!("{at}/content"), media);
-            if value
-                .get("encoding")
-                .is_some_and(|encoding| encoding.as_object().is_none_or(|map| !map.is_empty()))
-            {
-                self.fault(&format!("{at}/encoding"), "is not supported by progenitor");
+            let encoding = value.get("encoding");
+            if encoding.is_some_and(|encoding| encoding.as_object().is_none_or(|map| !map.is_empty())) {
+                self.problem(&format!("{at}/encoding"), "is not supported by progenitor");
             }
             match value.get("schema") {
                 Some(schema) => self.schema(schema, &format!("{at}/schema"), direction),
-                None => self.fault(&at, "has no schema"),
+                None => self.problem(&at, "has no schema"),
             }
         }
     }
 
-    /// Rules that hang on the direction in which a schema travels.
+    /// The rules for a schema that depend on the direction.
     fn schema(&mut self, schema: &'a Value, at: &str, direction: Direction) {
         if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
             if self.visited.insert((direction, reference.to_owned())) {
-                let (schema, at) = self.resolve(schema, at.to_owned());
+                let (schema, at) = self.resolve(schema, at);
                 self.schema(schema, &at, direction);
             }
             return;
         }
-        if direction == Direction::Sent && schema.get("default").is_some() {
-            self.fault(
+        if direction == Request && schema.get("default").is_some() {
+            self.problem(
                 &format!("{at}/default"),
-                "would always be sent by the generated client; say it in the description instead, by overlay",
+                "would always be sent by the generated client; move it to the `description` with an overlay",
             );
         }
-        if direction == Direction::Received && schema.get("enum").is_some() {
-            self.fault(
+        if direction == Response && schema.get("enum").is_some() {
+            self.problem(
                 &format!("{at}/enum"),
-                "closes a type that the service may widen: one new value would make the whole answer \
-                 undecodable; replace it by `x-extensible-enum` by overlay",
+                "is a closed list in a response: a new value would make the whole response undecodable; replace \
+                 it with `x-extensible-enum` with an overlay",
             );
         }
         if let Some(format @ ("date" | "date-time" | "uuid")) = schema.get("format").and_then(Value::as_str) {
-            self.fault(
+            self.problem(
                 &format!("{at}/format"),
                 format!(
-                    "\"{format}\" would pull a date or UUID library into the client; remove it by overlay"
+                    "\"{format}\" would add a date or UUID library to the client; remove it with an overlay"
                 ),
             );
         }
         for key in ["allOf", "anyOf", "oneOf"] {
-            let members = schema.get(key).and_then(Value::as_array);
-            for (index, member) in members.into_iter().flatten().enumerate() {
+            for (index, member) in elements(schema.get(key)).enumerate() {
                 self.schema(member, &format!("{at}/{key}/{index}"), direction);
             }
         }
@@ -244,28 +237,17 @@ impl<'a> Check<'a> {
                 self.schema(member, &format!("{at}/{key}"), direction);
             }
         }
-        let properties = schema.get("properties").and_then(Value::as_object);
-        for (name, member) in properties.into_iter().flatten() {
+        for (name, member) in members(schema.get("properties")) {
             self.schema(member, &pointer_step(&format!("{at}/properties"), name), direction);
         }
     }
 
-    /// Follows references until something stands in place. `references` has proven that they end.
-    fn resolve(&self, mut value: &'a Value, mut at: String) -> (&'a Value, String) {
-        while let Some(target) = value.get("$ref").and_then(Value::as_str) {
-            let pointer = target.trim_start_matches('#');
-            match self.document.pointer(pointer) {
-                Some(found) => {
-                    value = found;
-                    at = pointer.to_owned();
-                }
-                None => break,
-            }
-        }
-        (value, at)
+    fn resolve(&self, value: &'a Value, at: &str) -> (&'a Value, String) {
+        let resolved = resolve(self.document, value);
+        (resolved.value, resolved.pointer(at))
     }
 
-    /// Every reference is local, leads somewhere, and not to itself.
+    /// Every reference must lead to a component, and not to itself.
     fn references(&mut self, value: &'a Value, at: &str) {
         if is_example(at) {
             return;
@@ -273,42 +255,30 @@ impl<'a> Check<'a> {
         if let Some(target) = value.get("$ref").and_then(Value::as_str) {
             let at = format!("{at}/$ref");
             if !target.starts_with("#/components/") {
-                self.fault(
-                    &at,
-                    format!("\"{target}\" leads out of #/components/, where progenitor does not follow"),
-                );
-            } else if let Err(cause) = self.ends(target) {
-                self.fault(&at, cause);
+                let cause =
+                    format!("\"{target}\" is outside of #/components/, which progenitor does not support");
+                self.problem(&at, cause);
+            } else {
+                match resolve(self.document, value).broken {
+                    None => {}
+                    Some(Broken::Missing(target)) => {
+                        self.problem(&at, format!("\"{target}\" does not exist"))
+                    }
+                    Some(Broken::Cycle) => self.problem(&at, format!("\"{target}\" refers to itself")),
+                }
             }
         }
-        each_member(value, at, |member, at| self.references(member, at));
+        each_child(value, at, |child, at| self.references(child, at));
     }
 
-    fn ends(&self, first: &str) -> Result<(), String> {
-        let mut seen = BTreeSet::new();
-        let mut target = first;
-        loop {
-            if !seen.insert(target) {
-                return Err(format!("\"{first}\" leads back to itself"));
-            }
-            match self.document.pointer(target.trim_start_matches('#')) {
-                None => return Err(format!("\"{target}\" does not exist")),
-                Some(found) => match found.get("$ref").and_then(Value::as_str) {
-                    Some(next) => target = next,
-                    None => return Ok(()),
-                },
-            }
-        }
-    }
-
-    /// Shapes that progenitor meets with a panic, wherever they stand.
-    fn bounds(&mut self, value: &'a Value, at: &str) {
+    /// Keywords on which progenitor panics, wherever they are.
+    fn keywords(&mut self, value: &'a Value, at: &str) {
         if is_example(at) {
             return;
         }
         for (exclusive, bound) in [("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")] {
-            if value.get(exclusive) == Some(&Value::Bool(true)) && value.get(bound).is_none() {
-                self.fault(&format!("{at}/{exclusive}"), format!("is set without `{bound}`"));
+            if is_true(value.get(exclusive)) && value.get(bound).is_none() {
+                self.problem(&format!("{at}/{exclusive}"), format!("is set without `{bound}`"));
             }
         }
         let in_schema = at.contains("/schema") && !at.ends_with("/properties");
@@ -316,52 +286,10 @@ impl<'a> Check<'a> {
             && in_schema
             && !["boolean", "object", "array", "number", "string", "integer"].contains(&kind)
         {
-            self.fault(&format!("{at}/type"), format!("\"{kind}\" is no type of OpenAPI 3.0"));
+            self.problem(&format!("{at}/type"), format!("\"{kind}\" is not a type of OpenAPI 3.0"));
         }
-        each_member(value, at, |member, at| self.bounds(member, at));
+        each_child(value, at, |child, at| self.keywords(child, at));
     }
-}
-
-/// Examples are data: what looks like a keyword in them is none.
-fn is_example(at: &str) -> bool {
-    at.ends_with("/example") || at.ends_with("/examples")
-}
-
-fn each_member<'a>(value: &'a Value, at: &str, mut visit: impl FnMut(&'a Value, &str)) {
-    match value {
-        Value::Object(members) => {
-            for (key, member) in members {
-                visit(member, &pointer_step(at, key));
-            }
-        }
-        Value::Array(members) => {
-            for (index, member) in members.iter().enumerate() {
-                visit(member, &format!("{at}/{index}"));
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Roughly how progenitor names a method: good enough to see two operations meet.
-fn snake_case(id: &str) -> String {
-    let mut name = String::new();
-    let mut after_lower = false;
-    for letter in id.chars() {
-        if letter.is_alphanumeric() {
-            if letter.is_uppercase() && after_lower {
-                name.push('_');
-            }
-            after_lower = letter.is_lowercase() || letter.is_numeric();
-            name.extend(letter.to_lowercase());
-        } else {
-            if !name.ends_with('_') {
-                name.push('_');
-            }
-            after_lower = false;
-        }
-    }
-    name
 }
 
 #[cfg(test)]
@@ -370,8 +298,8 @@ mod tests {
 
     use super::*;
 
-    /// A description that is fine, to be spoilt in one place by each case.
-    fn fine() -> Value {
+    /// A supported description, which each case changes in one place.
+    fn supported() -> Value {
         json!({
             "openapi": "3.0.3",
             "paths": {"/a/{id}": {"post": {
@@ -388,17 +316,17 @@ mod tests {
     }
 
     #[test]
-    fn a_description_without_faults_has_none() {
-        let found = faults(&fine());
+    fn a_supported_description_has_no_problems() {
+        let found = problems(&supported());
         assert!(found.is_empty(), "{found:?}");
     }
 
     #[test]
-    fn each_fault_is_found_at_its_place() {
+    fn each_problem_is_reported_with_its_place() {
         let post = "/paths/~1a~1{id}/post";
         let b = "/components/schemas/B/properties/x";
         let c = "/components/schemas/C/properties/y";
-        // Where to put what, and where the fault must be found with which words.
+        // Pointer and value to insert, and the pointer and the words of the problem.
         let cases: Vec<(String, Value, String, &str)> = vec![
             ("/openapi".into(), json!("3.1.0"), "/openapi".into(), "3.0.x only"),
             (format!("{post}/operationId"), Value::Null, post.into(), "no operationId"),
@@ -409,12 +337,7 @@ mod tests {
                 format!("{post}/parameters/0"),
                 "required: true",
             ),
-            (
-                format!("{post}/parameters/0/name"),
-                json!("other"),
-                post.into(),
-                "no path parameter named \"id\"",
-            ),
+            (format!("{post}/parameters/0/name"), json!("other"), post.into(), "no path parameter \"id\""),
             (
                 format!("{post}/parameters/0/style"),
                 json!("matrix"),
@@ -427,12 +350,12 @@ mod tests {
                 format!("{post}/requestBody/content"),
                 "several media types",
             ),
-            (format!("{post}/responses/404"), json!({}), format!("{post}/responses/404"), "error answer"),
+            (format!("{post}/responses/404"), json!({}), format!("{post}/responses/404"), "error response"),
             (
                 format!("{post}/responses/default"),
                 json!({}),
                 format!("{post}/responses/default"),
-                "error answer",
+                "error response",
             ),
             (format!("{post}/responses/201"), json!({}), format!("{post}/responses/201"), "second success"),
             (format!("{b}/default"), json!(1), format!("{b}/default"), "always be sent"),
@@ -444,7 +367,7 @@ mod tests {
                 format!("{c}/exclusiveMinimum"),
                 "without `minimum`",
             ),
-            (format!("{c}/type"), json!("float"), format!("{c}/type"), "no type"),
+            (format!("{c}/type"), json!("float"), format!("{c}/type"), "not a type"),
             (
                 "/components/schemas/C/properties/z".into(),
                 json!({"$ref": "#/components/schemas/No"}),
@@ -455,13 +378,13 @@ mod tests {
                 "/components/schemas/D".into(),
                 json!({"$ref": "#/components/schemas/D"}),
                 "/components/schemas/D/$ref".into(),
-                "back to itself",
+                "refers to itself",
             ),
             (
                 "/components/schemas/D".into(),
                 json!({"$ref": "other.yaml"}),
                 "/components/schemas/D/$ref".into(),
-                "leads out",
+                "outside of",
             ),
             (
                 "/paths/~1b".into(),
@@ -470,24 +393,24 @@ mod tests {
                 "names the method `a`",
             ),
         ];
-        for (put_at, what, found_at, says) in cases {
-            let mut document = fine();
-            let (parent, key) = put_at.rsplit_once('/').unwrap();
+        for (at, value, found_at, says) in cases {
+            let mut document = supported();
+            let (parent, key) = at.rsplit_once('/').unwrap();
             let key = key.replace("~1", "/");
-            document.pointer_mut(parent).unwrap()[key] = what;
-            let found = faults(&document);
+            document.pointer_mut(parent).unwrap()[key] = value;
+            let found = problems(&document);
             assert!(
-                found.iter().any(|fault| fault.pointer == found_at && fault.cause.contains(says)),
-                "{put_at}: wanted `{says}` at {found_at}, found {found:?}"
+                found.iter().any(|problem| problem.pointer == found_at && problem.cause.contains(says)),
+                "{at}: no `{says}` at {found_at} in {found:?}"
             );
         }
     }
 
     #[test]
-    fn a_schema_that_contains_itself_is_no_fault_and_no_endless_loop() {
-        let mut document = fine();
+    fn a_schema_that_contains_itself_is_supported() {
+        let mut document = supported();
         document["components"]["schemas"]["C"]["properties"]["self"] =
             json!({"$ref": "#/components/schemas/C"});
-        assert!(faults(&document).is_empty());
+        assert!(problems(&document).is_empty());
     }
 }

@@ -1,8 +1,7 @@
-//! `cargo xtask spec update`: from the vendor's page to a regenerated, judged and compiled client, in
-//! one go, or not at all.
+//! `cargo xtask spec update`: imports the vendor's page, regenerates the client, and compiles it.
 //!
-//! Everything is written in place, because that is where cargo checks it, and everything is put back
-//! when a step fails: the report then says which step, why, and what to change.
+//! Files are written in place, because cargo checks them there. If a step fails, all files are restored,
+//! and the error names the step, the reason, and what to change.
 
 use std::{
     collections::BTreeMap,
@@ -16,40 +15,38 @@ use serde_json::Value;
 
 use crate::{check, codegen, description, diff, import, semver};
 
-/// What an update may write beside [`codegen::WRITTEN`], below the workspace's root.
+/// The files that an update writes in addition to [`codegen::WRITTEN`].
 const WRITTEN: [&str; 3] = ["openapi/akool.yaml", "openapi/sources.toml", "CHANGELOG.md"];
 
-/// Everything that an update may write.
+/// All files that an update writes, relative to the root of the workspace.
 fn written() -> impl Iterator<Item = &'static str> {
     codegen::WRITTEN.into_iter().chain(WRITTEN)
 }
 
-/// Runs all steps. With `dry_run`, everything is put back at the end as well.
+/// Runs all steps. With `dry_run`, restores all files at the end.
 pub(crate) fn run(root: &Path, options: &import::Options, dry_run: bool) -> Result<()> {
-    let before = Before::take(root)?;
+    let backup = Backup::create(root)?;
     match steps(root, options) {
         Ok(report) if dry_run => {
-            before.restore()?;
-            println!("{report}\nDry run: everything is as before.");
+            backup.restore()?;
+            println!("{report}\nDry run: all files were restored.");
         }
         Ok(report) => println!("{report}"),
         Err(error) => {
-            before
-                .restore()
-                .context("the work tree could not be put back; `git status` shows what is different")?;
-            return Err(error.context("nothing was changed"));
+            backup.restore().context("cannot restore all files; `git status` shows the differences")?;
+            return Err(error.context("all files were restored"));
         }
     }
     Ok(())
 }
 
-/// What was there before an update.
-struct Before {
+/// The files before an update.
+struct Backup {
     files: BTreeMap<PathBuf, Option<Vec<u8>>>,
 }
 
-impl Before {
-    fn take(root: &Path) -> Result<Self> {
+impl Backup {
+    fn create(root: &Path) -> Result<Self> {
         let mut files = BTreeMap::new();
         for file in written() {
             let path = root.join(file);
@@ -76,7 +73,7 @@ impl Before {
     }
 }
 
-/// A failure of one step, and what to do about it.
+/// Adds the step and advice to an error.
 fn failed(step: &str, advice: &'static str) -> impl FnOnce(Error) -> Error {
     let step = step.to_owned();
     move |error| anyhow!("step `{step}`: {error:#}\n{advice}")
@@ -90,27 +87,27 @@ fn steps(root: &Path, options: &import::Options) -> Result<String> {
     let old_code = fs::read_to_string(&generated).context("cannot read the generated code")?;
 
     import::run(root, options)
-        .map_err(failed("import", "Mend the source, or say which one counts with --prefer."))?;
+        .map_err(failed("import", "Correct the source, or choose the preferred one with --prefer."))?;
     let new = description::read(&vendored)?;
     check::run(root, None).map_err(failed(
         "check",
-        "Correct it by an overlay action in openapi/overlays that says why and on what evidence, or delete the one \
+        "Correct it with an overlay action in openapi/overlays that has a reason and evidence, or delete the action \
          that no longer matches.",
     ))?;
-    let ready = check::redundant(&openapi, &new)?;
+    let redundant = check::redundant(&openapi, &new)?;
     let changes = diff::changes(&old, &new);
-    codegen::run(root, false).map_err(failed("codegen", "Correct the description by an overlay."))?;
+    codegen::run(root, false).map_err(failed("codegen", "Correct the description with an overlay."))?;
     let new_code = fs::read_to_string(&generated).context("cannot read the generated code")?;
     let rust = semver::compare(&old_code, &new_code)?;
     compiles(root).map_err(failed(
         "cargo check",
-        "The hand-written lines above use what the new description no longer has. Change them together with the \
-         description: import it, run codegen, and mend them.",
+        "The hand-written code above uses something that the new description does not have. Run `cargo xtask spec \
+         import` and `cargo xtask codegen`, and then correct the code.",
     ))?;
 
-    let touched = touched(&old, &new);
-    enter(root, &changes, &rust)?;
-    Ok(report(&changes, &rust, &ready, &touched))
+    let affected = affected(&old, &new);
+    add_to_changelog(root, &changes, &rust)?;
+    Ok(report(&changes, &rust, &redundant, &affected))
 }
 
 fn compiles(root: &Path) -> Result<()> {
@@ -128,14 +125,14 @@ fn compiles(root: &Path) -> Result<()> {
     Err(anyhow!("the workspace does not compile:\n  {}", errors.join("\n  ")))
 }
 
-/// Hand-written code that the change concerns though it compiles.
-fn touched(old: &Value, new: &Value) -> Vec<String> {
+/// Hand-written code that needs a review although it compiles.
+fn affected(old: &Value, new: &Value) -> Vec<String> {
     const RESULT: &str = "/components/schemas/VideoInfoResult/properties";
-    let mut touched = Vec::new();
+    let mut affected = Vec::new();
     let statuses = |document: &Value| document.pointer(&format!("{RESULT}/video_status/enum")).cloned();
     if statuses(old) != statuses(new) {
-        touched.push(
-            "the statuses have changed: `Status` in crates/akool/src/status.rs, and `x-extensible-enum` in \
+        affected.push(
+            "the statuses changed: `Status` in crates/akool/src/status.rs, and `x-extensible-enum` in \
              openapi/overlays/10-codegen.yaml"
                 .to_owned(),
         );
@@ -146,18 +143,18 @@ fn touched(old: &Value, new: &Value) -> Vec<String> {
     };
     let (was, is) = (fields(old), fields(new));
     for name in is.iter().filter(|name| !was.contains(name)) {
-        touched.push(format!(
-            "new field `{name}`: should `Snapshot` in crates/akool/src/snapshot.rs surface it?"
+        affected.push(format!(
+            "new field `{name}`: should `Snapshot` in crates/akool/src/snapshot.rs return it?"
         ));
     }
     for name in was.iter().filter(|name| !is.contains(name)) {
-        touched.push(format!("field `{name}` is gone: does anything in crates/akool still hope for it?"));
+        affected.push(format!("field `{name}` was removed: does crates/akool still use it?"));
     }
-    touched
+    affected
 }
 
-/// The entry in the changelog, under the version that comes next.
-fn enter(root: &Path, changes: &[diff::Change], rust: &semver::Report) -> Result<()> {
+/// Adds an entry to the unreleased section of the changelog.
+fn add_to_changelog(root: &Path, changes: &[diff::Change], rust: &semver::Report) -> Result<()> {
     const UNRELEASED: &str = "## [Unreleased]\n";
     const CHANGED: &str = "### Changed\n\n";
     if changes.is_empty() && rust.step == semver::Step::Patch {
@@ -167,7 +164,7 @@ fn enter(root: &Path, changes: &[diff::Change], rust: &semver::Report) -> Result
     let text = fs::read_to_string(&path).context("cannot read CHANGELOG.md")?;
     let count = |verdict| changes.iter().filter(|change| change.verdict == verdict).count();
     let entry = format!(
-        "- The vendor's description has changed: {} breaking, {} additive and {} documentation changes; in Rust a \
+        "- The vendor's description changed: {} breaking, {} additive and {} documentation changes; in Rust a \
          {} change.\n",
         count(diff::Verdict::Breaking),
         count(diff::Verdict::Additive),
@@ -187,32 +184,37 @@ fn enter(root: &Path, changes: &[diff::Change], rust: &semver::Report) -> Result
     description::write(&path, format!("{head}{tail}").as_bytes()).context("cannot write CHANGELOG.md")
 }
 
-/// In Markdown, for a pull request.
-fn report(changes: &[diff::Change], rust: &semver::Report, ready: &[String], touched: &[String]) -> String {
+/// The text of a pull request, in Markdown.
+fn report(
+    changes: &[diff::Change],
+    rust: &semver::Report,
+    redundant: &[String],
+    affected: &[String],
+) -> String {
     let list = |items: &[String]| -> String {
         if items.is_empty() {
-            return "Nothing.\n".to_owned();
+            return "None.\n".to_owned();
         }
         items.iter().map(|item| format!("- {item}\n")).collect()
     };
-    let wire: Vec<_> = changes
+    let messages: Vec<_> = changes
         .iter()
-        .map(|change| format!("**{}** `{}`: {}", change.verdict, change.pointer, change.why))
+        .map(|change| format!("**{}** `{}`: {}", change.verdict, change.pointer, change.reason))
         .collect();
     let items: Vec<_> = rust
         .broken
         .iter()
-        .map(|item| format!("gone or different: `{item}`"))
+        .map(|item| format!("removed or changed: `{item}`"))
         .chain(rust.added.iter().map(|item| format!("new: `{item}`")))
         .collect();
     format!(
-        "\n# The vendor's description has changed\n\n## On the wire\n\n{}\n## In Rust: {}\n\n{}\n\
-         ## Overlay actions that can go\n\n{}\n## Hand-written code to look at\n\n{}",
-        list(&wire),
+        "\n# The vendor's description changed\n\n## Requests and responses\n\n{}\n## Rust: {}\n\n{}\n\
+         ## Redundant overlay actions\n\n{}\n## Hand-written code to review\n\n{}",
+        list(&messages),
         rust.step,
         list(&items),
-        list(ready),
-        list(touched)
+        list(redundant),
+        list(affected)
     )
 }
 
@@ -223,23 +225,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_there_is_put_back_byte_for_byte() {
+    fn a_backup_restores_every_file() {
         let root = tempfile::tempdir().unwrap();
         let (last, others) = {
             let mut all: Vec<_> = written().collect();
             (all.pop().unwrap(), all)
         };
-        // All but the last exist before.
+        // The last file does not exist before.
         for file in &others {
             fs::create_dir_all(root.path().join(file).parent().unwrap()).unwrap();
             fs::write(root.path().join(file), format!("old {file}")).unwrap();
         }
-        let before = Before::take(root.path()).unwrap();
+        let backup = Backup::create(root.path()).unwrap();
         for file in written() {
             fs::write(root.path().join(file), "new").unwrap();
         }
         fs::remove_file(root.path().join(others[0])).unwrap();
-        before.restore().unwrap();
+        backup.restore().unwrap();
         for file in &others {
             assert_eq!(fs::read_to_string(root.path().join(file)).unwrap(), format!("old {file}"));
         }
@@ -247,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn the_changelog_gets_its_entry_under_unreleased() {
+    fn changelog_entries_are_added_to_the_unreleased_section() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("CHANGELOG.md");
         let rust = semver::Report { step: semver::Step::Minor, broken: vec![], added: vec!["x".to_owned()] };
@@ -257,7 +259,7 @@ mod tests {
         )
         .unwrap();
         for _ in 0..2 {
-            enter(root.path(), &[], &rust).unwrap();
+            add_to_changelog(root.path(), &[], &rust).unwrap();
         }
         let text = fs::read_to_string(&path).unwrap();
         let (unreleased, released) = text.split_once("## [0.1.0]").unwrap();
@@ -265,19 +267,19 @@ mod tests {
         assert_eq!(unreleased.matches("in Rust a minor change").count(), 2, "{text}");
         assert_eq!(released, "\n\n### Changed\n\n- b\n");
         fs::write(&path, "# Nothing\n").unwrap();
-        assert!(enter(root.path(), &[], &rust).is_err());
+        assert!(add_to_changelog(root.path(), &[], &rust).is_err());
     }
 
     #[test]
-    fn hand_written_code_that_is_concerned_is_named() {
+    fn hand_written_code_that_needs_a_review_is_listed() {
         let with =
             |fields: Value| json!({"components": {"schemas": {"VideoInfoResult": {"properties": fields}}}});
         let old = with(json!({"video_status": {"enum": [1, 2]}, "uid": {}}));
         let new = with(json!({"video_status": {"enum": [1, 2, 5]}, "mood": {}}));
-        let touched = touched(&old, &new).join("\n");
-        for says in ["status.rs", "`mood`", "`uid` is gone"] {
-            assert!(touched.contains(says), "{touched}");
+        let affected = affected(&old, &new).join("\n");
+        for says in ["status.rs", "`mood`", "`uid` was removed"] {
+            assert!(affected.contains(says), "{affected}");
         }
-        assert_eq!(super::touched(&old, &old), Vec::<String>::new());
+        assert_eq!(super::affected(&old, &old), Vec::<String>::new());
     }
 }

@@ -1,12 +1,12 @@
 #![no_main]
 #![allow(dead_code)]
 
-#[path = "../../src/description.rs"]
-mod description;
 #[path = "../../src/diff.rs"]
 mod diff;
 #[path = "../../src/normal.rs"]
 mod normal;
+#[path = "../../src/openapi.rs"]
+mod openapi;
 #[path = "../../src/semver.rs"]
 mod semver;
 
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 fuzz_target!(|input: (&str, &str)| {
     let parse = |text: &str| {
         let schema: Value = serde_json::from_str(text).ok()?;
-        // Behind an operation, where the diff polls closest, and as a whole document.
+        // As a whole document, and as the schema of an operation, which the diff compares in detail.
         let around = json!({
             "openapi": "3.0.3",
             "paths": {"/a": {"post": {

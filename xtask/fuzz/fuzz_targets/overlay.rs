@@ -28,7 +28,7 @@ fuzz_target!(|input: (&str, &str, &str, bool)| {
             overlay::apply(&mut changed, text.as_bytes(), "o")
         };
         if outcome.is_err() {
-            assert_eq!(changed, document, "half applied");
+            assert_eq!(changed, document, "a failed overlay changes nothing");
         }
     }
 });

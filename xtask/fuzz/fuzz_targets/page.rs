@@ -1,13 +1,15 @@
 #![no_main]
 #![allow(dead_code)]
 
+#[path = "../../src/openapi.rs"]
+mod openapi;
 #[path = "../../src/page.rs"]
 mod page;
 
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    // Most of what a fuzzer finds has no fence: give it one now and then.
+    // Most inputs of a fuzzer have no fence, so add one.
     for text in [text.to_owned(), format!("````yaml GET /a\n{text}\n````\n")] {
         match page::blocks(&text, "page.md") {
             Ok(blocks) => {
