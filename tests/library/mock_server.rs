@@ -233,7 +233,7 @@ async fn an_invalid_request_fails_the_test_with_the_reason() {
         ),
         ("/api/open/v3/nowhere", true, "no operation matches GET /api/open/v3/nowhere"),
     ];
-    for (target, with_key, says) in cases {
+    for (target, with_key, expected) in cases {
         let server = MockServer::start().await;
         server.job("64dd", Timeline::new());
         let mut request = client().get(format!("{}{target}", server.url()));
@@ -242,7 +242,7 @@ async fn an_invalid_request_fails_the_test_with_the_reason() {
         }
         request.send().await.unwrap();
         let message = panic_of(|| drop(server));
-        assert!(message.contains(says), "{message}");
+        assert!(message.contains(expected), "{message}");
     }
     let server = MockServer::builder().allow_undocumented().start().await;
     let target = format!("{}{POLL}&verbose=1", server.url());

@@ -16,6 +16,7 @@ use crate::{
     request::json_body,
     service_state::{CreatedJob, Plan, ServiceState},
     timeline::{JobTimeline, Timeline},
+    verify,
 };
 
 impl ServiceState {
@@ -32,16 +33,15 @@ impl ServiceState {
             Ok(body) => body,
             Err(message) => return Outcome::refused(1003, message),
         };
-        if let Err(message) = valid(&body) {
+        if let Some(message) = invalid(request, &body) {
             return Outcome::refused(1003, &message);
         }
         if !commit {
             // A fault rejects the request before jobs are created.
             return Outcome { summary: "nothing created".to_owned(), ..Outcome::refused(1000, "OK") };
         }
-        let languages: Vec<_> = body["language"].as_str().unwrap_or_default().split(',').collect();
         let results: Vec<Value> =
-            languages.iter().map(|language| self.create_one(language, &body, now)).collect();
+            languages(&body).map(|language| self.create_one(language, &body, now)).collect();
 
         let Some(first) = results.iter().find(|result| result["code"] == 1000) else {
             let (code, message) = (&results[0]["code"], &results[0]["msg"]);
@@ -55,10 +55,10 @@ impl ServiceState {
             "data": { "_id": id, "video_status": 1, "video": "" },
         });
         let created = results.iter().filter(|result| result["code"] == 1000).count();
+        let summary = format!("created {created} of {}", results.len());
         if !self.omits_all_results {
             answer["all_results"] = results.into();
         }
-        let summary = format!("created {created} of {}", languages.len());
         Outcome { job: id.as_str().map(str::to_owned), ..Outcome::json(&answer, summary) }
     }
 
@@ -163,92 +163,42 @@ fn read_id(id: &str) -> Option<(SystemTime, Kind)> {
     Some((SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into()), kind))
 }
 
-/// Checks the type and range of a field's value.
-type Is = fn(&Value) -> bool;
-
-/// The optional fields, each with its check and the message if the check fails.
-const OPTIONAL: [(&str, Is, &str); 9] = [
-    ("source_language", Value::is_string, "not a string"),
-    ("lipsync", Value::is_boolean, "not a boolean"),
-    ("speaker_num", |value| number_to(value, 10), "not a number from 0 to 10"),
-    ("remove_bgm", Value::is_boolean, "not a boolean"),
-    ("caption_type", |value| number_to(value, 4), "not a number from 0 to 4"),
-    ("caption_url", Value::is_string, "not a string"),
-    ("studio_voice", is_studio_voice, "not valid"),
-    ("dynamic_duration", Value::is_boolean, "not a boolean"),
-    ("webhookUrl", Value::is_string, "not a string"),
-];
-
-/// The values of `studio_voice.style`.
-const STYLES: [&str; 16] = [
-    "affectionate",
-    "angry",
-    "calm",
-    "cheerful",
-    "depressed",
-    "disgruntled",
-    "embarrassed",
-    "empathetic",
-    "excited",
-    "fearful",
-    "friendly",
-    "unfriendly",
-    "sad",
-    "serious",
-    "relaxed",
-    "professional",
-];
-
-/// Validates a request as far as the documentation says. The service ignores unknown fields.
-fn valid(body: &Value) -> Result<(), String> {
-    let text = |name: &str| body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    if text("url").is_none() {
-        return Err("url is missing or empty".to_owned());
+/// Returns why a request is invalid: the description does not say that the URL must not be empty, and in which form
+/// the languages are.
+fn invalid(request: &Request<Bytes>, body: &Value) -> Option<String> {
+    let is_empty = |name: &str| body.get(name).and_then(Value::as_str).is_none_or(str::is_empty);
+    if let Some(name) = ["url", "language"].into_iter().find(|name| is_empty(name)) {
+        return Some(format!("{name} is missing or empty"));
     }
-    let Some(languages) = text("language") else {
-        return Err("language is missing or empty".to_owned());
-    };
     let is_code = |code: &str| {
         !code.is_empty()
             && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
-    if !languages.split(',').all(is_code) {
-        return Err("language is not a comma-separated list of language codes without blanks".to_owned());
+    if !languages(body).all(is_code) {
+        return Some("language is not a comma-separated list of language codes without blanks".to_owned());
     }
-    let wrong = OPTIONAL.iter().find(|(name, is, _)| body.get(name).is_some_and(|value| !is(value)));
-    wrong.map_or(Ok(()), |(name, _, what)| Err(format!("{name} is {what}")))
+    verify::field_error(request)
 }
 
-fn number_to(value: &Value, most: u64) -> bool {
-    value.as_u64().is_some_and(|number| number <= most)
-}
-
-/// Whether a value is an object whose members all pass the check.
-fn all(value: &Value, is: Is) -> bool {
-    value.as_object().is_some_and(|members| members.values().all(is))
-}
-
-fn is_studio_voice(value: &Value) -> bool {
-    let optional = |name: &str, is: Is| value.get(name).is_none_or(is);
-    value.is_object()
-        && optional("no_translate_words", |words| {
-            words.as_array().is_some_and(|words| words.iter().all(Value::is_string))
-        })
-        && optional("fixed_words", |words| all(words, Value::is_string))
-        && optional("pronounced_words", |words| all(words, Value::is_string))
-        && optional("style", |style| style.as_str().is_some_and(|style| STYLES.contains(&style)))
+/// The target languages of a request.
+fn languages(body: &Value) -> impl Iterator<Item = &str> {
+    body["language"].as_str().unwrap_or_default().split(',')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::CREATE_TRANSLATION;
 
     #[test]
     fn an_invalid_field_is_rejected_by_name() {
-        let request = |name: &str, value: Value| {
+        let error = |name: &str, value: Value| {
             let mut body = json!({ "url": "u", "language": "es,fr" });
             body[name] = value;
-            valid(&body)
+            let request = Request::post(CREATE_TRANSLATION)
+                .header("x-api-key", "k")
+                .header("content-type", "application/json");
+            invalid(&request.body(body.to_string().into()).unwrap(), &body)
         };
         for (name, good, bad) in [
             ("url", json!("u"), json!("")),
@@ -260,11 +210,11 @@ mod tests {
             ("studio_voice", json!({"no_translate_words": ["a"], "style": "calm"}), json!({"style": "loud"})),
             ("studio_voice", json!({"fixed_words": {"a": "b"}}), json!({"fixed_words": {"a": 1}})),
         ] {
-            assert_eq!(request(name, good), Ok(()), "{name}");
-            let refusal = request(name, bad).unwrap_err();
-            assert!(refusal.starts_with(name), "{refusal}");
+            assert_eq!(error(name, good), None, "{name}");
+            let error = error(name, bad).unwrap();
+            assert!(error.starts_with(name), "{error}");
         }
-        assert_eq!(request("a_field_of_tomorrow", json!(1)), Ok(()));
+        assert_eq!(error("a_new_field", json!(1)), None);
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Requests {
     #[track_caller]
     pub fn count(self, count: usize) -> Self {
         let received = self.exchanges.len();
-        self.hold(received == count, || format!("expected {count}, received {received}"))
+        self.check(received == count, || format!("expected {count}, received {received}"))
     }
 
     /// Asserts a minimum number of requests.
@@ -110,7 +110,7 @@ impl Requests {
     #[track_caller]
     pub fn at_least(self, count: usize) -> Self {
         let received = self.exchanges.len();
-        self.hold(received >= count, || format!("expected at least {count}, received {received}"))
+        self.check(received >= count, || format!("expected at least {count}, received {received}"))
     }
 
     /// Asserts a maximum number of requests.
@@ -120,7 +120,7 @@ impl Requests {
     #[track_caller]
     pub fn at_most(self, count: usize) -> Self {
         let received = self.exchanges.len();
-        self.hold(received <= count, || format!("expected at most {count}, received {received}"))
+        self.check(received <= count, || format!("expected at most {count}, received {received}"))
     }
 
     /// Asserts a minimum time between two successive requests.
@@ -130,7 +130,7 @@ impl Requests {
     #[track_caller]
     pub fn at_least_apart(self, least: Duration) -> Self {
         let closest = self.gaps().min_by_key(|(_, gap)| *gap).filter(|(_, gap)| *gap < least);
-        self.hold(closest.is_none(), || match closest {
+        self.check(closest.is_none(), || match closest {
             Some((index, gap)) => format!(
                 "expected at least {least:?} between requests, but number {} followed after {gap:?}",
                 index + 2
@@ -146,7 +146,7 @@ impl Requests {
     #[track_caller]
     pub fn at_most_apart(self, most: Duration) -> Self {
         let farthest = self.gaps().max_by_key(|(_, gap)| *gap).filter(|(_, gap)| *gap > most);
-        self.hold(farthest.is_none(), || match farthest {
+        self.check(farthest.is_none(), || match farthest {
             Some((index, gap)) => format!(
                 "expected at most {most:?} between requests, but number {} followed after {gap:?}",
                 index + 2
@@ -201,9 +201,9 @@ impl Requests {
     }
 
     #[track_caller]
-    fn each(self, wanted: &str, holds: impl Fn(&HeaderMap) -> bool) -> Self {
-        let wrong = self.exchanges.iter().position(|exchange| !holds(&exchange.headers));
-        self.hold(wrong.is_none(), || {
+    fn each(self, wanted: &str, is_expected: impl Fn(&HeaderMap) -> bool) -> Self {
+        let wrong = self.exchanges.iter().position(|exchange| !is_expected(&exchange.headers));
+        self.check(wrong.is_none(), || {
             let number = wrong.unwrap_or_default() + 1;
             format!("expected each {wanted}, but number {number} is different")
         })
@@ -211,9 +211,9 @@ impl Requests {
 
     #[track_caller]
     #[expect(clippy::panic, reason = "an assertion")]
-    fn hold(self, holds: bool, wrong: impl FnOnce() -> String) -> Self {
-        if !holds {
-            panic!("{}: {}\n{}", self.what, wrong(), self.list());
+    fn check(self, ok: bool, message: impl FnOnce() -> String) -> Self {
+        if !ok {
+            panic!("{}: {}\n{}", self.what, message(), self.list());
         }
         self
     }
@@ -246,7 +246,7 @@ impl Requests {
         }
     }
 
-    /// Says which credential a request has, without showing it.
+    /// Names the kind of credential of a request, without its value.
     fn credential(&self, headers: &HeaderMap) -> &'static str {
         if let Some(value) = headers.get(AUTHORIZATION) {
             let own =

@@ -369,7 +369,7 @@ mod tests {
     #[test]
     fn each_mistake_is_reported_with_its_line_and_key() {
         let job = "[[job]]\nid = \"a\"\n";
-        for (text, line, says) in [
+        for (text, line, expected) in [
             ("x = 1", 1, "unknown field `x`"),
             ("[[job]]\nid = 5", 2, "invalid type: integer `5`, expected a string"),
             ("[[job]]\nwhat = \"w\"", 1, "missing field `id`"),
@@ -400,7 +400,7 @@ mod tests {
             ("[[job]\n", 1, "line 1"),
         ] {
             let error = error(text);
-            assert!(error.contains(says) && error.contains(&format!("line {line}")), "{text}\n{error}");
+            assert!(error.contains(expected) && error.contains(&format!("line {line}")), "{text}\n{error}");
         }
         let error = Scenarios::read("/nonexistent/x.toml").unwrap_err().to_string();
         assert!(error.starts_with("cannot read /nonexistent/x.toml: "), "{error}");

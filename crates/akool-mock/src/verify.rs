@@ -19,6 +19,17 @@ pub(crate) fn request(request: &Request<Bytes>, undocumented: bool) -> Option<St
     violation(&format!("{} does not match the description", name(&report, request)), findings)
 }
 
+/// Validates the fields of a request's body, and returns the first error. Undocumented fields are ignored, as the
+/// service does.
+pub(crate) fn field_error(request: &Request<Bytes>) -> Option<String> {
+    let report = Contract::resolved().check_request(request);
+    let mut errors = report.violations.iter().filter_map(|violation| {
+        let field = violation.pointer.strip_prefix("/body/")?;
+        Some(format!("{field}: expected {}", violation.expected))
+    });
+    errors.next()
+}
+
 /// Validates an answer of the mock server, and returns the violation. Undocumented values of enumerations do not
 /// count: only a test can configure them.
 pub(crate) fn answer(request: &Request<Bytes>, response: &Response<Bytes>) -> Option<String> {
