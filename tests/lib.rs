@@ -1,6 +1,5 @@
-//! Helpers that the tests of the workspace share.
-//!
-//! `library/` tests the crates in one process. `program/` tests the program, as a test binary of `akool-cli`.
+//! Helpers of the tests in `library/`, which test the crates in one process. The tests in `program/` are a test binary of
+//! `akool-cli` and have their own.
 
 use std::time::Duration;
 

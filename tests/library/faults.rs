@@ -227,6 +227,7 @@ fn client_for(server: &MockServer, fault: Fault) -> Client {
     builder.http(http).build().unwrap()
 }
 
+/// Whether a request that meets this fault ends only with its timeout.
 fn hangs(fault: Fault) -> bool {
     matches!(
         fault,
@@ -239,6 +240,7 @@ fn hangs(fault: Fault) -> bool {
     )
 }
 
+/// Whether the fault happens before a request reaches a server.
 fn is_before_any_server(fault: Fault) -> bool {
     matches!(fault, Fault::Refused | Fault::NameNotFound | Fault::TlsFails | Fault::ConnectHangs)
 }
