@@ -55,7 +55,7 @@ fn the_table_of_codes_lists_each_once() {
 
 #[test]
 fn the_readme_shows_the_example_that_ci_runs() {
-    let example = include_str!("../../crates/akool/examples/translate.rs");
+    let example = include_str!("../../crates/akool-download/examples/translate.rs");
     let (_, code) = example.split_once("\n\n").unwrap();
     assert!(include_str!("../../README.md").contains(&format!("```rust,no_run\n{code}```")), "they differ");
 }

@@ -1,17 +1,15 @@
 //! Downloads: a file is complete under its own name, or does not exist.
 
-use std::{fs, future::IntoFuture, path::Path};
+use std::{fs, future::IntoFuture, path::Path, time::Duration};
 
-use akool::{
-    RemoteFile,
-    download::{DownloadError, Downloader},
-};
+use akool::RemoteFile;
+use akool_download::{DownloadError, Downloader};
 use akool_mock::{Fault, MockServer, Timeline, Times};
-use akool_tests::{ID, client_of, eager, listen, respond, respond_times};
+use akool_tests::{ID, client_of, listen, respond, respond_times};
 use wiremock::{Mock, ResponseTemplate, matchers::header_exists};
 
 fn downloader() -> Downloader {
-    Downloader::builder().policy(eager().with_max_failures(3)).build().unwrap()
+    Downloader::builder().max_failures(3).first_pause(Duration::from_millis(10)).build().unwrap()
 }
 
 /// The four files of a completed job.

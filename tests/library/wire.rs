@@ -126,7 +126,7 @@ async fn a_download_sends_no_credential() {
     server.job(ID, Timeline::new().completed());
     let translation = client_of(&server).job(ID).wait().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let downloader = akool::download::Downloader::new().unwrap();
+    let downloader = akool_download::Downloader::new().unwrap();
     downloader.save(&translation.files()[0], folder.path()).await.unwrap();
     insta::assert_snapshot!(to_text(server.exchanges().last().unwrap()), @r#"
     GET /files/64dd92c1f0b6684651e90e09/video.mp4?Signature=sandbox-signature

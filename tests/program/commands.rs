@@ -206,7 +206,7 @@ async fn other_files_in_the_output_folder_are_not_touched() {
     let output = akool_at(&server, &args).output().unwrap();
     let said = shown(&output, None);
     assert_eq!(code(&output), 1, "{said}");
-    assert_eq!(said.matches("something else than a file of our own").count(), 3, "{said}");
+    assert_eq!(said.matches("not a file of this program").count(), 3, "{said}");
     assert!(said.contains("no-captions.mp4 ("), "one failed file does not stop the others: {said}");
     assert_eq!(fs::read(&mine).unwrap(), b"precious");
 }

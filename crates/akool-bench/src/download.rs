@@ -20,7 +20,7 @@ pub(crate) fn probe(url: &str, folder: &str, files: usize, bytes: u64) -> Result
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = by_hand::library(url)?;
-        let downloader = akool::download::Downloader::builder().at_once(files).build()?;
+        let downloader = akool_download::Downloader::builder().max_concurrent_files(files).build()?;
         let saves = (0..files).map(async |number| {
             // An id of a job that ended long ago, with the size of its file: see `server.rs`.
             let snapshot = client.job(format!("{}-{bytes}-{number}", 1)).get().await?;

@@ -10,9 +10,10 @@ use std::{
 };
 
 use akool::{
-    Client, Event, Job, JobId, PollPolicy, Snapshot, Status, Translation, WaitError, download::Downloader,
+    Client, Event, Job, JobId, PollPolicy, Snapshot, Status, Translation, WaitError,
     ledger::LedgerFile,
 };
+use akool_download::Downloader;
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 
 use crate::{args, connect::Connection, outcome::Outcome, report::Report};

@@ -1,6 +1,7 @@
 //! How a run ended, and the exit code that tells it.
 
-use akool::{CreateError, Error, ErrorKind, WaitError, download::DownloadError};
+use akool::{CreateError, Error, ErrorKind, WaitError};
+use akool_download::DownloadError;
 
 /// How a run, or one job of it, ended. The greater one counts where there are several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -41,7 +41,6 @@
 //! # Features
 //! - `rustls` (default) or `native-tls`: without either, only `http` to this machine works.
 //! - `http2` (default): HTTP/2 where the service speaks it.
-//! - `download`: saving files to disk, in the module `download`.
 //! - `ledger`: a ledger in a file, in the module [`ledger`].
 //!
 //! The requests and types underneath are generated from the service's OpenAPI description, in the
@@ -51,8 +50,6 @@ mod call;
 mod client;
 mod code;
 mod decode;
-#[cfg(feature = "download")]
-pub mod download;
 mod durations;
 mod error;
 mod job;

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use akool::{Error, JobId, Language, Snapshot, Status, Translation, WaitError, download};
+use akool::{Error, JobId, Language, Snapshot, Status, Translation, WaitError};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -253,7 +253,7 @@ impl Report {
         }
     }
 
-    pub(crate) fn progress(&self, id: &JobId, file: akool::FileKind, progress: download::Progress) {
+    pub(crate) fn progress(&self, id: &JobId, file: akool::FileKind, progress: akool_download::Progress) {
         if let Some(bar) = self.bar(id) {
             let percent = progress.total.filter(|total| *total > 0).map(|total| progress.bytes * 100 / total);
             bar.set_position(percent.unwrap_or_default());
@@ -263,7 +263,7 @@ impl Report {
     }
 
     /// A file that was saved, told at once to programs.
-    pub(crate) fn saved(&self, id: &JobId, kind: akool::FileKind, file: &download::Saved) {
+    pub(crate) fn saved(&self, id: &JobId, kind: akool::FileKind, file: &akool_download::Saved) {
         if self.json {
             self.object(&Object {
                 event: "downloaded",
@@ -279,7 +279,7 @@ impl Report {
     }
 
     /// All files of a job that were saved, in one piece for people.
-    pub(crate) fn downloaded(&self, id: &JobId, waited: bool, saved: &[(akool::FileKind, download::Saved)]) {
+    pub(crate) fn downloaded(&self, id: &JobId, waited: bool, saved: &[(akool::FileKind, akool_download::Saved)]) {
         if self.json {
             return;
         }

@@ -1,4 +1,4 @@
-//! The file while it is not whole: locked, written, and given its name at the end.
+//! The temporary file of a download: locked, written by another thread, and renamed at the end.
 
 use std::{
     io::{self, Read as _, Seek as _, Write as _},
@@ -10,47 +10,48 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
-use super::DownloadError;
+use crate::DownloadError;
 
-/// How much is gathered in memory before it is written, and how much of it in small pieces.
-const BATCH: usize = 256 * 1024;
-const PIECES: usize = 1024;
+/// A batch is written when it has this many bytes,
+const MAX_BATCH_BYTES: usize = 256 * 1024;
+/// or this many chunks.
+const MAX_BATCH_CHUNKS: usize = 1024;
 
-/// The file while it is not whole. Dropped before [`Part::finish`], it is removed.
+/// An incomplete file. Dropping it before [`Part::finish`] removes the file.
 ///
-/// It is written by another thread, while more arrives.
-pub(super) struct Part {
+/// Another thread writes to disk while more data arrives.
+pub(crate) struct Part {
     path: PathBuf,
     disk: Disk,
-    /// What has arrived and is not yet on its way to the disk.
+    /// Data that has arrived and was not yet passed to the other thread.
     batch: Vec<Bytes>,
     batched: usize,
-    /// How much has arrived.
-    pub(super) bytes: u64,
-    /// What the server calls this version of the file, for `If-Range`.
-    pub(super) validator: Option<String>,
-    /// SHA-256 of the whole in base64, where the server says it.
+    /// The number of bytes that have arrived.
+    pub(crate) bytes: u64,
+    /// The server's name for this version of the file, for `If-Range`.
+    pub(crate) validator: Option<String>,
+    /// The SHA-256 checksum of the whole file in base64, if the server sent it.
     checksum: Option<String>,
     finished: bool,
 }
 
-/// The open file, and what was written to it.
+/// The open file.
 struct Sink {
     file: io::BufWriter<std::fs::File>,
-    /// Of what was written, where there is something to compare it with.
+    /// The hash of the written data, if there is a checksum to compare it with.
     hash: Option<Sha256>,
 }
 
 enum Disk {
     Idle(Sink),
-    /// In another thread.
+    /// Another thread is working on the file.
     Busy(JoinHandle<(Sink, io::Result<()>)>),
-    /// That thread came to nothing, because the runtime ends.
+    /// The other thread never ran, because the runtime is shutting down.
     Gone,
 }
 
 impl Part {
-    pub(super) fn open(path: PathBuf) -> Result<Self, DownloadError> {
+    pub(crate) fn open(path: PathBuf) -> Result<Self, DownloadError> {
         match lock(&path) {
             Ok(Some(file)) => Ok(Self {
                 path,
@@ -67,8 +68,8 @@ impl Part {
         }
     }
 
-    /// From the beginning. The checksum is that of the whole, in base64, where the server says it.
-    pub(super) async fn restart(&mut self, checksum: Option<String>) -> Result<(), DownloadError> {
+    /// Starts again from an empty file. `checksum` is that of the whole file, in base64.
+    pub(crate) async fn restart(&mut self, checksum: Option<String>) -> Result<(), DownloadError> {
         let hashed = checksum.is_some();
         self.checksum = checksum;
         self.batch.clear();
@@ -85,17 +86,17 @@ impl Part {
         self.written().await
     }
 
-    pub(super) async fn write(&mut self, chunk: Bytes) -> Result<(), DownloadError> {
+    pub(crate) async fn write(&mut self, chunk: Bytes) -> Result<(), DownloadError> {
         self.bytes += chunk.len() as u64;
         self.batched += chunk.len();
         self.batch.push(chunk);
-        if self.batched < BATCH && self.batch.len() < PIECES {
+        if self.batched < MAX_BATCH_BYTES && self.batch.len() < MAX_BATCH_CHUNKS {
             return Ok(());
         }
         self.write_batch().await
     }
 
-    /// Has the batch written, once what was before it is.
+    /// Passes the batch to the other thread, after the work before it is done.
     async fn write_batch(&mut self) -> Result<(), DownloadError> {
         let batch = std::mem::take(&mut self.batch);
         self.batched = 0;
@@ -111,16 +112,16 @@ impl Part {
         .await
     }
 
-    /// Takes the checksum of the whole that comes with a later part. What is there already is read back
-    /// where nothing was compared so far.
-    pub(super) async fn expect(&mut self, checksum: String) -> Result<(), DownloadError> {
+    /// Sets the checksum of the whole file, which the server may send with a later part only. If the
+    /// earlier data was not hashed, it is read back from disk.
+    pub(crate) async fn expect(&mut self, checksum: String) -> Result<(), DownloadError> {
         self.checksum = Some(checksum);
         self.write_batch().await?;
         self.work(|sink| {
             if sink.hash.is_none() {
                 sink.file.rewind()?;
                 let mut hash = Sha256::new();
-                let mut block = vec![0; BATCH];
+                let mut block = vec![0; MAX_BATCH_BYTES];
                 loop {
                     match sink.file.get_mut().read(&mut block)? {
                         0 => break,
@@ -134,8 +135,8 @@ impl Part {
         .await
     }
 
-    /// Whether what was [`flush`](Self::flush)ed is what the server says it is, as far as it does.
-    pub(super) fn matches_checksum(&self) -> bool {
+    /// Returns whether the [flushed](Self::flush) data matches the checksum, if there is one.
+    pub(crate) fn matches_checksum(&self) -> bool {
         match (&self.checksum, &self.disk) {
             (Some(checksum), Disk::Idle(Sink { hash: Some(hash), .. })) => {
                 *checksum == BASE64_STANDARD.encode(hash.clone().finalize())
@@ -144,21 +145,21 @@ impl Part {
         }
     }
 
-    pub(super) async fn flush(&mut self) -> Result<(), DownloadError> {
+    pub(crate) async fn flush(&mut self) -> Result<(), DownloadError> {
         self.write_batch().await?;
         self.work(|sink| sink.file.flush()).await?;
         self.written().await
     }
 
-    /// On disk first, then under its name.
-    pub(super) async fn finish(mut self, path: &Path) -> Result<(), DownloadError> {
+    /// Writes the file to disk and then renames it, so that the name always means a complete file.
+    pub(crate) async fn finish(mut self, path: &Path) -> Result<(), DownloadError> {
         self.flush().await?;
         self.work(|sink| sink.file.get_ref().sync_all()).await?;
         self.written().await?;
         let io = |source| DownloadError::Io { path: path.to_owned(), source };
         tokio::fs::rename(&self.path, path).await.map_err(io)?;
         self.finished = true;
-        // So that the name survives a crash as well. Not every system can sync a folder.
+        // The new name must survive a crash too. Not every system can sync a folder.
         if let Some(folder) = path.parent()
             && let Ok(folder) = tokio::fs::File::open(folder).await
         {
@@ -167,8 +168,8 @@ impl Part {
         Ok(())
     }
 
-    /// Has another thread work on the file, once the work before it is done. Its own outcome is told by
-    /// what comes next.
+    /// Lets another thread work on the file, after the work before it is done. The next call returns the
+    /// result of this work.
     async fn work(
         &mut self,
         work: impl FnOnce(&mut Sink) -> io::Result<()> + Send + 'static,
@@ -183,11 +184,11 @@ impl Part {
         Ok(())
     }
 
-    /// Until the work is done.
+    /// Waits until the work is done.
     async fn written(&mut self) -> Result<(), DownloadError> {
         let done = match &mut self.disk {
             Disk::Idle(_) => Ok(()),
-            Disk::Gone => Err(io::Error::other("the runtime has ended")),
+            Disk::Gone => Err(io::Error::other("the runtime is shutting down")),
             Disk::Busy(work) => match work.await {
                 Ok((sink, worked)) => {
                     self.disk = Disk::Idle(sink);
@@ -211,17 +212,17 @@ impl Drop for Part {
     }
 }
 
-/// Opens and locks the temporary file, never through a symbolic link and never one that has
-/// another name besides; `None` where another process has it.
+/// Opens and locks the temporary file. Returns `None` if another process has locked it. Refuses a
+/// symbolic link and a file with another hard link, because writing would change another file.
 fn lock(path: &Path) -> io::Result<Option<std::fs::File>> {
     loop {
-        // `create_new` follows no link. What is there already is opened without being changed,
-        // and used only if it turns out to be the very file of this name.
+        // `create_new` does not follow symbolic links. An existing file is opened without changing it,
+        // and used only if `same_file` confirms that it is the file of this name.
         let options = || std::fs::OpenOptions::new().read(true).write(true).clone();
         let file = match options().create_new(true).open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if path.symlink_metadata().is_ok_and(|there| !there.is_file()) {
+                if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
                     return Err(not_a_file());
                 }
                 match options().open(path) {
@@ -233,22 +234,25 @@ fn lock(path: &Path) -> io::Result<Option<std::fs::File>> {
             Err(error) => return Err(error),
         };
         match file.try_lock() {
-            // Some file systems know no locks: then nobody else has one either.
+            // Some file systems do not support locks. Then no other process has one either.
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
             Err(std::fs::TryLockError::Error(_)) => {
-                tracing::debug!(path = %path.display(), "the file system knows no locks");
+                tracing::debug!(path = %path.display(), "the file system does not support locks");
             }
         }
-        // Between opening and locking, its last owner may have given it its final name.
+        // Another process may have renamed the file between opening and locking.
         if same_file(&file, path)? {
             return Ok(Some(file));
         }
     }
 }
 
-pub(super) fn not_a_file() -> io::Error {
-    io::Error::new(io::ErrorKind::AlreadyExists, "something else than a file of our own has this name")
+pub(crate) fn not_a_file() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::AlreadyExists,
+        "the name belongs to something that is not a file of this program",
+    )
 }
 
 #[cfg(unix)]
@@ -266,7 +270,7 @@ fn same_file(file: &std::fs::File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Where an open file cannot be renamed by another process, there is nothing to compare.
+/// On these systems, no other process can rename an open file, so there is nothing to compare.
 #[cfg(not(unix))]
 fn same_file(_: &std::fs::File, _: &Path) -> io::Result<bool> {
     Ok(true)

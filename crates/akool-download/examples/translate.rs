@@ -1,6 +1,7 @@
-//! The example of the README: from a link to files. Run it again: it goes on where it was.
+//! The example of the README: from a URL to files. If you run it again, it continues where it stopped.
 
-use akool::{Client, download::Downloader, ledger::LedgerFile};
+use akool::{Client, ledger::LedgerFile};
+use akool_download::Downloader;
 use std::sync::Arc;
 
 #[tokio::main(flavor = "current_thread")]

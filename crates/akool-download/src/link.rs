@@ -1,36 +1,44 @@
-//! Which links are followed: `https`, and `http` within this machine.
+//! Which links and redirects are safe: `https`, and `http` to this machine.
 
 use std::net::IpAddr;
 
 use reqwest::redirect;
 use url::{Host, Url};
 
-use crate::client::is_loopback;
+/// The maximum number of redirects.
+pub(crate) const MAX_REDIRECTS: usize = 5;
 
-/// How many redirects of a link are followed.
-pub(super) const REDIRECTS: usize = 5;
-
-/// Whether files are fetched from there: `https` anywhere, `http` from this machine.
-pub(super) fn check(url: &Url) -> Result<(), &'static str> {
+/// Checks that the link is `https`, or `http` to this machine.
+pub(crate) fn check(url: &Url) -> Result<(), &'static str> {
     match url.scheme() {
         "https" => Ok(()),
         "http" if is_loopback(url) => Ok(()),
-        _ => Err("only https links are followed"),
+        _ => Err("only https links are safe"),
     }
 }
 
-/// A redirect of a link: a few, never to another scheme, never to a literal private address.
-pub(super) fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
+/// Follows a redirect if it keeps the scheme and does not lead to a literal private address.
+pub(crate) fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
     let first = attempt.previous().first();
     let to = attempt.url();
     let stays_local = first.is_some_and(is_loopback) && is_loopback(to);
     let same_scheme = first.is_some_and(|first| first.scheme() == to.scheme());
-    if attempt.previous().len() > REDIRECTS {
+    if attempt.previous().len() > MAX_REDIRECTS {
         attempt.error("too many redirects")
     } else if !stays_local && (!same_scheme || check(to).is_err() || is_private(to)) {
-        attempt.error("redirect to where files are not fetched from")
+        attempt.error("redirect to an unsafe address")
     } else {
         attempt.follow()
+    }
+}
+
+/// Returns whether the host of the URL is this machine, by its literal name.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
     }
 }
 
@@ -64,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn only_https_and_this_machine_are_fetched_from() {
+    fn only_https_and_this_machine_are_safe() {
         assert!(check(&url("https://cdn.example/a")).is_ok());
         assert!(check(&url("http://127.0.0.1:1/a")).is_ok());
         assert!(check(&url("http://cdn.example/a")).is_err());

@@ -1,0 +1,62 @@
+//! How often, and after which pauses, a failed attempt is retried: [`Retry`].
+
+use std::time::Duration;
+
+/// The shortest pause, so that a download never spins.
+const MIN_PAUSE: Duration = Duration::from_millis(10);
+/// The longest pause that the downloader makes on its own.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// The longest pause that a server can request.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// The retry settings of a downloader.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retry {
+    pub(crate) max_failures: u32,
+    pub(crate) first_pause: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { max_failures: 5, first_pause: Duration::from_secs(1) }
+    }
+}
+
+impl Retry {
+    /// Returns the pause after the `failures`th failed attempt in a row, from 1. `random` is from 0 to 1
+    /// and varies the pause by a tenth, so that several downloads do not retry in step.
+    pub(crate) fn pause(&self, failures: u32, retry_after: Option<Duration>, random: f64) -> Duration {
+        let first = self.first_pause.max(MIN_PAUSE);
+        let doubled = first.saturating_mul(1 << failures.saturating_sub(1).min(16));
+        let longest = MAX_PAUSE.max(first);
+        let pause = doubled.min(longest).mul_f64(0.9 + 0.2 * random).clamp(first, longest);
+        pause.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_minute() {
+        let retry = Retry::default();
+        assert_eq!([1, 2, 3, 9].map(|failures| retry.pause(failures, None, 0.5)), [1, 2, 4, 60].map(secs));
+        assert!(retry.pause(3, None, 0.0) < retry.pause(3, None, 1.0));
+        assert_eq!(retry.pause(u32::MAX, None, 1.0), secs(60));
+        let long = Retry { first_pause: Duration::MAX, ..retry };
+        assert_eq!(long.pause(1, None, 0.0), Duration::MAX);
+    }
+
+    #[test]
+    fn the_servers_retry_after_is_honoured_up_to_15_minutes() {
+        let retry = Retry::default();
+        assert_eq!(retry.pause(1, Some(secs(30)), 0.5), secs(30));
+        assert_eq!(retry.pause(1, Some(Duration::MAX), 0.5), secs(900));
+        assert_eq!(retry.pause(3, Some(secs(1)), 0.5), secs(4));
+    }
+}
