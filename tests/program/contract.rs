@@ -1,47 +1,26 @@
-//! `akool contract` and the sandbox with scenarios, as processes.
+//! `akool contract`, and the sandbox with a scenario file.
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::TcpStream,
-    path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::Output,
 };
 
 use akool_contract::{Contract, Fixture, Verdict};
 use akool_mock::{Fault, MockServer, Polls, Timeline, Times};
-use serde_json::Value;
 
-const ID: &str = "64dd92c1f0b6684651e90e09";
+use crate::support::{ID, Serving, akool, akool_at, code, objects, stderr, stdout};
 
-/// The program, without anything that this environment says of AKOOL or proxies.
-fn akool(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_akool"));
-    command.args(args).stdin(Stdio::null()).env("XDG_STATE_HOME", "/nonexistent").env("NO_COLOR", "1");
-    let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    for name in variables.filter(|name| name.starts_with("AKOOL_") || name.to_lowercase().ends_with("_proxy"))
-    {
-        command.env_remove(name);
-    }
-    command
+fn run_at(server: &MockServer, args: &[&str]) -> Output {
+    akool_at(server, args).output().unwrap()
 }
 
-/// The program with the key of a server, and pointed at it.
-fn akool_at(server: &MockServer, args: &[&str]) -> Output {
-    let mut command = akool(args);
-    command.env("AKOOL_API_HOST", server.url()).env("AKOOL_API_KEY", server.api_key());
-    command.output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// Exit code, and stdout with stderr.
+/// The exit code, and stdout followed by stderr.
 fn shown(output: &Output) -> (i32, String) {
-    let text = text(&output.stdout) + &text(&output.stderr);
+    let text = stdout(output) + &stderr(output);
     assert!(!text.contains("sandbox-key") && !text.contains("sandbox-signature"), "{text}");
-    (output.status.code().unwrap_or(-1), text)
+    (code(output), text)
 }
 
 async fn server() -> MockServer {
@@ -51,9 +30,9 @@ async fn server() -> MockServer {
 }
 
 #[tokio::test]
-async fn what_conforms_is_told_with_what_never_came() {
+async fn conforming_responses_are_reported_with_the_fields_that_were_not_received() {
     let server = server().await;
-    let (code, text) = shown(&akool_at(&server, &["contract", "check", ID]));
+    let (code, text) = shown(&run_at(&server, &["contract", "check", ID]));
     assert_eq!(code, 0, "{text}");
     assert!(
         text.starts_with(&format!(
@@ -66,38 +45,37 @@ async fn what_conforms_is_told_with_what_never_came() {
 }
 
 #[tokio::test]
-async fn a_field_that_the_vendor_renamed_is_reported_with_pointer_and_meaning() {
+async fn a_renamed_field_is_reported_with_its_pointer_and_meaning() {
     let server = server().await;
     server.rename_field("/data/video_status", "status");
-    let (code, text) = shown(&akool_at(&server, &["contract", "check", ID]));
+    let (code, text) = shown(&run_at(&server, &["contract", "check", ID]));
     assert_eq!(code, 9, "{text}");
     for says in [
-        "violation  /body/data/video_status: expected the field `video_status`, came nothing",
-        "described at /components/schemas/VideoInfoResult/x-promises/0/then/required",
-        "drift      /body/data/status: a field that is not described came, the integer 3",
-        "described and missing are `video_status`, ",
+        "violation  /body/data/video_status: expected the field `video_status`, got nothing",
+        "rule `required` at /components/schemas/VideoInfoResult/x-promises/0/then/required",
+        "drift      /body/data/status: undocumented field: the integer 3",
+        "documented but missing: `video_status`, ",
         "violating: 1 answer, 1 violation, 1 new",
     ] {
         assert!(text.contains(says), "{says}\n{text}");
     }
-    // One that is not promised is new under one name, and missing under the other.
+    // A field that is not required is drift under its new name, and not received under its old name.
     let server = MockServer::start().await;
     server.job(ID, Timeline::new());
     server.rename_field("/data/progress", "percent");
-    let (code, text) = shown(&akool_at(&server, &["contract", "check", ID]));
+    let (code, text) = shown(&run_at(&server, &["contract", "check", ID]));
     assert_eq!(code, 8, "{text}");
-    assert!(text.contains("/body/data/percent: a field that is not described came"), "{text}");
+    assert!(text.contains("/body/data/percent: undocumented field"), "{text}");
     assert!(text.contains("/body/data/progress (the field `progress`)"), "{text}");
 }
 
 #[tokio::test]
-async fn a_machine_reads_the_same() {
+async fn json_has_the_same_findings() {
     let server = server().await;
     server.inject(Fault::StatusAsText, Times::Once);
-    let output = akool_at(&server, &["contract", "check", ID, "--json"]);
+    let output = run_at(&server, &["contract", "check", ID, "--json"]);
     assert_eq!(shown(&output).0, 9);
-    let lines: Vec<Value> =
-        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines = objects(&output);
     let violation = &lines[0]["violations"][0];
     assert_eq!(lines[0]["event"], "contract");
     assert_eq!(lines[0]["id"], ID);
@@ -105,11 +83,11 @@ async fn a_machine_reads_the_same() {
     assert_eq!(violation["pointer"], "/body/data/video_status");
     assert_eq!(violation["rule"], "type");
     assert_eq!(violation["expected"], "an integer");
-    assert_eq!(violation["came"], "the string \"3\"");
+    assert_eq!(violation["actual"], "the string \"3\"");
     assert_eq!(lines[1]["event"], "contract_summary");
     assert_eq!(lines[1]["verdict"], "violating");
     assert!(
-        lines[1]["never_came"]
+        lines[1]["not_received"]
             .as_array()
             .unwrap()
             .iter()
@@ -118,7 +96,7 @@ async fn a_machine_reads_the_same() {
 }
 
 #[tokio::test]
-async fn each_ending_has_its_exit_code() {
+async fn each_outcome_has_its_exit_code() {
     let cases = [
         (Fault::StatusNumber(7), 8),
         (Fault::Code(1299), 8),
@@ -132,42 +110,42 @@ async fn each_ending_has_its_exit_code() {
     for (fault, wanted) in cases {
         let server = server().await;
         server.inject(fault, Times::Always);
-        let (code, text) = shown(&akool_at(&server, &["contract", "check", ID]));
+        let (code, text) = shown(&run_at(&server, &["contract", "check", ID]));
         assert_eq!(code, wanted, "{fault:?}: {text}");
     }
-    // Nobody there.
+    // No server listens.
     let server = server().await;
     let mut command = akool(&["contract", "check", ID]);
     command.env("AKOOL_API_HOST", server.url_for(Fault::Refused)).env("AKOOL_API_KEY", "key");
     let (code, text) = shown(&command.output().unwrap());
     assert_eq!(code, 6, "{text}");
-    assert!(text.contains("no answer came"), "{text}");
+    assert!(text.contains("received no response"), "{text}");
     // Without a credential, and without an id.
     assert_eq!(shown(&akool(&["contract", "check", ID]).output().unwrap()).0, 2);
     assert_eq!(akool(&["contract", "check"]).output().unwrap().status.code(), Some(2));
-    // Of several, the worst but an outage counts.
+    // A violation takes precedence over an unknown job.
     server.job("other", Timeline::new());
     server.inject(Fault::Code(1014), Times::Once);
     server.rename_field("/data/video_status", "status");
-    assert_eq!(shown(&akool_at(&server, &["contract", "check", ID, "other"])).0, 9);
+    assert_eq!(shown(&run_at(&server, &["contract", "check", ID, "other"])).0, 9);
 }
 
 #[tokio::test]
-async fn the_vendors_own_page_lacks_what_overlays_add() {
+async fn the_vendored_description_lacks_what_overlays_add() {
     let server = server().await;
-    let (code, text) = shown(&akool_at(&server, &["contract", "check", ID, "--documented"]));
+    let (code, text) = shown(&run_at(&server, &["contract", "check", ID, "--vendored"]));
     assert_eq!(code, 8, "{text}");
-    assert!(text.contains("/body/data/progress: a field that is not described came"), "{text}");
+    assert!(text.contains("/body/data/progress: undocumented field"), "{text}");
 }
 
 #[tokio::test]
-async fn what_is_recorded_is_redacted_and_can_be_replayed() {
+async fn recorded_fixtures_are_redacted_and_conform() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().processing(Polls(1)));
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("new");
     let record =
-        || akool_at(&server, &["contract", "record", ID, "unknown", "--output", out.to_str().unwrap()]);
+        || run_at(&server, &["contract", "record", ID, "unknown", "--output", out.to_str().unwrap()]);
     let (code, said) = shown(&record());
     assert_eq!(code, 0, "{said}");
     assert_eq!(shown(&record()).0, 0);
@@ -187,9 +165,9 @@ async fn what_is_recorded_is_redacted_and_can_be_replayed() {
     );
     for name in names {
         let bytes = fs::read(out.join(&name)).unwrap();
-        let text = text(&bytes);
+        let text = String::from_utf8(bytes.clone()).unwrap();
         for secret in [ID, "378337", &server.api_key(), "sandbox-signature", "127.0.0.1"] {
-            // The origin is the address that was asked.
+            // The origin is the base URL.
             let text = text.replace(&server.url(), "");
             assert!(!text.contains(secret), "{secret} in {}: {text}", name.display());
         }
@@ -198,41 +176,16 @@ async fn what_is_recorded_is_redacted_and_can_be_replayed() {
         assert!(Contract::resolved().check_request(&request).is_conforming());
         assert_eq!(Contract::resolved().check_response(&request, &response).verdict(), Verdict::Conforming);
     }
-    // A folder that cannot be.
+    // The folder cannot be created.
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     let (code, text) =
-        shown(&akool_at(&server, &["contract", "record", ID, "--output", file.to_str().unwrap()]));
+        shown(&run_at(&server, &["contract", "record", ID, "--output", file.to_str().unwrap()]));
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("cannot make the folder"), "{text}");
 }
 
-/// A sandbox that runs until it is dropped.
-struct Sandbox {
-    child: Child,
-    address: String,
-    lines: BufReader<std::process::ChildStdout>,
-}
-
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn sandbox(scenarios: &Path) -> Sandbox {
-    let args = ["sandbox", "--json", "--listen", "localhost:0", "--scenarios", scenarios.to_str().unwrap()];
-    let mut child = akool(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    lines.read_line(&mut line).unwrap();
-    let listening: Value = serde_json::from_str(&line).unwrap();
-    let address = listening["url"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
-    Sandbox { child, address, lines }
-}
-
-/// The whole answer to a request without a body.
+/// The whole response to a request without a body.
 fn get(address: &str, target: &str, header: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {target} HTTP/1.1\r\nhost: {address}\r\n{header}connection: close\r\n\r\n").unwrap();
@@ -242,14 +195,15 @@ fn get(address: &str, target: &str, header: &str) -> String {
 }
 
 #[test]
-fn a_sandbox_takes_its_jobs_from_a_file_logs_each_request_and_shows_a_page() {
+fn a_sandbox_reads_scenarios_logs_requests_and_shows_a_page() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("scenarios.toml");
     let scenarios = "api_key = \"MARKER-key\"\n[[job]]\nid = \"mine\"\nwhat = \"fails <at once>\"\nend = \"failed\"\n\
                      error = { code = 1015, reason = \"no voice\" }\n\
                      [[fault]]\non = \"polls\"\nwhat = \"http-503\"\n";
     fs::write(&path, scenarios).unwrap();
-    let mut sandbox = sandbox(&path);
+    let args = ["sandbox", "--json", "--listen", "localhost:0", "--scenarios", path.to_str().unwrap()];
+    let mut sandbox = Serving::start(akool(&args));
     let poll = "/api/open/v3/content/video/infobymodelid?video_model_id=mine&extra=MARKER";
     let first = get(&sandbox.address, poll, "x-api-key: MARKER-key\r\n");
     assert!(first.starts_with("HTTP/1.1 503"), "{first}");
@@ -264,22 +218,15 @@ fn a_sandbox_takes_its_jobs_from_a_file_logs_each_request_and_shows_a_page() {
     }
     assert!(!page.contains("MARKER"), "{page}");
 
-    let mut line = String::new();
-    let mut next = || {
-        line.clear();
-        sandbox.lines.read_line(&mut line).unwrap();
-        assert!(!line.contains("MARKER"), "{line}");
-        serde_json::from_str::<Value>(&line).unwrap()
-    };
-    let first = next();
+    let first = sandbox.object();
     assert_eq!((&first["event"], &first["http_status"]), (&"request".into(), &503.into()));
-    let second = next();
+    let second = sandbox.object();
     assert_eq!(second["message"], "failed, 1015 no voice");
     assert!(second["violation"].as_str().unwrap().contains("/query/extra"), "{second}");
 }
 
 #[test]
-fn a_mistake_in_a_file_of_scenarios_is_told_with_its_place() {
+fn an_error_in_a_scenario_file_is_reported_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("scenarios.toml");
     fs::write(&path, "[[job]]\nid = \"a\"\nend = \"done\"\n").unwrap();
@@ -287,7 +234,7 @@ fn a_mistake_in_a_file_of_scenarios_is_told_with_its_place() {
     let (code, text) = run(&["sandbox", "--listen", "127.0.0.1:0", "--scenarios", path.to_str().unwrap()]);
     assert_eq!(code, 2);
     assert!(text.contains("scenarios.toml: TOML parse error at line 3"), "{text}");
-    assert!(text.contains("end = \"done\"") && text.contains("\"done\" is no status"), "{text}");
+    assert!(text.contains("end = \"done\"") && text.contains("\"done\" is not a status"), "{text}");
     let (code, text) = run(&["sandbox", "--scenarios", "/nonexistent.toml"]);
     assert_eq!(code, 2);
     assert!(text.contains("cannot read /nonexistent.toml"), "{text}");

@@ -1,5 +1,5 @@
-//! `kill -9` at random moments of a program that downloads: the same command afterwards ends with
-//! whole files, and nothing else is left in the folder.
+//! Kills the program with `kill -9` while it downloads: after the next run all files are complete, and the folder
+//! has no other files.
 
 use std::{
     fs,
@@ -11,21 +11,12 @@ use std::{
 
 use akool_mock::{MockServer, Timeline};
 
-const ID: &str = "64dd92c1f0b6684651e90e09";
-const KILLS: u32 = 100;
+use crate::support::{ID, KILLS, QUIET, akool_at};
 
 fn akool(server: &MockServer, folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_akool"));
-    command
-        .args(["wait", ID, "--interval", "10ms", "--output"])
-        .arg(folder)
-        .env("AKOOL_API_HOST", server.tcp_url())
-        .env("AKOOL_API_KEY", server.api_key())
-        .env_remove("AKOOL_TOKEN")
-        .env_remove("RUST_LOG")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    let mut command = akool_at(server, &["wait", ID, "--interval", "10ms", "--output"]);
+    command.arg(folder).env("AKOOL_API_HOST", server.tcp_url());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
 
@@ -39,8 +30,8 @@ fn contents(seed: u32, length: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn killed_at_a_hundred_moments_the_files_are_whole_after_the_next_run() {
-    let _quiet = crate::QUIET.lock().await;
+async fn killed_at_a_hundred_moments_the_files_are_complete_after_the_next_run() {
+    let _quiet = QUIET.lock().await;
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().completed());
     let files = [
@@ -53,7 +44,7 @@ async fn killed_at_a_hundred_moments_the_files_are_whole_after_the_next_run() {
         server.file(*name, bytes.clone());
     }
 
-    // How long an undisturbed run takes, so that the moments cover all of it.
+    // The moments are spread over the time that a whole run takes.
     let folder = tempfile::tempdir().unwrap();
     let began = Instant::now();
     assert!(akool(&server, folder.path()).status().unwrap().success());
@@ -64,10 +55,9 @@ async fn killed_at_a_hundred_moments_the_files_are_whole_after_the_next_run() {
     for number in 0..KILLS {
         let folder = tempfile::tempdir().unwrap();
         let mut child = akool(&server, folder.path()).spawn().unwrap();
-        // Evenly spread, in an order without pattern: 37 and 100 have no common divisor.
+        // Each moment occurs once, in mixed order: 37 and 100 have no common divisor.
         let moment = whole * (number * 37 % KILLS) / KILLS;
         thread::sleep(moment.max(Duration::from_millis(1)));
-        // SIGKILL: nothing of the program runs any more.
         child.kill().unwrap();
         cut_short += u32::from(!child.wait().unwrap().success());
         let parts = fs::read_dir(folder.path()).unwrap().filter(|entry| {
@@ -86,10 +76,10 @@ async fn killed_at_a_hundred_moments_the_files_are_whole_after_the_next_run() {
         assert_eq!(names, wanted, "after kill {number}");
         for (_, end, bytes) in &files {
             let there = fs::read(folder.path().join(format!("{ID}.{end}"))).unwrap();
-            assert!(there == *bytes, "kill {number} at {moment:?}: {end} is not whole");
+            assert!(there == *bytes, "kill {number} at {moment:?}: {end} is not complete");
         }
     }
-    // Otherwise this proves nothing.
+    // Otherwise this test proves nothing.
     assert!(cut_short > KILLS / 4, "only {cut_short} runs were cut short");
-    assert!(left_parts > 0, "no kill fell into a download");
+    assert!(left_parts > 0, "no kill happened during a download");
 }

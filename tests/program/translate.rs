@@ -1,4 +1,4 @@
-//! The program's whole job as a process: create, wait, fetch, and what the ledger has of it.
+//! `akool translate` and what the ledger has afterwards: create, wait, download, resume.
 
 use std::{
     collections::BTreeSet,
@@ -11,105 +11,74 @@ use std::{
 };
 
 use akool_mock::{Fault, MockServer, Polls, Timeline, Times};
+use serde_json::Value;
+
+use crate::support::{self, KILLS, QUIET, code, interrupt, objects, snapshots, stderr, stdout};
 
 const VIDEO: &str = "https://example.com/talk.mp4?Signature=MARKER";
-const KILLS: u32 = 100;
 
-/// The program with a state folder of its own, and without anything that this environment says.
+/// The program with a folder for its ledger.
 fn akool(state: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_akool"));
-    command.args(args).stdin(Stdio::null()).env("XDG_STATE_HOME", state);
-    for variable in [
-        "AKOOL_API_KEY",
-        "AKOOL_TOKEN",
-        "AKOOL_CLIENT_ID",
-        "AKOOL_CLIENT_SECRET",
-        "AKOOL_API_HOST",
-        "RUST_LOG",
-    ] {
-        command.env_remove(variable);
-    }
+    let mut command = support::akool(args);
+    command.env("XDG_STATE_HOME", state);
     command
 }
 
 fn akool_at(server: &MockServer, state: &Path, args: &[&str]) -> Command {
-    let mut command = akool(state, args);
-    command.env("AKOOL_API_HOST", server.tcp_url()).env("AKOOL_API_KEY", server.api_key());
+    let mut command = support::akool_at(server, args);
+    command.env("XDG_STATE_HOME", state).env("AKOOL_API_HOST", server.tcp_url());
     command
 }
 
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap_or(-1)
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-/// Everything that a run printed, with ids, times and folders made the same.
+/// Compares the exit code and everything that was printed, with ids, times and folders replaced.
 fn assert_shown(name: &str, server: &MockServer, output: &Output, folder: &Path) {
-    let mut settings = insta::Settings::clone_current();
-    settings.set_omit_expression(true);
-    settings.set_snapshot_path("snapshots/translate");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.add_filter(r"\d+(\.\d)?s\b", "[time]");
+    let mut settings = snapshots("translate");
     settings.add_filter(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "[date]");
     settings.add_filter(r"\bt[0-9a-f]{7}\b", "[entry]");
-    settings.add_filter(r"127\.0\.0\.1:\d+", "127.0.0.1:[port]");
-    let mut whole = format!("exit code {}\n--- stdout\n", code(output));
-    // Jobs and their files end in the order in which they end.
-    let mut lines: Vec<_> = stdout(output).split_inclusive('\n').map(str::to_owned).collect();
-    for (number, job) in server.created().iter().enumerate() {
-        for line in &mut lines {
-            *line = line.replace(&job.id, &format!("[job {}, {:<13}]", number + 1, job.language));
-        }
-    }
+    let created = server.created();
+    let jobs = created.iter().enumerate();
+    let jobs = jobs.map(|(number, job)| (&job.id, format!("[job {}, {:<13}]", number + 1, job.language)));
+    let replace = |text: String| jobs.clone().fold(text, |text, (id, name)| text.replace(id.as_str(), &name));
+    let out = replace(stdout(output));
+    let mut lines: Vec<_> = out.split_inclusive('\n').collect();
     if name.ends_with("json") {
-        lines.sort_by_key(|line| line.contains(r#""event":"downloaded""#).then(|| line.clone()));
+        // Files are downloaded concurrently, so their order varies.
+        lines.sort_by_key(|line| line.contains(r#""event":"downloaded""#).then_some(*line));
     }
-    whole += &lines.concat();
-    whole += "--- stderr\n";
-    let mut errors = stderr(output);
-    for (number, job) in server.created().iter().enumerate() {
-        errors = errors.replace(&job.id, &format!("[job {}, {:<13}]", number + 1, job.language));
-    }
-    whole += &errors;
+    let (out, errors) = (lines.concat(), replace(stderr(output)));
+    let whole = format!("exit code {}\n--- stdout\n{out}--- stderr\n{errors}", code(output));
     let whole = whole.replace(folder.to_str().unwrap(), "[dir]");
     assert!(!whole.contains("MARKER"), "{whole}");
     settings.bind(|| insta::assert_snapshot!(name, whole));
 }
 
-/// What the ledger's rows say, as `akool jobs --all --json` prints them.
-fn jobs(server: &MockServer, state: &Path, more: &[&str]) -> Vec<serde_json::Value> {
+/// The rows of the ledger, as `akool jobs --json` prints them.
+fn jobs(server: &MockServer, state: &Path, more: &[&str]) -> Vec<Value> {
     let output = akool_at(server, state, &[&["jobs", "--json"], more].concat()).output().unwrap();
     assert!(output.status.success(), "{output:?}");
-    stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    objects(&output)
 }
 
 #[tokio::test]
-async fn a_link_becomes_files_and_the_same_again_costs_nothing() {
+async fn translate_saves_files_and_a_repeated_command_pays_nothing() {
     let server = MockServer::start().await;
     server.on_create(Timeline::new().queueing(Polls(1)).completed());
     let folder = tempfile::tempdir().unwrap();
     let (state, out) = (folder.path().join("state"), folder.path().join("out"));
     let args = ["translate", VIDEO, "--to", "es", "--interval", "10ms", "--output", out.to_str().unwrap()];
     let run = |more: &[&str]| akool_at(&server, &state, &[&args, more].concat()).output().unwrap();
-    assert_shown("whole", &server, &run(&[]), folder.path());
+    assert_shown("translated", &server, &run(&[]), folder.path());
     assert_eq!(fs::read_dir(&out).unwrap().count(), 4);
-    assert_shown("whole-again", &server, &run(&[]), folder.path());
-    assert_shown("whole-again-json", &server, &run(&["--json"]), folder.path());
+    assert_shown("repeated", &server, &run(&[]), folder.path());
+    assert_shown("repeated-json", &server, &run(&["--json"]), folder.path());
     assert_eq!(server.created().len(), 1, "paid once");
     assert_eq!(code(&run(&["--allow-duplicate", "--quiet"])), 0);
-    assert_eq!(server.created().len(), 2, "twice where that was asked for");
+    assert_eq!(server.created().len(), 2, "paid twice, as requested");
     assert_eq!(jobs(&server, &state, &[]).len(), 2);
 }
 
 #[tokio::test]
-async fn a_second_language_is_created_beside_the_first() {
+async fn only_languages_without_a_job_are_created() {
     let server = MockServer::start().await;
     server.on_create(Timeline::new().completed());
     let state = tempfile::tempdir().unwrap();
@@ -124,12 +93,12 @@ async fn a_second_language_is_created_beside_the_first() {
 }
 
 #[tokio::test]
-async fn a_refused_language_does_not_hold_up_the_others() {
+async fn a_rejected_language_does_not_stop_the_others() {
     let server = MockServer::start().await;
     server.on_create(Timeline::new().completed());
     server.refuse_language("tlh", 1003, "The language is not supported");
     let state = tempfile::tempdir().unwrap();
-    for (name, more) in [("refused", &[][..]), ("refused-json", &["--json", "--allow-duplicate"])] {
+    for (name, more) in [("rejected", &[][..]), ("rejected-json", &["--json", "--allow-duplicate"])] {
         let args = [&["translate", VIDEO, "--to", "es,tlh", "--interval", "10ms"], more].concat();
         let output = akool_at(&server, state.path(), &args).output().unwrap();
         assert_eq!(code(&output), 3);
@@ -141,7 +110,7 @@ async fn a_refused_language_does_not_hold_up_the_others() {
 }
 
 #[tokio::test]
-async fn an_unknown_outcome_is_told_kept_and_never_sent_again_by_itself() {
+async fn an_unknown_outcome_is_recorded_and_not_requested_again() {
     let server = MockServer::start().await;
     server.inject_into_creations(Fault::ResetBeforeHeaders, Times::Once);
     let state = tempfile::tempdir().unwrap();
@@ -152,38 +121,38 @@ async fn an_unknown_outcome_is_told_kept_and_never_sent_again_by_itself() {
     assert_eq!(code(&output), 7);
     assert!(stderr(&output).contains("the outcome is unknown: the connection"), "{}", stderr(&output));
     assert!(stderr(&output).contains("akool jobs --forget t"), "{}", stderr(&output));
-    assert_shown("unknown-again", &server, &run(&translate), state.path());
+    assert_shown("unknown-repeated", &server, &run(&translate), state.path());
     assert_shown("unknown-jobs", &server, &run(&["jobs"]), state.path());
     assert_eq!(code(&run(&["wait", "--pending"])), 7);
-    assert_eq!(server.created().len(), 1, "sent once, and created");
+    assert_eq!(server.created().len(), 1, "sent only once");
 
-    // Somebody found it in the console.
+    // The user finds the job in the console.
     let entry = jobs(&server, state.path(), &["--pending"])[0]["entry"].as_str().unwrap().to_owned();
     let found = server.created()[0].id.clone();
     assert_eq!(code(&run(&["jobs", "--adopt", &format!("{entry}={found}")])), 0);
     assert_eq!(
         code(&run(&["jobs", "--adopt", &format!("{entry}={found}")])),
         1,
-        "nothing is unknown any more"
+        "no outcome is unknown any more"
     );
     assert_eq!(code(&run(&translate)), 0);
-    assert_eq!(server.created().len(), 1, "and was not paid for again");
+    assert_eq!(server.created().len(), 1, "paid once");
 
-    // Another one is not there.
+    // The user does not find another job.
     server.inject_into_creations(Fault::Http(502), Times::Once);
     assert_eq!(code(&run(&["translate", VIDEO, "--to", "fr"])), 7);
     let entry = jobs(&server, state.path(), &["--pending"])[0]["entry"].as_str().unwrap().to_owned();
     assert_eq!(code(&run(&["jobs", "--forget", &entry])), 0);
     assert_eq!(code(&run(&["jobs", "--forget", "nobody"])), 1);
-    assert_eq!(jobs(&server, state.path(), &[]).len(), 1, "the one that is known stays");
+    assert_eq!(jobs(&server, state.path(), &[]).len(), 1, "the known job stays");
     assert_eq!(code(&run(&["wait", "--pending"])), 0);
 }
 
 #[tokio::test]
-async fn equal_commands_at_once_pay_once_and_all_get_the_job() {
+async fn concurrent_equal_commands_pay_once_and_all_get_the_job() {
     let server = MockServer::start().await;
     server.on_create(Timeline::new().completed());
-    // Slowly, so that the others come meanwhile.
+    // The response is slow, so that the other commands start before it is complete.
     server.inject_into_creations(Fault::Trickle, Times::Once);
     let state = tempfile::tempdir().unwrap();
     let command = || {
@@ -199,7 +168,7 @@ async fn equal_commands_at_once_pay_once_and_all_get_the_job() {
 }
 
 #[tokio::test]
-async fn a_damaged_ledger_is_told_and_holds_up_what_might_be_paid_twice() {
+async fn a_damaged_ledger_is_reported_and_prevents_a_second_payment() {
     let server = MockServer::start().await;
     let state = tempfile::tempdir().unwrap();
     let run = |args: &[&str]| akool_at(&server, state.path(), args).output().unwrap();
@@ -217,14 +186,10 @@ async fn a_damaged_ledger_is_told_and_holds_up_what_might_be_paid_twice() {
     assert_eq!(server.created().len(), 1);
 }
 
-fn interrupt(child: &std::process::Child) {
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-}
-
 #[tokio::test]
-async fn interrupted_while_jobs_are_created_it_waits_for_their_ids() {
+async fn the_first_ctrl_c_during_creation_waits_for_the_ids() {
     let server = MockServer::start().await;
-    // The answer comes, a byte at a time.
+    // The response arrives one byte at a time.
     server.inject_into_creations(Fault::Trickle, Times::Once);
     let state = tempfile::tempdir().unwrap();
     let mut command = akool_at(&server, state.path(), &["translate", VIDEO, "--to", "es"]);
@@ -239,7 +204,7 @@ async fn interrupted_while_jobs_are_created_it_waits_for_their_ids() {
 }
 
 #[tokio::test]
-async fn interrupted_twice_it_leaves_and_the_outcome_is_unknown() {
+async fn the_second_ctrl_c_during_creation_quits_with_an_unknown_outcome() {
     let server = MockServer::start().await;
     server.inject_into_creations(Fault::NeverAnswers, Times::Once);
     let state = tempfile::tempdir().unwrap();
@@ -256,12 +221,12 @@ async fn interrupted_twice_it_leaves_and_the_outcome_is_unknown() {
     interrupt(&child);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     errors.read_to_string(&mut said).unwrap();
-    assert!(said.contains("may have been created and paid for"), "{said}");
+    assert!(said.contains("may have been created and charged"), "{said}");
     assert_eq!(jobs(&server, state.path(), &[])[0]["status"], "outcome_unknown");
 }
 
 #[tokio::test]
-async fn what_is_pending_is_picked_up_and_its_end_is_kept() {
+async fn pending_jobs_are_resumed_and_their_status_is_recorded() {
     let server = MockServer::start().await;
     let state = tempfile::tempdir().unwrap();
     let run = |args: &[&str]| akool_at(&server, state.path(), args).output().unwrap();
@@ -288,13 +253,13 @@ async fn what_is_pending_is_picked_up_and_its_end_is_kept() {
         assert_eq!(stdout(&output).contains("\x1b[32mcompleted"), coloured, "{variable}");
     }
 
-    // Another service's jobs are not this one's.
+    // The jobs of another base URL are not listed.
     let other = MockServer::start().await;
     assert!(jobs(&other, state.path(), &["--all"]).is_empty());
 }
 
 #[tokio::test]
-async fn a_refresh_finds_out_what_became_of_jobs() {
+async fn refresh_records_the_status_of_jobs() {
     let server = MockServer::start().await;
     server.on_create_in("es", Timeline::new().completed());
     server.on_create_in("fr", Timeline::new().failed(1015, "no speech"));
@@ -304,13 +269,13 @@ async fn a_refresh_finds_out_what_became_of_jobs() {
     let after: Vec<_> =
         jobs(&server, state.path(), &["--refresh"]).iter().map(|job| job["status"].clone()).collect();
     assert_eq!(after, ["completed", "failed"]);
-    // A failed one may be asked for again.
+    // A failed job can be created again.
     assert_eq!(code(&run(&["translate", VIDEO, "--to", "fr", "--no-wait"])), 0);
     assert_eq!(server.created().len(), 3);
 }
 
 #[tokio::test]
-async fn what_breaks_a_rule_is_told_before_anything_is_asked_or_written() {
+async fn invalid_arguments_send_and_write_nothing() {
     let server = MockServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
@@ -337,12 +302,12 @@ async fn what_breaks_a_rule_is_told_before_anything_is_asked_or_written() {
     assert!(server.exchanges().is_empty());
     assert!(!folder.path().join("akool").exists());
 
-    // Programs are told so too.
+    // With --json, the error is also an object.
     let output = akool_at(&server, folder.path(), &["translate", "--json"]).output().unwrap();
-    let object: serde_json::Value = serde_json::from_str(stdout(&output).trim()).unwrap();
-    assert_eq!((object["event"].as_str(), object["kind"].as_str()), (Some("error"), Some("wrong_use")));
+    let object = &objects(&output)[0];
+    assert_eq!((object["event"].as_str(), object["kind"].as_str()), (Some("error"), Some("usage")));
 
-    // A ledger that cannot be written to: nothing is asked for.
+    // If the ledger cannot be written, no request is sent.
     let output = akool_at(&server, &file, &["translate", VIDEO, "--to", "es"]).output().unwrap();
     assert_eq!(code(&output), 1);
     assert!(stderr(&output).contains("nothing was asked for"), "{}", stderr(&output));
@@ -350,43 +315,50 @@ async fn what_breaks_a_rule_is_told_before_anything_is_asked_or_written() {
 }
 
 #[tokio::test]
-async fn files_are_fetched_again_and_credentials_told_without_being_shown() {
+async fn download_keeps_complete_files() {
     let server = MockServer::start().await;
     server.job("done", Timeline::new().completed());
     server.job("busy", Timeline::new().stuck(2));
     server.job("failed", Timeline::new().failed(1015, "no speech"));
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out").display().to_string();
-    let run = |args: &[&str]| akool_at(&server, folder.path(), args).output().unwrap();
-    assert_shown("download", &server, &run(&["download", "done", "--output", &out]), folder.path());
-    assert_shown(
-        "download-json",
-        &server,
-        &run(&["download", "done", "--output", &out, "--json"]),
-        folder.path(),
-    );
-    assert!(!stdout(&run(&["download", "done", "--output", &out, "--overwrite"])).contains("was there"));
-    assert_eq!(code(&run(&["download", "busy", "--output", &out])), 4);
-    assert_eq!(code(&run(&["download", "failed", "busy", "--output", &out])), 3);
-    assert_eq!(code(&run(&["download", "nobody", "--output", &out])), 1);
+    let run = |args: &[&str]| {
+        let args = [&["download", "--output", &out], args].concat();
+        akool_at(&server, folder.path(), &args).output().unwrap()
+    };
+    assert_shown("download", &server, &run(&["done"]), folder.path());
+    assert_shown("download-json", &server, &run(&["done", "--json"]), folder.path());
+    assert!(!stdout(&run(&["done", "--overwrite"])).contains("already downloaded"));
+    assert_eq!(code(&run(&["busy"])), 4);
+    assert_eq!(code(&run(&["failed", "busy"])), 3);
+    assert_eq!(code(&run(&["nobody"])), 1);
+}
 
-    assert_shown("auth", &server, &run(&["auth"]), folder.path());
-    let mut refused = akool_at(&server, folder.path(), &["auth", "--json"]);
-    let refused = refused.env("AKOOL_API_KEY", "MARKER").output().unwrap();
-    assert_eq!(code(&refused), 5);
-    assert_shown("auth-refused-json", &server, &refused, folder.path());
-    let mut credentials = akool_at(&server, folder.path(), &["auth"]);
-    let credentials = credentials
+#[tokio::test]
+async fn auth_names_the_credential_without_its_value() {
+    let server = MockServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let auth = |args: &[&str]| akool_at(&server, folder.path(), &[&["auth"], args].concat());
+    assert_shown("auth", &server, &auth(&[]).output().unwrap(), folder.path());
+    let rejected = auth(&["--json"]).env("AKOOL_API_KEY", "MARKER").output().unwrap();
+    assert_shown("auth-rejected-json", &server, &rejected, folder.path());
+    let client = auth(&[])
         .env_remove("AKOOL_API_KEY")
         .env("AKOOL_CLIENT_ID", server.client_id())
         .env("AKOOL_CLIENT_SECRET", server.api_key())
         .output()
         .unwrap();
-    assert!(stdout(&credentials).contains("works       yes"), "{credentials:?}");
-    assert!(!stdout(&credentials).contains(&server.api_key()));
+    assert!(stdout(&client).contains("works       yes"), "{client:?}");
+    assert!(!stdout(&client).contains(&server.api_key()));
+}
 
-    assert_shown("languages", &server, &run(&["languages", "chinese"]), folder.path());
-    assert_eq!(code(&run(&["languages", "klingon"])), 1);
+#[tokio::test]
+async fn languages_are_filtered_by_a_text() {
+    let server = MockServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let run = |text: &str| akool_at(&server, folder.path(), &["languages", text]).output().unwrap();
+    assert_shown("languages", &server, &run("chinese"), folder.path());
+    assert_eq!(code(&run("klingon")), 1);
 }
 
 #[test]
@@ -403,9 +375,9 @@ fn completions_and_man_pages_are_written() {
     assert!(page.contains(".TH") && page.contains("lipsync"), "{page}");
 }
 
-/// A sandbox's own jobs outlive it: another run of the program goes on with them.
+/// The ports of two sandboxes differ, but their jobs are the same.
 #[test]
-fn a_sandboxs_jobs_are_picked_up_by_the_next_run() {
+fn sandbox_jobs_are_resumed_by_the_next_run() {
     let folder = tempfile::tempdir().unwrap();
     let run = |args: &[&str]| akool(folder.path(), args).output().unwrap();
     let output = run(&["--sandbox", "translate", VIDEO, "--to", "es", "--no-wait"]);
@@ -417,12 +389,12 @@ fn a_sandboxs_jobs_are_picked_up_by_the_next_run() {
     assert!(stdout(&run(&["--sandbox", "jobs"])).contains("completed"));
 }
 
-/// Killed at a hundred moments of `translate`, also between the server's commit and the answer: every
-/// job that the server created is in the ledger by its id, or its intent is there as outcome unknown;
-/// and the same command afterwards creates nothing that is there already.
+/// Kills `translate` at a hundred moments, also between the creation on the server and the response. The ledger then
+/// has each job that the server created by its id, or the request with an unknown outcome, and the same command does
+/// not create it again.
 #[tokio::test]
 async fn killed_at_a_hundred_moments_no_job_is_lost_or_paid_twice() {
-    let _quiet = crate::QUIET.lock().await;
+    let _quiet = QUIET.lock().await;
     let server = MockServer::start().await;
     server.on_create(Timeline::new().completed());
     let command = |state: &Path, url: &str| {
@@ -440,7 +412,7 @@ async fn killed_at_a_hundred_moments_no_job_is_lost_or_paid_twice() {
 
     let (mut cut_short, mut unknown, mut known) = (0, 0, 0);
     for number in 0..KILLS {
-        // A quarter of the kills falls between the server's commit and its answer, which never comes.
+        // A quarter of the kills happens after the server has created the jobs, while it does not respond.
         let never = number % 4 == 0;
         if never {
             server.inject_into_creations(Fault::NeverAnswers, Times::Once);
@@ -452,9 +424,8 @@ async fn killed_at_a_hundred_moments_no_job_is_lost_or_paid_twice() {
         };
         let mut child = command(folder.path(), &url).spawn().unwrap();
         if never {
-            // Until the server has committed.
             while created(&server).is_empty() {
-                assert!(child.try_wait().unwrap().is_none(), "it ended before it asked");
+                assert!(child.try_wait().unwrap().is_none(), "it ended before it sent the request");
                 thread::sleep(Duration::from_millis(1));
             }
         } else {
@@ -462,10 +433,9 @@ async fn killed_at_a_hundred_moments_no_job_is_lost_or_paid_twice() {
         }
         child.kill().unwrap();
         cut_short += u32::from(!child.wait().unwrap().success());
-        // What was on its way to the server may still be arriving.
         server.clear_faults();
 
-        // Rows of this video: its jobs by id, or languages of which nothing is known.
+        // The rows of this video: jobs with an id, or languages with an unknown outcome.
         let rows: Vec<_> = jobs(&server, folder.path(), &["--all"])
             .into_iter()
             .filter(|row| row["source"] == url.as_str())
@@ -477,18 +447,21 @@ async fn killed_at_a_hundred_moments_no_job_is_lost_or_paid_twice() {
                 .iter()
                 .filter(|row| matches!(row["status"].as_str(), Some("outcome_unknown" | "being_created")));
             let open = open.count();
-            assert!(there.is_empty() || open == 2, "kill {number}: {there:?} are nowhere: {rows:?}");
+            assert!(
+                there.is_empty() || open == 2,
+                "kill {number}: {there:?} are not in the ledger: {rows:?}"
+            );
             unknown += u32::from(!there.is_empty());
         } else {
             assert_eq!(ids, there, "kill {number}");
             known += 1;
         }
 
-        // Once more: what was asked for is not asked for again, by id or as unknown.
-        let asked = !rows.is_empty();
+        // The same command does not request anything again that the ledger has.
+        let requested = !rows.is_empty();
         let status = command(folder.path(), &url).status().unwrap();
         let after = created(&server);
-        if asked && ids.is_empty() {
+        if requested && ids.is_empty() {
             assert_eq!(status.code(), Some(7), "kill {number}");
             assert!(after.len() <= 2, "kill {number}: {after:?}");
         } else {
@@ -496,8 +469,8 @@ async fn killed_at_a_hundred_moments_no_job_is_lost_or_paid_twice() {
             assert_eq!(after.len(), 2, "kill {number}: paid twice");
         }
     }
-    // Otherwise this proves nothing.
+    // Otherwise this test proves nothing.
     assert!(cut_short > KILLS / 3, "only {cut_short} runs were cut short");
-    assert!(unknown >= KILLS / 4, "only {unknown} kills fell between commit and answer");
-    assert!(known > 0, "no kill fell after the ids were written down");
+    assert!(unknown >= KILLS / 4, "only {unknown} kills happened between creation and response");
+    assert!(known > 0, "no kill happened after the ids were recorded");
 }

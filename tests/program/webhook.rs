@@ -1,30 +1,17 @@
-//! `akool webhook` as a process.
+//! `akool webhook`: receives messages, and verifies saved ones.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::TcpStream,
-    process::{Child, ChildStdout, Command, Output, Stdio},
+    process::{Command, Output, Stdio},
     time::{Duration, SystemTime},
 };
 
 use akool_mock::{MockServer, Timeline, Times, WebhookFault};
-use serde_json::Value;
 
-const ID: &str = "64dd92c1f0b6684651e90e09";
+use crate::support::{ID, Serving, akool, akool_at, code, stderr, stdout};
+
 const SECRET: &str = "MARKER-secret-24-bytes!!";
-
-/// The program, without anything that this environment says of AKOOL.
-fn akool(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_akool"));
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for variable in
-        ["AKOOL_API_KEY", "AKOOL_TOKEN", "AKOOL_API_HOST", "AKOOL_CLIENT_ID", "AKOOL_CLIENT_SECRET"]
-    {
-        command.env_remove(variable);
-    }
-    command.env_remove("RUST_LOG");
-    command
-}
 
 fn akool_as_client(args: &[&str]) -> Command {
     let mut command = akool(args);
@@ -40,74 +27,42 @@ fn message(age_ms: u64, event: &str) -> String {
     akool_mock::seal("client-7", SECRET, now() - age_ms, &"1529".into(), event).unwrap()
 }
 
-/// Its exit code, stdout and stderr; the secret is in neither.
-fn shown(output: Output) -> (i32, String, String) {
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
-    assert!(!stdout.contains("MARKER") && !stderr.contains("MARKER"), "{stdout}{stderr}");
-    (output.status.code().unwrap(), stdout, stderr)
+/// The exit code, stdout and stderr, neither of which has the secret.
+fn shown(output: &Output) -> (i32, String, String) {
+    let (out, errors) = (stdout(output), stderr(output));
+    assert!(!out.contains("MARKER") && !errors.contains("MARKER"), "{out}{errors}");
+    (code(output), out, errors)
 }
 
 fn verify(body: &[u8], more: &[&str]) -> (i32, String, String) {
     let args = [&["webhook", "verify"], more].concat();
-    let mut child = akool_as_client(&args).stdin(Stdio::piped()).spawn().unwrap();
+    let mut command = akool_as_client(&args);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(body).unwrap();
-    shown(child.wait_with_output().unwrap())
+    shown(&child.wait_with_output().unwrap())
 }
 
-/// `akool webhook listen` on a port of its own, ended when it is dropped.
-struct Listening {
-    child: Child,
-    lines: BufReader<ChildStdout>,
-    address: String,
+/// The whole response to these bytes.
+fn send(address: &str, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    // The server may respond before everything was sent.
+    let _ = stream.write_all(bytes);
+    let mut response = Vec::new();
+    let _ = stream.read_to_end(&mut response);
+    String::from_utf8(response).unwrap()
 }
 
-impl Listening {
-    fn start(mut command: Command) -> Self {
-        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        lines.read_line(&mut line).unwrap();
-        let object: Value = serde_json::from_str(&line).unwrap();
-        let address = object["url"].as_str().unwrap().trim_start_matches("http://").trim_end_matches('/');
-        Self { child, address: address.to_owned(), lines }
-    }
-
-    fn object(&mut self) -> Value {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        assert!(!line.contains("MARKER"), "{line}");
-        serde_json::from_str(&line).unwrap()
-    }
-
-    /// The whole answer to bytes as they are.
-    fn send(&self, bytes: &[u8]) -> String {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        // It may have answered before everything was sent.
-        let _ = stream.write_all(bytes);
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        String::from_utf8(answer).unwrap()
-    }
-
-    fn post(&self, body: &[u8]) -> String {
-        let head = format!("POST /any/path HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
-        self.send(&[head.as_bytes(), body].concat())
-    }
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn post(address: &str, body: &[u8]) -> String {
+    let head = format!("POST /any/path HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    send(address, &[head.as_bytes(), body].concat())
 }
 
 const LISTEN: [&str; 5] = ["webhook", "listen", "--listen", "127.0.0.1:0", "--json"];
 
 #[tokio::test]
-async fn what_the_stand_in_sends_is_received() {
-    let mut listening = Listening::start(akool(&[&["--sandbox"], &LISTEN[..]].concat()));
+async fn messages_of_the_mock_server_are_received() {
+    let mut listening = Serving::start(akool(&[&["--sandbox"], &LISTEN[..]].concat()));
     let (sender, calls) = std::sync::mpsc::channel();
     let builder = MockServer::builder().on_webhook_call(move |call| {
         let _ = sender.send((call.job.clone(), call.answer.unwrap().as_u16()));
@@ -118,10 +73,8 @@ async fn what_the_stand_in_sends_is_received() {
     server.job(ID, Timeline::new().failed(1015, "no\u{7} speech"));
     for (id, event, answer) in [("stale", "webhook_rejected", 400), (ID, "webhook", 200)] {
         server.webhook(id, format!("http://{}/akool", listening.address));
-        let mut poll = akool(&["status", id]);
-        poll.env("AKOOL_API_HOST", server.url()).env("AKOOL_API_KEY", server.api_key());
-        assert!(poll.output().unwrap().status.success());
-        // The stale one is sent again meanwhile.
+        assert!(akool_at(&server, &["status", id]).output().unwrap().status.success());
+        // The stale message is also sent again.
         let mut objects = std::iter::repeat_with(|| listening.object());
         let object = objects.find(|object| object["event"] == event).unwrap();
         let long = Duration::from_secs(20);
@@ -140,8 +93,8 @@ async fn what_the_stand_in_sends_is_received() {
 }
 
 #[test]
-fn the_sender_of_anything_else_learns_nothing() {
-    let mut listening = Listening::start(akool_as_client(&LISTEN));
+fn a_rejection_does_not_reveal_its_reason_to_the_sender() {
+    let mut listening = Serving::start(akool_as_client(&LISTEN));
     let done = r#"{"_id":"a","status":3,"url":"https://x/v?Signature=MARKER"}"#;
     let good = message(0, done);
     let wrong_key = akool_mock::seal("client-7", "another-secret-24-bytes!", now(), &1.into(), done).unwrap();
@@ -156,36 +109,39 @@ fn the_sender_of_anything_else_learns_nothing() {
         (&message(0, "{}"), "does not contain an event"),
         (&" ".repeat(100_000), "limit"),
     ] {
-        answers.push(listening.post(body.as_bytes()));
+        answers.push(post(&listening.address, body.as_bytes()));
         let object = listening.object();
         assert_eq!(object["event"], "webhook_rejected");
         assert!(object["message"].as_str().unwrap().contains(says), "{object}");
     }
-    // But for the date, which is cut off here.
+    // The responses differ only in the date.
     let cut = |answer: &String| answer.split("date:").next().unwrap().to_owned();
     answers.dedup_by_key(|answer| cut(answer));
     assert_eq!(answers.len(), 1, "{answers:?}");
     assert!(answers[0].starts_with("HTTP/1.1 400 ") && answers[0].ends_with("\r\n\r\n"), "{answers:?}");
 
-    assert!(listening.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").starts_with("HTTP/1.1 405 "));
-    listening.send(b"\x16\x03\x01 no http");
-    assert!(listening.post(good.as_bytes()).starts_with("HTTP/1.1 200 "));
+    assert!(send(&listening.address, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").starts_with("HTTP/1.1 405 "));
+    send(&listening.address, b"\x16\x03\x01 no http");
+    assert!(post(&listening.address, good.as_bytes()).starts_with("HTTP/1.1 200 "));
     assert_eq!(listening.object()["event"], "webhook");
-    assert!(listening.post(good.as_bytes()).starts_with("HTTP/1.1 200 "), "its sender is to stop");
+    assert!(
+        post(&listening.address, good.as_bytes()).starts_with("HTTP/1.1 200 "),
+        "the sender stops repeating it"
+    );
     assert!(listening.object()["message"].as_str().unwrap().contains("already received"));
 }
 
 #[test]
-fn a_saved_message_is_checked() {
+fn verify_prints_a_valid_message() {
     let event = r#"{"_id":"64dd","status":4,"error_code":1015,"error_reason":"no\u001b[31m speech"}"#;
     let (code, stdout, stderr) = verify(message(1000, event).as_bytes(), &[]);
     assert_eq!((code, stderr.as_str()), (0, ""));
-    assert_eq!(stdout, "64dd  is said to be failed: no [31m speech (error code 1015)\n");
+    assert_eq!(stdout, "64dd  reported as failed: no [31m speech (error code 1015)\n");
 
     let old = message(3 * 3600 * 1000, event);
     let (code, stdout, stderr) = verify(old.as_bytes(), &["--json"]);
     assert!(code == 0 && stderr.contains("it is 3h old"), "{stderr}");
-    let object: Value = serde_json::from_str(&stdout).unwrap();
+    let object: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(
         (&object["event"], &object["id"], &object["status_code"]),
         (&"webhook".into(), &"64dd".into(), &4.into())
@@ -197,18 +153,18 @@ fn a_saved_message_is_checked() {
     let file = folder.path().join("message.json");
     std::fs::write(&file, message(0, event)).unwrap();
     let output = akool_as_client(&["webhook", "verify", file.to_str().unwrap()]).output().unwrap();
-    assert_eq!(shown(output).0, 0);
+    assert_eq!(shown(&output).0, 0);
 }
 
 #[test]
-fn what_is_wrong_with_a_saved_message_is_said() {
+fn verify_reports_what_is_wrong_with_a_message() {
     let event = r#"{"_id":"64dd","status":3}"#;
     let good = message(0, event);
     for (body, more, says) in [
         (good.replace("1529", "1530"), &[][..], "the signature does not match"),
         (good.clone(), &["--client-id", "client-8"], "is the client id"),
-        (String::new(), &[], "give the request's body alone"),
-        (format!("POST / HTTP/1.1\r\n\r\n{good}"), &[], "give the request's body alone"),
+        (String::new(), &[], "pass only the body of the request"),
+        (format!("POST / HTTP/1.1\r\n\r\n{good}"), &[], "pass only the body of the request"),
         (" ".repeat(70_000), &[], "larger than 65536 bytes"),
         (message(0, "[]"), &[], "does not contain an event"),
     ] {
@@ -219,8 +175,8 @@ fn what_is_wrong_with_a_saved_message_is_said() {
 }
 
 #[test]
-fn without_id_and_secret_it_says_what_to_set() {
-    let run = |command: &mut Command| shown(command.output().unwrap());
+fn a_missing_id_or_secret_is_reported_with_the_variable_to_set() {
+    let run = |command: &mut Command| shown(&command.output().unwrap());
     let verify = || akool(&["webhook", "verify"]);
     for (mut command, says) in [
         (verify(), "set AKOOL_CLIENT_ID"),

@@ -1,4 +1,4 @@
-//! `akool auth`: which credential is used, and whether it works.
+//! `akool auth`: prints which credential is used, and whether it works.
 
 use serde_json::json;
 
@@ -6,9 +6,9 @@ use crate::{connect::Connection, outcome::Outcome, report::Report};
 
 pub(crate) async fn run(connection: &Connection, report: &Report) -> Outcome {
     let (credential, base_url) = (&connection.credential, connection.client.base_url());
-    // Costs nothing, changes nothing, and needs a credential.
-    let asked = connection.client.languages().await;
-    let (works, outcome) = match &asked {
+    // This call is free, changes nothing and needs a credential.
+    let languages = connection.client.languages().await;
+    let (works, outcome) = match &languages {
         Ok(_) => (Some(true), Outcome::Done),
         Err(error) => match Outcome::from(error) {
             Outcome::CredentialsRefused => (Some(false), Outcome::CredentialsRefused),
@@ -24,11 +24,11 @@ pub(crate) async fn run(connection: &Connection, report: &Report) -> Outcome {
         report.line(format_args!("service     {base_url}"));
         report.line(match works {
             Some(true) => "works       yes",
-            Some(false) => "works       no, it was refused",
-            None => "works       not known",
+            Some(false) => "works       no, AKOOL rejected it",
+            None => "works       unknown",
         });
     }
-    if let Err(error) = asked {
+    if let Err(error) = languages {
         report.error(None, error.kind().name(), &error);
     }
     outcome

@@ -1,15 +1,15 @@
-//! From options and environment to a client.
+//! Makes the client from the options and the environment.
 
 use std::{io::Read, path::Path};
 
 use akool::{Client, ClientBuilder, ConfigError, Credential};
 
-use crate::args::Global;
+use crate::{args::Global, env};
 
-/// A client, and what must live as long as it is used.
+/// A client, and the sandbox that it needs while it is used.
 pub(crate) struct Connection {
     pub(crate) client: Client,
-    /// Which credential is used, without showing it.
+    /// Names the credential without its value.
     pub(crate) credential: String,
     #[cfg(feature = "sandbox")]
     pub(crate) sandbox: Option<akool_mock::MockServer>,
@@ -24,10 +24,10 @@ impl Connection {
     }
 }
 
-/// Wrong use or configuration, in words for people.
-pub(crate) type WrongUse = String;
+/// Wrong usage or configuration, as a message.
+pub(crate) type UsageError = String;
 
-pub(crate) async fn connect(global: &Global) -> Result<Connection, WrongUse> {
+pub(crate) async fn connect(global: &Global) -> Result<Connection, UsageError> {
     #[cfg(feature = "sandbox")]
     if global.sandbox {
         return sandbox().await;
@@ -42,8 +42,8 @@ pub(crate) async fn connect(global: &Global) -> Result<Connection, WrongUse> {
     })
 }
 
-/// For what asks the service nothing: no credential is needed.
-pub(crate) async fn without_credential(global: &Global) -> Result<Connection, WrongUse> {
+/// For commands that send nothing, so that they need no credential.
+pub(crate) async fn without_credential(global: &Global) -> Result<Connection, UsageError> {
     #[cfg(feature = "sandbox")]
     if global.sandbox {
         return sandbox().await;
@@ -61,28 +61,27 @@ pub(crate) async fn without_credential(global: &Global) -> Result<Connection, Wr
     })
 }
 
-/// The settings, and which credential is among them.
-fn builder(global: &Global) -> Result<(ClientBuilder, String), WrongUse> {
-    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+/// The settings, and the name of the credential among them.
+fn builder(global: &Global) -> Result<(ClientBuilder, String), UsageError> {
     let credential = match &global.api_key_file {
         Some(file) if file == Path::new("-") => "API key from standard input".to_owned(),
         Some(file) => format!("API key from the file {}", file.display()),
-        None if set("AKOOL_API_KEY") => "API key from AKOOL_API_KEY".to_owned(),
-        None if set("AKOOL_TOKEN") => "bearer token from AKOOL_TOKEN".to_owned(),
-        None => "bearer tokens for AKOOL_CLIENT_ID and AKOOL_CLIENT_SECRET".to_owned(),
+        None if env::is_set(env::API_KEY) => format!("API key from {}", env::API_KEY),
+        None if env::is_set(env::TOKEN) => format!("bearer token from {}", env::TOKEN),
+        None => format!("bearer tokens for {} and {}", env::CLIENT_ID, env::CLIENT_SECRET),
     };
     let mut builder = match &global.api_key_file {
         None => ClientBuilder::from_env().map_err(|error| match error {
             ConfigError::NoCredential => {
-                format!("{error}; or give --api-key-file. To try without one: --sandbox")
+                format!("{error}; or use --api-key-file, or try it without a key with --sandbox")
             }
             other => explain(other),
         })?,
         Some(file) => {
-            for variable in ["AKOOL_API_KEY", "AKOOL_TOKEN"] {
-                if std::env::var_os(variable).is_some_and(|value| !value.is_empty()) {
+            for variable in [env::API_KEY, env::TOKEN] {
+                if env::is_set(variable) {
                     return Err(format!(
-                        "two credentials: --api-key-file and {variable} are both set; leave one of them out"
+                        "two credentials: --api-key-file and {variable} are both set; remove one of them"
                     ));
                 }
             }
@@ -96,21 +95,21 @@ fn builder(global: &Global) -> Result<(ClientBuilder, String), WrongUse> {
     Ok((builder, credential))
 }
 
-fn key_from(file: &Path) -> Result<Credential, WrongUse> {
-    /// A key has some tens of characters; a larger file is another one.
-    const LARGEST: u64 = 16 * 1024;
+fn key_from(file: &Path) -> Result<Credential, UsageError> {
+    /// A key has less than 100 characters, so a file larger than this does not hold one.
+    const MAX_BYTES: u64 = 16 * 1024;
     let shown = file.display();
     let mut text = String::new();
     let read = if file == Path::new("-") {
-        std::io::stdin().take(LARGEST + 1).read_to_string(&mut text)
+        std::io::stdin().take(MAX_BYTES + 1).read_to_string(&mut text)
     } else {
-        std::fs::File::open(file).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text))
+        std::fs::File::open(file).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
     };
     match read {
         Err(error) => return Err(format!("cannot read the API key from {shown}: {error}")),
-        Ok(_) if text.len() as u64 > LARGEST => {
+        Ok(_) if text.len() as u64 > MAX_BYTES => {
             return Err(format!(
-                "{shown} is too large to hold an API key; give a file with the key and nothing else"
+                "{shown} is too large to hold an API key; use a file that holds only the key"
             ));
         }
         Ok(_) => {}
@@ -118,14 +117,13 @@ fn key_from(file: &Path) -> Result<Credential, WrongUse> {
     let text = text.trim_start_matches('\u{feff}').trim();
     let named = text.split_once('=').is_some_and(|(name, _)| name.ends_with("KEY"));
     if named || text.starts_with(['"', '\'']) {
-        return Err(format!("{shown} holds more than an API key; give a file with the key and nothing else"));
+        return Err(format!("{shown} holds more than an API key; use a file that holds only the key"));
     }
-    Credential::api_key(text)
-        .map_err(|error| format!("{shown}: {error}; give a file with the key and nothing else"))
+    Credential::api_key(text).map_err(|error| format!("{shown}: {error}; use a file that holds only the key"))
 }
 
-/// An error and its causes on one line.
-fn explain(error: impl std::error::Error) -> WrongUse {
+/// The message of an error and of its causes, on one line.
+fn explain(error: impl std::error::Error) -> UsageError {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {
@@ -136,7 +134,7 @@ fn explain(error: impl std::error::Error) -> WrongUse {
 }
 
 #[cfg(feature = "sandbox")]
-async fn sandbox() -> Result<Connection, WrongUse> {
+async fn sandbox() -> Result<Connection, UsageError> {
     let server = akool_mock::MockServer::builder().lenient().start().await;
     server.seed_demo_jobs();
     server.refuse_unlisted_languages();

@@ -1,4 +1,4 @@
-//! `akool contract`: the service's answers against its description.
+//! `akool contract`: validates the service's responses against its description, or records them.
 
 use std::{fs, io::Write, path::Path};
 
@@ -15,8 +15,7 @@ use crate::{
     report::Report,
 };
 
-/// How many jobs are polled at once.
-const AT_ONCE: usize = 4;
+const MAX_CONCURRENT_POLLS: usize = 4;
 
 pub(crate) async fn run(command: &Command, connection: &Connection, report: &Report) -> Outcome {
     match command {
@@ -25,25 +24,25 @@ pub(crate) async fn run(command: &Command, connection: &Connection, report: &Rep
     }
 }
 
-/// One poll and what came of it, as messages.
+/// One poll, as the messages that were exchanged.
 struct Poll {
     id: JobId,
     request: Request<Vec<u8>>,
     answer: Result<(Response<Vec<u8>>, RawAnswer), akool::Error>,
 }
 
-/// Polls at each job once, in the order of the arguments.
+/// Polls each job once, in the order of the arguments.
 async fn polls(ids: &[String], connection: &Connection) -> Vec<Poll> {
     let polls = stream::iter(ids).map(async |id| {
         let id = JobId::from(id.as_str());
         let answer = connection.client.job(&id).raw().await.map(|raw| (response(&raw), raw));
         Poll { request: request(&id, connection), id, answer }
     });
-    polls.buffered(AT_ONCE).collect().await
+    polls.buffered(MAX_CONCURRENT_POLLS).collect().await
 }
 
 async fn check(options: &ContractCheck, connection: &Connection, report: &Report) -> Outcome {
-    let contract = if options.documented { Contract::vendored() } else { Contract::resolved() };
+    let contract = if options.vendored { Contract::vendored() } else { Contract::resolved() };
     let mut coverage = contract.coverage();
     let mut outcome = Outcome::Done;
     let (mut answers, mut whole) = (0, Findings::default());
@@ -59,21 +58,21 @@ async fn check(options: &ContractCheck, connection: &Connection, report: &Report
         answers += 1;
         coverage.record(&poll.request, &response);
         let findings = contract.check_response(&poll.request, &response);
-        tell(&poll.id, &findings, report);
-        let own = judge(&findings, &raw);
+        print(&poll.id, &findings, report);
+        let result = judge(&findings, &raw);
         if let Err(error) = &raw.decoded
-            && !matches!(own, Outcome::Violating | Outcome::Drifting)
+            && !matches!(result, Outcome::Violating | Outcome::Drifting)
         {
             report.error(Some(&poll.id), error.kind().name(), error);
         }
-        outcome = outcome.max(own);
+        outcome = outcome.max(result);
         whole.extend(findings);
     }
     summary(&whole, answers, &coverage, report);
     outcome
 }
 
-/// What an answer comes to. One that is as described may still refuse.
+/// The outcome of a response. A valid response may still be an error.
 fn judge(findings: &Findings, raw: &RawAnswer) -> Outcome {
     let verdict = match findings.verdict() {
         Verdict::Violating => return Outcome::Violating,
@@ -82,13 +81,13 @@ fn judge(findings: &Findings, raw: &RawAnswer) -> Outcome {
     };
     match &raw.decoded {
         Ok(_) => verdict,
-        // A code that nobody documented is drift, and not an outage.
+        // An undocumented code is drift, not an outage.
         Err(error) if error.kind() == ErrorKind::UnknownCode => verdict,
         Err(error) => verdict.max(Outcome::from(error)),
     }
 }
 
-fn tell(id: &JobId, findings: &Findings, report: &Report) {
+fn print(id: &JobId, findings: &Findings, report: &Report) {
     let verdict = findings.verdict();
     if report.is_json() {
         return report.object(&json!({
@@ -96,7 +95,7 @@ fn tell(id: &JobId, findings: &Findings, report: &Report) {
             "violations": findings.violations, "drift": findings.drift,
         }));
     }
-    let operation = findings.operation.as_deref().unwrap_or("no operation");
+    let operation = findings.operation.as_deref().unwrap_or("unknown operation");
     let mut text = format!("{id}  {operation}  {verdict}");
     if verdict != Verdict::Conforming {
         text += &format!("\n  {}", findings.to_string().replace('\n', "\n  "));
@@ -114,15 +113,15 @@ fn summary(whole: &Findings, answers: usize, coverage: &Coverage<'_>, report: &R
         }));
     }
     if answers == 0 {
-        return report.note("no answer came; nothing can be said of the contract");
+        return report.note("received no response, so there is nothing to validate");
     }
     let (s, v) = (if answers == 1 { "" } else { "s" }, if violations == 1 { "" } else { "s" });
     report.line(format_args!("{verdict}: {answers} answer{s}, {violations} violation{v}, {drift} new"));
-    // Few jobs show everything: told for whoever reads it, and counted as nothing.
+    // For information only: few jobs have every field.
     if !never.drift.is_empty() {
         let places = never.drift.iter().map(|drift| format!("{} ({})", drift.pointer, drift.documented));
         report.note(format_args!(
-            "described, and in none of them:\n  {}",
+            "documented, but in none of these responses:\n  {}",
             places.collect::<Vec<_>>().join("\n  ")
         ));
     }
@@ -161,7 +160,7 @@ async fn record(options: &ContractRecord, connection: &Connection, report: &Repo
             Ok(path) => report.line(format_args!("{}  {path}", poll.id)),
             Err(error) => {
                 let folder = options.output.display();
-                report.error(Some(&poll.id), "file", format_args!("cannot write into {folder}: {error}"));
+                report.error(Some(&poll.id), "file", format_args!("cannot write to {folder}: {error}"));
                 outcome = outcome.max(Outcome::Unexpected);
             }
         }
@@ -169,7 +168,7 @@ async fn record(options: &ContractRecord, connection: &Connection, report: &Repo
     outcome
 }
 
-/// Into the first name that is free.
+/// Saves to the first name that is not taken.
 fn save(folder: &Path, name: &str, fixture: &Fixture) -> std::io::Result<String> {
     for number in 1.. {
         let name = if number == 1 { format!("{name}.json") } else { format!("{name}-{number}.json") };
@@ -186,7 +185,7 @@ fn save(folder: &Path, name: &str, fixture: &Fixture) -> std::io::Result<String>
     Ok(String::new())
 }
 
-/// The poll as it was sent, but for the credential's value, which this program never shows.
+/// The request as it was sent, with a placeholder for the credential.
 fn request(id: &JobId, connection: &Connection) -> Request<Vec<u8>> {
     let query = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("video_model_id", id.as_str())

@@ -1,4 +1,4 @@
-//! `akool download`: the files of jobs that are completed.
+//! `akool download`: downloads the files of completed jobs.
 
 use std::collections::BTreeSet;
 
@@ -7,24 +7,26 @@ use akool::{ErrorKind, JobId, Status, Translation};
 use crate::{
     args::Download,
     connect::Connection,
-    follow::{Fetch, downloader, interruption},
+    fetch::{Fetch, downloader},
+    interrupt::interruption,
     ledger,
     outcome::Outcome,
     report::Report,
+    text,
 };
 
 pub(crate) async fn run(options: &Download, connection: &Connection, report: &Report) -> Outcome {
     let downloader = match downloader(&options.output) {
         Ok(downloader) => downloader,
-        Err(wrong) => {
-            report.error(None, "wrong_use", wrong);
-            return Outcome::WrongUse;
+        Err(error) => {
+            report.error(None, "usage", error);
+            return Outcome::Usage;
         }
     };
     let fetch =
         Fetch { downloader: &downloader, folder: &options.output, report, overwrite: options.overwrite };
     let ids: BTreeSet<_> = options.jobs.ids.iter().map(|id| JobId::from(id.as_str())).collect();
-    ledger::label_jobs(connection, report);
+    ledger::label_jobs(connection, |id, language| report.label(id, language));
     let all = async {
         let mut outcome = Outcome::Done;
         for id in ids {
@@ -39,7 +41,7 @@ pub(crate) async fn run(options: &Download, connection: &Connection, report: &Re
                 }
             };
             let status = snapshot.status();
-            let ended = match Translation::from_snapshot(snapshot.clone()) {
+            let result = match Translation::from_snapshot(snapshot.clone()) {
                 Some(translation) => fetch.all(&job, &translation, false).await,
                 None if status == Status::Failed => {
                     report.status(&snapshot);
@@ -51,27 +53,28 @@ pub(crate) async fn run(options: &Download, connection: &Connection, report: &Re
                     report.error(
                         Some(&id),
                         kind.name(),
-                        format_args!("job {id} is completed without a usable link; {advice}"),
+                        format_args!("job {id} is completed, but without a video URL; {advice}"),
                     );
                     Outcome::Unreachable
                 }
                 None => {
                     let text = format!(
-                        "job {id} is not completed yet: {status}; wait for it with: akool wait {id} --output {}",
+                        "job {id} is not completed yet (status: {}); wait for it with: akool wait {id} --output {}",
+                        text::status(status),
                         options.output.display()
                     );
                     report.error(Some(&id), "not_completed", text);
                     Outcome::Timeout
                 }
             };
-            outcome = outcome.max(ended);
+            outcome = outcome.max(result);
         }
         outcome
     };
     tokio::select! {
         outcome = all => outcome,
         () = interruption() => {
-            report.note("interrupted; files that are not whole were removed");
+            report.note("interrupted; incomplete files were removed");
             Outcome::Interrupted
         }
     }

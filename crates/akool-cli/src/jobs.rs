@@ -1,4 +1,4 @@
-//! `akool jobs`: what the ledger has.
+//! `akool jobs`: lists and changes the ledger.
 
 use std::time::SystemTime;
 
@@ -13,31 +13,17 @@ use crate::{
     outcome::Outcome,
     report::Report,
     table::Table,
-    text::{ago, coloured, doubtful},
+    text::{ago, status, uncertain},
 };
 
-pub(crate) const AFTER_HELP: &str = "\
-Examples:
-  akool jobs
-  akool jobs --pending --refresh
-  akool jobs --adopt t4f20a31=64dd92c1f0b6684651e90e09
-  akool jobs --adopt t4f20a31:fr=64dd92c1f0b6684651e90e0a
-  akool jobs --forget t4f20a31:es
-
-\"outcome unknown\": the request may have reached the service before the program or the connection
-ended. Look for the job in the service's console. If it is there, say so with --adopt, and
-`akool wait --pending` waits for it. If it is not, --forget takes the entry off the list, and the work
-can be asked for again.";
-
-/// How many jobs are polled at once.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENT_POLLS: usize = 8;
 
 pub(crate) async fn run(options: &Jobs, connection: &Connection, report: &Report) -> Outcome {
     let ledger = match ledger::file(connection) {
         Ok(ledger) => ledger,
         Err(error) => {
             report.error(None, "ledger", error);
-            return Outcome::WrongUse;
+            return Outcome::Usage;
         }
     };
     match list(options, connection, report, &ledger).await {
@@ -61,7 +47,7 @@ async fn list(
             None => (entry.as_str(), None),
         };
         ledger.adopt(&entry.into(), language.as_ref(), &job.as_str().into())?;
-        report.line(format_args!("{job} is on the list; `akool wait --pending` waits for it"));
+        report.line(format_args!("recorded job {job}; `akool wait --pending` waits for it"));
         return Ok(Outcome::Done);
     }
     if let Some(name) = &options.forget {
@@ -72,10 +58,10 @@ async fn list(
         return if ledger.forget_job(&name.as_str().into())?
             || ledger.forget(&entry.into(), language.as_ref())?
         {
-            report.line(format_args!("{name} is off the list"));
+            report.line(format_args!("removed {name} from the list"));
             Ok(Outcome::Done)
         } else {
-            let text = format!("the ledger has no {name}; `akool jobs --all` lists what it has");
+            let text = format!("{name} is not in the ledger; `akool jobs --all` lists its entries");
             report.error(None, "no_match", text);
             Ok(Outcome::Unexpected)
         };
@@ -90,7 +76,7 @@ async fn list(
         outcome = outcome.max(refresh(&rows, connection, report, ledger).await?);
         rows = ledger::rows(ledger, connection)?.rows;
     }
-    rows.retain(|row| options.all || if options.pending { row.is_pending() } else { row.is_of_interest() });
+    rows.retain(|row| options.all || if options.pending { row.is_pending() } else { row.is_listed() });
     if report.is_json() {
         for row in &rows {
             report.object(&object(row));
@@ -101,11 +87,11 @@ async fn list(
         report.note(if options.pending {
             "no job is pending"
         } else {
-            "no jobs; `akool translate` creates them"
+            "no jobs; create one with `akool translate`"
         });
         return Ok(outcome);
     }
-    let mut table = Table::new(["ID", "LANGUAGE", "STATUS", "REQUESTED", "SOURCE"]).that_cuts(4);
+    let mut table = Table::new(["ID", "LANGUAGE", "STATUS", "REQUESTED", "SOURCE"]).cut_column(4);
     for row in &rows {
         table.row([
             row.job.as_ref().map_or_else(|| row.entry.to_string(), JobId::to_string),
@@ -122,7 +108,7 @@ async fn list(
     Ok(outcome)
 }
 
-/// Polls at every job that has not ended yet.
+/// Polls every job that has not ended yet.
 async fn refresh(
     rows: &[Row],
     connection: &Connection,
@@ -131,7 +117,7 @@ async fn refresh(
 ) -> Result<Outcome, akool::ledger::LedgerError> {
     let jobs = rows.iter().filter(|row| row.is_pending()).filter_map(|row| row.job.as_ref());
     let polls = stream::iter(jobs).map(async |id| connection.client.job(id).get().await);
-    let mut polls = std::pin::pin!(polls.buffer_unordered(AT_ONCE));
+    let mut polls = std::pin::pin!(polls.buffer_unordered(MAX_CONCURRENT_POLLS));
     let mut outcome = Outcome::Done;
     while let Some(poll) = polls.next().await {
         match poll {
@@ -148,22 +134,22 @@ async fn refresh(
 fn state(row: &Row) -> String {
     match &row.state {
         _ if row.forgotten => "forgotten".to_owned(),
-        State::Job(Some(status)) => coloured(*status).to_string(),
+        State::Job(Some(last)) => status(*last).to_string(),
         State::Job(None) => "created".to_owned(),
-        State::Unknown { .. } => doubtful("outcome unknown").to_string(),
+        State::Unknown { .. } => uncertain("outcome unknown").to_string(),
         State::InFlight => "being created".to_owned(),
-        State::Refused(code) => format!("rejected ({})", code.0),
+        State::Rejected(code) => format!("rejected ({})", code.0),
         State::NotCreated { .. } => "not created".to_owned(),
     }
 }
 
-pub(crate) fn object(row: &Row) -> serde_json::Value {
+fn object(row: &Row) -> serde_json::Value {
     let time = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
     let (status, why) = match &row.state {
         State::Job(status) => (status.map_or("created", akool::Status::name), None),
         State::Unknown { why } => ("outcome_unknown", why.clone()),
         State::InFlight => ("being_created", None),
-        State::Refused(code) => ("rejected", Some(code.to_string())),
+        State::Rejected(code) => ("rejected", Some(code.to_string())),
         State::NotCreated { why } => ("not_created", Some(why.clone())),
     };
     json!({

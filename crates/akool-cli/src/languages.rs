@@ -1,4 +1,4 @@
-//! `akool languages`.
+//! `akool languages`: lists the target languages.
 
 use akool::LanguageInfo;
 use serde_json::json;
@@ -23,7 +23,7 @@ pub(crate) async fn run(options: &Languages, connection: &Connection, report: &R
             report.error(
                 None,
                 "no_match",
-                format_args!("no language matches \"{filter}\"; `akool languages` lists all"),
+                format_args!("no language matches \"{filter}\"; `akool languages` lists them all"),
             );
             return Outcome::Unexpected;
         }

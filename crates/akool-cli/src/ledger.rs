@@ -1,6 +1,10 @@
-//! Where the program keeps its ledger, and what is in it, a row for each job.
+//! The ledger of the program: its file, and its contents as a row for each job.
 
-use std::{path::PathBuf, sync::Arc, time::SystemTime};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use akool::{
     BusinessCode, JobId, Language, Status,
@@ -10,12 +14,15 @@ use akool::{
 };
 use etcetera::BaseStrategy;
 
-use crate::{connect::Connection, report::Report};
+use crate::connect::Connection;
 
-/// What the ledger says instead of the address of a sandbox, which is another one each time.
+/// Stands for the base URL of a sandbox, whose port differs in each run.
 const SANDBOX: &str = "sandbox";
 
-/// The ledger's file. A sandbox has one of its own.
+/// How often to read the ledger while another process is creating jobs.
+pub(crate) const IN_FLIGHT_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The file of the ledger. The sandbox has its own.
 pub(crate) fn file(connection: &Connection) -> Result<LedgerFile, String> {
     let name = if connection.is_sandbox() { "sandbox.jsonl" } else { "ledger.jsonl" };
     Ok(LedgerFile::at(folder()?.join(name)))
@@ -23,17 +30,17 @@ pub(crate) fn file(connection: &Connection) -> Result<LedgerFile, String> {
 
 fn folder() -> Result<PathBuf, String> {
     let strategy = etcetera::choose_base_strategy().map_err(|_| {
-        "cannot tell where to keep the ledger of created jobs: set XDG_STATE_HOME or HOME".to_owned()
+        "there is no folder for the ledger of created jobs: set XDG_STATE_HOME or HOME".to_owned()
     })?;
     Ok(strategy.state_dir().unwrap_or_else(|| strategy.data_dir()).join("akool"))
 }
 
-/// The ledger as creation takes it.
+/// The ledger to use for creating jobs.
 pub(crate) fn for_creation(file: &LedgerFile, connection: &Connection) -> Arc<dyn Ledger> {
     if connection.is_sandbox() { Arc::new(SandboxLedger(file.clone())) } else { Arc::new(file.clone()) }
 }
 
-/// A ledger for which every sandbox is the same service.
+/// A ledger that records the same base URL for every sandbox.
 #[derive(Debug)]
 struct SandboxLedger(LedgerFile);
 
@@ -49,12 +56,12 @@ impl Ledger for SandboxLedger {
     }
 }
 
-/// A job, or a language of which no job is known.
+/// A job, or a language whose job is not known.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) entry: EntryId,
     pub(crate) at: SystemTime,
-    /// The link to the source, without what may be secret in it.
+    /// The URL of the source, without parts that may be secret.
     pub(crate) source: String,
     pub(crate) language: Option<Language>,
     pub(crate) job: Option<JobId>,
@@ -63,60 +70,60 @@ pub(crate) struct Row {
     pub(crate) forgotten: bool,
 }
 
-/// What is known of a row.
+/// The state of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum State {
-    /// A job; where it stood when it was last seen.
+    /// A job, with its last known status.
     Job(Option<Status>),
-    /// Nobody knows what became of it.
+    /// A job may have been created.
     Unknown { why: Option<String> },
-    /// A process that lives is asking for it.
+    /// A running process is creating the job.
     InFlight,
-    /// The service refused the language.
-    Refused(BusinessCode),
+    /// AKOOL rejected the language.
+    Rejected(BusinessCode),
     /// Nothing was created.
     NotCreated { why: String },
 }
 
 impl Row {
-    /// Whether there is something to wait for, or to find out.
+    /// Whether the job has not ended, or may exist.
     pub(crate) fn is_pending(&self) -> bool {
         !self.forgotten
             && match &self.state {
                 State::Job(status) => !status.is_some_and(Status::is_terminal),
                 State::Unknown { .. } | State::InFlight => true,
-                State::Refused(_) | State::NotCreated { .. } => false,
+                State::Rejected(_) | State::NotCreated { .. } => false,
             }
     }
 
-    /// Whether it is worth a line unless everything is asked for.
-    pub(crate) fn is_of_interest(&self) -> bool {
-        !self.forgotten && !matches!(self.state, State::Refused(_) | State::NotCreated { .. })
+    /// Whether `akool jobs` lists it without `--all`.
+    pub(crate) fn is_listed(&self) -> bool {
+        !self.forgotten && !matches!(self.state, State::Rejected(_) | State::NotCreated { .. })
     }
 }
 
-/// What the ledger has for this service.
+/// The rows of the ledger for this base URL.
 pub(crate) struct Rows {
     /// Oldest first.
     pub(crate) rows: Vec<Row>,
-    /// What is wrong with the ledger itself.
+    /// The first line of the ledger that cannot be read, as a message.
     pub(crate) damage: Option<String>,
 }
 
-/// Reads what the ledger has for this service.
+/// Reads the rows of the ledger for this base URL.
 pub(crate) fn rows(ledger: &LedgerFile, connection: &Connection) -> Result<Rows, LedgerError> {
     let base_url = if connection.is_sandbox() { SANDBOX } else { connection.client.base_url() };
     let contents = ledger.read()?;
     let damage = contents.unreadable.first().map(|line| {
         format!(
-            "line {line} of the ledger {} cannot be read, and may be a request that was paid for; mend or remove \
+            "line {line} of the ledger {} cannot be read, and may be a request that was charged; repair or remove \
              the line",
             ledger.path().display()
         )
     });
     let mut rows = Vec::new();
     for entry in contents.entries {
-        // One whose intent was lost has no address: it may be anybody's.
+        // An entry whose intent was lost has no base URL, and may belong to any service.
         if entry.base_url != base_url && !entry.base_url.is_empty() {
             continue;
         }
@@ -152,11 +159,12 @@ pub(crate) fn rows(ledger: &LedgerFile, connection: &Connection) -> Result<Rows,
                 rows.extend(
                     refused
                         .iter()
-                        .map(|refusal| row(refusal.language.as_ref(), State::Refused(refusal.code))),
+                        .map(|refusal| row(refusal.language.as_ref(), State::Rejected(refusal.code))),
                 );
-                // One job for several languages is shown as a job: its language is to be found out.
+                // A job whose language is not known stands for all languages of the request.
                 if jobs.iter().all(|job| job.language.is_some()) {
-                    let unknown = || State::Unknown { why: Some("the answer did not tell".to_owned()) };
+                    let unknown =
+                        || State::Unknown { why: Some("the response did not name a job".to_owned()) };
                     rows.extend(unclear.iter().map(|language| row(Some(language), unknown())));
                 }
             }
@@ -166,13 +174,12 @@ pub(crate) fn rows(ledger: &LedgerFile, connection: &Connection) -> Result<Rows,
     Ok(Rows { rows, damage })
 }
 
-/// Says which language each job is for, as far as the ledger has it.
-pub(crate) fn label_jobs(connection: &Connection, report: &Report) {
-    // A job needs no ledger to be looked at.
+/// Passes on the language of each job that the ledger has. A ledger that cannot be read is ignored.
+pub(crate) fn label_jobs(connection: &Connection, label: impl Fn(&JobId, Option<&Language>)) {
     let Ok(Ok(Rows { rows, .. })) = file(connection).map(|ledger| rows(&ledger, connection)) else { return };
     for row in rows {
         if let Some(job) = &row.job {
-            report.label(job, row.language.as_ref());
+            label(job, row.language.as_ref());
         }
     }
 }

@@ -1,11 +1,25 @@
-//! The program `akool`: options, messages and exit codes around the library of the same name.
+//! The program `akool`: options, messages and exit codes around the library `akool`.
+//!
+//! Each command has a module with a function `run`. A module imports only modules of a lower line:
+//!
+//! - `main`
+//! - the commands: `translate`, `wait`, `status`, `download`, `jobs`, `languages`, `auth`, `contract`,
+//!   `webhook`, `sandbox`, `shell`
+//! - `follow`, which several commands share
+//! - `fetch`, `ledger`
+//! - `connect`, `report`
+//! - `args`, `table`
+//! - `outcome`, `env`, `text`, `resume`, `interrupt`
 
 mod args;
 mod auth;
 mod connect;
 mod contract;
 mod download;
+mod env;
+mod fetch;
 mod follow;
+mod interrupt;
 mod jobs;
 mod languages;
 mod ledger;
@@ -30,36 +44,41 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     args::{Cli, Command},
     outcome::Outcome,
-    report::Report,
+    report::{Report, Settings},
 };
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return not_understood(&error),
+        Err(error) => return parse_error(&error),
     };
-    if set("NO_COLOR") {
+    if env::is_set(env::NO_COLOR) {
         console::set_colors_enabled(false);
         console::set_colors_enabled_stderr(false);
     }
     log(cli.global.verbose);
     let ids_only = matches!(&cli.command, Command::Translate(options) if options.no_wait);
-    let moving = matches!(cli.command, Command::Wait(_) | Command::Translate(_) | Command::Download(_));
-    let report =
-        Report::new(&cli.global, moving && !ids_only, resume::Resume::new(&cli)).with_ids_only(ids_only);
+    let waits = matches!(cli.command, Command::Wait(_) | Command::Translate(_) | Command::Download(_));
+    let report = Report::new(Settings {
+        json: cli.global.json,
+        quiet: cli.global.quiet,
+        progress: waits && !ids_only,
+        ids_only,
+        resume: cli.resume(),
+    });
     let mut outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             let outcome = runtime.block_on(run(&cli, &report));
-            // Whatever still reads from a terminal or resolves a name is not waited for.
+            // Does not wait for threads that still read from a terminal or resolve a name.
             runtime.shutdown_background();
             outcome
         }
         Err(error) => {
-            report.error(None, "start", format_args!("cannot start: {error}"));
+            report.error(None, "start", format_args!("cannot start the async runtime: {error}"));
             Outcome::Unexpected
         }
     };
-    if let Some(kind) = report.broken() {
+    if let Some(kind) = report.write_error() {
         report.note(format_args!("{} cannot write to stdout: {kind}", text::error()));
         outcome = outcome.max(Outcome::Unexpected);
     }
@@ -67,10 +86,10 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: &Cli, report: &Report) -> Outcome {
-    // What needs no service.
+    // These need no connection to the service.
     match &cli.command {
         #[cfg(feature = "sandbox")]
-        Command::Sandbox(options) => return sandbox::run(options, report, cli.global.json).await,
+        Command::Sandbox(options) => return sandbox::run(options, report).await,
         Command::Webhook(command) => return webhook::run(command, &cli.global, report).await,
         Command::Completions(options) => return shell::completions(options, report),
         Command::Man(options) => return shell::man(options, report),
@@ -82,9 +101,9 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
     };
     let connection = match connection {
         Ok(connection) => connection,
-        Err(wrong) => {
-            report.error(None, "wrong_use", wrong);
-            return Outcome::WrongUse;
+        Err(error) => {
+            report.error(None, "usage", error);
+            return Outcome::Usage;
         }
     };
     let outcome = match &cli.command {
@@ -96,10 +115,10 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
         Command::Languages(options) => languages::run(options, &connection, report).await,
         Command::Contract(options) => contract::run(options, &connection, report).await,
         Command::Auth => auth::run(&connection, report).await,
-        // Done above.
+        // These have returned above.
         #[cfg(feature = "sandbox")]
-        Command::Sandbox(_) => Outcome::WrongUse,
-        Command::Webhook(_) | Command::Completions(_) | Command::Man(_) => Outcome::WrongUse,
+        Command::Sandbox(_) => Outcome::Usage,
+        Command::Webhook(_) | Command::Completions(_) | Command::Man(_) => Outcome::Usage,
     };
     #[cfg(feature = "sandbox")]
     if connection.is_sandbox()
@@ -109,39 +128,27 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
             Command::Wait(_) | Command::Status(_) | Command::Download(_) | Command::Contract(_)
         )
     {
-        sandbox::list_jobs(report);
+        sandbox::list_demo_jobs(report);
     }
     outcome
 }
 
-/// Wrong use that the parser found, or help. Programs get an object too.
-fn not_understood(error: &clap::Error) -> ExitCode {
+/// Prints what the parser returned: an error, with `--json` also as an object, or the help text.
+fn parse_error(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
         let message = error.render().to_string();
-        // Without the usage, which is for people.
         let lines = message.lines().take_while(|line| !line.starts_with("Usage:"));
         let message = lines.map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
         let message = message.strip_prefix("error: ").unwrap_or(&message);
-        let object = serde_json::json!({ "event": "error", "kind": "wrong_use", "message": message });
-        // What a reader that is gone misses, nobody else does.
-        let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{object}\n"));
+        Report::new(Settings { json: true, ..Settings::default() })
+            .object(&serde_json::json!({ "event": "error", "kind": "usage", "message": message }));
     }
     let _ = error.print();
-    ExitCode::from(if error.use_stderr() { Outcome::WrongUse.exit_code() } else { 0 })
+    ExitCode::from(if error.use_stderr() { Outcome::Usage.exit_code() } else { 0 })
 }
 
-/// Colours on a terminal that can show them, unless `NO_COLOR` says otherwise.
-fn coloured() -> bool {
-    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    std::io::IsTerminal::is_terminal(&std::io::stderr()) && !set("NO_COLOR") && !dumb
-}
-
-/// Whether a variable of the environment is set, and not empty.
-fn set(name: &str) -> bool {
-    std::env::var_os(name).is_some_and(|value| !value.is_empty())
-}
-
-/// To stderr: nothing unless asked for (what matters is reported), polls with `-v`, everything with `-vv`, or what `RUST_LOG` says.
+/// Logs to stderr: nothing by default, because errors are reported; polls with `-v`; everything with `-vv`. `RUST_LOG`
+/// takes precedence.
 fn log(verbose: u8) {
     let default = match verbose {
         0 => "off",
@@ -149,9 +156,8 @@ fn log(verbose: u8) {
         _ => "debug",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(coloured())
-        .init();
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr())
+        && !env::is_set(env::NO_COLOR)
+        && !env::is_dumb_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
 }

@@ -1,43 +1,76 @@
-//! How a run ended, and the exit code that tells it.
+//! How a run ended, and its exit code: the only table of them.
 
 use akool::{CreateError, Error, ErrorKind, WaitError};
 use akool_download::DownloadError;
 
-/// How a run, or one job of it, ended. The greater one counts where there are several.
+/// How a run, or one of its jobs, ended. They are in order of precedence: if several apply, the greatest is
+/// the outcome of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
     Done,
-    /// Answers hold something new.
     Drifting,
     Timeout,
     JobFailed,
     Unexpected,
     Unreachable,
-    /// Answers are not as described.
     Violating,
     CredentialsRefused,
     Unknown,
-    WrongUse,
+    Usage,
     Interrupted,
 }
 
 impl Outcome {
-    /// As documented in `--help` and the README.
-    pub(crate) fn exit_code(self) -> u8 {
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Done,
+        Self::Drifting,
+        Self::Timeout,
+        Self::JobFailed,
+        Self::Unexpected,
+        Self::Unreachable,
+        Self::Violating,
+        Self::CredentialsRefused,
+        Self::Unknown,
+        Self::Usage,
+        Self::Interrupted,
+    ];
+
+    /// The exit code and its meaning. The help texts are made from this table, and the README is tested against
+    /// the help text.
+    const fn row(self) -> (u8, &'static str) {
         match self {
-            Self::Done => 0,
-            Self::Unexpected => 1,
-            Self::WrongUse => 2,
-            Self::JobFailed => 3,
-            Self::Timeout => 4,
-            Self::CredentialsRefused => 5,
-            Self::Unreachable => 6,
-            Self::Unknown => 7,
-            Self::Drifting => 8,
-            Self::Violating => 9,
-            Self::Interrupted => 130,
+            Self::Done => (0, "success (`status`: all jobs were polled; `--no-wait`: all jobs were created)"),
+            Self::Unexpected => (1, "unexpected error, such as an unknown job id"),
+            Self::Usage => (2, "wrong usage or configuration"),
+            Self::JobFailed => (3, "a job failed, or AKOOL rejected a language"),
+            Self::Timeout => (4, "not completed yet, or timed out; the job continues"),
+            Self::CredentialsRefused => (5, "AKOOL rejected the credentials"),
+            Self::Unreachable => (6, "AKOOL could not be reached, or kept failing"),
+            Self::Unknown => (7, "outcome unknown: a job may have been created and charged"),
+            Self::Drifting => {
+                (8, "responses hold something undocumented, but nothing invalid (`contract check`)")
+            }
+            Self::Violating => (9, "responses do not match the description (`contract check`)"),
+            Self::Interrupted => (130, "interrupted; the jobs continue"),
         }
     }
+
+    pub(crate) const fn exit_code(self) -> u8 {
+        self.row().0
+    }
+}
+
+/// The table of these exit codes, and which of them takes precedence.
+pub(crate) fn help(mut outcomes: Vec<Outcome>) -> String {
+    outcomes.sort_by_key(|outcome| outcome.exit_code());
+    let mut text = String::from("Exit codes:\n");
+    for (code, meaning) in outcomes.iter().map(|outcome| outcome.row()) {
+        text += &format!("  {code:<3}  {meaning}\n");
+    }
+    outcomes.sort();
+    let codes = outcomes.iter().rev().filter(|outcome| **outcome != Outcome::Done);
+    let codes: Vec<_> = codes.map(|outcome| outcome.exit_code().to_string()).collect();
+    text + "If several apply, the first of " + &codes.join(", ") + " is used."
 }
 
 impl From<&Error> for Outcome {
@@ -65,8 +98,8 @@ impl From<&WaitError> for Outcome {
 impl From<&CreateError> for Outcome {
     fn from(error: &CreateError) -> Self {
         match error {
-            CreateError::Invalid(_) => Self::WrongUse,
-            // Refused as a whole, as a language may be on its own.
+            CreateError::Invalid(_) => Self::Usage,
+            // A rejected request counts as its rejected languages.
             CreateError::NotCreated(error)
                 if error.code().is_some()
                     && matches!(error.kind(), ErrorKind::Rejected | ErrorKind::UnknownJob) =>
@@ -95,22 +128,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_several_endings_the_documented_one_counts() {
-        let mut all = [
-            Outcome::JobFailed,
-            Outcome::Done,
-            Outcome::Interrupted,
-            Outcome::Unreachable,
-            Outcome::Violating,
-            Outcome::Drifting,
-            Outcome::WrongUse,
-            Outcome::Timeout,
-            Outcome::Unexpected,
-            Outcome::CredentialsRefused,
-            Outcome::Unknown,
-        ];
-        all.sort();
-        all.reverse();
-        assert_eq!(all.map(Outcome::exit_code), [130, 2, 7, 5, 9, 6, 1, 3, 4, 8, 0]);
+    fn outcomes_are_listed_in_order_of_precedence() {
+        assert!(Outcome::ALL.is_sorted());
+        assert!(
+            help(Outcome::ALL.to_vec()).ends_with("the first of 130, 2, 7, 5, 9, 6, 1, 3, 4, 8 is used.")
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! `akool sandbox`: the mock server as a server.
+//! `akool sandbox`: runs the mock server for other programs.
 
 use std::net::TcpListener;
 
@@ -7,12 +7,13 @@ use serde_json::json;
 
 use crate::{args::Sandbox, outcome::Outcome, report::Report};
 
-pub(crate) async fn run(options: &Sandbox, report: &Report, json: bool) -> Outcome {
+pub(crate) async fn run(options: &Sandbox, report: &Report) -> Outcome {
+    let json = report.is_json();
     let own = match options.scenarios.as_ref().map(Scenarios::read).transpose() {
         Ok(own) => own,
         Err(error) => {
-            report.error(None, "wrong_use", error);
-            return Outcome::WrongUse;
+            report.error(None, "usage", error);
+            return Outcome::Usage;
         }
     };
     let listener = match TcpListener::bind(options.listen) {
@@ -21,10 +22,10 @@ pub(crate) async fn run(options: &Sandbox, report: &Report, json: bool) -> Outco
             let address = options.listen;
             report.error(
                 None,
-                "wrong_use",
+                "usage",
                 format_args!("cannot listen on {address}: {error}; choose another with --listen"),
             );
-            return Outcome::WrongUse;
+            return Outcome::Usage;
         }
     };
     let server = MockServer::builder()
@@ -32,7 +33,7 @@ pub(crate) async fn run(options: &Sandbox, report: &Report, json: bool) -> Outco
         .lenient()
         .page()
         .on_exchange(move |exchange| {
-            // Not the headers: they may hold a real key that was sent here by mistake.
+            // Without the headers, which may hold a real key that was sent here by mistake.
             let (method, target) = (&exchange.method, exchange.shown_target());
             let (status, summary) = (exchange.status.as_u16(), &exchange.summary);
             let line = if json {
@@ -45,7 +46,7 @@ pub(crate) async fn run(options: &Sandbox, report: &Report, json: bool) -> Outco
                 let violation = exchange.violation.iter().map(|violation| format!("\n  {violation}"));
                 format!("{method} {target} -> {status}, {summary}{}", violation.collect::<String>())
             };
-            // A reader that has seen enough does not end the server.
+            // A closed pipe must not stop the server.
             let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
         })
         .on_webhook_call(move |call| {
@@ -60,7 +61,7 @@ pub(crate) async fn run(options: &Sandbox, report: &Report, json: bool) -> Outco
                 })
                 .to_string()
             } else {
-                format!("webhook {url} <- {job} has status {status} -> {outcome}")
+                format!("webhook call for {job}, status {status}: {url} -> {outcome}")
             };
             let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
         })
@@ -71,22 +72,22 @@ pub(crate) async fn run(options: &Sandbox, report: &Report, json: bool) -> Outco
         None => server.seed_demo_jobs(),
     }
 
-    // A server that listens everywhere is reached from here by this machine's own address.
+    // A server that listens on all addresses is shown with the one that works on this machine.
     let mut address = server.address();
     if address.ip().is_unspecified() {
         address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
     }
     let url = format!("http://{address}");
-    // One of a file may be a real one.
+    // A key from a scenario file may be a real one.
     let key = if own.is_none() { server.api_key() } else { "...".to_owned() };
-    let jobs = own.as_ref().map_or_else(of_the_sandbox, |own| {
+    let jobs = own.as_ref().map_or_else(demo_jobs, |own| {
         own.jobs().map(|(id, what)| (id.to_owned(), what.to_owned())).collect()
     });
     if json {
         report.object(&json!({ "event": "listening", "url": url }));
     }
     report.line(format_args!(
-        "The sandbox listens on {url}; Ctrl-C ends it. In a browser, it shows what came."
+        "The sandbox listens on {url}; stop it with Ctrl-C. Open the URL in a browser to see its requests."
     ));
     if address.ip().is_loopback() {
         report.line(format_args!(
@@ -95,14 +96,14 @@ pub(crate) async fn run(options: &Sandbox, report: &Report, json: bool) -> Outco
         ));
     } else {
         report.line(format_args!(
-            "The key is {key}. This program itself refuses plain http to another host; other programs may not."
+            "The key is {key}. `akool` itself does not use plain http to another host; other programs may."
         ));
     }
     if own.is_none() {
         report.line(format_args!(
-            "For tokens and webhooks: the client id is {}, its secret is the key; `akool --sandbox webhook listen` \
-             knows both.\nJobs that are created here complete after 5 seconds; they fail or never end where the \
-             source's name has `fail` or `stuck` in it.",
+            "For tokens and webhooks, the client id is {} and its secret is the key; `akool --sandbox webhook listen` \
+             uses both.\nJobs that are created here complete after 5 seconds; if the name of the source contains \
+             `fail` or `stuck`, they fail or never end.",
             server.client_id()
         ));
     }
@@ -113,12 +114,12 @@ pub(crate) async fn run(options: &Sandbox, report: &Report, json: bool) -> Outco
     Outcome::Done
 }
 
-/// What there is to try.
-pub(crate) fn list_jobs(report: &Report) {
-    list(&of_the_sandbox(), report);
+/// Lists the jobs that every sandbox has.
+pub(crate) fn list_demo_jobs(report: &Report) {
+    list(&demo_jobs(), report);
 }
 
-fn of_the_sandbox() -> Vec<(String, String)> {
+fn demo_jobs() -> Vec<(String, String)> {
     scenarios().into_iter().map(|scenario| (scenario.id.to_owned(), scenario.what.to_owned())).collect()
 }
 

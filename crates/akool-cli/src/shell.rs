@@ -1,4 +1,4 @@
-//! `akool completions` and `akool man`: what goes with the program when it is installed.
+//! `akool completions` and `akool man`: files that packages install beside the program.
 
 use std::io;
 
@@ -17,7 +17,7 @@ pub(crate) fn completions(options: &Completions, report: &Report) -> Outcome {
     Outcome::Done
 }
 
-/// One page for the program and one for each command.
+/// Writes one page for the program and one for each command.
 pub(crate) fn man(options: &Man, report: &Report) -> Outcome {
     let folder = &options.folder;
     let write = || -> io::Result<()> {
@@ -26,17 +26,17 @@ pub(crate) fn man(options: &Man, report: &Report) -> Outcome {
     };
     match write() {
         Ok(()) => {
-            report.line(format_args!("man pages are in {}", folder.display()));
+            report.line(format_args!("wrote the man pages to {}", folder.display()));
             Outcome::Done
         }
         Err(error) => {
             let shown = folder.display();
             report.error(
                 None,
-                "wrong_use",
-                format_args!("cannot write man pages into {shown}: {error}; choose another folder"),
+                "usage",
+                format_args!("cannot write the man pages to {shown}: {error}; choose another folder"),
             );
-            Outcome::WrongUse
+            Outcome::Usage
         }
     }
 }

@@ -1,21 +1,20 @@
-//! `akool status`: poll once at each job.
+//! `akool status`: polls each job once.
 
 use akool::JobId;
 use futures_util::{StreamExt, stream};
 
 use crate::{args::Ids, connect::Connection, ledger, outcome::Outcome, report::Report};
 
-/// How many jobs are polled at once.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENT_POLLS: usize = 8;
 
 pub(crate) async fn run(options: &Ids, connection: &Connection, report: &Report) -> Outcome {
-    ledger::label_jobs(connection, report);
+    ledger::label_jobs(connection, |id, language| report.label(id, language));
     let polls = stream::iter(&options.ids).map(async |id| {
         let id = JobId::from(id.as_str());
         (connection.client.job(&id).get().await, id)
     });
     // In the order of the arguments.
-    let mut polls = std::pin::pin!(polls.buffered(AT_ONCE));
+    let mut polls = std::pin::pin!(polls.buffered(MAX_CONCURRENT_POLLS));
     let mut outcome = Outcome::Done;
     while let Some((poll, id)) = polls.next().await {
         match poll {

@@ -4,34 +4,36 @@ use std::fmt;
 
 use console::{Term, measure_text_width, truncate_str};
 
-/// The narrowest that the column that gives way becomes.
-const NARROWEST: usize = 8;
+use crate::env;
 
-/// Rows under headings, as wide as they need, and on a terminal no wider than it.
+/// The minimum width of the column that is cut.
+const MIN_WIDTH: usize = 8;
+
+/// Rows under headings. On a terminal, they are cut to its width.
 pub(crate) struct Table<const N: usize> {
     rows: Vec<[String; N]>,
-    /// The column that gives way where there is no room.
+    /// The column that is cut if there is not enough room.
     cut: usize,
     width: Option<usize>,
 }
 
 impl<const N: usize> Table<N> {
-    /// The last column gives way.
+    /// The last column is cut if there is not enough room.
     pub(crate) fn new(headings: [&str; N]) -> Self {
         let terminal = Term::stdout();
-        let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-        // Into a pipe or a file, nothing is cut unless that is asked for.
-        let width = said.or_else(|| terminal.is_term().then(|| usize::from(terminal.size().1)));
+        let columns = std::env::var(env::COLUMNS).ok().and_then(|columns| columns.parse().ok());
+        // Nothing is cut in a pipe or a file, unless COLUMNS is set.
+        let width = columns.or_else(|| terminal.is_term().then(|| usize::from(terminal.size().1)));
         Self { rows: vec![headings.map(str::to_owned)], cut: N - 1, width: width.filter(|width| *width > 0) }
     }
 
-    /// Another column gives way.
-    pub(crate) fn that_cuts(mut self, column: usize) -> Self {
+    /// This column is cut if there is not enough room.
+    pub(crate) fn cut_column(mut self, column: usize) -> Self {
         self.cut = column;
         self
     }
 
-    /// Cells may be coloured: what comes from elsewhere must be on one line already.
+    /// Cells may be coloured. They must not contain control characters from the service.
     pub(crate) fn row(&mut self, cells: [String; N]) {
         self.rows.push(cells);
     }
@@ -46,8 +48,8 @@ impl<const N: usize> fmt::Display for Table<N> {
         let mut shown = N;
         if let Some(width) = self.width {
             let needed = |widths: &[usize]| widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
-            // First the one column gives way, then whole columns, the last first.
-            let least = widths[self.cut].min(NARROWEST);
+            // First one column is cut, then whole columns are left out, the last one first.
+            let least = widths[self.cut].min(MIN_WIDTH);
             let over = needed(&widths).saturating_sub(width);
             widths[self.cut] = widths[self.cut].saturating_sub(over).max(least);
             while shown > 1 && needed(&widths[..shown]) > width {
@@ -75,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_column_that_gives_way_is_cut_to_fit() {
+    fn a_column_is_cut_and_then_columns_are_left_out_to_fit_the_width() {
         let mut table = Table::new(["ID", "SOURCE"]);
         table.row(["64dd".into(), "https://example.com/a long/link.mp4".into()]);
         table.row(["日本".into(), "x".into()]);
@@ -87,6 +89,6 @@ mod tests {
         table.width = Some(14);
         assert_eq!(table.to_string(), "ID    SOURCE\n64dd  https:/…\n日本  x");
         table.width = Some(13);
-        assert_eq!(table.to_string(), "ID\n64dd\n日本", "whole columns go, the first stays");
+        assert_eq!(table.to_string(), "ID\n64dd\n日本", "the first column is always shown");
     }
 }

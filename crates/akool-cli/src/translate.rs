@@ -1,4 +1,4 @@
-//! `akool translate`: create, wait, fetch.
+//! `akool translate`: creates jobs, waits for them and downloads their files.
 
 use std::{collections::BTreeSet, pin::pin};
 
@@ -7,32 +7,21 @@ use akool::{Client, CreateError, Creation, JobId, ledger::KnownWork};
 use crate::{
     args::{Captions, Translate},
     connect::Connection,
-    follow::{Follow, interruption},
-    ledger,
+    follow::Follow,
+    interrupt::interruption,
+    ledger::{self, IN_FLIGHT_INTERVAL},
     outcome::Outcome,
     report::Report,
-    wait::IN_FLIGHT,
 };
 
-pub(crate) const AFTER_HELP: &str = "\
-Examples:
-  akool translate https://example.com/talk.mp4 --to es,fr --output out
-  akool translate https://example.com/talk.mp4 --to ja --lipsync --captions translated
-  akool translate https://example.com/talk.mp4 --to de --no-wait
-  akool --sandbox translate https://example.com/talk.mp4 --to es --output out
-
-Each language is a job of its own, and costs credits. What is about to be created is written down
-before it is asked for (`akool jobs`), and never asked for twice: the same command again picks up
-what is there already, also after a crash.";
-
-/// What is there to be followed, and how creating it ended.
+/// The jobs that were created or reused, and the outcome so far.
 #[derive(Default)]
-struct Made {
+struct Created {
     jobs: BTreeSet<JobId>,
     outcome: Option<Outcome>,
 }
 
-impl Made {
+impl Created {
     fn worsen(&mut self, outcome: Outcome) {
         self.outcome = self.outcome.max(Some(outcome));
     }
@@ -43,82 +32,83 @@ pub(crate) async fn run(options: &Translate, connection: &Connection, report: &R
         Ok(ledger) => ledger,
         Err(error) => {
             report.error(None, "ledger", error);
-            return Outcome::WrongUse;
+            return Outcome::Usage;
         }
     };
     let follow = match Follow::prepare(&options.follow, connection, report, Some(ledger.clone())) {
         Ok(follow) => follow,
-        Err(wrong) => {
-            report.error(None, "wrong_use", wrong);
-            return Outcome::WrongUse;
+        Err(error) => {
+            report.error(None, "usage", error);
+            return Outcome::Usage;
         }
     };
-    let mut made = Made::default();
+    let mut all = Created::default();
     let ledger = ledger::for_creation(&ledger, connection);
     let mut languages = options.to.clone();
-    let mut told = false;
-    // More than once only where another run is asking for the same work.
+    let mut reported = false;
+    // Repeated only while another process is creating some of these languages.
     while !languages.is_empty() {
         let request = request(options, &languages, &connection.client).ledger(ledger.clone());
         let mut ensure = pin!(request.ensure());
         let ensured = tokio::select! {
             ensured = &mut ensure => ensured,
             () = interruption() => {
-                report.note("interrupted while jobs are created; waiting for their ids (once more: leave)");
-                made.worsen(Outcome::Interrupted);
+                report.note("interrupted while creating jobs; waiting for their ids (interrupt again to quit)");
+                all.worsen(Outcome::Interrupted);
                 tokio::select! {
                     ensured = &mut ensure => ensured,
                     () = interruption() => {
-                        report.left_unknown();
+                        report.interrupted_creation();
                         return Outcome::Interrupted;
                     }
                 }
             }
         };
-        let asking = |work: &&KnownWork| work.in_flight;
-        languages = ensured.known.iter().filter(asking).map(|work| work.language.code().to_owned()).collect();
-        let known = ensured.known.iter().filter(|work| !work.in_flight || !told);
-        already_there(known, &mut made, report);
-        told |= !languages.is_empty();
+        let in_flight = |work: &&KnownWork| work.in_flight;
+        languages =
+            ensured.known.iter().filter(in_flight).map(|work| work.language.code().to_owned()).collect();
+        let known = ensured.known.iter().filter(|work| !work.in_flight || !reported);
+        reused(known, &mut all, report);
+        reported |= !languages.is_empty();
         match ensured.sent {
             None => {}
-            Some(Ok(creation)) => created(&creation, &mut made, report),
+            Some(Ok(creation)) => created(&creation, &mut all, report),
             Some(Err(CreateError::Unrecorded { creation, error })) => {
-                report.error(None, "ledger", format_args!("{error}; keep the ids below"));
-                created(&creation, &mut made, report);
-                made.worsen(Outcome::Unexpected);
+                report.error(None, "ledger", format_args!("{error}; save the ids below"));
+                created(&creation, &mut all, report);
+                all.worsen(Outcome::Unexpected);
             }
             Some(Err(error)) => {
                 report.not_created(&error);
-                made.worsen(Outcome::from(&error));
+                all.worsen(Outcome::from(&error));
             }
         }
-        if made.outcome == Some(Outcome::Interrupted) {
+        if all.outcome == Some(Outcome::Interrupted) {
             break;
         }
         if !languages.is_empty() {
             tokio::select! {
-                () = tokio::time::sleep(IN_FLIGHT) => {}
+                () = tokio::time::sleep(IN_FLIGHT_INTERVAL) => {}
                 () = interruption() => {
-                    made.worsen(Outcome::Interrupted);
+                    all.worsen(Outcome::Interrupted);
                     break;
                 }
             }
         }
     }
-    let interrupted = made.outcome == Some(Outcome::Interrupted);
-    let created = made.outcome.unwrap_or(Outcome::Done);
-    if interrupted && made.jobs.is_empty() {
-        return created;
+    let interrupted = all.outcome == Some(Outcome::Interrupted);
+    let outcome = all.outcome.unwrap_or(Outcome::Done);
+    if interrupted && all.jobs.is_empty() {
+        return outcome;
     }
     if interrupted {
-        report.interrupted(&made.jobs.into_iter().map(|id| (id, None)).collect());
-        return created;
+        report.interrupted(&all.jobs.into_iter().map(|id| (id, None)).collect());
+        return outcome;
     }
-    if options.no_wait || made.jobs.is_empty() {
-        return created;
+    if options.no_wait || all.jobs.is_empty() {
+        return outcome;
     }
-    created.max(follow.run(made.jobs).await)
+    outcome.max(follow.run(all.jobs).await)
 }
 
 fn request(options: &Translate, languages: &[String], client: &Client) -> akool::Translate {
@@ -170,32 +160,32 @@ fn request(options: &Translate, languages: &[String], client: &Client) -> akool:
     request
 }
 
-fn created(creation: &Creation, made: &mut Made, report: &Report) {
+fn created(creation: &Creation, all: &mut Created, report: &Report) {
     for job in creation.jobs() {
         report.label(&job.id, job.language.as_ref());
         report.created(&job.id, job.language.as_ref());
-        made.jobs.insert(job.id.clone());
+        all.jobs.insert(job.id.clone());
     }
-    for refusal in creation.refused() {
-        report.refused(refusal);
-        made.worsen(Outcome::JobFailed);
+    for rejection in creation.refused() {
+        report.rejected(rejection);
+        all.worsen(Outcome::JobFailed);
     }
     if !creation.unclear().is_empty() {
-        report.unclear(creation.unclear(), creation.jobs());
-        made.worsen(Outcome::Unknown);
+        report.unknown(creation.unclear(), creation.jobs());
+        all.worsen(Outcome::Unknown);
     }
 }
 
-fn already_there<'a>(work: impl Iterator<Item = &'a KnownWork>, made: &mut Made, report: &Report) {
+fn reused<'a>(work: impl Iterator<Item = &'a KnownWork>, all: &mut Created, report: &Report) {
     for work in work {
-        report.already_there(work);
+        report.reused(work);
         match &work.job {
             Some(job) => {
                 report.label(job, Some(&work.language));
-                made.jobs.insert(job.clone());
+                all.jobs.insert(job.clone());
             }
             None if work.in_flight => {}
-            None => made.worsen(Outcome::Unknown),
+            None => all.worsen(Outcome::Unknown),
         }
     }
 }

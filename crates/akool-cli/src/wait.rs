@@ -1,6 +1,6 @@
-//! `akool wait`: the jobs of the command line, and with `--pending` those of the ledger.
+//! `akool wait`: waits for the jobs of the command line, and with `--pending` for those of the ledger.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use akool::{
     JobId,
@@ -10,24 +10,22 @@ use akool::{
 use crate::{
     args::Wait,
     connect::Connection,
-    follow::{Follow, interruption},
-    ledger::{self, Rows, State},
+    follow::Follow,
+    interrupt::interruption,
+    ledger::{self, IN_FLIGHT_INTERVAL, Rows, State},
     outcome::Outcome,
     report::Report,
 };
 
-/// How often to ask whether another process has its answer.
-pub(crate) const IN_FLIGHT: Duration = Duration::from_millis(200);
-
 pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report) -> Outcome {
     let mut ids: BTreeSet<_> = options.ids.iter().map(|id| JobId::from(id.as_str())).collect();
     let mut outcome = Outcome::Done;
-    // A job can be waited for without a ledger; what is pending is in it.
+    // Only `--pending` needs the ledger.
     let ledger = match ledger::file(connection) {
         Ok(ledger) => Some(ledger),
         Err(error) if options.pending => {
             report.error(None, "ledger", error);
-            return Outcome::WrongUse;
+            return Outcome::Usage;
         }
         Err(_) => None,
     };
@@ -54,7 +52,11 @@ pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report
                     ids.insert(job.clone());
                 }
                 None => {
-                    report.unknown(row);
+                    let why = match &row.state {
+                        State::Unknown { why } => why.as_deref(),
+                        _ => None,
+                    };
+                    report.unknown_entry(&row.entry, row.language.as_ref(), row.at, why);
                     outcome = outcome.max(Outcome::Unknown);
                 }
             }
@@ -66,30 +68,29 @@ pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report
     }
     match Follow::prepare(&options.follow, connection, report, ledger) {
         Ok(follow) => outcome.max(follow.run(ids).await),
-        Err(wrong) => {
-            report.error(None, "wrong_use", wrong);
-            Outcome::WrongUse
+        Err(error) => {
+            report.error(None, "usage", error);
+            Outcome::Usage
         }
     }
 }
 
-/// What the ledger has, once no process asks for anything any more.
+/// The rows of the ledger, once no other process is creating jobs.
 async fn recorded(
     ledger: &LedgerFile,
     connection: &Connection,
     report: &Report,
 ) -> Result<Rows, LedgerError> {
-    let mut told = false;
+    let mut reported = false;
     loop {
         let rows = ledger::rows(ledger, connection)?;
-        let asking = rows.rows.iter().filter(|row| row.state == State::InFlight).count();
-        if asking == 0 {
+        if rows.rows.iter().all(|row| row.state != State::InFlight) {
             return Ok(rows);
         }
-        if !told {
-            report.note("another run is asking for jobs just now; waiting for what comes of that");
-            told = true;
+        if !reported {
+            report.note("another process is creating jobs; waiting for the outcome");
+            reported = true;
         }
-        tokio::time::sleep(IN_FLIGHT).await;
+        tokio::time::sleep(IN_FLIGHT_INTERVAL).await;
     }
 }

@@ -1,4 +1,6 @@
-//! What is told of creations.
+//! Reports on requests that create jobs.
+
+use std::time::SystemTime;
 
 use akool::{
     CreateError, CreatedJob, JobId, Language, Refusal,
@@ -7,27 +9,24 @@ use akool::{
 use serde_json::json;
 
 use super::Report;
-use crate::{
-    ledger::{Row, State},
-    text::{self, ago, bad, good},
-};
+use crate::text::{self, ago, bad, good};
 
 impl Report {
-    /// A job that was created. Its id goes to stdout whatever happens next.
+    /// A job that was created. Its id is printed at once, whatever happens later.
     pub(crate) fn created(&self, id: &JobId, language: Option<&Language>) {
-        if self.json {
+        if self.is_json() {
             return self.object(&json!({ "event": "created", "id": id, "language": language }));
         }
-        if self.ids_only {
+        if self.settings.ids_only {
             self.line(id);
         } else {
             self.line(format_args!("{}  {}", self.name(id), good("created")));
         }
     }
 
-    /// A language that was refused.
-    pub(crate) fn refused(&self, refusal: &Refusal) {
-        if self.json {
+    /// A language that AKOOL rejected.
+    pub(crate) fn rejected(&self, refusal: &Refusal) {
+        if self.is_json() {
             self.object(&json!({
                 "event": "rejected",
                 "language": refusal.language,
@@ -35,13 +34,13 @@ impl Report {
                 "message": refusal.to_string(),
             }));
         }
-        self.note(format_args!("{} {refusal}", bad("refused:").for_stderr()));
+        self.note(format_args!("{} {refusal}", bad("rejected:").for_stderr()));
     }
 
-    /// Work that the ledger has already.
-    pub(crate) fn already_there(&self, work: &KnownWork) {
+    /// A language that the ledger already has.
+    pub(crate) fn reused(&self, work: &KnownWork) {
         let when = ago(work.at);
-        if self.json {
+        if self.is_json() {
             let time = humantime::format_rfc3339_seconds(work.at).to_string();
             let event = match &work.job {
                 Some(_) => Some("reused"),
@@ -59,112 +58,114 @@ impl Report {
                 })),
                 None => {
                     let text =
-                        "it was asked for before, and its outcome is unknown; it was not asked for again";
+                        "it was requested before, and its outcome is unknown; it was not requested again";
                     self.outcome_unknown(Some(&work.entry), std::slice::from_ref(&work.language), text);
                 }
             }
         }
         match &work.job {
             Some(id) => {
-                if self.ids_only && !self.json {
+                if self.settings.ids_only && !self.is_json() {
                     self.line(id);
                 }
-                if self.quiet {
+                if self.settings.quiet {
                     return;
                 }
                 self.note(format_args!(
-                    "{id}  {}  is there already, asked for {when} (--allow-duplicate pays for it once more)",
+                    "{id}  {}  already created {when}, reusing it (`--allow-duplicate` creates and pays for another)",
                     work.language
                 ));
             }
-            // Told once by whoever waits for it.
             None if work.in_flight => self.note(format_args!(
-                "{}  another run is asking for it just now; waiting for what comes of that",
+                "{}  another process is creating it; waiting for the outcome",
                 work.language
             )),
             None => self.note(format_args!(
-                "{} {}: it was asked for {when}, and its outcome is unknown; it was not asked for again.{}",
+                "{} {}: requested {when}, outcome unknown; it was not requested again.{}",
                 text::error(),
                 work.language,
-                what_to_do(&format!("{}:{}", work.entry, work.language))
+                next_steps(&format!("{}:{}", work.entry, work.language))
             )),
         }
     }
 
-    /// Languages of which the answer said nothing clear, beside the jobs that it named.
-    pub(crate) fn unclear(&self, languages: &[Language], jobs: &[CreatedJob]) {
+    /// Languages whose jobs the response does not name.
+    pub(crate) fn unknown(&self, languages: &[Language], jobs: &[CreatedJob]) {
         let codes: Vec<_> = languages.iter().map(Language::code).collect();
         let codes = codes.join(", ");
         let text = match jobs.iter().find(|job| job.language.is_none()) {
             Some(job) => format!(
-                "the answer has one job ({}) for {codes} and does not say which it is; look for the others in \
-                 the service's console",
+                "the response has one job ({}) for {codes} and does not say which it is; look for the others in \
+                 AKOOL's console",
                 job.id
             ),
             None => format!(
-                "the answer says nothing of {codes}: they may have been created and paid for; look for them in \
-                 the service's console"
+                "the response does not mention {codes}: they may have been created and charged; look for them in \
+                 AKOOL's console"
             ),
         };
         self.outcome_unknown(None, languages, &text);
         self.note(format_args!("{} {text}", text::error()));
     }
 
-    /// For programs: jobs may have been created, be it of the languages named or of all that were asked for.
+    /// For programs: jobs may have been created for these languages, or for all if there are none.
     fn outcome_unknown(&self, entry: Option<&EntryId>, languages: &[Language], text: &str) {
-        if self.json {
+        if self.is_json() {
             self.object(&json!({
                 "event": "outcome_unknown", "entry": entry, "languages": languages, "message": text,
             }));
         }
     }
 
-    /// An entry of the ledger of which nobody knows what became.
-    pub(crate) fn unknown(&self, row: &Row) {
-        self.outcome_unknown(Some(&row.entry), row.language.as_slice(), "the outcome is unknown");
-        let why = match &row.state {
-            State::Unknown { why: Some(why) } => format!(" ({why})"),
-            _ => String::new(),
-        };
-        let language = row.language.as_ref().map_or("?", Language::code);
+    /// An entry of the ledger whose outcome is unknown.
+    pub(crate) fn unknown_entry(
+        &self,
+        entry: &EntryId,
+        language: Option<&Language>,
+        requested: SystemTime,
+        why: Option<&str>,
+    ) {
+        self.outcome_unknown(Some(entry), language.cloned().as_slice(), "the outcome is unknown");
+        let why = why.map_or_else(String::new, |why| format!(" ({why})"));
+        let code = language.map_or("?", Language::code);
         self.note(format_args!(
-            "{}  {language}  asked for {}, outcome unknown{why}.{}",
-            row.entry,
-            ago(row.at),
-            what_to_do(&format!("{}:{language}", row.entry))
+            "{entry}  {code}  requested {}, outcome unknown{why}.{}",
+            ago(requested),
+            next_steps(&format!("{entry}:{code}"))
         ));
     }
 
-    /// A creation that was left before its answer came.
-    pub(crate) fn left_unknown(&self) {
-        let text = "left before the answer came: jobs may have been created and paid for; `akool jobs` has the request";
+    /// The program was interrupted before the response arrived.
+    pub(crate) fn interrupted_creation(&self) {
+        let text = "interrupted before the response arrived: jobs may have been created and charged; `akool jobs` lists \
+                    the request";
         self.outcome_unknown(None, &[], text);
         self.note(format_args!("{} {text}", text::error()));
     }
 
-    /// A request of which nothing came, or of which nobody knows.
+    /// A request that created nothing, or whose outcome is unknown.
     pub(crate) fn not_created(&self, error: &CreateError) {
         let kind = match error {
             CreateError::OutcomeUnknown(_) => "outcome_unknown",
             CreateError::AllRefused(refused) => {
-                return refused.iter().for_each(|refusal| self.refused(refusal));
+                return refused.iter().for_each(|refusal| self.rejected(refusal));
             }
-            CreateError::Invalid(_) => "wrong_use",
+            CreateError::Invalid(_) => "usage",
             CreateError::Ledger(_) => "ledger",
             other => other.call().map_or("not_created", |error| error.kind().name()),
         };
         if let CreateError::OutcomeUnknown(maybe) = error {
             let entry = maybe.entry.as_ref().map_or("ENTRY", |entry| entry.as_str());
             let text = format!(
-                "the outcome is unknown: {}. A job may have been created and paid for; it was not asked for \
+                "the outcome is unknown: {}. A job may have been created and charged; it was not requested \
                  again.{}",
                 maybe.error.cause(),
-                what_to_do(&format!("{entry}:LANGUAGE"))
+                next_steps(&format!("{entry}:LANGUAGE"))
             );
             self.outcome_unknown(maybe.entry.as_ref(), &[], &text);
             return self.note(format_args!("{} {text}", text::error()));
         }
-        if self.json
+        if self.is_json()
             && let CreateError::NotCreated(call) = error
             && let Some(code) = call.code()
         {
@@ -174,9 +175,9 @@ impl Report {
     }
 }
 
-fn what_to_do(entry: &str) -> String {
+fn next_steps(entry: &str) -> String {
     format!(
-        "\n  Look for it in the service's console. If it is there: akool jobs --adopt {entry}=ID\n  If it is not: \
-         akool jobs --forget {entry}"
+        "\n  Look for it in AKOOL's console. If it is there: akool jobs --adopt {entry}=ID\n  If it is not: akool \
+         jobs --forget {entry}"
     )
 }

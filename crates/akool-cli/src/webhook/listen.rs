@@ -1,4 +1,4 @@
-//! `akool webhook listen`: a small server that prints events.
+//! `akool webhook listen`: a small server that prints the messages that it receives.
 
 use std::{
     convert::Infallible,
@@ -18,23 +18,22 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::event;
 use crate::{args::Listen, outcome::Outcome, report::Report};
 
-/// How many connections are served at the same time; more wait until one of them is done.
-const CONNECTIONS: usize = 64;
-/// How long a connection lasts at most. Each carries one request.
-const CONNECTION_TIME: Duration = Duration::from_secs(20);
-/// How many messages are remembered, to be printed once.
-const REMEMBERED: usize = 10_000;
+/// Further connections wait until one of these is closed.
+const MAX_CONNECTIONS: usize = 64;
+/// The longest time that a connection, which has one request, may take.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
+/// How many messages are remembered, so that a repeated one is rejected.
+const MAX_NONCES: usize = 10_000;
 
-/// What every request needs.
 struct Server<'a> {
     verifier: WebhookVerifier,
     report: &'a Report,
-    json: bool,
 }
 
-pub(super) async fn run(options: &Listen, verifier: WebhookVerifier, report: &Report, json: bool) -> Outcome {
+pub(super) async fn run(options: &Listen, verifier: WebhookVerifier, report: &Report) -> Outcome {
     let bound = TcpListener::bind(options.listen).await;
     let (listener, address) = match bound.and_then(|listener| Ok((listener.local_addr()?, listener))) {
         Ok((address, listener)) => (listener, address),
@@ -42,19 +41,19 @@ pub(super) async fn run(options: &Listen, verifier: WebhookVerifier, report: &Re
             let address = options.listen;
             report.error(
                 None,
-                "wrong_use",
+                "usage",
                 format_args!("cannot listen on {address}: {error}; choose another with --listen"),
             );
-            return Outcome::WrongUse;
+            return Outcome::Usage;
         }
     };
     let url = format!("http://{address}/");
-    if json {
+    if report.is_json() {
         report.object(&json!({ "event": "listening", "url": url }));
     }
-    report.line(format_args!("Listening for webhooks on {url}; Ctrl-C ends it."));
-    let verifier = verifier.max_age(options.max_age).nonces(MemoryNonces::new(REMEMBERED));
-    let server = Server { verifier, report, json };
+    report.line(format_args!("Listening for webhook messages on {url}; stop with Ctrl-C."));
+    let verifier = verifier.max_age(options.max_age).nonces(MemoryNonces::new(MAX_NONCES));
+    let server = Server { verifier, report };
     let interrupted = async {
         if tokio::signal::ctrl_c().await.is_err() {
             pending::<()>().await;
@@ -71,10 +70,10 @@ impl Server<'_> {
         let mut connections = FuturesUnordered::new();
         loop {
             tokio::select! {
-                accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
+                accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                     Ok((stream, peer)) => connections.push(self.connection(stream, peer)),
                     Err(error) => {
-                        // Out of file handles, for example: what is open may free some.
+                        // For example, no file handle is free until a connection is closed.
                         self.report.note(format_args!("cannot accept a connection: {error}"));
                         tokio::time::sleep(Duration::from_millis(100)).await;
                     }
@@ -84,15 +83,15 @@ impl Server<'_> {
         }
     }
 
-    /// One connection with one request. Trouble with it is its peer's.
+    /// Serves one request. Errors are not reported, because they concern only the peer.
     async fn connection(&self, stream: TcpStream, peer: SocketAddr) {
         let service = service_fn(move |request| self.answer(request, peer));
         let connection =
             http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
-        let _ = tokio::time::timeout(CONNECTION_TIME, connection).await;
+        let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
     }
 
-    /// Says nothing to the sender but the status, which is the same whatever was wrong.
+    /// The response has no body, and its status does not depend on what was wrong, so that it reveals nothing.
     async fn answer(
         &self,
         request: Request<Incoming>,
@@ -103,7 +102,7 @@ impl Server<'_> {
             let body = Limited::new(request.into_body(), self.verifier.max_body_bytes()).collect().await;
             match body {
                 Ok(body) => self.receive(&body.to_bytes(), peer),
-                Err(error) => self.refuse(peer, error, 400),
+                Err(error) => self.reject(peer, error, 400),
             }
         } else {
             StatusCode::METHOD_NOT_ALLOWED
@@ -114,19 +113,19 @@ impl Server<'_> {
     fn receive(&self, body: &[u8], peer: SocketAddr) -> StatusCode {
         match self.verifier.verify(body, SystemTime::now()) {
             Ok(event) => {
-                super::print(&event, self.report, self.json);
+                event::print(&event, self.report);
                 StatusCode::OK
             }
-            Err(rejected) => self.refuse(peer, rejected.reason(), rejected.http_status()),
+            Err(rejected) => self.reject(peer, rejected.reason(), rejected.http_status()),
         }
     }
 
-    fn refuse(&self, peer: SocketAddr, why: impl std::fmt::Display, status: u16) -> StatusCode {
-        if self.json {
+    fn reject(&self, peer: SocketAddr, why: impl std::fmt::Display, status: u16) -> StatusCode {
+        if self.report.is_json() {
             let (peer, why) = (peer.to_string(), why.to_string());
             self.report.object(&json!({ "event": "webhook_rejected", "peer": peer, "message": why }));
         } else {
-            self.report.note(format_args!("refused a message from {peer}: {why}"));
+            self.report.note(format_args!("rejected a message from {peer}: {why}"));
         }
         StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST)
     }

@@ -10,9 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use akool::JobId;
 use akool_webhook::{Rejection, WebhookEvent, WebhookVerifier};
-use serde::Serialize;
 
 use crate::{
     args::{Global, Verify, Webhook},

@@ -1,0 +1,104 @@
+//! The help texts that are longer than a line.
+
+use crate::{
+    env,
+    outcome::{self, Outcome},
+};
+
+pub(super) const TRANSLATE: &str = "\
+Examples:
+  akool translate https://example.com/talk.mp4 --to es,fr --output out
+  akool translate https://example.com/talk.mp4 --to ja --lipsync --captions translated
+  akool translate https://example.com/talk.mp4 --to de --no-wait
+  akool --sandbox translate https://example.com/talk.mp4 --to es --output out
+
+Each language is a job of its own and costs credits. Each request is recorded in a ledger before it is
+sent (see `akool jobs`) and is never sent twice: the same command reuses the jobs that exist, also after
+a crash.";
+
+pub(super) const WAIT: &str = "\
+Examples:
+  akool wait 64dd92c1f0b6684651e90e09 --output out
+  akool wait --pending --timeout 30m
+  akool --sandbox wait 64dd92c1f0b6684651e90e09
+
+If the wait stops before the jobs end, the jobs continue. Run the same command to resume the wait.";
+
+pub(super) const STATUS: &str = "Example:\n  akool status 64dd92c1f0b6684651e90e09 --json";
+
+pub(super) const DOWNLOAD: &str = "Example:\n  akool download 64dd92c1f0b6684651e90e09 --output out";
+
+pub(super) const JOBS: &str = "\
+Examples:
+  akool jobs
+  akool jobs --pending --refresh
+  akool jobs --adopt t4f20a31=64dd92c1f0b6684651e90e09
+  akool jobs --adopt t4f20a31:fr=64dd92c1f0b6684651e90e0a
+  akool jobs --forget t4f20a31:es
+
+\"outcome unknown\": the program or the connection stopped before the response arrived, so the job may
+have been created. Look for it in AKOOL's console. If it is there, record its id with --adopt;
+`akool wait --pending` then waits for it. If it is not there, remove the entry with --forget; the same
+work can then be created.";
+
+pub(super) const LANGUAGES: &str = "Examples:\n  akool languages\n  akool languages chinese";
+
+pub(super) const WEBHOOK: &str = "\
+A webhook message only says that a job may have changed. Poll the job for its status: `akool status ID`.
+
+Examples:
+  akool webhook listen --listen 0.0.0.0:8080
+  akool webhook verify message.json
+
+The client id and its secret come from AKOOL_CLIENT_ID and AKOOL_CLIENT_SECRET. The secret is the same as
+the API key, so AKOOL_API_KEY also works.";
+
+pub(super) const RECORD: &str = "\
+Example:
+  akool contract record 64dd92c1f0b6684651e90e09 --output tests/recorded
+
+Credentials, ids, personal numbers, URLs and undocumented values are replaced by placeholders of the same
+type. The mock server replays such files (`MockServer::replay`).";
+
+#[cfg(feature = "sandbox")]
+pub(super) const SANDBOX: &str = "\
+Examples:
+  akool sandbox --listen localhost:4010
+  akool sandbox --scenarios scenarios.toml
+
+Open its address in a browser to see the jobs and the requests that arrived.";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  akool completions bash > ~/.local/share/bash-completion/completions/akool
+  akool completions zsh > ~/.zfunc/_akool
+  akool completions fish > ~/.config/fish/completions/akool.fish";
+
+pub(super) const MAN: &str = "Example:\n  akool man ~/.local/share/man/man1";
+
+pub(super) fn program() -> String {
+    let examples = "\
+Examples:
+  akool translate https://example.com/talk.mp4 --to es,fr --output out
+  akool jobs
+  akool wait --pending --output out
+  akool --sandbox translate https://example.com/talk.mp4 --to es --output out";
+    let exit_codes = outcome::help(Outcome::ALL.to_vec());
+    format!("{examples}\n\n{exit_codes}\n\nEnvironment:\n{}", env::help())
+}
+
+pub(super) fn check() -> String {
+    let exit_codes = outcome::help(vec![
+        Outcome::Done,
+        Outcome::Unexpected,
+        Outcome::Usage,
+        Outcome::CredentialsRefused,
+        Outcome::Unreachable,
+        Outcome::Drifting,
+        Outcome::Violating,
+    ]);
+    format!(
+        "Examples:\n  akool contract check 64dd92c1f0b6684651e90e09\n  akool contract check ID1 ID2 --json > \
+         report.jsonl\n\n{exit_codes}"
+    )
+}

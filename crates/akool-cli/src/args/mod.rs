@@ -1,0 +1,387 @@
+//! The command line, as clap's types.
+
+mod help;
+mod resume;
+mod value;
+
+use std::{path::PathBuf, time::Duration};
+
+use akool::VoiceStyle;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::value::Timeout;
+
+/// Translate videos with AKOOL: create jobs, wait for them, download their files
+#[derive(Debug, Parser)]
+#[command(name = "akool", version, after_help = help::program(), max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Use an embedded mock server: needs no key and no network, ignores credentials in the environment
+    #[cfg(feature = "sandbox")]
+    #[arg(long, global = true, conflicts_with_all = ["base_url", "api_key_file"])]
+    pub(crate) sandbox: bool,
+
+    /// Base URL of the API [default: $AKOOL_API_HOST, or https://openapi.akool.com]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) base_url: Option<String>,
+
+    /// Read the API key from this file (`-`: standard input)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) api_key_file: Option<PathBuf>,
+
+    /// Print one JSON object per line to stdout, and nothing else
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Print only results and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+
+    /// Log each poll to stderr; -vv logs everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create translations of a video, wait for them and download their files
+    #[command(after_help = help::TRANSLATE)]
+    Translate(Box<Translate>),
+
+    /// Wait for jobs to complete and download their files
+    #[command(after_help = help::WAIT)]
+    Wait(Wait),
+
+    /// Poll jobs once and print their status
+    #[command(after_help = help::STATUS)]
+    Status(Ids),
+
+    /// Download the files of completed jobs
+    #[command(after_help = help::DOWNLOAD)]
+    Download(Download),
+
+    /// List the jobs that were created on this machine
+    #[command(after_help = help::JOBS)]
+    Jobs(Jobs),
+
+    /// List the languages that a video can be translated into
+    #[command(after_help = help::LANGUAGES)]
+    Languages(Languages),
+
+    /// Print which credential is used and whether it works, without its value
+    Auth,
+
+    /// Validate AKOOL's responses against its description
+    #[command(subcommand)]
+    Contract(Contract),
+
+    /// Receive or verify webhook messages
+    #[command(subcommand)]
+    Webhook(Webhook),
+
+    /// Run the mock server for your own programs
+    #[cfg(feature = "sandbox")]
+    #[command(after_help = help::SANDBOX)]
+    Sandbox(Sandbox),
+
+    /// Print shell completions
+    #[command(after_help = help::COMPLETIONS)]
+    Completions(Completions),
+
+    /// Write man pages into a folder
+    #[command(after_help = help::MAN)]
+    Man(Man),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ids {
+    /// Job ids, as printed by `akool translate` (`_id` in the API)
+    #[arg(required = true, value_name = "ID", value_parser = value::id)]
+    pub(crate) ids: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Wait {
+    /// Job ids, as printed by `akool translate` (`_id` in the API)
+    #[arg(required_unless_present = "pending", value_name = "ID", value_parser = value::id)]
+    pub(crate) ids: Vec<String>,
+
+    /// Also wait for every job in the ledger that has not ended yet
+    #[arg(long)]
+    pub(crate) pending: bool,
+
+    #[command(flatten)]
+    pub(crate) follow: Follow,
+}
+
+/// How to wait for jobs, and where to save their files.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Waiting and downloading")]
+pub(crate) struct Follow {
+    /// How long to wait for the jobs, not counting downloads, such as 90s, 30m or 2h; `none` waits
+    /// without a limit
+    #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = value::timeout)]
+    pub(crate) timeout: Timeout,
+
+    /// Time between polls [default: a tenth of the job's age, from 3s to 60s]
+    #[arg(long, value_name = "DURATION", value_parser = value::interval)]
+    pub(crate) interval: Option<Duration>,
+
+    /// Give up after this many failed polls in a row
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_failures: u32,
+
+    /// Save the video, its subtitles and the video without captions to this folder
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Translate {
+    /// Public URL of the video, which AKOOL downloads
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+
+    /// Target languages, separated by commas; `akool languages` lists them
+    #[arg(long, value_name = "LANGUAGES", required = true, value_delimiter = ',')]
+    pub(crate) to: Vec<String>,
+
+    /// Language that is spoken in the video [default: detected]
+    #[arg(long, value_name = "LANGUAGE")]
+    pub(crate) source_language: Option<String>,
+
+    /// Adapt lip movements to the new voice
+    #[arg(long)]
+    pub(crate) lipsync: bool,
+
+    /// Number of speakers, up to 10; 0 detects it [default: 0]
+    #[arg(long, value_name = "N")]
+    pub(crate) speakers: Option<u8>,
+
+    /// Remove background music
+    #[arg(long)]
+    pub(crate) remove_background_music: bool,
+
+    /// Burned-in subtitles: none, original, translated, replaced (original ones by translated ones) or
+    /// added (translated ones to the original ones) [default: none]
+    #[arg(long, value_name = "KIND", hide_possible_values = true)]
+    pub(crate) captions: Option<Captions>,
+
+    /// Public URL of an SRT or ASS file with subtitles, which AKOOL downloads
+    #[arg(long, value_name = "URL")]
+    pub(crate) caption_file: Option<String>,
+
+    /// Do not translate this word (can be repeated)
+    #[arg(long, value_name = "WORD")]
+    pub(crate) keep_word: Vec<String>,
+
+    /// Translate a word in this way (can be repeated)
+    #[arg(long, value_name = "WORD=TRANSLATION", value_parser = value::pair)]
+    pub(crate) translate_word: Vec<(String, String)>,
+
+    /// Pronounce a word in this way (can be repeated)
+    #[arg(long, value_name = "WORD=SOUND", value_parser = value::pair)]
+    pub(crate) pronounce_word: Vec<(String, String)>,
+
+    /// Style of the new voice [default: professional]
+    #[arg(long, value_name = "STYLE", value_parser = value::style())]
+    pub(crate) style: Option<VoiceStyle>,
+
+    /// Let the length of the video change to fit the speech
+    #[arg(long)]
+    pub(crate) dynamic_duration: bool,
+
+    /// URL that AKOOL calls when the jobs change
+    #[arg(long, value_name = "URL")]
+    pub(crate) webhook: Option<String>,
+
+    /// Create and pay for jobs that the ledger already has
+    #[arg(long)]
+    pub(crate) allow_duplicate: bool,
+
+    /// Print the job ids and do not wait
+    #[arg(long, conflicts_with_all = ["timeout", "interval", "max_failures", "output"])]
+    pub(crate) no_wait: bool,
+
+    #[command(flatten)]
+    pub(crate) follow: Follow,
+}
+
+/// `--captions`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Captions {
+    None,
+    Original,
+    Translated,
+    Replaced,
+    Added,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Download {
+    #[command(flatten)]
+    pub(crate) jobs: Ids,
+
+    /// Save the files to this folder
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub(crate) output: PathBuf,
+
+    /// Download again the files that already exist
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Jobs {
+    /// List only jobs that have not ended yet
+    #[arg(long)]
+    pub(crate) pending: bool,
+
+    /// Also list rejected requests and forgotten entries
+    #[arg(long, conflicts_with = "pending")]
+    pub(crate) all: bool,
+
+    /// First poll every job that has not ended yet
+    #[arg(long)]
+    pub(crate) refresh: bool,
+
+    /// Record the id of a job that you found for a request with an unknown outcome
+    #[arg(long, value_name = "ENTRY[:LANGUAGE]=ID", value_parser = value::adoption, group = "change")]
+    pub(crate) adopt: Option<(String, String)>,
+
+    /// Remove a request with an unknown outcome, or a job, from the list
+    #[arg(long, value_name = "ENTRY[:LANGUAGE]|ID", group = "change", conflicts_with_all = ["pending", "all", "refresh"])]
+    pub(crate) forget: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Languages {
+    /// List only languages with this text in their code or name
+    #[arg(value_name = "TEXT")]
+    pub(crate) filter: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// Shell to print completions for
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// Folder to write the pages to
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Webhook {
+    /// Listen for webhook messages and print each valid one
+    #[command(after_help = help::WEBHOOK)]
+    Listen(Listen),
+
+    /// Verify one saved webhook message
+    #[command(after_help = help::WEBHOOK)]
+    Verify(Verify),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Listen {
+    /// Address to listen on, for any path; port 0 takes a free port
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4011")]
+    pub(crate) listen: std::net::SocketAddr,
+
+    /// Client id [default: $AKOOL_CLIENT_ID]
+    #[arg(long, value_name = "ID")]
+    pub(crate) client_id: Option<String>,
+
+    /// Reject messages that are older than this, or further in the future
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = value::duration)]
+    pub(crate) max_age: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// File with the body of the webhook request (`-`: standard input)
+    #[arg(value_name = "FILE", default_value = "-")]
+    pub(crate) file: PathBuf,
+
+    /// Client id [default: $AKOOL_CLIENT_ID]
+    #[arg(long, value_name = "ID")]
+    pub(crate) client_id: Option<String>,
+
+    /// Reject a message that is older than this, or further in the future [default: no limit]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
+    pub(crate) max_age: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Contract {
+    /// Poll jobs once and report what in the responses does not match the description
+    #[command(after_help = help::check())]
+    Check(ContractCheck),
+
+    /// Poll jobs once and save the redacted exchanges as test fixtures
+    #[command(after_help = help::RECORD)]
+    Record(ContractRecord),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ContractCheck {
+    #[command(flatten)]
+    pub(crate) jobs: Ids,
+
+    /// Use the vendor's description without this project's corrections
+    #[arg(long)]
+    pub(crate) vendored: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ContractRecord {
+    #[command(flatten)]
+    pub(crate) jobs: Ids,
+
+    /// Save the fixtures to this folder, without overwriting any
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+}
+
+#[cfg(feature = "sandbox")]
+#[derive(Debug, Args)]
+pub(crate) struct Sandbox {
+    /// Address to listen on; port 0 takes a free port
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4010", value_parser = value::listen)]
+    pub(crate) listen: std::net::SocketAddr,
+
+    /// Read jobs and faults from this file instead of using the demo jobs
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scenarios: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_library() {
+        let cli = Cli::parse_from(["akool", "wait", "x"]);
+        let Command::Wait(wait) = cli.command else { panic!() };
+        assert_eq!(wait.follow.timeout, Timeout(Some(akool::DEFAULT_TIMEOUT)));
+        assert_eq!(wait.follow.max_failures, akool::PollPolicy::default().max_failures());
+    }
+}

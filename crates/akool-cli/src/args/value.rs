@@ -1,0 +1,69 @@
+//! Parsers of the arguments' values.
+
+use std::time::Duration;
+
+use akool::VoiceStyle;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+
+/// `--timeout`: a duration, or explicitly none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timeout(pub(crate) Option<Duration>);
+
+pub(super) fn timeout(text: &str) -> Result<Timeout, String> {
+    if text == "none" {
+        return Ok(Timeout(None));
+    }
+    duration(text).map(|duration| Timeout(Some(duration)))
+}
+
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    let interval = duration(text)?;
+    if interval < Duration::from_millis(10) {
+        return Err("the shortest interval is 10ms".to_owned());
+    }
+    Ok(interval)
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "not a valid duration; write it as 90s, 30m or 2h".to_owned())
+}
+
+/// `A=B`, neither of them empty.
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((left, right)) if !left.trim().is_empty() && !right.trim().is_empty() => {
+            Ok((left.trim().to_owned(), right.trim().to_owned()))
+        }
+        _ => Err("write it as LEFT=RIGHT".to_owned()),
+    }
+}
+
+pub(super) fn adoption(text: &str) -> Result<(String, String), String> {
+    pair(text).map_err(|_| "write it as ENTRY=ID or ENTRY:LANGUAGE=ID".to_owned())
+}
+
+/// One of the documented styles. The error lists them.
+pub(super) fn style() -> impl TypedValueParser<Value = VoiceStyle> {
+    let names = akool::Translate::STYLES.iter().map(|style| PossibleValue::new(style.to_string()));
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<VoiceStyle>())
+}
+
+pub(super) fn id(text: &str) -> Result<String, String> {
+    let id = text.trim();
+    if id.is_empty() {
+        return Err("the id is empty".to_owned());
+    }
+    Ok(id.to_owned())
+}
+
+/// A socket address whose host may be a name.
+#[cfg(feature = "sandbox")]
+pub(super) fn listen(text: &str) -> Result<std::net::SocketAddr, String> {
+    use std::net::ToSocketAddrs;
+
+    let wrong = |error: std::io::Error| format!("{error}; write it as 127.0.0.1:4010 or localhost:4010");
+    let addresses: Vec<_> = text.to_socket_addrs().map_err(wrong)?.collect();
+    // `localhost` has an IPv4 and an IPv6 address; most clients try IPv4.
+    let address = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
+    address.copied().ok_or_else(|| format!("{text} has no address"))
+}

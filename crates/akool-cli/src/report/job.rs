@@ -1,0 +1,140 @@
+//! Reports on jobs and their files.
+
+use std::{fmt::Display, time::Duration};
+
+use akool::{Error, FileKind, JobId, Snapshot, Status, Translation};
+use indicatif::ProgressBar;
+
+use super::{Object, Report};
+use crate::text::{describe, good, links, reason, short, size};
+
+impl Report {
+    /// The status of a job, for `akool status`.
+    pub(crate) fn status(&self, snapshot: &Snapshot) {
+        if self.is_json() {
+            let event = match snapshot.status() {
+                Status::Completed => "completed",
+                Status::Failed => "failed",
+                _ => "update",
+            };
+            return self.object(&self.of(event, snapshot));
+        }
+        let mut text = format!("{}  {}", self.name(snapshot.id()), describe(snapshot));
+        match snapshot.status() {
+            Status::Completed => text += &links(snapshot),
+            Status::Failed => text += &format!(": {}", reason(snapshot)),
+            _ => {}
+        }
+        self.line(text);
+    }
+
+    /// Adds the progress line of a job, before its first poll.
+    pub(crate) fn start(&self, id: &JobId) {
+        if let Some(bar) = self.bar(id) {
+            bar.set_message("polling");
+        }
+    }
+
+    /// What in a response does not match the description.
+    pub(crate) fn unexpected(&self, id: &JobId, what: impl Display) {
+        if !self.settings.quiet {
+            self.note(format_args!("{}  {what}; the wait continues", self.name(id)));
+        }
+    }
+
+    /// The first poll of a job, or one that shows a change.
+    pub(crate) fn update(&self, snapshot: &Snapshot) {
+        if self.settings.quiet {
+        } else if self.is_json() {
+            self.object(&self.of("update", snapshot));
+        } else if let Some(bar) = self.bar(snapshot.id()) {
+            bar.set_position(snapshot.progress().unwrap_or_default().into());
+            bar.set_message(describe(snapshot));
+        } else {
+            self.line(format!("{}  {}", self.name(snapshot.id()), describe(snapshot)));
+        }
+    }
+
+    /// A failed poll that will be retried.
+    pub(crate) fn retrying(&self, error: &Error, failures: u32, max_failures: u32, next: Duration) {
+        if self.settings.quiet {
+            return;
+        }
+        let id = error.job().map_or_else(String::new, |id| self.name(id));
+        let (cause, advice, next) = (error.cause(), error.kind().advice(), short(next));
+        self.note(format_args!(
+            "{id}  {cause}\n  failed poll {failures} of {max_failures} in a row, retrying in {next}; {advice}"
+        ));
+    }
+
+    /// A completed job. `waited`: it was not completed at the first poll.
+    pub(crate) fn completed(&self, translation: &Translation, waited: bool, downloading: bool) {
+        let snapshot = translation.snapshot();
+        if self.is_json() {
+            return self.object(&self.of("completed", snapshot));
+        }
+        if !downloading {
+            self.close(snapshot.id());
+            self.line(self.completion(snapshot.id(), waited) + &links(snapshot));
+        } else if let Some(bar) = self.bar(snapshot.id()) {
+            bar.set_message("completed, downloading files");
+        }
+    }
+
+    pub(crate) fn progress(&self, id: &JobId, file: FileKind, progress: akool_download::Progress) {
+        if let Some(bar) = self.bar(id) {
+            let percent = progress.total.filter(|total| *total > 0).map(|total| progress.bytes * 100 / total);
+            bar.set_position(percent.unwrap_or_default());
+            let share = percent.map_or_else(|| size(progress.bytes), |percent| format!("{percent} %"));
+            bar.set_message(format!("downloading the {file}, {share}"));
+        }
+    }
+
+    /// A file that was saved, for programs: each as soon as it is complete.
+    pub(crate) fn saved(&self, id: &JobId, kind: FileKind, file: &akool_download::Saved) {
+        if self.is_json() {
+            self.object(&Object {
+                event: "downloaded",
+                id: Some(id),
+                language: self.language(id),
+                file: Some(kind.name()),
+                path: Some(file.path.display().to_string()),
+                bytes: Some(file.bytes),
+                kept: Some(file.kept),
+                ..Object::default()
+            });
+        }
+    }
+
+    /// The files of a job that were saved, for people: all at once.
+    pub(crate) fn downloaded(&self, id: &JobId, waited: bool, saved: &[(FileKind, akool_download::Saved)]) {
+        if self.is_json() {
+            return;
+        }
+        self.close(id);
+        let mut text = self.completion(id, waited);
+        for (kind, file) in saved {
+            let kept = if file.kept { ", already downloaded" } else { "" };
+            let (path, size) = (file.path.display(), size(file.bytes));
+            text += &format!("\n  {:<24}{path} ({size}{kept})", kind.to_string());
+        }
+        self.line(text);
+    }
+
+    fn completion(&self, id: &JobId, waited: bool) -> String {
+        let name = self.name(id);
+        if waited {
+            format!("{name}  {} after {}", good("completed"), short(self.started.elapsed()))
+        } else {
+            format!("{name}  {}", good("completed"))
+        }
+    }
+
+    pub(super) fn of<'a>(&self, event: &'static str, snapshot: &'a Snapshot) -> Object<'a> {
+        Object { language: self.language(snapshot.id()), ..Object::of(event, snapshot) }
+    }
+
+    fn bar(&self, id: &JobId) -> Option<ProgressBar> {
+        Some(self.screen.as_ref()?.bar(id, || self.name(id)))
+    }
+}

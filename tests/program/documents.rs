@@ -1,0 +1,65 @@
+//! The documents agree with the program.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use crate::support::{akool, code, stdout};
+
+const README: &str = include_str!("../../README.md");
+const JSON: &str = include_str!("../../docs/json.md");
+
+/// The lines of a section of the help text, as pairs of a term and its meaning.
+fn section(help: &str, heading: &str) -> Vec<(String, String)> {
+    let lines = help.lines().skip_while(|line| *line != heading).skip(1);
+    let lines = lines.take_while(|line| line.starts_with("  "));
+    let pairs = lines.filter_map(|line| line.trim().split_once("  "));
+    pairs.map(|(term, meaning)| (term.to_owned(), meaning.trim().to_owned())).collect()
+}
+
+#[test]
+fn the_readme_has_the_exit_codes_and_variables_of_the_help_text() {
+    let help = akool(&["--help"]).output().unwrap();
+    assert_eq!(code(&help), 0);
+    let help = stdout(&help);
+    let (codes, variables) = (section(&help, "Exit codes:"), section(&help, "Environment:"));
+    assert_eq!((codes.len(), variables.len()), (11, 9), "{help}");
+    for (code, meaning) in codes {
+        let row = format!("| {code} | {meaning} |");
+        assert!(README.contains(&row), "README.md lacks: {row}");
+    }
+    for (name, meaning) in variables {
+        let row = format!("| `{name}` | {meaning} |");
+        assert!(README.contains(&row), "README.md lacks: {row}");
+    }
+    let precedence = help.lines().find(|line| line.starts_with("If several apply")).unwrap();
+    assert!(README.contains(precedence), "README.md lacks: {precedence}");
+}
+
+/// The string literals that follow one of these patterns in the sources of the program.
+fn literals(patterns: &[&str]) -> BTreeSet<String> {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut literals = BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let source = fs::read_to_string(&path).unwrap();
+            for pattern in patterns {
+                let rest = source.split(pattern).skip(1);
+                literals.extend(rest.map(|rest| rest.split('"').next().unwrap().to_owned()));
+            }
+        }
+    }
+    literals
+}
+
+#[test]
+fn every_event_of_json_is_documented() {
+    let events = literals(&[r#""event": ""#, r#"event: ""#, r#".of(""#]);
+    assert!(events.len() > 15, "{events:?}");
+    for event in events {
+        assert!(JSON.contains(&format!("`{event}`")), "docs/json.md lacks {event}");
+    }
+}

@@ -1,0 +1,105 @@
+//! Runs the program as a process.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, ChildStdout, Command, Output, Stdio},
+};
+
+use akool_mock::MockServer;
+use serde_json::Value;
+
+/// The job id of the vendor's example. The sandbox has a job with this id.
+pub(crate) const ID: &str = "64dd92c1f0b6684651e90e09";
+
+/// Kills of each test that kills the program at random moments.
+pub(crate) const KILLS: u32 = 100;
+
+/// Held by tests that need an idle machine: those that kill the program.
+pub(crate) static QUIET: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// The program, without the variables of this environment that it reads, and without a folder for the ledger.
+pub(crate) fn akool(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_akool"));
+    command.args(args).stdin(Stdio::null()).env("XDG_STATE_HOME", "/nonexistent");
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let read = text.starts_with("AKOOL_") || text.to_lowercase().ends_with("_proxy");
+        if read || ["RUST_LOG", "COLUMNS", "NO_COLOR", "CLICOLOR_FORCE"].contains(&&*text) {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+/// The program with the address and the key of a mock server.
+pub(crate) fn akool_at(server: &MockServer, args: &[&str]) -> Command {
+    let mut command = akool(args);
+    command.env("AKOOL_API_HOST", server.url()).env("AKOOL_API_KEY", server.api_key());
+    command
+}
+
+pub(crate) fn code(output: &Output) -> i32 {
+    output.status.code().unwrap_or(-1)
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The JSON lines on stdout.
+pub(crate) fn objects(output: &Output) -> Vec<Value> {
+    stdout(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Settings of snapshots in this folder: each is named without its module.
+pub(crate) fn snapshots(folder: &str) -> insta::Settings {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_omit_expression(true);
+    settings.set_snapshot_path(format!("snapshots/{folder}"));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.add_filter(r"127\.0\.0\.1:\d{2,}", "127.0.0.1:[port]");
+    settings.add_filter(r"\d+(\.\d)? ?s\b", "[time]");
+    settings.add_filter(r"\d+ polls, \d+ ", "[n] polls, [n] ");
+    settings
+}
+
+pub(crate) fn interrupt(child: &Child) {
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+}
+
+/// A command that serves until it is dropped, with `--json`.
+pub(crate) struct Serving {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+    pub(crate) address: String,
+}
+
+impl Serving {
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        let mut serving = Self { child, lines, address: String::new() };
+        let url = serving.object()["url"].as_str().unwrap().to_owned();
+        serving.address = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+        serving
+    }
+
+    /// The next JSON line.
+    pub(crate) fn object(&mut self) -> Value {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        assert!(!line.contains("MARKER"), "{line}");
+        serde_json::from_str(&line).unwrap()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
