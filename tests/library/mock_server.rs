@@ -291,21 +291,21 @@ async fn failed_assertions_list_the_received_requests() {
     insta::assert_snapshot!(shown(&|| drop(server.assert_polls("64dd").count(4))), @r"
     polls of 64dd: expected 4, received 1
     received polls of 64dd:
-        1  +[time]  GET /api/open/v3/content/video/infobymodelid?video_model_id=64dd  with the server's key  -> queueing
+        1  +[time]  GET /api/open/v3/content/video/infobymodelid?video_model_id=64dd  with the server's key  -> queued
     received other requests:
         1  +[time]  GET /api/open/v3/content/video/infobymodelid?video_model_id=64dd  with another key  -> code 1101, The token is invalid or has expired
     ");
     insta::assert_snapshot!(shown(&|| drop(server.assert_requests().with_api_key(&server.api_key()))), @r"
     requests: expected each with this API key, but number 2 is different
     received requests:
-        1  +[time]  GET /api/open/v3/content/video/infobymodelid?video_model_id=64dd  with the server's key  -> queueing
+        1  +[time]  GET /api/open/v3/content/video/infobymodelid?video_model_id=64dd  with the server's key  -> queued
         2  +[time]  GET /api/open/v3/content/video/infobymodelid?video_model_id=64dd  with another key  -> code 1101, The token is invalid or has expired
     ");
     insta::assert_snapshot!(shown(&|| drop(server.assert_creations().at_least(1))), @r"
     creations: expected at least 1, received 0
     received no creations
     received other requests:
-        1  +[time]  GET /api/open/v3/content/video/infobymodelid?video_model_id=64dd  with the server's key  -> queueing
+        1  +[time]  GET /api/open/v3/content/video/infobymodelid?video_model_id=64dd  with the server's key  -> queued
         2  +[time]  GET /api/open/v3/content/video/infobymodelid?video_model_id=64dd  with another key  -> code 1101, The token is invalid or has expired
     ");
     for run in [

@@ -121,7 +121,7 @@ impl Kind {
         }
     }
 
-    fn timeline(self) -> Timeline {
+    pub(crate) fn timeline(self) -> Timeline {
         let start = Timeline::new().queueing(Duration::from_millis(1500));
         let processing = Duration::from_millis(3500);
         match self {

@@ -72,29 +72,21 @@ impl Fault {
             Self::Forgotten => {
                 edit_json(response, |answer| *answer = answer::error(1014, "The resource does not exist"))
             }
-            Self::CodeMissing => edit_json(response, |answer| {
-                answer.as_object_mut().map(|answer| answer.remove("code"));
-            }),
+            Self::CodeMissing => edit_json(response, |answer| remove(answer, "code")),
             Self::CodeAsText => {
                 edit_json(response, |answer| answer["code"] = answer["code"].to_string().into())
             }
-            Self::MessageMissing => edit_json(response, |answer| {
-                answer.as_object_mut().map(|answer| answer.remove("msg"));
-            }),
+            Self::MessageMissing => edit_json(response, |answer| remove(answer, "msg")),
             Self::MessageNull => edit_json(response, |answer| answer["msg"] = Value::Null),
             Self::EnvelopeInList => edit_json(response, |answer| *answer = json!([answer.take()])),
             Self::EnvelopeTwice => edit_json(response, |answer| {
                 *answer = json!({ "code": 1000, "msg": "OK", "data": answer.take() });
             }),
             Self::DataNull => edit_json(response, |answer| answer["data"] = Value::Null),
-            Self::DataMissing => edit_json(response, |answer| {
-                answer.as_object_mut().map(|answer| answer.remove("data"));
-            }),
+            Self::DataMissing => edit_json(response, |answer| remove(answer, "data")),
             Self::DataString => edit_json(response, |answer| answer["data"] = "none".into()),
             Self::DataArray => edit_json(response, |answer| answer["data"] = json!([answer["data"].clone()])),
-            Self::StatusMissing => edit_json(response, |answer| {
-                answer["data"].as_object_mut().map(|data| data.remove("video_status"));
-            }),
+            Self::StatusMissing => edit_json(response, |answer| remove(&mut answer["data"], "video_status")),
             Self::StatusRenamed => edit_json(response, |answer| {
                 if let Some(data) = answer["data"].as_object_mut()
                     && let Some(status) = data.remove("video_status")
@@ -170,4 +162,8 @@ fn edit_status(response: Response<Bytes>, edit: impl FnOnce(&Value) -> Value) ->
         let status = edit(&answer["data"]["video_status"]);
         answer["data"]["video_status"] = status;
     })
+}
+
+fn remove(object: &mut Value, name: &str) {
+    object.as_object_mut().map(|object| object.remove(name));
 }

@@ -129,14 +129,7 @@ impl Requests {
     /// If two were closer together.
     #[track_caller]
     pub fn at_least_apart(self, least: Duration) -> Self {
-        let closest = self.gaps().min_by_key(|(_, gap)| *gap).filter(|(_, gap)| *gap < least);
-        self.check(closest.is_none(), || match closest {
-            Some((index, gap)) => format!(
-                "expected at least {least:?} between requests, but number {} followed after {gap:?}",
-                index + 2
-            ),
-            None => String::new(),
-        })
+        self.each_gap(&format!("at least {least:?}"), |gap| gap >= least)
     }
 
     /// Asserts a maximum time between two successive requests.
@@ -145,14 +138,7 @@ impl Requests {
     /// If two were farther apart.
     #[track_caller]
     pub fn at_most_apart(self, most: Duration) -> Self {
-        let farthest = self.gaps().max_by_key(|(_, gap)| *gap).filter(|(_, gap)| *gap > most);
-        self.check(farthest.is_none(), || match farthest {
-            Some((index, gap)) => format!(
-                "expected at most {most:?} between requests, but number {} followed after {gap:?}",
-                index + 2
-            ),
-            None => String::new(),
-        })
+        self.each_gap(&format!("at most {most:?}"), |gap| gap <= most)
     }
 
     /// Asserts that each request has this API key, and no bearer token, which would take precedence.
@@ -195,9 +181,14 @@ impl Requests {
         &self.exchanges
     }
 
-    fn gaps(&self) -> impl Iterator<Item = (usize, Duration)> {
-        let times = self.exchanges.windows(2).map(|pair| pair[1].at.duration_since(pair[0].at));
-        times.map(Result::unwrap_or_default).enumerate()
+    #[track_caller]
+    fn each_gap(self, wanted: &str, is_expected: impl Fn(Duration) -> bool) -> Self {
+        let gaps = self.exchanges.windows(2).map(|pair| pair[1].at.duration_since(pair[0].at));
+        let wrong = gaps.map(Result::unwrap_or_default).enumerate().find(|(_, gap)| !is_expected(*gap));
+        self.check(wrong.is_none(), || {
+            let (index, gap) = wrong.unwrap_or_default();
+            format!("expected {wanted} between requests, but number {} followed after {gap:?}", index + 2)
+        })
     }
 
     #[track_caller]

@@ -15,34 +15,21 @@ pub(crate) struct File {
     pub(crate) name: &'static str,
     media_type: &'static str,
     bytes: &'static [u8],
-    etag: &'static str,
 }
 
-pub(crate) const VIDEO: File = File {
-    name: "video.mp4",
-    media_type: "video/mp4",
-    bytes: include_bytes!("../assets/video.mp4"),
-    etag: "\"video-1\"",
-};
-pub(crate) const ORIGINAL: File = File {
-    name: "original.srt",
-    media_type: "application/x-subrip",
-    bytes: include_bytes!("../assets/original.srt"),
-    etag: "\"original-1\"",
-};
-pub(crate) const TRANSLATED: File = File {
-    name: "translated.srt",
-    media_type: "application/x-subrip",
-    bytes: include_bytes!("../assets/translated.srt"),
-    etag: "\"translated-1\"",
-};
-pub(crate) const NO_CAPTIONS: File = File {
-    name: "no-captions.mp4",
-    media_type: "video/mp4",
-    bytes: include_bytes!("../assets/no-captions.mp4"),
-    etag: "\"no-captions-1\"",
-};
+pub(crate) const VIDEO: File = mp4("video.mp4", include_bytes!("../assets/video.mp4"));
+pub(crate) const ORIGINAL: File = srt("original.srt", include_bytes!("../assets/original.srt"));
+pub(crate) const TRANSLATED: File = srt("translated.srt", include_bytes!("../assets/translated.srt"));
+pub(crate) const NO_CAPTIONS: File = mp4("no-captions.mp4", include_bytes!("../assets/no-captions.mp4"));
 pub(crate) const ALL: [File; 4] = [VIDEO, ORIGINAL, TRANSLATED, NO_CAPTIONS];
+
+const fn mp4(name: &'static str, bytes: &'static [u8]) -> File {
+    File { name, media_type: "video/mp4", bytes }
+}
+
+const fn srt(name: &'static str, bytes: &'static [u8]) -> File {
+    File { name, media_type: "application/x-subrip", bytes }
+}
 
 impl File {
     /// Answers a request with these headers. `contents` overrides the built-in contents.
@@ -52,9 +39,12 @@ impl File {
         let fields = response.headers_mut();
         fields.insert(CONTENT_TYPE, HeaderValue::from_static(self.media_type));
         fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        fields.insert(ETAG, HeaderValue::from_static(self.etag));
+        let etag = format!("\"{}\"", self.name);
+        if let Ok(etag) = HeaderValue::from_str(&etag) {
+            fields.insert(ETAG, etag);
+        }
 
-        let unchanged = headers.get(IF_RANGE).is_none_or(|tag| tag == self.etag);
+        let unchanged = headers.get(IF_RANGE).is_none_or(|tag| tag == etag.as_str());
         let start = headers.get(RANGE).and_then(|range| {
             range.to_str().ok()?.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok()
         });

@@ -22,40 +22,7 @@ const MAX_JOBS: usize = 200;
 const MAX_REQUESTS: usize = 50;
 const MAX_VIOLATIONS: usize = 10;
 
-const HEAD: &str = r#"<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="refresh" content="2">
-<title>akool sandbox</title>
-<style>
-:root { color-scheme: light dark; --line: light-dark(#ddd, #3a3a3a); --soft: light-dark(#666, #a0a0a0);
-  --bad: light-dark(#a11, #ff8080); --good: light-dark(#06703a, #6fd39b); }
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 62rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.3rem; margin: .2rem 0; }
-h2 { font-size: 1.05rem; margin: 1.6rem 0 .3rem; }
-p { margin: .2rem 0; }
-.soft { color: var(--soft); }
-.bad { color: var(--bad); }
-.good { color: var(--good); }
-code { font: 13px/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
-table { border-collapse: collapse; width: 100%; }
-th { text-align: left; font-weight: 600; color: var(--soft); }
-th, td { padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-td { overflow-wrap: anywhere; }
-td.short { white-space: nowrap; }
-td.id { min-width: 12.5rem; }
-li { margin: .3rem 0; white-space: pre-wrap; overflow-wrap: anywhere; }
-@media (max-width: 40rem) {
-  thead { display: none; }
-  tr { display: block; padding: .4rem 0; border-bottom: 1px solid var(--line); }
-  td, td.id { display: block; min-width: 0; border: 0; padding: .05rem 0; }
-}
-</style>
-</head>
-<body>
-"#;
+const HEAD: &str = include_str!("../assets/page.html");
 
 /// Answers requests for the page, and for the icon that browsers request with it.
 pub(crate) fn respond(

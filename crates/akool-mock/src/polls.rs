@@ -31,7 +31,7 @@ impl ServiceState {
         };
         let state = job.poll(now);
         let summary = match (state.status, &state.error) {
-            (1, _) => "queueing".to_owned(),
+            (1, _) => "queued".to_owned(),
             (2, _) => format!("processing, {} %", state.progress),
             (3, _) => "completed".to_owned(),
             (4, Some((code, reason))) => format!("failed, {code} {reason}"),

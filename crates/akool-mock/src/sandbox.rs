@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{server::MockServer, timeline::Timeline};
+use crate::{create::Kind, server::MockServer, timeline::Timeline};
 
 /// A demo job.
 #[derive(Clone, Debug)]
@@ -22,35 +22,21 @@ pub struct Scenario {
 /// assert_eq!(akool_mock::sandbox::scenarios()[0].id, "64dd92c1f0b6684651e90e09");
 /// ```
 pub fn scenarios() -> Vec<Scenario> {
-    let millis = Duration::from_millis;
+    let undocumented = Timeline::new()
+        .queueing(Duration::from_secs(1))
+        .status(7, Duration::from_millis(1500))
+        .processing(Duration::from_millis(1500))
+        .completed();
+    let scenario = |id, what, timeline| Scenario { id, what, timeline };
     vec![
-        Scenario {
-            id: "64dd92c1f0b6684651e90e09",
-            what: "completes after 5 seconds",
-            timeline: Timeline::new().queueing(millis(1500)).processing(millis(3500)).completed(),
-        },
-        Scenario {
-            id: "64dd92c1f0b6684651e90e0a",
-            what: "fails after 3 seconds",
-            timeline: Timeline::new()
-                .queueing(millis(1000))
-                .processing(millis(2000))
-                .failed(1015, "the voice could not be separated from the background"),
-        },
-        Scenario {
-            id: "64dd92c1f0b6684651e90e0b",
-            what: "stays in processing",
-            timeline: Timeline::new().queueing(millis(1000)).stuck(2),
-        },
-        Scenario {
-            id: "64dd92c1f0b6684651e90e0c",
-            what: "has an undocumented status for a while, then completes",
-            timeline: Timeline::new()
-                .queueing(millis(1000))
-                .status(7, millis(1500))
-                .processing(millis(1500))
-                .completed(),
-        },
+        scenario("64dd92c1f0b6684651e90e09", "completes after 5 seconds", Kind::Completes.timeline()),
+        scenario("64dd92c1f0b6684651e90e0a", "fails after 3 seconds", Kind::Fails.timeline()),
+        scenario("64dd92c1f0b6684651e90e0b", "stays in processing", Kind::GetsStuck.timeline()),
+        scenario(
+            "64dd92c1f0b6684651e90e0c",
+            "has an undocumented status for a while, then completes",
+            undocumented,
+        ),
     ]
 }
 
