@@ -277,7 +277,7 @@ fn the_sandbox_serves_other_programs() {
     let mut command = akool(&["status", ID, "--base-url", &format!("http://{}", sandbox.address)]);
     assert_eq!(code(&command.env("AKOOL_API_KEY", "sandbox-key-000000000000").output().unwrap()), 0);
     let request = sandbox.object();
-    assert_eq!((&request["event"], &request["message"]), (&"request".into(), &"queueing".into()));
+    assert_eq!((&request["event"], &request["message"]), (&"request".into(), &"queued".into()));
 
     // The port is taken.
     let output = akool(&["sandbox", "--listen", &sandbox.address]).output().unwrap();
