@@ -34,7 +34,7 @@ fn the_readme_has_the_exit_codes_and_variables_of_the_help_text() {
     assert!(README.contains(precedence), "README.md lacks: {precedence}");
 }
 
-/// The string literals that follow one of these patterns in the sources of the program.
+/// The string literals that follow one of these patterns in the sources of the program, ignoring whitespace.
 fn literals(patterns: &[&str]) -> BTreeSet<String> {
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     let mut literals = BTreeSet::new();
@@ -45,7 +45,8 @@ fn literals(patterns: &[&str]) -> BTreeSet<String> {
                 folders.push(path);
                 continue;
             }
-            let source = fs::read_to_string(&path).unwrap();
+            let mut source = fs::read_to_string(&path).unwrap();
+            source.retain(|letter| !letter.is_whitespace());
             for pattern in patterns {
                 let rest = source.split(pattern).skip(1);
                 literals.extend(rest.map(|rest| rest.split('"').next().unwrap().to_owned()));
@@ -57,9 +58,18 @@ fn literals(patterns: &[&str]) -> BTreeSet<String> {
 
 #[test]
 fn every_event_of_json_is_documented() {
-    let events = literals(&[r#""event": ""#, r#"event: ""#, r#".of(""#]);
+    let events = literals(&[r#""event":""#, r#"event:""#, r#".of(""#]);
     assert!(events.len() > 15, "{events:?}");
     for event in events {
         assert!(JSON.contains(&format!("`{event}`")), "docs/json.md lacks {event}");
+    }
+}
+
+#[test]
+fn every_kind_of_error_of_the_program_is_documented() {
+    let kinds = literals(&[r#".error(None,""#, r#".error(Some(&id),""#, r#".error(Some(id),""#]);
+    assert!(kinds.contains("not_completed") && kinds.contains("usage"), "{kinds:?}");
+    for kind in kinds {
+        assert!(JSON.contains(&format!("`{kind}`")), "docs/json.md lacks {kind}");
     }
 }
