@@ -1,11 +1,11 @@
-//! What `akool-contract` says of the mock servers of `mutants.rs`.
+//! The verdicts of `akool-contract` on the mock servers of `mutants.rs`.
 //!
-//! `contract URL KEY JOB NAME...` prints one JSON object a line: the mutant's name, and what was called
-//! `wrong` (a violation) or `odd` (drift), if anything.
+//! `contract URL KEY JOB NAME...` prints a JSON object for each mutant: its name, and its `violation` or
+//! `drift`.
 
 use std::error::Error;
 
-use akool_contract::{Contract, DriftKind};
+use akool_contract::Contract;
 use serde_json::{Value, json};
 
 const PATH: &str = "/api/open/v3/content/video/infobymodelid";
@@ -20,36 +20,30 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for name in args {
         let request =
             client.get(format!("{url}{target}")).header("x-api-key", &key).header("x-mutant", &name);
-        let said = said(&target, &key, request.send().await?).await?;
-        println!("{}", json!({ "name": name, "akool-contract": said }));
+        let verdict = verdict(&target, &key, request.send().await?).await?;
+        println!("{}", json!({ "name": name, "akool-contract": verdict }));
     }
     Ok(())
 }
 
-async fn said(target: &str, key: &str, answer: reqwest::Response) -> Result<Value, Box<dyn Error>> {
-    let mut response = http::Response::builder().status(answer.status());
-    for (name, value) in answer.headers() {
+async fn verdict(target: &str, key: &str, received: reqwest::Response) -> Result<Value, Box<dyn Error>> {
+    let mut response = http::Response::builder().status(received.status());
+    for (name, value) in received.headers() {
         response = response.header(name, value);
     }
-    let Ok(body) = answer.bytes().await else {
-        // Whoever asks is told by the connection; there is no answer to judge.
+    let Ok(body) = received.bytes().await else {
+        // The connection reports the error, and there is no body to validate.
         return Ok(json!({}));
     };
     let request = http::Request::get(target).header("x-api-key", key).body("")?;
     let report = Contract::resolved().check_response(&request, &response.body(body)?);
-    let shown = |value: &mut dyn Iterator<Item = String>| value.collect::<Vec<_>>().join("; ");
-    let mut violations = report
-        .violations
-        .iter()
-        .map(|one| format!("{} ({}): expected {}, came {}", one.pointer, one.rule, one.expected, one.actual));
-    let mut drift = report
-        .drift
-        .iter()
-        .filter(|one| one.kind != DriftKind::NotReceived)
-        .map(|one| format!("{} ({:?}): {}", one.pointer, one.kind, one.actual));
-    Ok(match (shown(&mut violations), shown(&mut drift)) {
-        (wrong, _) if !wrong.is_empty() => json!({ "wrong": wrong }),
-        (_, odd) if !odd.is_empty() => json!({ "odd": odd }),
-        _ => json!({}),
+    let violations: Vec<_> = report.violations.iter().map(ToString::to_string).collect();
+    let drift: Vec<_> = report.drift.iter().map(ToString::to_string).collect();
+    Ok(if !violations.is_empty() {
+        json!({ "violation": violations.join("; ") })
+    } else if !drift.is_empty() {
+        json!({ "drift": drift.join("; ") })
+    } else {
+        json!({})
     })
 }

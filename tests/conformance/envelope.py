@@ -1,15 +1,15 @@
-"""Teaches schemathesis the service's own convention: errors have HTTP status 200 and a `code`.
+"""Translates the `code` of each response into an HTTP status for schemathesis.
 
-Loaded for the second run only. Each answer gets, before anything judges it, the HTTP status that its `code`
-stands for. The tool's own checks of what must be refused then judge the sandbox by their own rules, those
-too that ask a second time (`ignored_auth`), which is why this sits under all hooks.
+The service reports errors with HTTP status 200 and a `code`. The second run loads this module, so that the checks
+for rejected requests apply. It patches the transport and not a hook, because the check `ignored_auth` sends a
+second request.
 """
 
 import json
 
 from schemathesis.transport.requests import RequestsTransport
 
-# Code: the HTTP status that says the same. Any other code fails as a server's error.
+# HTTP status by code. Any other code is a server error.
 STATUSES = {1000: 200, 1003: 400, 1008: 404, 1014: 404, 1101: 401, 1102: 401}
 
 send = RequestsTransport.send

@@ -1,9 +1,9 @@
-"""What Prism and schemathesis say of mock servers that are broken on purpose.
+"""The verdicts of Prism and schemathesis on mock servers that are broken on purpose.
 
     judge.py DESCRIPTION URL PRISM KEY JOB NAME...
 
-URL is that of `mutants.rs`, PRISM the same through Prism as a validating proxy. Prints one JSON object a line:
-the mutant's name, and for each tool what it called `wrong` or `odd`, if anything.
+URL is the address of `mutants.rs`, and PRISM the address of Prism as its validating proxy. Prints a JSON object for
+each mutant: its name, and its `violation` or `drift` by tool.
 """
 
 import json
@@ -16,8 +16,8 @@ from schemathesis.core.failures import FailureGroup
 
 PATH = "/api/open/v3/content/video/infobymodelid"
 TIMEOUT = 10
-# What a connection comes to that breaks off or is silent. Anything else is a fault of this program.
-NO_ANSWER = (
+# The errors of a connection that is closed or silent. Any other exception is a bug of this program.
+NO_RESPONSE = (
     requests.ConnectionError,
     requests.Timeout,
     requests.exceptions.ChunkedEncodingError,
@@ -34,30 +34,30 @@ RESPONSE_CHECKS = [
 
 def by_prism(prism, headers, job):
     try:
-        answer = requests.get(prism + PATH, params={"video_model_id": job}, headers=headers, timeout=TIMEOUT,
+        response = requests.get(prism + PATH, params={"video_model_id": job}, headers=headers, timeout=TIMEOUT,
                               allow_redirects=False)
-    except NO_ANSWER as error:
-        return {"wrong": f"no answer: {type(error).__name__}"}
-    if "application/problem+json" in answer.headers.get("content-type", ""):
-        problem = answer.json()
+    except NO_RESPONSE as error:
+        return {"violation": f"no response: {type(error).__name__}"}
+    if "application/problem+json" in response.headers.get("content-type", ""):
+        problem = response.json()
         places = problem.get("validation") or [{"message": problem.get("detail") or problem["title"]}]
-        return {"wrong": "; ".join(place["message"] for place in places)}
-    if "sl-violations" in answer.headers:
-        return {"odd": "; ".join(place["message"] for place in json.loads(answer.headers["sl-violations"]))}
+        return {"violation": "; ".join(place["message"] for place in places)}
+    if "sl-violations" in response.headers:
+        return {"drift": "; ".join(place["message"] for place in json.loads(response.headers["sl-violations"]))}
     return {}
 
 
 def by_schemathesis(operation, url, headers, job):
     case = operation.Case(query={"video_model_id": job}, headers=headers)
     try:
-        answer = case.call(base_url=url, timeout=TIMEOUT, allow_redirects=False)
-    except NO_ANSWER as error:
-        return {"wrong": f"no answer: {type(error).__name__}"}
+        response = case.call(base_url=url, timeout=TIMEOUT, allow_redirects=False)
+    except NO_RESPONSE as error:
+        return {"violation": f"no response: {type(error).__name__}"}
     try:
-        case.validate_response(answer, checks=CHECKS.get_by_names(RESPONSE_CHECKS))
+        case.validate_response(response, checks=CHECKS.get_by_names(RESPONSE_CHECKS))
     except FailureGroup as failures:
-        said = [" ".join(f"{one.title}: {one.message}".split()) for one in failures.exceptions]
-        return {"wrong": "; ".join(said)}
+        messages = [" ".join(f"{failure.title}: {failure.message}".split()) for failure in failures.exceptions]
+        return {"violation": "; ".join(messages)}
     return {}
 
 
@@ -66,8 +66,8 @@ def main():
     operation = schemathesis.openapi.from_path(description)[PATH]["GET"]
     for name in names:
         headers = {"x-api-key": key, "x-mutant": name}
-        said = {"Prism": by_prism(prism, headers, job), "schemathesis": by_schemathesis(operation, url, headers, job)}
-        print(json.dumps({"name": name, **said}), flush=True)
+        verdicts = {"Prism": by_prism(prism, headers, job), "schemathesis": by_schemathesis(operation, url, headers, job)}
+        print(json.dumps({"name": name, **verdicts}), flush=True)
 
 
 if __name__ == "__main__":

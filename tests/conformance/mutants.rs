@@ -1,8 +1,8 @@
-//! Mock server that are broken on purpose, one for each way, behind one address.
+//! Mock servers that are broken on purpose, behind one address.
 //!
-//! A request says by the header `x-mutant` which one it means; the bytes go to and fro as they are, so that
-//! a broken body arrives as broken as it was sent. `cargo xtask conformance` starts this, reads from the
-//! first lines what there is, and lets every tool judge the same answers.
+//! The header `x-mutant` of a request chooses the server. The bytes are relayed without changes, so that a
+//! broken body arrives as it was sent. `cargo xtask conformance` starts this program and reads the names of
+//! the mutants and the address from its output.
 
 use std::{collections::BTreeMap, error::Error, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -13,55 +13,52 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// The ways. What a connection does before there is an answer is not among them: there is nothing to judge.
-fn mutations() -> Vec<Fault> {
-    vec![
-        Fault::Http(404),
-        Fault::Http(500),
-        Fault::RetryAfterSeconds,
-        Fault::Redirect(302),
-        Fault::Html,
-        Fault::WrongContentType,
-        Fault::EmptyBody,
-        Fault::TruncatedJson,
-        Fault::TruncatedBody,
-        Fault::NotUtf8,
-        Fault::Utf16,
-        Fault::Compressed,
-        Fault::TooLarge,
-        Fault::CodeMissing,
-        Fault::CodeAsText,
-        Fault::MessageMissing,
-        Fault::MessageNull,
-        Fault::EnvelopeInList,
-        Fault::EnvelopeTwice,
-        Fault::DataNull,
-        Fault::DataMissing,
-        Fault::DataString,
-        Fault::DataArray,
-        Fault::StatusMissing,
-        Fault::StatusRenamed,
-        Fault::StatusNull,
-        Fault::StatusAsText,
-        Fault::StatusAsFraction,
-        Fault::StatusHuge,
-        Fault::StatusNumber(7),
-        Fault::OtherTypes,
-        Fault::Code(1299),
-        Fault::NoVideo,
-        Fault::VideoIsNoUrl,
-    ]
-}
+/// The mutants. Faults without a response are missing, because there is nothing to judge.
+const MUTANTS: [Fault; 34] = [
+    Fault::Http(404),
+    Fault::Http(500),
+    Fault::RetryAfterSeconds,
+    Fault::Redirect(302),
+    Fault::Html,
+    Fault::WrongContentType,
+    Fault::EmptyBody,
+    Fault::TruncatedJson,
+    Fault::TruncatedBody,
+    Fault::NotUtf8,
+    Fault::Utf16,
+    Fault::Compressed,
+    Fault::TooLarge,
+    Fault::CodeMissing,
+    Fault::CodeAsText,
+    Fault::MessageMissing,
+    Fault::MessageNull,
+    Fault::EnvelopeInList,
+    Fault::EnvelopeTwice,
+    Fault::DataNull,
+    Fault::DataMissing,
+    Fault::DataString,
+    Fault::DataArray,
+    Fault::StatusMissing,
+    Fault::StatusRenamed,
+    Fault::StatusNull,
+    Fault::StatusAsText,
+    Fault::StatusAsFraction,
+    Fault::StatusHuge,
+    Fault::StatusNumber(7),
+    Fault::OtherTypes,
+    Fault::Code(1299),
+    Fault::NoVideo,
+    Fault::VideoIsNoUrl,
+];
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut servers = Vec::new();
     let mut addresses = BTreeMap::new();
     let front = TcpListener::bind("127.0.0.1:0").await?;
-    let sound = (None, "nothing is broken".to_owned());
-    for (fault, what) in
-        [sound].into_iter().chain(mutations().into_iter().map(|fault| (Some(fault), fault.description())))
-    {
+    let valid = (None, "no fault".to_owned());
+    let mutants = MUTANTS.into_iter().map(|fault| (Some(fault), fault.description()));
+    for (fault, what) in [valid].into_iter().chain(mutants) {
         let server = MockServer::builder().lenient().start().await;
         server.job(ID, Timeline::new().completed());
         let mut url = server.url();
@@ -87,7 +84,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let (stream, _) = front.accept().await?;
         let addresses = Arc::clone(&addresses);
         tokio::spawn(async move {
-            // Whoever asks sees a connection that ends, as it should.
+            // A mutant may close the connection, and so does the relay then.
             if let Err(error) = relay(stream, &addresses).await {
                 eprintln!("{error}");
             }
@@ -95,7 +92,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// One request and its answer.
+/// Relays one request and its response.
 async fn relay(
     mut client: TcpStream,
     addresses: &BTreeMap<String, SocketAddr>,
@@ -116,7 +113,7 @@ async fn relay(
     });
     let address = name.as_ref().and_then(|name| addresses.get(name)).ok_or("no such mutant")?;
     let mut server = TcpStream::connect(address).await?;
-    // One request on a connection: the next one may mean another mutant.
+    // Only one request for each connection: the next one may be for another mutant.
     let head: String = text
         .split_inclusive("\r\n")
         .filter(|line| !line.to_ascii_lowercase().starts_with("connection:"))

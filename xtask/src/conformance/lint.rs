@@ -1,17 +1,15 @@
-//! The row in which Redocly CLI lints the resolved description, by its recommended rules.
+//! The row in which Redocly CLI lints the resolved description with its recommended rules.
 //!
-//! What stays as it is stands in `tests/conformance/lint-allowed.toml` with the reason. The list is held
-//! both ways: a finding that is not on it fails, and so does an entry without a finding.
+//! `tests/conformance/lint-allowed.toml` lists the findings that stay, each with its reason. A finding that is
+//! not listed is an error, and so is an entry without a finding.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Paths, process, tools};
-
-const LIST: &str = "lint-allowed.toml";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,68 +17,71 @@ struct List {
     allowed: Vec<Allowed>,
 }
 
-/// A rule, where its findings stay, and why.
-#[derive(Clone, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Allowed {
-    pub(super) rule: String,
-    /// JSON pointers, as the tool prints them.
-    pub(super) at: Vec<String>,
-    pub(super) why: String,
+struct Allowed {
+    rule: String,
+    /// JSON Pointers in the format of the tool.
+    at: Vec<String>,
+    reason: String,
 }
 
-pub(super) fn allowed(paths: &Paths) -> Result<Vec<Allowed>> {
-    let path = paths.ours.join(LIST);
+fn allowed(paths: &Paths) -> Result<Vec<Allowed>> {
+    let path = paths.inputs.join("lint-allowed.toml");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let list: List =
-        toml::from_str(&text).with_context(|| format!("{} is not as it should be", path.display()))?;
+    let list: List = toml::from_str(&text).with_context(|| format!("{} is not valid", path.display()))?;
     Ok(list.allowed)
+}
+
+/// The allowed findings as a list in Markdown.
+pub(super) fn list(paths: &Paths) -> Result<String> {
+    let entries = allowed(paths)?;
+    let lines = entries.iter().map(|entry| {
+        let (count, reason) = (entry.at.len(), entry.reason.trim());
+        format!("- `{}`, {count} finding{}: {reason}\n", entry.rule, if count == 1 { "" } else { "s" })
+    });
+    Ok(lines.collect())
 }
 
 pub(super) fn run(paths: &Paths) -> Result<String> {
     let found = lint(paths, &paths.resolved)?;
-    let list = allowed(paths)?;
-    let wrong = differences(&found, &list);
+    let differences = differences(&found, &allowed(paths)?);
     ensure!(
-        wrong.is_empty(),
-        "Correct the description by an overlay (openapi/overlays), or say in tests/conformance/{LIST} why it \
-         stays:\n{}",
-        wrong.join("\n")
+        differences.is_empty(),
+        "Correct the description with an overlay, or add the finding to tests/conformance/lint-allowed.toml with \
+         a reason:\n{}",
+        differences.join("\n")
     );
-    Ok(format!("{} findings, each allowed with a reason", found.len()))
+    Ok(format!("{} findings, all of them allowed with a reason", found.len()))
 }
 
-/// Holds the examples of another description against their schemas.
+/// Validates the examples of a description against their schemas.
 pub(super) fn examples(paths: &Paths, file: &Path) -> Result<()> {
-    let found = lint(paths, file)?;
-    let wrong: Vec<_> = found
-        .iter()
-        .filter(|((rule, _), _)| rule.contains("example"))
-        .map(|((rule, place), message)| format!("- {rule} at {place}: {message}"))
-        .collect();
-    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let mut found = lint(paths, file)?;
+    found.retain(|(rule, _), _| rule.contains("example"));
+    let differences = differences(&found, &[]);
+    ensure!(differences.is_empty(), "{}", differences.join("\n"));
     Ok(())
 }
 
+/// Message by rule and pointer.
 type Findings = BTreeMap<(String, String), String>;
 
 fn lint(paths: &Paths, file: &Path) -> Result<Findings> {
-    let mut command = tools::node_program(paths, &tools::REDOCLY, "redocly");
-    // Not in the workspace's root, so that no settings are picked up by accident.
-    command.current_dir(&paths.work);
-    command.args(["lint", "--extends", "recommended", "--format", "json", "--max-problems", "10000"]);
-    command.arg(file);
+    let options = ["lint", "--extends", "recommended", "--format", "json", "--max-problems", "10000"];
+    let file = file.display().to_string();
+    // Redocly reads a configuration file from the current folder.
+    let command = tools::node(paths, "redocly", options.into_iter().chain([file.as_str()])).dir(&paths.work);
     let (_, printed) = process::output(paths, "redocly", &command)?;
-    findings(&printed).with_context(|| format!("{} says:\n{printed}", tools::REDOCLY.name))
+    findings(&printed).with_context(|| format!("Redocly CLI printed:\n{printed}"))
 }
 
-/// The findings in what the tool prints, which has notices around its JSON: rule and pointer, with the
-/// message.
+/// Parses the findings from the output, which has notices before and after the JSON.
 fn findings(printed: &str) -> Result<Findings> {
-    let json = printed.find("{\n").map(|start| &printed[start..]).ok_or_else(|| anyhow!("no report"))?;
-    let mut values = serde_json::Deserializer::from_str(json).into_iter::<Value>();
-    let report = values.next().ok_or_else(|| anyhow!("no report"))?.context("its report is no JSON")?;
-    let problems = report["problems"].as_array().ok_or_else(|| anyhow!("its report has no `problems`"))?;
+    let start = printed.find("{\n").context("there is no report")?;
+    let mut values = serde_json::Deserializer::from_str(&printed[start..]).into_iter::<Value>();
+    let report = values.next().context("there is no report")?.context("the report is not valid JSON")?;
+    let problems = report["problems"].as_array().context("the report has no `problems`")?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     Ok(problems
         .iter()
@@ -91,7 +92,7 @@ fn findings(printed: &str) -> Result<Findings> {
         .collect())
 }
 
-/// Findings that are not on the list, and entries of the list that are not found.
+/// The findings that are not allowed, and the allowed ones that are not found.
 fn differences(found: &Findings, list: &[Allowed]) -> Vec<String> {
     let listed: Vec<(String, String)> = list
         .iter()
@@ -104,7 +105,7 @@ fn differences(found: &Findings, list: &[Allowed]) -> Vec<String> {
     let stale = listed
         .iter()
         .filter(|key| !found.contains_key(key))
-        .map(|(rule, place)| format!("- no longer found, so take it off the list: {rule} at {place}"));
+        .map(|(rule, place)| format!("- not found any more, remove it from the list: {rule} at {place}"));
     unlisted.chain(stale).collect()
 }
 
@@ -117,20 +118,20 @@ mod tests {
     }
 
     fn entry(rule: &str, place: &str) -> Allowed {
-        Allowed { rule: rule.to_owned(), at: vec![place.to_owned()], why: "w".to_owned() }
+        Allowed { rule: rule.to_owned(), at: vec![place.to_owned()], reason: "r".to_owned() }
     }
 
     #[test]
-    fn the_list_is_held_both_ways() {
+    fn findings_must_be_listed_and_entries_must_be_found() {
         assert!(differences(&found("a", "#/x"), &[entry("a", "#/x")]).is_empty());
         assert_eq!(differences(&found("a", "#/x"), &[]), ["- found: a at #/x: m"]);
         let stale = differences(&BTreeMap::new(), &[entry("a", "#/x")]);
-        assert_eq!(stale, ["- no longer found, so take it off the list: a at #/x"]);
+        assert_eq!(stale, ["- not found any more, remove it from the list: a at #/x"]);
         assert_eq!(differences(&found("a", "#/x"), &[entry("a", "#/y")]).len(), 2);
     }
 
     #[test]
-    fn notices_around_the_report_are_passed_over() {
+    fn notices_around_the_report_are_skipped() {
         let printed = "Notice: {old}\nvalidating x...\n{\n \"problems\": [{\"ruleId\": \"r\", \"message\": \"m\", \
                        \"location\": [{\"pointer\": \"#/p\"}]}]}x: validated in 1ms\n{\n";
         assert_eq!(findings(printed).unwrap(), found("r", "#/p"));

@@ -1,10 +1,9 @@
-//! `cargo xtask conformance`: the description, the client and the mock server, as tools see them that were not
-//! written here.
+//! `cargo xtask conformance`: tests the description, the client and the mock server with independent tools.
 //!
-//! Each row starts what it needs, on ports that the system chooses, and fails on any finding. What the rows
-//! show is written down in `docs/conformance.md`, which the command itself writes and holds current.
+//! Each row starts the servers that it needs, on free ports, and fails on any finding. The results are in
+//! `docs/conformance.md`. This command writes the sections between `<!-- NAME -->` and `<!-- end -->`, and
+//! fails if they are out of date.
 
-mod document;
 mod lint;
 mod mutation;
 mod prism;
@@ -19,86 +18,65 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+use similar::TextDiff;
 
-use crate::description;
+use crate::{description, overlay};
+use tools::Tool;
 
-/// One tool in one part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+const DOCUMENT: &str = "docs/conformance.md";
+
+/// A test with one or more tools. The help text says what it shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Row {
-    /// schemathesis sends what it generates to `akool sandbox`
-    Schemathesis,
-    /// Prism serves the description to the client
-    Prism,
-    /// Prism stands between the client and `akool sandbox`, and validates both
-    Proxy,
-    /// Redocly CLI lints the description
+    /// The description follows the recommended rules
     Lint,
-    /// the mock server is broken on purpose, and the tools must see it
+    /// The sandbox answers generated requests with documented responses, and rejects invalid requests
+    Schemathesis,
+    /// The client works with a server that is made from the description alone
+    Prism,
+    /// Client and sandbox exchange only documented requests and responses
+    Proxy,
+    /// The tools detect a mock server that is broken on purpose
     Mutation,
 }
 
-const ALL: [Row; 5] = [Row::Lint, Row::Schemathesis, Row::Prism, Row::Proxy, Row::Mutation];
-
 impl Row {
-    fn name(self) -> &'static str {
+    fn tools(self) -> &'static [Tool] {
         match self {
-            Self::Schemathesis => "schemathesis",
-            Self::Prism => "prism",
-            Self::Proxy => "proxy",
-            Self::Lint => "lint",
-            Self::Mutation => "mutation",
+            Self::Lint => &[Tool::Redocly],
+            Self::Schemathesis => &[Tool::Schemathesis],
+            Self::Prism => &[Tool::Prism, Tool::Redocly],
+            Self::Proxy => &[Tool::Prism],
+            Self::Mutation => &[Tool::Prism, Tool::Schemathesis],
         }
     }
 
-    /// The outside tools that it asks.
-    fn tools(self) -> &'static [&'static tools::Tool] {
-        match self {
-            Self::Schemathesis => &[&tools::SCHEMATHESIS],
-            Self::Prism => &[&tools::PRISM, &tools::REDOCLY],
-            Self::Proxy => &[&tools::PRISM],
-            Self::Lint => &[&tools::REDOCLY],
-            Self::Mutation => &[&tools::PRISM, &tools::SCHEMATHESIS],
-        }
-    }
-
-    /// What it shows, in a sentence.
-    fn shows(self) -> &'static str {
-        match self {
-            Self::Schemathesis => {
-                "the sandbox answers generated requests as described, and refuses what it must"
-            }
-            Self::Prism => "the client understands a server made from the description alone",
-            Self::Proxy => "between client and sandbox, neither side breaks the description",
-            Self::Lint => "the description is sound by its recommended rules",
-            Self::Mutation => "a mock server that is broken on purpose is seen to be broken",
-        }
-    }
-
-    /// Its tools, as a table has them.
-    fn tools_shown(self) -> String {
-        let shown: Vec<_> =
-            self.tools().iter().map(|tool| format!("{} {}", tool.name, tool.version)).collect();
-        shown.join(", ")
+    /// Its name, its tools with their versions, and what it shows.
+    fn shown(self, paths: &Paths) -> Result<[String; 3]> {
+        let value = self.to_possible_value().context("every row has a name")?;
+        let tools = self.tools().iter().map(|tool| tool.shown(paths)).collect::<Result<Vec<_>>>()?;
+        let help = value.get_help().map(ToString::to_string).unwrap_or_default();
+        Ok([value.get_name().to_owned(), tools.join(", "), help])
     }
 }
 
-/// Where things are.
 struct Paths {
     root: PathBuf,
-    /// Files of this command that are committed.
-    ours: PathBuf,
-    /// Everything that it makes and installs.
+    /// The committed inputs of this command.
+    inputs: PathBuf,
+    /// The folder for tools, logs and intermediate files.
     work: PathBuf,
     resolved: PathBuf,
 }
 
 impl Paths {
-    /// The resolved description with an overlay of this command's own, in a file of this name.
+    /// Writes the resolved description with another overlay to a file of this name.
     fn derived(&self, overlay: &str, name: &str) -> Result<PathBuf> {
         let shown = format!("tests/conformance/{overlay}");
-        let bytes = fs::read(self.ours.join(overlay)).with_context(|| format!("cannot read {shown}"))?;
+        let bytes = fs::read(self.inputs.join(overlay)).with_context(|| format!("cannot read {shown}"))?;
         let mut document = description::read(&self.resolved)?;
-        crate::overlay::apply(&mut document, &bytes, &shown)?;
+        overlay::apply(&mut document, &bytes, &shown)?;
         let path = self.work.join(name);
         description::write(&path, description::to_yaml(&document)?.as_bytes())
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -106,64 +84,100 @@ impl Paths {
     }
 }
 
-/// Runs one row or all, prints a line for each, and fails when one of them has a finding. With
-/// `write`, `docs/conformance.md` is written and not compared.
+/// Runs one row or all of them. `write`: update `docs/conformance.md`.
 pub(crate) fn run(root: &Path, only: Option<Row>, write: bool) -> Result<()> {
     let paths = Paths {
         root: root.to_path_buf(),
-        ours: root.join("tests/conformance"),
+        inputs: root.join("tests/conformance"),
         work: root.join("target/conformance"),
         resolved: root.join("openapi/akool.resolved.yaml"),
     };
-    fs::create_dir_all(paths.work.join("logs")).context("cannot make a folder below target/")?;
-    let rows: Vec<Row> = only.map_or_else(|| ALL.to_vec(), |row| vec![row]);
+    fs::create_dir_all(paths.work.join("logs")).context("cannot create a folder in target/")?;
+    let rows = only.map_or(Row::value_variants().to_vec(), |row| vec![row]);
     ensure!(
         !write || rows.contains(&Row::Mutation),
-        "--write needs what the row `mutation` shows; leave --only out, or name that row"
+        "--write needs the result of the row `mutation`; omit --only, or use --only mutation"
     );
-    tools::install(&paths, rows.iter().flat_map(|row| row.tools()))?;
+    tools::install(&paths, &rows.iter().flat_map(|row| row.tools()).copied().collect::<Vec<_>>())?;
 
-    let mut lines = Vec::new();
-    let mut findings = Vec::new();
-    let mut table = None;
+    let (mut lines, mut findings, mut mutants) = (Vec::new(), Vec::new(), None);
     for row in rows {
-        eprintln!("{}: {} ...", row.name(), row.shows());
-        let began = Instant::now();
+        let [name, tools, shows] = row.shown(&paths)?;
+        eprintln!("{name}: {shows} ...");
+        let start = Instant::now();
         let outcome = match row {
-            Row::Schemathesis => schemathesis::run(&paths),
-            Row::Prism => prism::serves(&paths),
-            Row::Proxy => prism::stands_between(&paths),
             Row::Lint => lint::run(&paths),
-            Row::Mutation => mutation::run(&paths).map(|seen| {
-                let summary = seen.summary();
-                table = Some(seen);
-                summary
-            }),
+            Row::Schemathesis => schemathesis::run(&paths),
+            Row::Prism => prism::mock(&paths),
+            Row::Proxy => prism::between(&paths),
+            Row::Mutation => mutation::run(&paths).map(|found| mutation::summary(mutants.insert(found))),
         };
-        let seconds = began.elapsed().as_secs();
-        let told = match outcome {
-            Ok(summary) => format!("passed: {summary}"),
-            Err(error) => {
-                findings.push(format!("{}: {error:#}", row.name()));
+        let seconds = start.elapsed().as_secs();
+        let result = outcome.map_or_else(
+            |error| {
+                findings.push(format!("{name}: {error:#}"));
                 "FAILED".to_owned()
-            }
-        };
-        lines.push((row.name(), row.tools_shown(), format!("{seconds:>3} s"), told));
+            },
+            |summary| format!("passed: {summary}"),
+        );
+        lines.push(format!("{name:<13} {tools:<42} {seconds:>3} s  {result}"));
     }
-
-    println!("\n{:<13} {:<42} {:>5}  result", "row", "tool", "time");
-    for (name, tools, time, told) in lines {
-        println!("{name:<13} {tools:<42} {time}  {told}");
-    }
-    println!();
-    if only.is_none_or(|row| row == Row::Schemathesis) {
-        println!("checks of schemathesis that are left out:\n{}\n", schemathesis::left_out().join("\n"));
-    }
-    if findings.is_empty()
-        && let Some(table) = &table
-    {
-        document::record(&paths, table, write)?;
-    }
+    println!("\n{:<13} {:<42} {:>5}  result\n{}\n", "row", "tool", "time", lines.join("\n"));
     ensure!(findings.is_empty(), "{} of the rows have findings\n\n{}", findings.len(), findings.join("\n\n"));
+    match mutants {
+        Some(mutants) => update_document(&paths, &mutants, write),
+        None => Ok(()),
+    }
+}
+
+/// Updates `docs/conformance.md`, or fails if it is out of date.
+fn update_document(paths: &Paths, mutants: &[mutation::Mutant], write: bool) -> Result<()> {
+    let mut rows = "| row | tool | what it shows |\n|---|---|---|\n".to_owned();
+    for row in Row::value_variants() {
+        let [name, tools, shows] = row.shown(paths)?;
+        rows += &format!("| `{name}` | {tools} | {shows} |\n");
+    }
+    let path = paths.root.join(DOCUMENT);
+    let before = fs::read_to_string(&path).with_context(|| format!("cannot read {DOCUMENT}"))?;
+    let mut after = before.clone();
+    for (section, text) in [
+        ("rows", rows),
+        ("excluded checks", schemathesis::excluded()),
+        ("allowed findings", lint::list(paths)?),
+        ("mutants", mutation::table(mutants)),
+    ] {
+        after = replaced(&after, section, &text)
+            .with_context(|| format!("{DOCUMENT} has no <!-- {section} -->"))?;
+    }
+    if write {
+        return description::write(&path, after.as_bytes())
+            .with_context(|| format!("cannot write {DOCUMENT}"));
+    }
+    ensure!(
+        before == after,
+        "{DOCUMENT} is out of date; `cargo xtask conformance --write` updates it. The differences:\n{}",
+        TextDiff::from_lines(&before, &after).unified_diff().context_radius(1)
+    );
     Ok(())
+}
+
+/// Replaces the text between `<!-- SECTION -->` and the next `<!-- end -->`.
+fn replaced(document: &str, section: &str, text: &str) -> Option<String> {
+    let (head, rest) = document.split_once(&format!("<!-- {section} -->\n"))?;
+    let (_, tail) = rest.split_once("<!-- end -->\n")?;
+    Some(format!("{head}<!-- {section} -->\n\n{text}\n<!-- end -->\n{tail}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_named_section_of_the_document_is_replaced() {
+        let document = "a\n<!-- x -->\nold\n<!-- end -->\nb\n<!-- y -->\n<!-- end -->\n";
+        let after = replaced(document, "x", "new\n").unwrap();
+        assert_eq!(after, "a\n<!-- x -->\n\nnew\n\n<!-- end -->\nb\n<!-- y -->\n<!-- end -->\n");
+        assert_eq!(replaced(&after, "x", "new\n").unwrap(), after);
+        assert_eq!(replaced(document, "z", "new\n"), None);
+    }
 }

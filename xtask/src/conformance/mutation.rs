@@ -1,11 +1,12 @@
-//! The row in which the mock server is broken on purpose, and every tool judges the same answers.
+//! The row in which the mock server is broken on purpose, and every tool judges the same responses.
 //!
-//! `tests/conformance/mutants.rs` serves them, `contract.rs` beside it asks `akool-contract`, `judge.py` asks
-//! Prism, in front of them as a validating proxy, and schemathesis.
+//! `tests/conformance/mutants.rs` serves them. `tests/conformance/contract.rs` is the verdict of
+//! `akool-contract`, and `tests/conformance/judge.py` those of Prism (as a proxy) and schemathesis.
 
-use std::{collections::BTreeMap, process::Command};
+use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
+use duct::Expression;
 use serde_json::Value;
 
 use super::{
@@ -14,140 +15,154 @@ use super::{
     tools,
 };
 
-/// As many must be seen by `akool-contract` and by an outside tool.
-const MIN_SAMPLES: usize = 20;
+/// How many mutants `akool-contract` and an independent tool must both detect.
+const MIN_DETECTED_BY_BOTH: usize = 20;
 
-/// What the tools said of each mutant.
-pub(super) struct Seen {
-    pub(super) mutants: Vec<Mutant>,
-}
+/// The judges, by their names in the output of the programs. The first is ours.
+const JUDGES: [&str; 3] = ["akool-contract", "Prism", "schemathesis"];
 
+/// A response that is broken in one way, and the verdicts on it.
 pub(super) struct Mutant {
-    /// What is broken.
-    pub(super) what: String,
-    pub(super) contract: Verdict,
-    pub(super) prism: Verdict,
-    pub(super) schemathesis: Verdict,
+    what: String,
+    verdicts: [Verdict; JUDGES.len()],
 }
 
-/// What a tool makes of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Nothing is wrong.
-    Sound,
-    /// It is not wrong, but not as described either.
-    Odd,
-    /// It breaks the description.
-    Wrong,
+enum Verdict {
+    Valid,
+    Drift,
+    Violation,
 }
 
 impl Mutant {
-    fn by_contract(&self) -> bool {
-        self.contract != Verdict::Sound
-    }
-
-    fn by_others(&self) -> bool {
-        self.prism != Verdict::Sound || self.schemathesis != Verdict::Sound
+    /// Whether `akool-contract` detects it, and whether an independent tool does.
+    fn detected(&self) -> (bool, bool) {
+        let [ours, others @ ..] = self.verdicts.map(|verdict| verdict != Verdict::Valid);
+        (ours, others.contains(&true))
     }
 }
 
-impl Seen {
-    pub(super) fn by_both(&self) -> usize {
-        self.mutants.iter().filter(|mutant| mutant.by_contract() && mutant.by_others()).count()
-    }
-
-    /// Those that only `akool-contract` sees, that only outside tools see, and that nobody sees.
-    pub(super) fn by_one(&self) -> [Vec<&str>; 3] {
-        let those = |contract: bool, others: bool| {
-            let seen = self.mutants.iter();
-            let seen = seen.filter(|mutant| (mutant.by_contract(), mutant.by_others()) == (contract, others));
-            seen.map(|mutant| mutant.what.as_str()).collect()
-        };
-        [those(true, false), those(false, true), those(false, false)]
-    }
-
-    pub(super) fn summary(&self) -> String {
-        let [contract, others, nobody] = self.by_one();
-        format!(
-            "{} mutants: {} seen by akool-contract and others, {} by akool-contract only, {} by others only, {} by \
-             nobody",
-            self.mutants.len(),
-            self.by_both(),
-            contract.len(),
-            others.len(),
-            nobody.len()
-        )
-    }
+/// The mutants with the same [`Mutant::detected`].
+fn group(mutants: &[Mutant], detected: (bool, bool)) -> Vec<&str> {
+    let those = mutants.iter().filter(|mutant| mutant.detected() == detected);
+    those.map(|mutant| mutant.what.as_str()).collect()
 }
 
-pub(super) fn run(paths: &Paths) -> Result<Seen> {
-    let mutants = process::ours(paths, "mutants", &["akool-tests", "--example", "mutants"], &[])?;
-    let events: Vec<Value> =
-        mutants.log()?.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let of = |event: &str| events.iter().filter(move |line| line["event"] == event).collect::<Vec<_>>();
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let names: Vec<_> =
-        of("mutant").iter().map(|mutant| (text(&mutant["name"]), text(&mutant["what"]))).collect();
-    let start = *of("listening").first().ok_or_else(|| anyhow!("the mutants do not say where they are"))?;
-    let (key, job) = (text(&start["key"]), text(&start["job"]));
+pub(super) fn summary(mutants: &[Mutant]) -> String {
+    let count = |detected| group(mutants, detected).len();
+    format!(
+        "{} mutants: {} detected by akool-contract and others, {} by akool-contract only, {} by others only, {} by none",
+        mutants.len(),
+        count((true, true)),
+        count((true, false)),
+        count((false, true)),
+        count((false, false)),
+    )
+}
 
-    let prism = prism::proxy(paths, &mutants.url)?;
-    let mut judge = tools::python_program(paths, "python");
-    judge.arg(paths.ours.join("judge.py")).arg(&paths.resolved);
-    judge.args([&mutants.url, &prism.url, &key, &job]).args(names.iter().map(|(name, _)| name));
-    let others = verdicts(paths, "judge", &mut judge)?;
-    let mut contract = cargo();
-    contract.args(["run", "--quiet", "--package", "akool-tests", "--example", "contract", "--"]);
-    contract.args([&mutants.url, &key, &job]).args(names.iter().map(|(name, _)| name));
-    let ours = verdicts(paths, "contract", &mut contract)?;
-
-    let mut mutants = Vec::new();
-    for (name, what) in names {
-        let verdict = |said: &BTreeMap<String, Value>, tool: &str| -> Result<Verdict> {
-            let line = said.get(&name).ok_or_else(|| anyhow!("{tool} does not speak of {name}"))?;
-            Ok(match (line[tool]["wrong"].as_str(), line[tool]["odd"].as_str()) {
-                (Some(_), _) => Verdict::Wrong,
-                (None, Some(_)) => Verdict::Odd,
-                (None, None) => Verdict::Sound,
-            })
-        };
-        mutants.push(Mutant {
-            what,
-            contract: verdict(&ours, "akool-contract")?,
-            prism: verdict(&others, "Prism")?,
-            schemathesis: verdict(&others, "schemathesis")?,
+/// The verdicts as a table in Markdown, and the differences between `akool-contract` and the other tools.
+pub(super) fn table(mutants: &[Mutant]) -> String {
+    let mut text = format!("| mutant | {} |\n|---{}|\n", JUDGES.join(" | "), "|---".repeat(JUDGES.len()));
+    for mutant in mutants {
+        let verdicts = mutant.verdicts.map(|verdict| match verdict {
+            Verdict::Valid => "-",
+            Verdict::Drift => "drift",
+            Verdict::Violation => "violation",
         });
+        text += &format!("| {} | {} |\n", mutant.what, verdicts.join(" | "));
     }
-    recorded(mutants)
+    text += "\n";
+    for (who, detected) in [
+        ("`akool-contract` and an independent tool", (true, true)),
+        ("`akool-contract` only", (true, false)),
+        ("independent tools only", (false, true)),
+        ("no tool", (false, false)),
+    ] {
+        let mutants = group(mutants, detected);
+        let list = match detected {
+            (true, true) => String::new(),
+            _ if mutants.is_empty() => String::new(),
+            _ => format!(" ({})", mutants.join("; ")),
+        };
+        text += &format!("- Detected by {who}: {}{list}.\n", mutants.len());
+    }
+    text
 }
 
-/// What each tool said, by the mutant's name.
-fn verdicts(paths: &Paths, name: &str, command: &mut Command) -> Result<BTreeMap<String, Value>> {
+pub(super) fn run(paths: &Paths) -> Result<Vec<Mutant>> {
+    let server = process::workspace_server(
+        paths,
+        "mutants",
+        &["--package", "akool-tests", "--example", "mutants"],
+        &[],
+    )?;
+    let events: Vec<Value> =
+        server.log()?.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mutants: Vec<_> = events
+        .iter()
+        .filter(|event| event["event"] == "mutant")
+        .map(|event| (text(&event["name"]), text(&event["what"])))
+        .collect();
+    let listening = events.iter().find(|event| event["event"] == "listening");
+    let listening = listening.context("the mutants do not print their address")?;
+    let (key, job) = (text(&listening["key"]), text(&listening["job"]));
+    let names = mutants.iter().map(|(name, _)| name.as_str());
+
+    let prism = prism::proxy(paths, &server.url)?;
+    let judge = paths.inputs.join("judge.py").display().to_string();
+    let description = paths.resolved.display().to_string();
+    let arguments = [&judge, &description, &server.url, &prism.url, &key, &job].map(String::as_str);
+    let others = tools::python(paths, "python", arguments.into_iter().chain(names.clone()));
+    let run = ["run", "--quiet", "--package", "akool-tests", "--example", "contract", "--"];
+    let ours = cargo(run.into_iter().chain([&*server.url, &key, &job]).chain(names).collect());
+    let (ours, others) = (judged(paths, "contract", &ours)?, judged(paths, "judge", &others)?);
+
+    let mut all = Vec::new();
+    for (name, what) in mutants {
+        let mut verdicts = [Verdict::Valid; JUDGES.len()];
+        for (judge, verdict) in JUDGES.into_iter().zip(&mut verdicts) {
+            let lines = if judge == JUDGES[0] { &ours } else { &others };
+            let found = &lines
+                .get(&name)
+                .with_context(|| format!("there is no verdict of {judge} on {name}"))?[judge];
+            *verdict = match (found.get("violation"), found.get("drift")) {
+                (Some(_), _) => Verdict::Violation,
+                (None, Some(_)) => Verdict::Drift,
+                (None, None) => Verdict::Valid,
+            };
+        }
+        all.push(Mutant { what, verdicts });
+    }
+    validated(all)
+}
+
+/// The output of a judge, by the name of the mutant.
+fn judged(paths: &Paths, name: &str, command: &Expression) -> Result<BTreeMap<String, Value>> {
     let printed = process::finish(paths, name, command)?;
     let lines = printed.lines().filter(|line| line.starts_with('{'));
     lines
         .map(|line| {
-            let said: Value = serde_json::from_str(line).with_context(|| format!("{name} says {line}"))?;
-            Ok((said["name"].as_str().unwrap_or_default().to_owned(), said))
+            let line: Value =
+                serde_json::from_str(line).with_context(|| format!("{name} printed invalid JSON: {line}"))?;
+            Ok((line["name"].as_str().unwrap_or_default().to_owned(), line))
         })
         .collect()
 }
 
-/// The first mutant is none: whoever sees something wrong with it sees ghosts.
-fn recorded(mut mutants: Vec<Mutant>) -> Result<Seen> {
+/// Removes the first mutant, which is a valid response and must be valid for all judges.
+fn validated(mut mutants: Vec<Mutant>) -> Result<Vec<Mutant>> {
     ensure!(!mutants.is_empty(), "there are no mutants");
-    let sound = mutants.remove(0);
     ensure!(
-        !sound.by_contract() && !sound.by_others(),
-        "an answer in which nothing is broken is called broken; see target/conformance/logs"
+        mutants.remove(0).detected() == (false, false),
+        "a tool calls a valid response invalid; see target/conformance/logs"
     );
-    let seen = Seen { mutants };
-    let both = seen.by_both();
+    let both = group(&mutants, (true, true)).len();
     ensure!(
-        both >= MIN_SAMPLES,
-        "only {both} mutants are seen by akool-contract and by an outside tool, not {MIN_SAMPLES}"
+        both >= MIN_DETECTED_BY_BOTH,
+        "only {both} mutants are detected by akool-contract and an independent tool; expected {MIN_DETECTED_BY_BOTH}"
     );
-    Ok(seen)
+    Ok(mutants)
 }
 
 #[cfg(test)]
@@ -155,34 +170,35 @@ mod tests {
     use super::*;
 
     fn mutant(contract: Verdict, prism: Verdict) -> Mutant {
-        Mutant { what: format!("{contract:?} {prism:?}"), contract, prism, schemathesis: Verdict::Sound }
+        let what = format!("{contract:?} {prism:?}");
+        Mutant { what, verdicts: [contract, prism, Verdict::Valid] }
     }
 
     #[test]
-    fn an_answer_without_a_fault_must_be_sound_to_all() {
-        let rest = || (0..MIN_SAMPLES).map(|_| mutant(Verdict::Wrong, Verdict::Wrong));
+    fn a_valid_response_must_be_valid_for_all_judges() {
+        let rest = || (0..MIN_DETECTED_BY_BOTH).map(|_| mutant(Verdict::Violation, Verdict::Violation));
         let all = |first| std::iter::once(first).chain(rest()).collect();
-        assert_eq!(recorded(all(mutant(Verdict::Sound, Verdict::Sound))).unwrap().by_both(), MIN_SAMPLES);
-        assert!(recorded(all(mutant(Verdict::Odd, Verdict::Sound))).is_err());
-        assert!(recorded(all(mutant(Verdict::Sound, Verdict::Wrong))).is_err());
+        assert!(validated(all(mutant(Verdict::Valid, Verdict::Valid))).is_ok());
+        assert!(validated(all(mutant(Verdict::Drift, Verdict::Valid))).is_err());
+        assert!(validated(all(mutant(Verdict::Valid, Verdict::Violation))).is_err());
     }
 
     #[test]
-    fn too_few_that_are_seen_by_both_are_a_finding() {
-        let sound = || mutant(Verdict::Sound, Verdict::Sound);
-        let few = vec![sound(), mutant(Verdict::Wrong, Verdict::Wrong)];
-        assert!(recorded(few).is_err());
-        assert!(recorded(Vec::new()).is_err());
+    fn too_few_mutants_that_are_detected_by_both_are_an_error() {
+        let few =
+            vec![mutant(Verdict::Valid, Verdict::Valid), mutant(Verdict::Violation, Verdict::Violation)];
+        assert!(validated(few).is_err());
+        assert!(validated(Vec::new()).is_err());
     }
 
     #[test]
-    fn what_only_one_sees_is_listed() {
-        let mutants = vec![
-            mutant(Verdict::Odd, Verdict::Sound),
-            mutant(Verdict::Sound, Verdict::Wrong),
-            mutant(Verdict::Sound, Verdict::Sound),
+    fn mutants_that_only_one_side_detects_are_listed() {
+        let mutants = [
+            mutant(Verdict::Drift, Verdict::Valid),
+            mutant(Verdict::Valid, Verdict::Violation),
+            mutant(Verdict::Valid, Verdict::Valid),
         ];
-        let seen = Seen { mutants };
-        assert_eq!(seen.by_one(), [vec!["Odd Sound"], vec!["Sound Wrong"], vec!["Sound Sound"]]);
+        let groups = [(true, false), (false, true), (false, false)].map(|detected| group(&mutants, detected));
+        assert_eq!(groups, [vec!["Drift Valid"], vec!["Valid Violation"], vec!["Valid Valid"]]);
     }
 }

@@ -1,170 +1,145 @@
-//! The tools and their versions: the one place where they are pinned. They are installed from PyPI and npm
-//! into `target/conformance`, and nowhere else.
+//! Installs the independent tools into `target/conformance`, in the versions that
+//! `tests/conformance/requirements.txt` (PyPI) and `tests/conformance/package.json` (npm) pin.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{ffi::OsString, fs};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
+use duct::{Expression, cmd};
 
 use super::{Paths, process};
 
-/// An outside tool.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Tool {
-    pub(super) name: &'static str,
-    pub(super) version: &'static str,
-    registry: Registry,
-    package: &'static str,
-    /// Pinned beside it, where its behaviour hangs on them.
-    with: &'static [&'static str],
+/// An independent tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tool {
+    Schemathesis,
+    Prism,
+    Redocly,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A package registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Registry {
     PyPi,
     Npm,
 }
 
-pub(super) const SCHEMATHESIS: Tool = Tool {
-    name: "schemathesis",
-    version: "4.32.5",
-    registry: Registry::PyPi,
-    package: "schemathesis",
-    // It makes the examples: another version makes others.
-    with: &["hypothesis==6.170.15"],
-};
-
-/// The latest that runs on Node.js 20; those after it ask for 24.
-pub(super) const PRISM: Tool = Tool {
-    name: "Prism",
-    version: "5.14.2",
-    registry: Registry::Npm,
-    package: "@stoplight/prism-cli",
-    with: &[],
-};
-
-pub(super) const REDOCLY: Tool = Tool {
-    name: "Redocly CLI",
-    version: "2.77.0",
-    registry: Registry::Npm,
-    package: "@redocly/cli",
-    with: &[],
-};
-
-/// What Redocly CLI asks for.
-const NODE: (u32, u32) = (20, 19);
-
-/// Installs what is not there yet in its pinned version.
-pub(super) fn install<'a>(paths: &Paths, tools: impl Iterator<Item = &'a &'static Tool>) -> Result<()> {
-    // Everything runs on a leash that is written in Python.
-    python()?;
-    let mut done = BTreeSet::new();
-    for tool in tools {
-        if !done.insert(tool.package) {
-            continue;
+impl Tool {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Schemathesis => "schemathesis",
+            Self::Prism => "Prism",
+            Self::Redocly => "Redocly CLI",
         }
-        let folder = paths.work.join(tool.name.replace(' ', "-").to_lowercase());
-        let pin = format!("{} {} {:?}", tool.package, tool.version, tool.with);
-        if fs::read_to_string(folder.join("installed")).is_ok_and(|installed| installed == pin) {
-            continue;
+    }
+
+    fn registry(self) -> Registry {
+        if self == Self::Schemathesis { Registry::PyPi } else { Registry::Npm }
+    }
+
+    /// Its name and its pinned version.
+    pub(super) fn shown(self, paths: &Paths) -> Result<String> {
+        let pins = self.registry().pins(paths)?;
+        // `package==version` in the one file, `"package": "version"` in the other.
+        let prefix = match self {
+            Self::Schemathesis => "schemathesis==",
+            Self::Prism => "\"@stoplight/prism-cli\": ",
+            Self::Redocly => "\"@redocly/cli\": ",
+        };
+        let version = pins.lines().find_map(|line| line.trim().strip_prefix(prefix));
+        let version = version.with_context(|| format!("the version of {} is not pinned", self.name()))?;
+        Ok(format!("{} {}", self.name(), version.trim_matches([',', '"'])))
+    }
+}
+
+impl Registry {
+    fn file(self) -> &'static str {
+        match self {
+            Self::PyPi => "requirements.txt",
+            Self::Npm => "package.json",
         }
-        eprintln!("installing {} {} into {} ...", tool.name, tool.version, folder.display());
+    }
+
+    /// The text of the file that pins the versions.
+    fn pins(self, paths: &Paths) -> Result<String> {
+        let path = paths.inputs.join(self.file());
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// Installs all tools of this registry, unless they are installed already.
+    fn install(self, paths: &Paths) -> Result<()> {
+        let folder = paths.work.join(self.folder());
+        let pins = self.pins(paths)?;
+        if fs::read_to_string(folder.join("installed")).is_ok_and(|installed| installed == pins) {
+            return Ok(());
+        }
+        eprintln!("installing tests/conformance/{} into {} ...", self.file(), folder.display());
         if folder.exists() {
-            fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
+            fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
         }
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        match tool.registry {
-            Registry::PyPi => from_pypi(paths, tool, &folder)?,
-            Registry::Npm => from_npm(paths, tool, &folder)?,
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        fs::write(folder.join(self.file()), &pins).context("cannot copy the pinned versions")?;
+        match self {
+            Self::PyPi => {
+                process::finish(paths, "venv", &cmd!("python3", "-m", "venv", &folder)).context(
+                    "cannot create a virtual environment; install python3 with venv (Debian: python3-venv)",
+                )?;
+                let pip = ["-m", "pip", "install", "--quiet", "--requirement", self.file()];
+                process::finish(paths, "pip", &python(paths, "python", pip).dir(&folder))
+                    .context("cannot install from PyPI")?;
+            }
+            Self::Npm => {
+                let options = ["--silent", "--no-fund", "--no-audit", "--ignore-scripts", "--engine-strict"];
+                let npm = cmd("npm", ["install"].into_iter().chain(options)).dir(&folder);
+                process::finish(paths, "npm", &npm).context(
+                    "cannot install from npm; it needs npm and Node.js 20.19 or later (Debian: nodejs and npm)",
+                )?;
+            }
         }
-        fs::write(folder.join("installed"), pin).context("cannot note what was installed")?;
+        fs::write(folder.join("installed"), pins).context("cannot record the installed versions")
+    }
+
+    /// The folder of the installation below `target/conformance`.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::PyPi => "pypi",
+            Self::Npm => "npm",
+        }
+    }
+}
+
+/// Installs the registries of these tools.
+pub(super) fn install(paths: &Paths, tools: &[Tool]) -> Result<()> {
+    for registry in [Registry::PyPi, Registry::Npm] {
+        if tools.iter().any(|tool| tool.registry() == registry) {
+            registry.install(paths)?;
+        }
     }
     Ok(())
 }
 
-fn from_pypi(paths: &Paths, tool: &Tool, folder: &Path) -> Result<()> {
-    let venv = folder.join("venv");
-    let mut make = Command::new("python3");
-    make.args(["-m", "venv"]).arg(&venv);
-    process::finish(paths, "venv", &mut make)
-        .context("cannot make a virtual environment of Python's (Debian: apt-get install python3-venv)")?;
-    let mut install = Command::new(venv.join("bin/python"));
-    install
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-        .arg(format!("{}=={}", tool.package, tool.version))
-        .args(tool.with);
-    process::finish(paths, "pip", &mut install)
-        .with_context(|| format!("cannot install {} {} from PyPI", tool.package, tool.version))?;
-    Ok(())
+/// A program from npm, without telemetry.
+pub(super) fn node<T: Into<OsString>>(
+    paths: &Paths,
+    program: &str,
+    arguments: impl IntoIterator<Item = T>,
+) -> Expression {
+    let program = paths.work.join(Registry::Npm.folder()).join("node_modules/.bin").join(program);
+    cmd(program, arguments)
+        .env("REDOCLY_TELEMETRY", "off")
+        .env("REDOCLY_SUPPRESS_UPDATE_NOTICE", "true")
+        .env("DO_NOT_TRACK", "1")
+        .env("NO_COLOR", "1")
+        .env("FORCE_COLOR", "0")
 }
 
-fn from_npm(paths: &Paths, tool: &Tool, folder: &Path) -> Result<()> {
-    node()?;
-    let mut install = Command::new("npm");
-    install
-        .args([
-            "install",
-            "--silent",
-            "--no-fund",
-            "--no-audit",
-            "--no-update-notifier",
-            "--ignore-scripts",
-            "--prefix",
-        ])
-        .arg(folder)
-        .arg(format!("{}@{}", tool.package, tool.version));
-    process::finish(paths, "npm", &mut install)
-        .with_context(|| format!("cannot install {} {} from npm", tool.package, tool.version))?;
-    Ok(())
-}
-
-/// A program of a tool from npm. It sends nothing home.
-pub(super) fn node_program(paths: &Paths, tool: &Tool, program: &str) -> Command {
-    let folder = paths.work.join(tool.name.replace(' ', "-").to_lowercase());
-    let mut command = Command::new(folder.join("node_modules/.bin").join(program));
-    for (name, value) in [
-        ("REDOCLY_TELEMETRY", "off"),
-        ("REDOCLY_SUPPRESS_UPDATE_NOTICE", "true"),
-        ("NO_UPDATE_NOTIFIER", "1"),
-        ("DO_NOT_TRACK", "1"),
-        ("NO_COLOR", "1"),
-        ("FORCE_COLOR", "0"),
-    ] {
-        command.env(name, value);
-    }
-    command
-}
-
-/// A program of schemathesis' virtual environment.
-pub(super) fn python_program(paths: &Paths, program: &str) -> Command {
-    let mut command = Command::new(paths.work.join("schemathesis/venv/bin").join(program));
-    command.env("DO_NOT_TRACK", "1").env("SCHEMATHESIS_REPORT", "false");
-    command
-}
-
-fn python() -> Result<()> {
-    if version("python3").is_none() {
-        bail!("python3 is needed and is not installed (Debian: apt-get install python3 python3-venv)");
-    }
-    Ok(())
-}
-
-fn node() -> Result<()> {
-    let (major, minor) = NODE;
-    let Some(found) = version("node") else {
-        bail!(
-            "Node.js {major}.{minor} or later is needed and is not installed (Debian: apt-get install nodejs npm)"
-        );
-    };
-    let mut numbers = found.trim_start_matches('v').split('.').filter_map(|part| part.parse::<u32>().ok());
-    let has = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    ensure!(has >= NODE, "Node.js {major}.{minor} or later is needed; `node --version` says {found}");
-    ensure!(version("npm").is_some(), "npm is needed and is not installed (Debian: apt-get install npm)");
-    Ok(())
-}
-
-/// What a program says of its own version.
-fn version(program: &str) -> Option<String> {
-    let output =
-        Command::new(program).arg("--version").output().ok().filter(|output| output.status.success())?;
-    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+/// A program from PyPI, without telemetry.
+pub(super) fn python<T: Into<OsString>>(
+    paths: &Paths,
+    program: &str,
+    arguments: impl IntoIterator<Item = T>,
+) -> Expression {
+    cmd(paths.work.join(Registry::PyPi.folder()).join("bin").join(program), arguments)
+        .env("DO_NOT_TRACK", "1")
+        .env("SCHEMATHESIS_REPORT", "false")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
 }
