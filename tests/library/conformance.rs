@@ -1,7 +1,7 @@
-//! The client against a server that is not ours: Prism, alone and in front of `akool sandbox`.
+//! Tests the client with Prism, as a server and as a proxy for `akool sandbox`.
 //!
-//! `cargo xtask conformance` starts the servers and runs these with the address in
-//! `AKOOL_CONFORMANCE_URL`; on their own they are ignored.
+//! `cargo xtask conformance` starts the servers and runs these tests with the address in
+//! `AKOOL_CONFORMANCE_URL`. Other test runs ignore them.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use akool::{
 };
 use akool_tests::ID;
 
-/// The mock server's credentials. Prism itself only asks that there is one.
+/// The mock server's credentials. Prism accepts any credential.
 const KEY: &str = "sandbox-key-000000000000";
 const TOKEN: &str = "sandbox-token";
 const CLIENT_ID: &str = "sandbox-client";
@@ -20,7 +20,7 @@ fn url() -> String {
     std::env::var("AKOOL_CONFORMANCE_URL").expect("cargo xtask conformance sets the address")
 }
 
-/// A client that asks Prism for this example of the description.
+/// A client that requests this example of the description from Prism.
 fn client_preferring(example: &str, credential: Credential) -> Client {
     let mut headers = reqwest::header::HeaderMap::new();
     if !example.is_empty() {
@@ -38,12 +38,12 @@ fn key() -> Credential {
     Credential::api_key(KEY).unwrap()
 }
 
-fn often() -> PollPolicy {
+fn fast_polls() -> PollPolicy {
     PollPolicy::fixed(Duration::from_millis(200)).with_max_failures(1)
 }
 
-/// A request with everything in it that can be asked for.
-fn everything(client: &Client) -> Translate {
+/// A creation with every option.
+fn with_all_options(client: &Client) -> Translate {
     client
         .translate("https://example.com/talk.mp4")
         .to(["es", "fr"])
@@ -61,14 +61,14 @@ fn everything(client: &Client) -> Translate {
         .webhook("https://example.com/hook")
 }
 
-/// Prism makes the answers, from the description and its examples.
+/// Prism answers with examples of the description.
 mod mock {
     use super::*;
 
-    /// Without this, all that the client sends would pass for right.
+    /// Proves that Prism validates requests at all.
     #[tokio::test]
     #[ignore = "needs Prism; run by cargo xtask conformance"]
-    async fn prism_refuses_what_breaks_the_description() {
+    async fn prism_rejects_invalid_requests() {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let status = async |body: &'static str, key: Option<&str>| {
             let mut request = http.post(format!("{}/api/open/v3/content/video/createbytranslate", url()));
@@ -94,14 +94,14 @@ mod mock {
 
     #[tokio::test]
     #[ignore = "needs Prism; run by cargo xtask conformance"]
-    async fn a_poll_with_a_token_does_too() {
+    async fn a_poll_with_a_token_reads_the_queued_example() {
         let client = client_preferring("queueing", Credential::bearer(TOKEN).unwrap());
         assert_eq!(client.job(ID).get().await.unwrap().status(), Status::Queueing);
     }
 
     #[tokio::test]
     #[ignore = "needs Prism; run by cargo xtask conformance"]
-    async fn a_wait_ends_with_the_video_and_its_files() {
+    async fn a_wait_returns_the_video_and_its_files() {
         let translation = client_preferring("completed", key()).job(ID).wait().await.unwrap();
         assert_eq!(translation.video().host_str(), Some("cdn.example.com"));
         assert_eq!(translation.files().len(), 4);
@@ -109,7 +109,7 @@ mod mock {
 
     #[tokio::test]
     #[ignore = "needs Prism; run by cargo xtask conformance"]
-    async fn a_failed_job_says_why() {
+    async fn a_failed_job_has_a_reason() {
         let error = client_preferring("failed", key()).job(ID).wait().await.unwrap_err();
         let WaitError::JobFailed(job) = &error else { panic!("{error}") };
         assert_eq!((job.error_code(), job.error_reason()), (Some(1015), Some("no speech found")));
@@ -117,9 +117,9 @@ mod mock {
 
     #[tokio::test]
     #[ignore = "needs Prism; run by cargo xtask conformance"]
-    async fn a_job_that_goes_on_ends_the_wait_at_its_timeout() {
+    async fn a_wait_for_a_job_that_stays_in_processing_times_out() {
         let client = client_preferring("processing", key());
-        let wait = client.job(ID).wait().policy(often()).timeout(Duration::from_millis(300));
+        let wait = client.job(ID).wait().policy(fast_polls()).timeout(Duration::from_millis(300));
         let error = wait.await.unwrap_err();
         let WaitError::Timeout(end) = &error else { panic!("{error}") };
         assert_eq!(end.last_snapshot.as_ref().unwrap().status(), Status::Processing);
@@ -128,7 +128,7 @@ mod mock {
 
     #[tokio::test]
     #[ignore = "needs Prism; run by cargo xtask conformance"]
-    async fn each_code_is_its_typed_error() {
+    async fn each_code_becomes_its_kind_of_error() {
         for (code, kind) in [
             (1003, ErrorKind::Rejected),
             (1005, ErrorKind::RateLimited),
@@ -144,16 +144,16 @@ mod mock {
 
     #[tokio::test]
     #[ignore = "needs Prism; run by cargo xtask conformance"]
-    async fn what_is_no_envelope_is_a_typed_error_too() {
-        // Prism has no example of this name, and says so by HTTP status 404 and a body of its own.
+    async fn a_response_without_an_envelope_becomes_an_error() {
+        // Prism has no example of this name and answers with HTTP status 404 and its own body.
         let error = client_preferring("none-of-this-name", key()).job(ID).get().await.unwrap_err();
         assert_eq!((error.kind(), error.code()), (ErrorKind::WrongAddress, None), "{error}");
     }
 
     #[tokio::test]
     #[ignore = "needs Prism; run by cargo xtask conformance"]
-    async fn a_creation_reads_every_job() {
-        let creation = everything(&client_preferring("created", key())).send().await.unwrap();
+    async fn a_creation_returns_every_job() {
+        let creation = with_all_options(&client_preferring("created", key())).send().await.unwrap();
         let jobs: Vec<_> = creation.jobs().iter().map(|job| job.id.as_str()).collect();
         assert_eq!(jobs, [ID, "64dd92c1f0b6684651e90e0a"]);
         assert!(creation.is_complete());
@@ -161,8 +161,8 @@ mod mock {
 
     #[tokio::test]
     #[ignore = "needs Prism; run by cargo xtask conformance"]
-    async fn a_creation_in_part_tells_which_language_was_refused() {
-        let creation = everything(&client_preferring("in-part", key())).send().await.unwrap();
+    async fn a_partial_creation_returns_the_rejected_language() {
+        let creation = with_all_options(&client_preferring("in-part", key())).send().await.unwrap();
         assert_eq!(creation.jobs().len(), 1);
         let refused: Vec<_> = creation.refused().iter().map(|refusal| refusal.code.0).collect();
         assert_eq!(refused, [1202]);
@@ -170,12 +170,12 @@ mod mock {
 
     #[tokio::test]
     #[ignore = "needs Prism; run by cargo xtask conformance"]
-    async fn a_refused_creation_has_created_nothing() {
+    async fn a_rejected_creation_is_not_created() {
         for (code, kind) in
             [(1003, ErrorKind::Rejected), (1101, ErrorKind::CredentialsRefused), (1104, ErrorKind::Rejected)]
         {
             let client = client_preferring(&format!("code-{code}"), key());
-            let error = everything(&client).send().await.unwrap_err();
+            let error = with_all_options(&client).send().await.unwrap_err();
             let CreateError::NotCreated(call) = &error else { panic!("{error}") };
             assert_eq!((call.kind(), call.code().map(|code| code.0)), (kind, Some(code)));
         }
@@ -183,7 +183,7 @@ mod mock {
 
     #[tokio::test]
     #[ignore = "needs Prism; run by cargo xtask conformance"]
-    async fn the_languages_are_read() {
+    async fn the_languages_are_returned() {
         let languages = client_preferring("", key()).languages().await.unwrap();
         let codes: Vec<_> = languages.iter().map(|info| info.language.code()).collect();
         assert_eq!(codes, ["es", "zh-CN-shandong"]);
@@ -191,7 +191,7 @@ mod mock {
 
     #[tokio::test]
     #[ignore = "needs Prism; run by cargo xtask conformance"]
-    async fn a_token_is_asked_for_and_used() {
+    async fn a_token_is_requested_and_used() {
         let client = Client::builder()
             .client_credentials(CLIENT_ID, KEY)
             .base_url(url())
@@ -202,25 +202,25 @@ mod mock {
     }
 }
 
-/// Prism is in front of `akool sandbox`, and turns each violation into an error.
+/// Prism is the proxy for `akool sandbox` and turns each violation into an error.
 mod proxy {
     use super::*;
 
     #[tokio::test]
     #[ignore = "needs Prism and the sandbox; run by cargo xtask conformance"]
-    async fn a_job_is_created_followed_and_completed() {
+    async fn jobs_are_created_polled_and_completed() {
         let client = client_preferring("", key());
-        let creation = everything(&client).send().await.unwrap();
+        let creation = with_all_options(&client).send().await.unwrap();
         assert_eq!(creation.jobs().len(), 2);
         for job in creation.jobs() {
-            let translation = client.job(job.id.clone()).wait().policy(often()).await.unwrap();
+            let translation = client.job(job.id.clone()).wait().policy(fast_polls()).await.unwrap();
             assert_eq!(translation.files().len(), 4);
         }
     }
 
     #[tokio::test]
     #[ignore = "needs Prism and the sandbox; run by cargo xtask conformance"]
-    async fn the_smallest_creation_is_as_described_too() {
+    async fn a_creation_without_options_is_valid() {
         let client = client_preferring("", key());
         let creation = client.translate("https://example.com/stuck.mp4").to(["es"]).send().await.unwrap();
         let job = client.job(creation.jobs()[0].id.clone()).get().await.unwrap();
@@ -229,32 +229,32 @@ mod proxy {
 
     #[tokio::test]
     #[ignore = "needs Prism and the sandbox; run by cargo xtask conformance"]
-    async fn a_job_of_the_sandbox_passes_through_every_status() {
-        let translation = client_preferring("", key()).job(ID).wait().policy(often()).await.unwrap();
+    async fn a_job_of_the_sandbox_is_polled_until_it_is_completed() {
+        let translation = client_preferring("", key()).job(ID).wait().policy(fast_polls()).await.unwrap();
         assert_eq!(translation.files().len(), 4);
     }
 
     #[tokio::test]
     #[ignore = "needs Prism and the sandbox; run by cargo xtask conformance"]
-    async fn a_status_that_nobody_documented_is_let_through() {
+    async fn an_undocumented_status_does_not_end_a_wait() {
         let client = client_preferring("", Credential::bearer(TOKEN).unwrap());
-        client.job("64dd92c1f0b6684651e90e0c").wait().policy(often()).await.unwrap();
+        client.job("64dd92c1f0b6684651e90e0c").wait().policy(fast_polls()).await.unwrap();
     }
 
     #[tokio::test]
     #[ignore = "needs Prism and the sandbox; run by cargo xtask conformance"]
-    async fn a_failed_job_says_why() {
+    async fn a_failed_job_has_a_reason() {
         let client = client_preferring("", key());
-        let error = client.job("64dd92c1f0b6684651e90e0a").wait().policy(often()).await.unwrap_err();
+        let error = client.job("64dd92c1f0b6684651e90e0a").wait().policy(fast_polls()).await.unwrap_err();
         let WaitError::JobFailed(job) = &error else { panic!("{error}") };
         assert_eq!(job.error_code(), Some(1015));
     }
 
     #[tokio::test]
     #[ignore = "needs Prism and the sandbox; run by cargo xtask conformance"]
-    async fn errors_are_as_described() {
+    async fn error_responses_are_valid() {
         let client = client_preferring("", key());
-        // Ids that need escaping arrive, and are unknown.
+        // Some of these ids need escaping.
         for id in ["no-such-job", "a b", "a&b=c", "100%", "ü"] {
             assert_eq!(client.job(id).get().await.unwrap_err().kind(), ErrorKind::UnknownJob, "{id}");
         }
@@ -266,14 +266,14 @@ mod proxy {
 
     #[tokio::test]
     #[ignore = "needs Prism and the sandbox; run by cargo xtask conformance"]
-    async fn the_languages_are_as_described() {
+    async fn the_languages_are_valid() {
         let languages = client_preferring("", key()).languages().await.unwrap();
         assert!(languages.iter().any(|info| info.language.code() == "zh-CN-shandong"));
     }
 
     #[tokio::test]
     #[ignore = "needs Prism and the sandbox; run by cargo xtask conformance"]
-    async fn a_token_is_asked_for_and_used() {
+    async fn a_token_is_requested_and_used() {
         let client = |secret: &str| {
             Client::builder()
                 .client_credentials(CLIENT_ID, secret)

@@ -1,4 +1,4 @@
-//! What ties the code written by hand to the vendored description.
+//! Compares the hand-written code with the vendored description, and checks the dependencies of each crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,14 +13,14 @@ fn vendored() -> Value {
 fn the_known_statuses_are_the_vendored_enum() {
     let page = vendored();
     let status = &page["components"]["schemas"]["VideoInfoResult"]["properties"]["video_status"];
-    let described: Vec<i64> =
+    let documented: Vec<i64> =
         status["enum"].as_array().unwrap().iter().map(|code| code.as_i64().unwrap()).collect();
     assert_eq!(
-        described,
+        documented,
         Status::KNOWN.iter().map(|status| i64::from(*status)).collect::<Vec<_>>(),
-        "the vendor's statuses have changed: revise akool::Status"
+        "the vendor changed the statuses: update akool::Status"
     );
-    // The page names them, in the same words.
+    // The page uses the same names.
     let words = status["description"].as_str().unwrap();
     for status in Status::KNOWN {
         let named = format!("{}={}", i64::from(*status), status.name());
@@ -29,15 +29,15 @@ fn the_known_statuses_are_the_vendored_enum() {
 }
 
 #[test]
-fn the_styles_are_the_described_enum() {
+fn the_styles_are_the_documented_enum() {
     let resolved: Value = serde_saphyr::from_str(include_str!("../../openapi/akool.resolved.yaml")).unwrap();
-    let described = &resolved["components"]["schemas"]["VoiceStyle"]["enum"];
+    let documented = &resolved["components"]["schemas"]["VoiceStyle"]["enum"];
     let known: Vec<_> = akool::Translate::STYLES.iter().map(|style| Value::from(style.to_string())).collect();
-    assert_eq!(described.as_array().unwrap(), &known);
+    assert_eq!(documented.as_array().unwrap(), &known);
 }
 
 #[test]
-fn the_documented_headers_are_the_ones_that_are_sent() {
+fn the_client_sends_the_documented_headers() {
     let page = vendored();
     let schemes = &page["components"]["securitySchemes"];
     assert_eq!(schemes["ApiKeyAuth"]["name"], "x-api-key");
@@ -47,20 +47,20 @@ fn the_documented_headers_are_the_ones_that_are_sent() {
 }
 
 #[test]
-fn the_table_of_codes_lists_each_once() {
+fn the_table_of_codes_is_sorted_and_has_no_duplicates() {
     let codes: BTreeSet<_> = BusinessCode::TABLE.iter().map(|(code, _, _)| code).collect();
     assert_eq!(codes.len(), BusinessCode::TABLE.len());
     assert!(BusinessCode::TABLE.is_sorted_by_key(|(code, _, _)| code));
 }
 
 #[test]
-fn the_readme_shows_the_example_that_ci_runs() {
+fn the_readme_contains_the_example() {
     let example = include_str!("../../crates/akool-download/examples/translate.rs");
     let (_, code) = example.split_once("\n\n").unwrap();
     assert!(include_str!("../../README.md").contains(&format!("```rust,no_run\n{code}```")), "they differ");
 }
 
-/// What each member of the workspace reaches, by the lock file: all platforms, all features, tests included.
+/// All dependencies of each workspace member, from the lock file: on all platforms, with all features and tests.
 fn reached() -> BTreeMap<String, BTreeSet<String>> {
     let lock: toml::Table = include_str!("../../Cargo.lock").parse().unwrap();
     let mut needs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -72,7 +72,7 @@ fn reached() -> BTreeMap<String, BTreeSet<String>> {
         }
         let dependencies = package.get("dependencies").and_then(|list| list.as_array());
         let names = dependencies.into_iter().flatten().map(|entry| {
-            // "NAME", or "NAME VERSION" where there are several.
+            // "NAME", or "NAME VERSION" if there are several versions.
             entry.as_str().unwrap().split(' ').next().unwrap().to_owned()
         });
         needs.entry(name).or_default().extend(names);
@@ -90,7 +90,7 @@ fn reached() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn only_xtask_knows_the_generator() {
+fn only_xtask_depends_on_the_generator() {
     let all = reached();
     assert!(all.contains_key("xtask") && all.contains_key("akool"), "{:?}", all.keys());
     for (member, reached) in all {
@@ -100,23 +100,23 @@ fn only_xtask_knows_the_generator() {
                 name.starts_with("typify") || matches!(name.as_str(), "progenitor" | "progenitor-impl")
             })
             .collect();
-        assert_eq!(generator.is_empty(), member != "xtask", "{member} reaches {generator:?}");
+        assert_eq!(generator.is_empty(), member != "xtask", "{member} depends on {generator:?}");
     }
 }
 
 #[test]
-fn the_check_knows_no_network_and_the_stand_in_does_not_know_the_client() {
+fn akool_contract_has_no_network_and_akool_mock_does_not_depend_on_the_client() {
     let all = reached();
-    for no in ["akool", "akool-client", "akool-mock", "reqwest", "hyper", "tokio", "rustls", "socket2"] {
-        assert!(!all["akool-contract"].contains(no), "akool-contract reaches {no}");
+    for name in ["akool", "akool-client", "akool-mock", "reqwest", "hyper", "tokio", "rustls", "socket2"] {
+        assert!(!all["akool-contract"].contains(name), "akool-contract depends on {name}");
     }
-    for no in ["akool", "akool-client", "akool-cli"] {
-        assert!(!all["akool-mock"].contains(no), "akool-mock reaches {no}");
+    for name in ["akool", "akool-client", "akool-cli"] {
+        assert!(!all["akool-mock"].contains(name), "akool-mock depends on {name}");
     }
 }
 
 #[test]
-fn the_table_of_codes_is_the_list_of_the_contract() {
+fn the_table_of_codes_is_the_documented_list() {
     let document = akool_contract::Contract::resolved().document();
     let code = &document["components"]["schemas"]["ApiResponse"]["properties"]["code"];
     let listed: BTreeSet<_> =

@@ -21,7 +21,7 @@ use crate::{
 const REDACTED: &str = "[redacted]";
 /// The headers that are kept.
 const HEADERS: [&str; 5] = ["accept", "content-type", "content-encoding", "retry-after", "location"];
-/// The headers of which only the name is kept.
+/// Only the names of these headers are kept.
 const CREDENTIALS: [&str; 2] = ["authorization", "x-api-key"];
 /// Fields and parameters that hold an id. The same id has the same replacement throughout a fixture.
 const IDS: [&str; 3] = ["_id", "video_model_id", "video_id"];

@@ -65,8 +65,8 @@ pub struct Drift {
     pub kind: DriftKind,
     /// What the message has, in words and as an excerpt.
     pub actual: String,
-    /// What is documented for that place, in words. For an undocumented field: the documented fields
-    /// that are missing, of which it may be the new name.
+    /// What is documented for that place, in words. For an undocumented field, which may be a renamed one:
+    /// the documented fields that are missing.
     pub documented: String,
     /// The place in the description, as a JSON Pointer.
     pub spec_pointer: String,
