@@ -383,7 +383,7 @@ async fn a_full_disk_and_a_missing_permission_leave_no_partial_files() {
     let output = command.env_remove("AKOOL_TOKEN").output().unwrap();
     let said = shown(&output, None);
     assert_eq!(code(&output), 1, "{said}");
-    assert!(said.contains("File too large") && said.contains("check room and permissions"), "{said}");
+    assert!(said.contains("File too large") && said.contains("check free space and permissions"), "{said}");
     let mut names: Vec<_> = fs::read_dir(folder.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

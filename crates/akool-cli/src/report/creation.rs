@@ -9,7 +9,7 @@ use akool::{
 use serde_json::json;
 
 use super::Report;
-use crate::text::{self, ago, bad, good};
+use crate::text::{self, ago, bad, good, on_one_line};
 
 impl Report {
     /// A job that was created. Its id is printed at once, whatever happens later.
@@ -34,7 +34,15 @@ impl Report {
                 "message": refusal.to_string(),
             }));
         }
-        self.note(format_args!("{} {refusal}", bad("rejected:").for_stderr()));
+        let language = refusal.language.as_ref().map_or("a language", Language::code);
+        let reason = match on_one_line(&refusal.message) {
+            message if message.is_empty() => format!("code {}", refusal.code),
+            message => format!("{message} (code {})", refusal.code.0),
+        };
+        self.note(format_args!(
+            "{} {language}: {reason}. `akool languages` lists the codes",
+            bad("rejected:").for_stderr()
+        ));
     }
 
     /// A language that the ledger already has.
