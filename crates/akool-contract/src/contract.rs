@@ -80,11 +80,6 @@ impl Contract {
         &self.compiled.document
     }
 
-    /// The `operationId`s of the operations that have one.
-    pub fn operations(&self) -> impl Iterator<Item = &str> {
-        self.compiled.operations.iter().filter_map(|operation| operation.id.as_deref())
-    }
-
     /// Validates a request: path, method, parameters, the presence of a credential, and the body.
     pub fn check_request<B: AsRef<[u8]>>(&self, request: &Request<B>) -> Report {
         let mut check = Check::new(&self.compiled);

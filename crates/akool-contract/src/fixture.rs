@@ -109,11 +109,6 @@ impl Fixture {
         Self { origin: origin.into(), ..Self::default() }
     }
 
-    /// Where it was recorded.
-    pub fn origin(&self) -> &str {
-        &self.origin
-    }
-
     /// Redacts an exchange and appends it:
     ///
     /// - only headers that say how to read a body are kept, and the names of credentials;
