@@ -105,10 +105,10 @@ async fn rejected_credentials_exit_with_5() {
     for command in ["status", "wait"] {
         let output = akool_at(&server, &[command, ID]).env("AKOOL_API_KEY", "MARKER").output().unwrap();
         assert_eq!(code(&output), 5);
-        let said = shown(&output, None);
+        let printed = shown(&output, None);
         assert!(
-            said.contains("1101") && said.contains("check the key") && !said.contains("MARKER"),
-            "{said}"
+            printed.contains("1101") && printed.contains("check the key") && !printed.contains("MARKER"),
+            "{printed}"
         );
     }
     // A token and a key from a file are accepted.
@@ -166,17 +166,17 @@ async fn wrong_usage_is_reported_before_any_request() {
         (&["status", ID, "--api-key", "MARKER"], &[], "unexpected argument"),
         (&["nonsense"], &[], "unrecognized"),
     ];
-    for (args, variables, says) in cases {
+    for (args, variables, expected) in cases {
         let mut command = akool(args);
         let output =
             command.env("AKOOL_API_HOST", server.url()).envs(variables.iter().copied()).output().unwrap();
-        let said = shown(&output, None);
-        assert_eq!(code(&output), 2, "{args:?}: {said}");
-        assert!(said.contains(says), "{args:?}: {said}");
+        let printed = shown(&output, None);
+        assert_eq!(code(&output), 2, "{args:?}: {printed}");
+        assert!(printed.contains(expected), "{args:?}: {printed}");
         if !args.contains(&"MARKER") {
-            assert!(!said.contains("MARK"), "{args:?}: {said}");
+            assert!(!printed.contains("MARK"), "{args:?}: {printed}");
         }
-        assert!(output.stdout.is_empty(), "{args:?}: {said}");
+        assert!(output.stdout.is_empty(), "{args:?}: {printed}");
     }
     assert!(server.exchanges().is_empty(), "a request was sent");
 }
@@ -204,10 +204,10 @@ async fn other_files_in_the_output_folder_are_not_touched() {
     fs::hard_link(&mine, folder.path().join(format!("{ID}.translated.srt.part"))).unwrap();
     let args = ["wait", ID, "--output", folder.path().to_str().unwrap()];
     let output = akool_at(&server, &args).output().unwrap();
-    let said = shown(&output, None);
-    assert_eq!(code(&output), 1, "{said}");
-    assert_eq!(said.matches("not a file of this program").count(), 3, "{said}");
-    assert!(said.contains("no-captions.mp4 ("), "one failed file does not stop the others: {said}");
+    let printed = shown(&output, None);
+    assert_eq!(code(&output), 1, "{printed}");
+    assert_eq!(printed.matches("not a file of this program").count(), 3, "{printed}");
+    assert!(printed.contains("no-captions.mp4 ("), "one failed file does not stop the others: {printed}");
     assert_eq!(fs::read(&mine).unwrap(), b"precious");
 }
 
@@ -227,14 +227,14 @@ async fn logs_do_not_contain_the_key() {
     let folder = tempfile::tempdir().unwrap();
     let args = ["wait", ID, "--interval", "10ms", "--output", folder.path().to_str().unwrap()];
     let output = akool_at(&server, &args).env("RUST_LOG", "trace").output().unwrap();
-    let said = shown(&output, None);
-    assert_eq!(code(&output), 0, "{said}");
+    let printed = shown(&output, None);
+    assert_eq!(code(&output), 0, "{printed}");
     assert!(
-        said.contains("akool.poll") && said.contains("akool.pause"),
-        "polls and pauses are logged: {said}"
+        printed.contains("akool.poll") && printed.contains("akool.pause"),
+        "polls and pauses are logged: {printed}"
     );
-    assert!(!said.contains("MARKER"), "{said}");
-    assert!(!said.contains("Signature="), "a signed link was logged: {said}");
+    assert!(!printed.contains("MARKER"), "{printed}");
+    assert!(!printed.contains("Signature="), "a signed link was logged: {printed}");
 }
 
 /// Waits until the job was polled.
@@ -381,9 +381,12 @@ async fn a_full_disk_and_a_missing_permission_leave_no_partial_files() {
     command.args(["-c", script, env!("CARGO_BIN_EXE_akool"), "wait", ID, "--output"]).arg(folder.path());
     command.env("AKOOL_API_HOST", server.url()).env("AKOOL_API_KEY", server.api_key());
     let output = command.env_remove("AKOOL_TOKEN").output().unwrap();
-    let said = shown(&output, None);
-    assert_eq!(code(&output), 1, "{said}");
-    assert!(said.contains("File too large") && said.contains("check free space and permissions"), "{said}");
+    let printed = shown(&output, None);
+    assert_eq!(code(&output), 1, "{printed}");
+    assert!(
+        printed.contains("File too large") && printed.contains("check free space and permissions"),
+        "{printed}"
+    );
     let mut names: Vec<_> = fs::read_dir(folder.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

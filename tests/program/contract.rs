@@ -36,7 +36,7 @@ async fn conforming_responses_are_reported_with_the_fields_that_were_not_receive
     assert_eq!(code, 0, "{text}");
     assert!(
         text.starts_with(&format!(
-            "{ID}  getVideoInfo  conforming\nconforming: 1 answer, 0 violations, 0 new\n"
+            "{ID}  getVideoInfo  conforming\nconforming: 1 response, 0 violations, 0 new\n"
         )),
         "{text}"
     );
@@ -50,14 +50,14 @@ async fn a_renamed_field_is_reported_with_its_pointer_and_meaning() {
     server.rename_field("/data/video_status", "status");
     let (code, text) = shown(&run_at(&server, &["contract", "check", ID]));
     assert_eq!(code, 9, "{text}");
-    for says in [
+    for expected in [
         "violation  /body/data/video_status: expected the field `video_status`, got nothing",
         "rule `required` at /components/schemas/VideoInfoResult/x-promises/0/then/required",
         "drift      /body/data/status: undocumented field: the integer 3",
         "documented but missing: `video_status`, ",
-        "violating: 1 answer, 1 violation, 1 new",
+        "violating: 1 response, 1 violation, 1 new",
     ] {
-        assert!(text.contains(says), "{says}\n{text}");
+        assert!(text.contains(expected), "{expected}\n{text}");
     }
     // A field that is not required is drift under its new name, and not received under its old name.
     let server = MockServer::start().await;
@@ -146,8 +146,8 @@ async fn recorded_fixtures_are_redacted_and_conform() {
     let out = folder.path().join("new");
     let record =
         || run_at(&server, &["contract", "record", ID, "unknown", "--output", out.to_str().unwrap()]);
-    let (code, said) = shown(&record());
-    assert_eq!(code, 0, "{said}");
+    let (code, printed) = shown(&record());
+    assert_eq!(code, 0, "{printed}");
     assert_eq!(shown(&record()).0, 0);
     assert_eq!(shown(&record()).0, 0);
     let mut names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -211,10 +211,10 @@ fn a_sandbox_reads_scenarios_logs_requests_and_shows_a_page() {
     assert!(second.contains("\"error_reason\":\"no voice\""), "{second}");
     let page = get(&sandbox.address, "/", "");
     assert!(page.contains("content-security-policy: default-src 'none'"), "{page}");
-    for says in
+    for expected in
         ["mine", "fails &lt;at once&gt;", "failed, 1015 no voice", "2 requests", "2 polls", "/query/extra"]
     {
-        assert!(page.contains(says), "{says}\n{page}");
+        assert!(page.contains(expected), "{expected}\n{page}");
     }
     assert!(!page.contains("MARKER"), "{page}");
 

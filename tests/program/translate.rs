@@ -215,13 +215,13 @@ async fn the_second_ctrl_c_during_creation_quits_with_an_unknown_outcome() {
     }
     interrupt(&child);
     let mut errors = BufReader::new(child.stderr.take().unwrap());
-    let mut said = String::new();
-    errors.read_line(&mut said).unwrap();
-    assert!(said.contains("waiting for their ids"), "{said}");
+    let mut printed = String::new();
+    errors.read_line(&mut printed).unwrap();
+    assert!(printed.contains("waiting for their ids"), "{printed}");
     interrupt(&child);
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    errors.read_to_string(&mut said).unwrap();
-    assert!(said.contains("may have been created and charged"), "{said}");
+    errors.read_to_string(&mut printed).unwrap();
+    assert!(printed.contains("may have been created and charged"), "{printed}");
     assert_eq!(jobs(&server, state.path(), &[])[0]["status"], "outcome_unknown");
 }
 
@@ -281,7 +281,7 @@ async fn invalid_arguments_send_and_write_nothing() {
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     let under_file = file.join("out").display().to_string();
-    for (args, says) in [
+    for (args, expected) in [
         (&["translate", "talk.mp4", "--to", "es"][..], "is no link"),
         (&["translate", VIDEO], "--to"),
         (&["translate", VIDEO, "--to", ""], "is no language code"),
@@ -295,9 +295,12 @@ async fn invalid_arguments_send_and_write_nothing() {
         (&["man", file.to_str().unwrap()], "choose another folder"),
     ] {
         let output = akool_at(&server, folder.path(), args).output().unwrap();
-        let said = stderr(&output);
-        assert_eq!(code(&output), 2, "{args:?}: {said}");
-        assert!(said.contains(says) && !said.contains("MARKER"), "{args:?}: no `{says}` in: {said}");
+        let printed = stderr(&output);
+        assert_eq!(code(&output), 2, "{args:?}: {printed}");
+        assert!(
+            printed.contains(expected) && !printed.contains("MARKER"),
+            "{args:?}: no `{expected}` in: {printed}"
+        );
     }
     assert!(server.exchanges().is_empty());
     assert!(!folder.path().join("akool").exists());

@@ -100,7 +100,7 @@ fn a_rejection_does_not_reveal_its_reason_to_the_sender() {
     let wrong_key = akool_mock::seal("client-7", "another-secret-24-bytes!", now(), &1.into(), done).unwrap();
     let wrong_signer = akool_mock::seal("client-8", SECRET, now(), &1.into(), done).unwrap();
     let mut answers = Vec::new();
-    for (body, says) in [
+    for (body, expected) in [
         ("", "not a webhook message"),
         ("hello", "not a webhook message"),
         (wrong_key.as_str(), "`dataEncrypt`"),
@@ -112,7 +112,7 @@ fn a_rejection_does_not_reveal_its_reason_to_the_sender() {
         answers.push(post(&listening.address, body.as_bytes()));
         let object = listening.object();
         assert_eq!(object["event"], "webhook_rejected");
-        assert!(object["message"].as_str().unwrap().contains(says), "{object}");
+        assert!(object["message"].as_str().unwrap().contains(expected), "{object}");
     }
     // The responses differ only in the date.
     let cut = |answer: &String| answer.split("date:").next().unwrap().to_owned();
@@ -160,7 +160,7 @@ fn verify_prints_a_valid_message() {
 fn verify_reports_what_is_wrong_with_a_message() {
     let event = r#"{"_id":"64dd","status":3}"#;
     let good = message(0, event);
-    for (body, more, says) in [
+    for (body, more, expected) in [
         (good.replace("1529", "1530"), &[][..], "the signature does not match"),
         (good.clone(), &["--client-id", "client-8"], "is the client id"),
         (String::new(), &[], "pass only the body of the request"),
@@ -169,7 +169,7 @@ fn verify_reports_what_is_wrong_with_a_message() {
         (message(0, "[]"), &[], "does not contain an event"),
     ] {
         let (code, stdout, stderr) = verify(body.as_bytes(), more);
-        assert!(code == 1 && stdout.is_empty() && stderr.contains(says), "{code} {stderr}");
+        assert!(code == 1 && stdout.is_empty() && stderr.contains(expected), "{code} {stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
 }
@@ -178,14 +178,14 @@ fn verify_reports_what_is_wrong_with_a_message() {
 fn a_missing_id_or_secret_is_reported_with_the_variable_to_set() {
     let run = |command: &mut Command| shown(&command.output().unwrap());
     let verify = || akool(&["webhook", "verify"]);
-    for (mut command, says) in [
+    for (mut command, expected) in [
         (verify(), "set AKOOL_CLIENT_ID"),
         (akool(&["webhook", "verify", "--client-id", "x"]), "set AKOOL_CLIENT_SECRET"),
         (akool(&["webhook", "verify", "--api-key-file", "x"]), "set AKOOL_CLIENT_SECRET"),
         (akool(&["webhook", "listen", "--listen", "127.0.0.1:0"]), "set AKOOL_CLIENT_ID"),
     ] {
         let (code, stdout, stderr) = run(&mut command);
-        assert!(code == 2 && stdout.is_empty() && stderr.contains(says), "{code} {stderr}");
+        assert!(code == 2 && stdout.is_empty() && stderr.contains(expected), "{code} {stderr}");
     }
     let (code, _, stderr) = run(verify().env("AKOOL_CLIENT_ID", "x").env("AKOOL_CLIENT_SECRET", "MARKER"));
     assert!(code == 2 && stderr.contains("16, 24 or 32 bytes"), "{stderr}");

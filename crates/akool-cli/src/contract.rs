@@ -45,7 +45,7 @@ async fn check(options: &ContractCheck, connection: &Connection, report: &Report
     let contract = if options.vendored { Contract::vendored() } else { Contract::resolved() };
     let mut coverage = contract.coverage();
     let mut outcome = Outcome::Done;
-    let (mut answers, mut whole) = (0, Findings::default());
+    let (mut responses, mut whole) = (0, Findings::default());
     for poll in polls(&options.jobs.ids, connection).await {
         let (response, raw) = match poll.answer {
             Ok(answer) => answer,
@@ -55,7 +55,7 @@ async fn check(options: &ContractCheck, connection: &Connection, report: &Report
                 continue;
             }
         };
-        answers += 1;
+        responses += 1;
         coverage.record(&poll.request, &response);
         let findings = contract.check_response(&poll.request, &response);
         print(&poll.id, &findings, report);
@@ -68,7 +68,7 @@ async fn check(options: &ContractCheck, connection: &Connection, report: &Report
         outcome = outcome.max(result);
         whole.extend(findings);
     }
-    summary(&whole, answers, &coverage, report);
+    summary(&whole, responses, &coverage, report);
     outcome
 }
 
@@ -103,20 +103,20 @@ fn print(id: &JobId, findings: &Findings, report: &Report) {
     report.line(text);
 }
 
-fn summary(whole: &Findings, answers: usize, coverage: &Coverage<'_>, report: &Report) {
+fn summary(whole: &Findings, responses: usize, coverage: &Coverage<'_>, report: &Report) {
     let never = coverage.not_received();
     let (verdict, violations, drift) = (whole.verdict(), whole.violations.len(), whole.drift.len());
     if report.is_json() {
         return report.object(&json!({
-            "event": "contract_summary", "answers": answers, "verdict": verdict,
+            "event": "contract_summary", "responses": responses, "verdict": verdict,
             "violations": violations, "drift": drift, "not_received": never.drift,
         }));
     }
-    if answers == 0 {
+    if responses == 0 {
         return report.note("received no response, so there is nothing to validate");
     }
-    let (s, v) = (if answers == 1 { "" } else { "s" }, if violations == 1 { "" } else { "s" });
-    report.line(format_args!("{verdict}: {answers} answer{s}, {violations} violation{v}, {drift} new"));
+    let (s, v) = (if responses == 1 { "" } else { "s" }, if violations == 1 { "" } else { "s" });
+    report.line(format_args!("{verdict}: {responses} response{s}, {violations} violation{v}, {drift} new"));
     // For information only: few jobs have every field.
     if !never.drift.is_empty() {
         let places = never.drift.iter().map(|drift| format!("{} ({})", drift.pointer, drift.documented));
