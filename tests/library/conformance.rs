@@ -153,19 +153,19 @@ mod mock {
     #[tokio::test]
     #[ignore = "needs Prism; run by cargo xtask conformance"]
     async fn a_creation_returns_every_job() {
-        let creation = with_all_options(&client_preferring("created", key())).send().await.unwrap();
-        let jobs: Vec<_> = creation.jobs().iter().map(|job| job.id.as_str()).collect();
+        let created = with_all_options(&client_preferring("created", key())).send().await.unwrap();
+        let jobs: Vec<_> = created.jobs.iter().map(|job| job.id.as_str()).collect();
         assert_eq!(jobs, [ID, "64dd92c1f0b6684651e90e0a"]);
-        assert!(creation.is_complete());
+        assert!(created.is_complete());
     }
 
     #[tokio::test]
     #[ignore = "needs Prism; run by cargo xtask conformance"]
     async fn a_partial_creation_returns_the_rejected_language() {
-        let creation = with_all_options(&client_preferring("in-part", key())).send().await.unwrap();
-        assert_eq!(creation.jobs().len(), 1);
-        let refused: Vec<_> = creation.refused().iter().map(|refusal| refusal.code.0).collect();
-        assert_eq!(refused, [1202]);
+        let created = with_all_options(&client_preferring("in-part", key())).send().await.unwrap();
+        assert_eq!(created.jobs.len(), 1);
+        let rejected: Vec<_> = created.rejected.iter().map(|rejection| rejection.code.0).collect();
+        assert_eq!(rejected, [1202]);
     }
 
     #[tokio::test]
@@ -211,8 +211,8 @@ mod proxy {
     async fn jobs_are_created_polled_and_completed() {
         let client = client_preferring("", key());
         let creation = with_all_options(&client).send().await.unwrap();
-        assert_eq!(creation.jobs().len(), 2);
-        for job in creation.jobs() {
+        assert_eq!(creation.jobs.len(), 2);
+        for job in &creation.jobs {
             let translation = client.job(job.id.clone()).wait().policy(fast_polls()).await.unwrap();
             assert_eq!(translation.files().len(), 4);
         }
@@ -223,7 +223,7 @@ mod proxy {
     async fn a_creation_without_options_is_valid() {
         let client = client_preferring("", key());
         let creation = client.translate("https://example.com/stuck.mp4").to(["es"]).send().await.unwrap();
-        let job = client.job(creation.jobs()[0].id.clone()).get().await.unwrap();
+        let job = client.job(creation.jobs[0].id.clone()).get().await.unwrap();
         assert!(!job.status().is_terminal());
     }
 

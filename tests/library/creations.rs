@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use akool::{
-    Captions, Client, CreateError, Credential, ErrorKind, Language, LanguageInfo, VoiceStyle,
-    ledger::{
-        Begin, CreationOutcome, EntryId, Intent, Ledger, LedgerError, LedgerFile, LedgerFuture, Outcome,
-    },
+use akool::{Captions, Client, CreateError, Credential, ErrorKind, Language, LanguageInfo, VoiceStyle};
+use akool_ledger::{
+    Begin, CreationOutcome, EnsureError, EntryId, Intent, Ledger, LedgerError, LedgerFile, LedgerFuture,
+    Outcome, ensure,
 };
 use akool_mock::{Fault, MockServer, Timeline, Times};
 use akool_tests::{ID, client_of, client_with_key, listen, respond, token_client_of};
@@ -31,32 +30,32 @@ async fn a_creation_returns_one_job_per_language() {
     let server = MockServer::start().await;
     server.on_create(Timeline::new().completed());
     let client = client_of(&server);
-    let creation = client.translate(VIDEO).to(["es", "fr"]).send().await.unwrap();
-    assert!(creation.is_complete());
-    for (job, (language, created)) in
-        creation.jobs().iter().zip(["es", "fr"].into_iter().zip(server.created()))
+    let created = client.translate(VIDEO).to(["es", "fr"]).send().await.unwrap();
+    assert!(created.is_complete());
+    for (job, (language, on_server)) in
+        created.jobs.iter().zip(["es", "fr"].into_iter().zip(server.created()))
     {
         assert_eq!(job.language, Some(Language::from(language)));
-        assert_eq!((job.id.as_str(), created.language.as_str()), (created.id.as_str(), language));
+        assert_eq!((job.id.as_str(), on_server.language.as_str()), (on_server.id.as_str(), language));
         client.job(&job.id).wait().await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn a_refused_language_is_reported_beside_the_created_jobs() {
+async fn a_rejected_language_is_reported_beside_the_created_jobs() {
     let server = MockServer::start().await;
     server.refuse_language("tlh", 1003, "The language is not supported");
-    let creation = client_of(&server).translate(VIDEO).to(["es", "tlh", "fr"]).send().await.unwrap();
-    assert_eq!(creation.jobs().len(), 2);
+    let created = client_of(&server).translate(VIDEO).to(["es", "tlh", "fr"]).send().await.unwrap();
+    assert_eq!(created.jobs.len(), 2);
     assert_eq!(
-        creation.refused()[0].to_string(),
+        created.rejected[0].to_string(),
         "tlh: the service answered with code 1003 (parameter wrong or missing): \"The language is not supported\""
     );
-    assert!(!creation.is_complete() && creation.unclear().is_empty());
+    assert!(!created.is_complete() && created.unknown.is_empty());
 }
 
 #[tokio::test]
-async fn a_creation_whose_languages_are_all_refused_is_not_created() {
+async fn a_creation_whose_languages_are_all_rejected_is_not_created() {
     let server = MockServer::start().await;
     server.refuse_language("tlh", 1003, "no");
     let error = client_of(&server).translate(VIDEO).to(["tlh"]).send().await.unwrap_err();
@@ -65,18 +64,20 @@ async fn a_creation_whose_languages_are_all_refused_is_not_created() {
 }
 
 #[tokio::test]
-async fn a_response_with_one_job_for_two_languages_leaves_both_unclear() {
+async fn a_response_with_one_job_for_two_languages_leaves_both_unknown() {
     let server = MockServer::start().await;
     server.omit_all_results();
-    let creation = client_of(&server).translate(VIDEO).to(["es", "fr"]).send().await.unwrap();
-    assert_eq!(creation.jobs()[0].language, None);
-    assert_eq!(creation.unclear(), [Language::from("es"), Language::from("fr")]);
+    let created = client_of(&server).translate(VIDEO).to(["es", "fr"]).send().await.unwrap();
+    assert_eq!(created.jobs[0].language, None);
+    assert_eq!(created.unknown, [Language::from("es"), Language::from("fr")]);
     // `into_jobs` promises a job per language, so it is an error.
-    let ensured = client_of(&server).translate(VIDEO).to(["es", "fr"]).ensure().await.into_jobs();
-    assert!(matches!(ensured, Err(CreateError::Partly(_))), "{ensured:?}");
-    let creation = client_of(&server).translate(VIDEO).to(["ja"]).send().await.unwrap();
-    assert_eq!(creation.jobs()[0].language, Some("ja".into()));
-    assert!(creation.is_complete());
+    let (_folder, ledger) = ledger();
+    let translate = client_of(&server).translate(VIDEO).to(["es", "fr"]);
+    let ensured = ensure(&*ledger, translate).await.into_jobs();
+    assert!(matches!(ensured, Err(EnsureError::Partly(_))), "{ensured:?}");
+    let created = client_of(&server).translate(VIDEO).to(["ja"]).send().await.unwrap();
+    assert_eq!(created.jobs[0].language, Some("ja".into()));
+    assert!(created.is_complete());
 }
 
 #[tokio::test]
@@ -85,21 +86,21 @@ async fn an_invalid_request_is_not_sent() {
     let client = client_of(&server);
     let ok = || client.translate(VIDEO).to(["es"]);
     for (translate, message) in [
-        (client.translate("").to(["es"]), "the video's link \"\" is empty"),
-        (client.translate("talk.mp4").to(["es"]), "is no link"),
+        (client.translate("").to(["es"]), "the video's URL \"\" is empty"),
+        (client.translate("talk.mp4").to(["es"]), "is not a URL"),
         (client.translate("file:///talk.mp4").to(["es"]), "is neither https nor http"),
         (client.translate(VIDEO), "no target language is set"),
         (client.translate("https://example.com/a\nb.mp4").to(["es"]), "a control character"),
         (client.translate("https:talk.mp4").to(["es"]), "has no host"),
         (ok().to(["es"]), "es is set twice"),
         (ok().to(["ES"]), "ES is set twice"),
-        (ok().to([""]), "is no language code"),
-        (ok().to(["de,fr"]), "is no language code"),
-        (ok().to(["DEFAULT"]), "is no target language"),
-        (ok().source_language("e n"), "the source language \"e n\" is no language code"),
+        (ok().to([""]), "is not a language code"),
+        (ok().to(["de,fr"]), "is not a language code"),
+        (ok().to(["DEFAULT"]), "is not a target language"),
+        (ok().source_language("e n"), "the source language \"e n\" is not a language code"),
         (ok().speakers(11), "at most 10 speakers"),
-        (ok().caption_file("subtitles.srt"), "the subtitles' link"),
-        (ok().webhook("localhost:1"), "the webhook's link"),
+        (ok().caption_file("subtitles.srt"), "the subtitles' URL"),
+        (ok().webhook("localhost:1"), "the webhook's URL"),
         (ok().keep_words([" "]), "a word is empty"),
     ] {
         let error = translate.send().await.unwrap_err();
@@ -218,25 +219,21 @@ async fn the_ledger_records_the_ids_and_blocks_the_same_creation() {
     let server = MockServer::start().await;
     let (_folder, ledger) = ledger();
     let client = client_of(&server);
-    let creation =
-        client.translate(VIDEO).to(["es", "fr"]).lipsync(true).ledger(ledger.clone()).send().await.unwrap();
+    let translate = |languages: [&'static str; 2]| client.translate(VIDEO).to(languages).lipsync(true);
+    let jobs = ensure(&*ledger, translate(["es", "fr"])).await.into_jobs().unwrap();
     let entries = ledger.read().unwrap().entries;
     assert_eq!(entries.len(), 1);
     assert_eq!((entries[0].url(), entries[0].base_url.as_str()), (VIDEO, client.base_url()));
     assert_eq!(entries[0].request["lipsync"], true);
-    let ids = |jobs: &mut dyn Iterator<Item = &akool::JobId>| jobs.cloned().collect::<Vec<_>>();
-    assert_eq!(
-        ids(&mut entries[0].jobs().iter().map(|job| &job.id)),
-        ids(&mut creation.jobs().iter().map(|job| &job.id))
-    );
+    assert!(entries[0].jobs().iter().map(|job| &job.id).eq(&jobs));
 
     // The same creation is not sent unless the caller allows a duplicate.
-    let same = client.translate(VIDEO).to(["fr", "ja"]).lipsync(true).ledger(ledger.clone());
-    let error = same.clone().send().await.unwrap_err();
-    let CreateError::AlreadyThere(work) = &error else { panic!("{error}") };
-    assert_eq!((work.len(), work[0].job.as_ref()), (1, Some(&creation.jobs()[1].id)));
+    let ensured = ensure(&*ledger, translate(["fr", "es"])).await;
+    assert!(ensured.sent.is_none());
+    assert_eq!((ensured.known.len(), ensured.known[0].job.as_ref()), (2, Some(&jobs[1])));
     assert_eq!(server.created().len(), 2);
-    same.again().send().await.unwrap();
+    let ensured = ensure(&*ledger, translate(["fr", "ja"])).allow_duplicate().await;
+    assert!(ensured.known.is_empty() && ensured.into_jobs().unwrap().len() == 2);
     assert_eq!(server.created().len(), 4);
 }
 
@@ -246,7 +243,7 @@ async fn ensure_reuses_recorded_jobs_and_creates_the_others() {
     let (_folder, ledger) = ledger();
     let client = client_of(&server);
     let ensure = async |languages: &[&'static str]| {
-        client.translate(VIDEO).to(languages.iter().copied()).ledger(ledger.clone()).ensure().await
+        ensure(&*ledger, client.translate(VIDEO).to(languages.iter().copied())).await
     };
     let first = ensure(&["es", "fr"]).await.into_jobs().unwrap();
     assert_eq!(ensure(&["es", "fr"]).await.into_jobs().unwrap(), first);
@@ -261,8 +258,8 @@ async fn ensure_reuses_recorded_jobs_and_creates_the_others() {
         Some(&first[0]),
         "the recorded job is reported beside the error"
     );
-    assert!(matches!(unknown.into_jobs(), Err(CreateError::OutcomeUnknown(_))));
-    assert!(matches!(ensure(&["de"]).await.into_jobs(), Err(CreateError::AlreadyThere(_))));
+    assert!(matches!(unknown.into_jobs(), Err(EnsureError::OutcomeUnknown { .. })));
+    assert!(matches!(ensure(&["de"]).await.into_jobs(), Err(EnsureError::AlreadyThere(_))));
     assert_eq!(server.created().len(), 4);
 }
 
@@ -271,17 +268,19 @@ async fn an_unknown_outcome_blocks_the_same_creation_until_it_is_forgotten() {
     let server = MockServer::start().await;
     server.inject_into_creations(Fault::Http(502), Times::Once);
     let (_folder, ledger) = ledger();
-    let translate = client_of(&server).translate(VIDEO).to(["es"]).ledger(ledger.clone());
-    let error = translate.clone().send().await.unwrap_err();
-    let CreateError::OutcomeUnknown(maybe) = &error else { panic!("{error}") };
+    let translate = client_of(&server).translate(VIDEO).to(["es"]);
+    let error = ensure(&*ledger, translate.clone()).await.into_jobs().unwrap_err();
+    assert!(error.may_have_created());
+    let EnsureError::OutcomeUnknown { entry: id, .. } = &error else { panic!("{error}") };
     let entry = &ledger.read().unwrap().entries[0];
-    assert_eq!(Some(&entry.id), maybe.entry.as_ref());
+    assert_eq!(&entry.id, id);
     assert!(matches!(&entry.outcome, Outcome::Unknown { why: Some(why) } if why.contains("502")));
-    assert!(matches!(translate.clone().send().await, Err(CreateError::AlreadyThere(_))));
+    let error = ensure(&*ledger, translate.clone()).await.into_jobs().unwrap_err();
+    assert!(matches!(error, EnsureError::AlreadyThere(_)), "{error}");
     assert_eq!(server.exchanges().len(), 1);
 
     assert!(ledger.forget(&entry.id, None).unwrap());
-    translate.send().await.unwrap();
+    ensure(&*ledger, translate).await.into_jobs().unwrap();
 }
 
 #[tokio::test]
@@ -289,9 +288,10 @@ async fn a_creation_that_was_not_created_can_be_sent_again() {
     let server = MockServer::start().await;
     server.inject_into_creations(Fault::Code(1006), Times::Once);
     let (_folder, ledger) = ledger();
-    let translate = client_of(&server).translate(VIDEO).to(["es"]).ledger(ledger.clone());
-    assert!(matches!(translate.clone().send().await, Err(CreateError::NotCreated(_))));
-    translate.send().await.unwrap();
+    let translate = client_of(&server).translate(VIDEO).to(["es"]);
+    let error = ensure(&*ledger, translate.clone()).await.into_jobs().unwrap_err();
+    assert!(matches!(error, EnsureError::NotCreated(CreateError::NotCreated(_))), "{error}");
+    ensure(&*ledger, translate).await.into_jobs().unwrap();
     assert_eq!(ledger.read().unwrap().entries.len(), 2);
 }
 
@@ -338,8 +338,8 @@ async fn ids_that_arrive_before_the_connection_breaks_are_kept() {
     ] {
         let url = serve_bytes(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}").into_bytes());
         let client = client_with_key(url, "key");
-        let creation = client.translate(VIDEO).to(["es"]).send().await.unwrap();
-        assert_eq!(creation.jobs()[0].id.as_str(), "1");
+        let created = client.translate(VIDEO).to(["es"]).send().await.unwrap();
+        assert_eq!(created.jobs[0].id.as_str(), "1");
     }
 }
 
@@ -353,9 +353,10 @@ async fn a_key_that_the_server_echoes_is_redacted_in_results_and_in_the_ledger()
         serve_bytes(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes());
     let (_folder, ledger) = ledger();
     let client = client_with_key(url, "MARKERKEY");
-    let creation = client.translate(VIDEO).to(["es", "fr"]).ledger(ledger.clone()).send().await.unwrap();
-    assert_eq!(creation.refused().len(), 1);
-    let shown = format!("{creation:?} {}", std::fs::read_to_string(ledger.path()).unwrap());
+    let ensured = ensure(&*ledger, client.translate(VIDEO).to(["es", "fr"])).await;
+    let Some(Ok(created)) = ensured.sent else { panic!("{ensured:?}") };
+    assert_eq!(created.rejected.len(), 1);
+    let shown = format!("{created:?} {}", std::fs::read_to_string(ledger.path()).unwrap());
     assert!(!shown.contains("MARKER"), "{shown}");
 }
 
@@ -392,14 +393,17 @@ async fn a_dropped_creation_is_recorded_as_unknown() {
     server.inject_into_creations(Fault::NeverAnswers, Times::Once);
     let (_folder, ledger) = ledger();
     let client = client_with_key(server.tcp_url(), &server.api_key());
-    let request = client.translate(VIDEO).to(["es"]).ledger(ledger.clone());
-    let task = tokio::spawn(request.clone().send());
+    let translate = client.translate(VIDEO).to(["es"]);
+    let task = {
+        let (ledger, translate) = (ledger.clone(), translate.clone());
+        tokio::spawn(async move { ensure(&*ledger, translate).await })
+    };
     while server.created().is_empty() {
         tokio::task::yield_now().await;
     }
     assert!(matches!(ledger.read().unwrap().entries[0].outcome, Outcome::InFlight));
-    let CreateError::AlreadyThere(work) = request.send().await.unwrap_err() else { panic!() };
-    assert!(work[0].in_flight);
+    let ensured = ensure(&*ledger, translate).await;
+    assert!(ensured.sent.is_none() && ensured.known[0].in_flight);
     task.abort();
     assert!(task.await.unwrap_err().is_cancelled());
     assert!(matches!(ledger.read().unwrap().entries[0].outcome, Outcome::Unknown { .. }));
@@ -427,8 +431,8 @@ impl Ledger for Failing {
 async fn nothing_is_sent_if_the_ledger_cannot_write_the_intent() {
     let server = MockServer::start().await;
     let translate = client_of(&server).translate(VIDEO).to(["es"]);
-    let error = translate.ledger(Arc::new(Failing { intent: true })).send().await.unwrap_err();
-    assert!(matches!(error, CreateError::Ledger(_)), "{error}");
+    let error = ensure(&Failing { intent: true }, translate).await.into_jobs().unwrap_err();
+    assert!(matches!(error, EnsureError::Ledger(_)), "{error}");
     assert!(error.to_string().contains("disk full"));
     assert!(server.exchanges().is_empty());
 }
@@ -437,7 +441,7 @@ async fn nothing_is_sent_if_the_ledger_cannot_write_the_intent() {
 async fn ids_that_the_ledger_cannot_write_are_in_the_error() {
     let server = MockServer::start().await;
     let translate = client_of(&server).translate(VIDEO).to(["es"]);
-    let error = translate.ledger(Arc::new(Failing { intent: false })).send().await.unwrap_err();
+    let error = ensure(&Failing { intent: false }, translate).await.into_jobs().unwrap_err();
     assert!(error.may_have_created());
     assert!(error.to_string().contains(&server.created()[0].id), "{error}");
 }

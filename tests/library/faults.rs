@@ -364,7 +364,7 @@ async fn create_under(fault: Fault) {
     let created = server.created();
     match sent {
         Ok(creation) => {
-            let ids: Vec<_> = creation.jobs().iter().map(|job| job.id.as_str().to_owned()).collect();
+            let ids: Vec<_> = creation.jobs.iter().map(|job| job.id.as_str().to_owned()).collect();
             assert_eq!(ids, created.iter().map(|job| job.id.clone()).collect::<Vec<_>>(), "{fault:?}");
         }
         Err(error) if result == CreationResult::NotCreated => {

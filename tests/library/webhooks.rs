@@ -350,7 +350,7 @@ async fn events_trigger_the_polls_of_jobs_that_were_created_with_a_webhook() {
     let receiver = Receiver::start(&server, &triggers, 0).await;
     let client = client_of(&server);
     let creation = client.translate("https://example.com/talk.mp4").to(["es", "fr"]).webhook(receiver.url());
-    for created in creation.send().await.unwrap().jobs() {
+    for created in &creation.send().await.unwrap().jobs {
         let wait = client.job(&created.id).wait().triggers(&triggers).policy(only_triggered()).timeout(LONG);
         let translation = wait.await.unwrap();
         assert_eq!(translation.id(), &created.id);

@@ -282,9 +282,9 @@ async fn invalid_arguments_send_and_write_nothing() {
     fs::write(&file, "").unwrap();
     let under_file = file.join("out").display().to_string();
     for (args, expected) in [
-        (&["translate", "talk.mp4", "--to", "es"][..], "is no link"),
+        (&["translate", "talk.mp4", "--to", "es"][..], "is not a URL"),
         (&["translate", VIDEO], "--to"),
-        (&["translate", VIDEO, "--to", ""], "is no language code"),
+        (&["translate", VIDEO, "--to", ""], "is not a language code"),
         (&["translate", VIDEO, "--to", "es,es"], "set twice"),
         (&["translate", VIDEO, "--to", "es", "--speakers", "11"], "at most 10"),
         (&["translate", VIDEO, "--to", "es", "--style", "loud"], "professional"),
@@ -313,7 +313,7 @@ async fn invalid_arguments_send_and_write_nothing() {
     // If the ledger cannot be written, no request is sent.
     let output = akool_at(&server, &file, &["translate", VIDEO, "--to", "es"]).output().unwrap();
     assert_eq!(code(&output), 1);
-    assert!(stderr(&output).contains("nothing was asked for"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("no request was sent"), "{}", stderr(&output));
     assert!(server.exchanges().is_empty());
 }
 

@@ -7,8 +7,9 @@ use std::{
     time::Duration,
 };
 
-use akool::{Client, Event, JobId, PollPolicy, Snapshot, Status, Translation, WaitError, ledger::LedgerFile};
+use akool::{Client, Event, JobId, PollPolicy, Snapshot, Status, Translation, WaitError};
 use akool_download::Downloader;
+use akool_ledger::LedgerFile;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 
 use crate::{

@@ -2,7 +2,8 @@
 
 use std::time::SystemTime;
 
-use akool::{JobId, ledger::LedgerFile};
+use akool::JobId;
+use akool_ledger::LedgerFile;
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 
@@ -40,7 +41,7 @@ async fn list(
     connection: &Connection,
     report: &Report,
     ledger: &LedgerFile,
-) -> Result<Outcome, akool::ledger::LedgerError> {
+) -> Result<Outcome, akool_ledger::LedgerError> {
     if let Some((entry, job)) = &options.adopt {
         let (entry, language) = match entry.split_once(':') {
             Some((entry, language)) => (entry, Some(language.into())),
@@ -114,7 +115,7 @@ async fn refresh(
     connection: &Connection,
     report: &Report,
     ledger: &LedgerFile,
-) -> Result<Outcome, akool::ledger::LedgerError> {
+) -> Result<Outcome, akool_ledger::LedgerError> {
     let jobs = rows.iter().filter(|row| row.is_pending()).filter_map(|row| row.job.as_ref());
     let polls = stream::iter(jobs).map(async |id| connection.client.job(id).get().await);
     let mut polls = std::pin::pin!(polls.buffer_unordered(MAX_CONCURRENT_POLLS));

@@ -6,11 +6,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use akool::{
-    BusinessCode, JobId, Language, Status,
-    ledger::{
-        Begin, CreationOutcome, EntryId, Intent, Ledger, LedgerError, LedgerFile, LedgerFuture, Outcome,
-    },
+use akool::{BusinessCode, JobId, Language, Status};
+use akool_ledger::{
+    Begin, CreationOutcome, EntryId, Intent, Ledger, LedgerError, LedgerFile, LedgerFuture, Outcome,
 };
 use etcetera::BaseStrategy;
 
@@ -149,7 +147,7 @@ pub(crate) fn rows(ledger: &LedgerFile, connection: &Connection) -> Result<Rows,
                 let state = State::NotCreated { why: why.clone() };
                 rows.extend(entry.languages.iter().map(|language| row(Some(language), state.clone())));
             }
-            Outcome::Created { jobs, refused, unclear } => {
+            Outcome::Created { jobs, rejected, unknown } => {
                 rows.extend(jobs.iter().map(|job| Row {
                     job: Some(job.id.clone()),
                     seen: job.seen,
@@ -157,15 +155,14 @@ pub(crate) fn rows(ledger: &LedgerFile, connection: &Connection) -> Result<Rows,
                     ..row(job.language.as_ref(), State::Job(job.status))
                 }));
                 rows.extend(
-                    refused
+                    rejected
                         .iter()
-                        .map(|refusal| row(refusal.language.as_ref(), State::Rejected(refusal.code))),
+                        .map(|rejection| row(rejection.language.as_ref(), State::Rejected(rejection.code))),
                 );
                 // A job whose language is not known stands for all languages of the request.
                 if jobs.iter().all(|job| job.language.is_some()) {
-                    let unknown =
-                        || State::Unknown { why: Some("the response did not name a job".to_owned()) };
-                    rows.extend(unclear.iter().map(|language| row(Some(language), unknown())));
+                    let state = || State::Unknown { why: Some("the response did not name a job".to_owned()) };
+                    rows.extend(unknown.iter().map(|language| row(Some(language), state())));
                 }
             }
             _ => {}

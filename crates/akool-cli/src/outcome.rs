@@ -2,6 +2,7 @@
 
 use akool::{CreateError, Error, ErrorKind, WaitError};
 use akool_download::DownloadError;
+use akool_ledger::EnsureError;
 
 /// How a run, or one of its jobs, ended. They are in order of precedence: if several apply, the greatest is
 /// the outcome of the run.
@@ -107,8 +108,17 @@ impl From<&CreateError> for Outcome {
                 Self::JobFailed
             }
             CreateError::NotCreated(error) => Self::from(error),
-            CreateError::AllRefused(_) => Self::JobFailed,
+            CreateError::AllRejected(_) => Self::JobFailed,
             CreateError::OutcomeUnknown(_) => Self::Unknown,
+            _ => Self::Unexpected,
+        }
+    }
+}
+
+impl From<&EnsureError> for Outcome {
+    fn from(error: &EnsureError) -> Self {
+        match error {
+            EnsureError::NotCreated(error) | EnsureError::OutcomeUnknown { error, .. } => Self::from(error),
             _ => Self::Unexpected,
         }
     }

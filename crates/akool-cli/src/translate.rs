@@ -1,8 +1,9 @@
 //! `akool translate`: creates jobs, waits for them and downloads their files.
 
-use std::{collections::BTreeSet, pin::pin};
+use std::{collections::BTreeSet, future::IntoFuture, pin::pin};
 
-use akool::{Client, CreateError, Creation, JobId, ledger::KnownWork};
+use akool::{Client, JobId};
+use akool_ledger::{EnsureError, KnownWork, ensure};
 
 use crate::{
     args::{Captions, Translate},
@@ -48,8 +49,12 @@ pub(crate) async fn run(options: &Translate, connection: &Connection, report: &R
     let mut reported = false;
     // Repeated only while another process is creating some of these languages.
     while !languages.is_empty() {
-        let request = request(options, &languages, &connection.client).ledger(ledger.clone());
-        let mut ensure = pin!(request.ensure());
+        let request = request(options, &languages, &connection.client);
+        let mut ensure = ensure(&*ledger, request);
+        if options.allow_duplicate {
+            ensure = ensure.allow_duplicate();
+        }
+        let mut ensure = pin!(ensure.into_future());
         let ensured = tokio::select! {
             ensured = &mut ensure => ensured,
             () = interruption() => {
@@ -72,10 +77,10 @@ pub(crate) async fn run(options: &Translate, connection: &Connection, report: &R
         reported |= !languages.is_empty();
         match ensured.sent {
             None => {}
-            Some(Ok(creation)) => created(&creation, &mut all, report),
-            Some(Err(CreateError::Unrecorded { creation, error })) => {
+            Some(Ok(result)) => created(&result, &mut all, report),
+            Some(Err(EnsureError::Unrecorded { created: result, error })) => {
                 report.error(None, "ledger", format_args!("{error}; save the ids below"));
-                created(&creation, &mut all, report);
+                created(&result, &mut all, report);
                 all.worsen(Outcome::Unexpected);
             }
             Some(Err(error)) => {
@@ -154,24 +159,21 @@ fn request(options: &Translate, languages: &[String], client: &Client) -> akool:
     if let Some(url) = &options.webhook {
         request = request.webhook(url);
     }
-    if options.allow_duplicate {
-        request = request.again();
-    }
     request
 }
 
-fn created(creation: &Creation, all: &mut Created, report: &Report) {
-    for job in creation.jobs() {
+fn created(result: &akool::Created, all: &mut Created, report: &Report) {
+    for job in &result.jobs {
         report.label(&job.id, job.language.as_ref());
         report.created(&job.id, job.language.as_ref());
         all.jobs.insert(job.id.clone());
     }
-    for rejection in creation.refused() {
+    for rejection in &result.rejected {
         report.rejected(rejection);
         all.worsen(Outcome::JobFailed);
     }
-    if !creation.unclear().is_empty() {
-        report.unknown(creation.unclear(), creation.jobs());
+    if !result.unknown.is_empty() {
+        report.unknown(&result.unknown, &result.jobs);
         all.worsen(Outcome::Unknown);
     }
 }

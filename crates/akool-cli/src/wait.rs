@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use akool::{
-    JobId,
-    ledger::{LedgerError, LedgerFile},
-};
+use akool::JobId;
+use akool_ledger::{LedgerError, LedgerFile};
 
 use crate::{
     args::Wait,

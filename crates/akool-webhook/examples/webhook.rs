@@ -60,14 +60,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let router = Router::new().route("/akool", post(receive)).layer(limit).with_state(app);
     tokio::spawn(async { axum::serve(listener, router).await });
 
-    let creation =
+    let created =
         client.translate("https://example.com/talk.mp4").to(["es", "fr"]).webhook(webhook).send().await?;
-    for refusal in creation.refused() {
-        eprintln!("{refusal}");
+    for rejection in &created.rejected {
+        eprintln!("{rejection}");
     }
-    let waits = creation.jobs().iter().map(|created| {
+    let waits = created.jobs.iter().map(|job| {
         // Slow polls continue, so a lost event costs only time.
-        client.job(&created.id).wait().triggers(&triggers).policy(PollPolicy::safety_net()).into_future()
+        client.job(&job.id).wait().triggers(&triggers).policy(PollPolicy::safety_net()).into_future()
     });
     for translation in futures_util::future::try_join_all(waits).await? {
         println!("done: {} has {} files", translation.id(), translation.files().len());

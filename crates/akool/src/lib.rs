@@ -1,19 +1,17 @@
-//! AKOOL video translation from Rust: create a translation once, wait for it without losing it, fetch
-//! its files.
+//! AKOOL video translation from Rust: create a translation, wait for it, get its files.
 //!
-//! A job takes minutes and costs money. [`Client::translate`] creates one for each language, and says
-//! so where nobody knows whether it did; a [`ledger`] has what was asked for before it is asked.
-//! [`Client::job`] takes a job's id; [`Job::get`] polls once,
-//! [`Job::wait`] waits for its end, [`Job::updates`] streams its changes, and
-//! [`Client::wait_set`] waits for many at once. A wait forgives trouble within a budget, ends by its
-//! timeout ([`DEFAULT_TIMEOUT`] unless set), and whatever ends it early says so: the job goes on,
-//! and its id is all it takes to wait again.
+//! A job takes minutes and costs money. [`Client::translate`] creates one job for each language, and
+//! returns an error of its own if it is unknown whether jobs were created. [`Client::job`] takes the id
+//! of a job: [`Job::get`] polls it once, [`Job::wait`] waits for its end, and [`Job::updates`] streams
+//! its changes. [`Client::wait_set`] waits for many jobs at once. A wait retries transient errors and
+//! has a timeout ([`DEFAULT_TIMEOUT`] by default). If a wait ends before its job, the error says so: the
+//! job continues, and its id is all that you need to wait again.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! use akool::{Client, WaitError};
 //!
-//! // AKOOL_API_KEY or AKOOL_TOKEN
+//! // Reads AKOOL_API_KEY or AKOOL_TOKEN.
 //! let client = Client::from_env()?;
 //! match client.job("64dd92c1f0b6684651e90e09").wait().await {
 //!     Ok(translation) => {
@@ -22,29 +20,31 @@
 //!         }
 //!     }
 //!     Err(WaitError::JobFailed(job)) => eprintln!("{job}"),
-//!     Err(early) => eprintln!("{early}"),
+//!     Err(error) => eprintln!("{error}"),
 //! }
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # What it promises
-//! - Unknown statuses, extra fields, nulls and numbers in another shape never end a wait whose
-//!   status can still be read.
-//! - HTTP 200 is not success: the envelope's [`BusinessCode`] is.
-//! - The credential goes to the service's own address and nowhere else. No redirect is followed.
-//!   It shows in no `Debug`, log or error; the copy held here is wiped when it is dropped, those
-//!   in HTTP buffers are not.
-//! - Dropping a future or a stream of this crate ends its work at once. Nothing is spawned, but what a
-//!   ledger writes into its file.
+//! # Guarantees
+//! - Unknown statuses, extra fields, nulls and numbers in another format never end a wait whose status
+//!   can still be read.
+//! - HTTP 200 is not success: the [`BusinessCode`] of the envelope decides.
+//! - The credential is sent only to the service's own origin, and redirects are not followed. It does
+//!   not appear in any `Debug` output, log or error. The client wipes its copy of the credential when it
+//!   is dropped; copies in HTTP buffers are not wiped.
+//! - Dropping a future or a stream of this crate stops its work at once. The crate spawns no tasks.
 //!
 //! # Features
 //! - `rustls` (default) or `native-tls`: without either, only `http` to this machine works.
-//! - `http2` (default): HTTP/2 where the service speaks it.
-//! - `ledger`: a ledger in a file, in the module [`ledger`].
+//! - `http2` (default): HTTP/2, if the service supports it.
 //!
-//! The requests and types underneath are generated from the service's OpenAPI description, in the
-//! crate `akool-client`.
+//! # Related crates
+//! - `akool-download` saves the files of a translation to disk.
+//! - `akool-ledger` remembers created jobs, so that the same work is never paid for twice.
+//! - `akool-webhook` verifies and decrypts webhook messages.
+//! - `akool-client` contains the requests and types that are generated from the service's OpenAPI
+//!   description.
 
 mod call;
 mod client;
@@ -54,7 +54,6 @@ mod durations;
 mod error;
 mod job;
 mod language;
-pub mod ledger;
 mod policy;
 mod poll_state;
 pub mod poller;
@@ -71,7 +70,7 @@ mod triggers;
 mod wait;
 mod wait_set;
 
-/// Inner doors for the fuzz targets in `fuzz/`.
+/// Private functions for the fuzz targets in `fuzz/`.
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing {
@@ -82,7 +81,7 @@ pub mod fuzzing {
 
     use crate::{Error, Snapshot, decode};
 
-    /// An answer, as the lenient decoder reads it.
+    /// Decodes a response leniently.
     pub fn decode(status: u16, header: &str, body: &[u8]) -> Result<Snapshot, Error> {
         let mut headers = HeaderMap::new();
         for name in [CONTENT_TYPE, DATE, RETRY_AFTER] {
@@ -94,7 +93,7 @@ pub mod fuzzing {
         decode::lenient(&"64dd".into(), &Exchange::new(status, headers, body.to_vec(), Ending::Complete))
     }
 
-    /// How long an answer with these headers asks to wait.
+    /// Reads the pause that a response with these headers requests.
     pub fn retry_after(value: &str, date: Option<&str>) -> Option<Duration> {
         let mut headers = HeaderMap::new();
         headers.insert(RETRY_AFTER, HeaderValue::from_str(value).ok()?);
@@ -112,7 +111,7 @@ struct Readme;
 
 pub use akool_client::{
     Credential, InvalidCredential, Secret,
-    types::{VideoInfoResult, VoiceStyle},
+    types::{CreateTranslationRequest, VideoInfoResult, VoiceStyle},
 };
 pub use client::{Client, ClientBuilder, ConfigError};
 pub use code::{BusinessCode, Retry};
@@ -125,10 +124,7 @@ pub use raw::RawAnswer;
 pub use renewal::{CredentialSource, Renewed};
 pub use snapshot::{FileKind, RemoteFile, Snapshot, Translation};
 pub use status::Status;
-pub use translate::{
-    Captions, CreateError, CreatedJob, Creation, Ensured, InvalidTranslation, OutcomeUnknown, Refusal,
-    Translate,
-};
+pub use translate::{Captions, CreateError, Created, CreatedJob, InvalidTranslation, Rejection, Translate};
 pub use triggers::PollTriggers;
 pub use wait::{DEFAULT_TIMEOUT, Event, Events, FailedJob, LastKnown, Updates, Wait, WaitError};
 pub use wait_set::{WaitSet, Waiting};

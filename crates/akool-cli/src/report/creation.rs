@@ -2,10 +2,8 @@
 
 use std::time::SystemTime;
 
-use akool::{
-    CreateError, CreatedJob, JobId, Language, Refusal,
-    ledger::{EntryId, KnownWork},
-};
+use akool::{CreateError, CreatedJob, JobId, Language, Rejection};
+use akool_ledger::{EnsureError, EntryId, KnownWork};
 use serde_json::json;
 
 use super::Report;
@@ -25,19 +23,19 @@ impl Report {
     }
 
     /// A language that AKOOL rejected.
-    pub(crate) fn rejected(&self, refusal: &Refusal) {
+    pub(crate) fn rejected(&self, rejection: &Rejection) {
         if self.is_json() {
             self.object(&json!({
                 "event": "rejected",
-                "language": refusal.language,
-                "code": refusal.code,
-                "message": refusal.to_string(),
+                "language": rejection.language,
+                "code": rejection.code,
+                "message": rejection.to_string(),
             }));
         }
-        let language = refusal.language.as_ref().map_or("a language", Language::code);
-        let reason = match on_one_line(&refusal.message) {
-            message if message.is_empty() => format!("code {}", refusal.code),
-            message => format!("{message} (code {})", refusal.code.0),
+        let language = rejection.language.as_ref().map_or("a language", Language::code);
+        let reason = match on_one_line(&rejection.message) {
+            message if message.is_empty() => format!("code {}", rejection.code),
+            message => format!("{message} (code {})", rejection.code.0),
         };
         self.note(format_args!(
             "{} {language}: {reason}. `akool languages` lists the codes",
@@ -152,29 +150,28 @@ impl Report {
     }
 
     /// A request that created nothing, or whose outcome is unknown.
-    pub(crate) fn not_created(&self, error: &CreateError) {
+    pub(crate) fn not_created(&self, error: &EnsureError) {
         let kind = match error {
-            CreateError::OutcomeUnknown(_) => "outcome_unknown",
-            CreateError::AllRefused(refused) => {
-                return refused.iter().for_each(|refusal| self.rejected(refusal));
+            EnsureError::OutcomeUnknown { .. } => "outcome_unknown",
+            EnsureError::NotCreated(CreateError::AllRejected(rejected)) => {
+                return rejected.iter().for_each(|rejection| self.rejected(rejection));
             }
-            CreateError::Invalid(_) => "usage",
-            CreateError::Ledger(_) => "ledger",
+            EnsureError::NotCreated(CreateError::Invalid(_)) => "usage",
+            EnsureError::Ledger(_) => "ledger",
             other => other.call().map_or("not_created", |error| error.kind().name()),
         };
-        if let CreateError::OutcomeUnknown(maybe) = error {
-            let entry = maybe.entry.as_ref().map_or("ENTRY", |entry| entry.as_str());
+        if let EnsureError::OutcomeUnknown { entry, error } = error {
+            let why = error.call().map_or_else(|| error.to_string(), |call| call.cause().to_owned());
             let text = format!(
-                "the outcome is unknown: {}. A job may have been created and charged; it was not requested \
+                "the outcome is unknown: {why}. A job may have been created and charged; it was not requested \
                  again.{}",
-                maybe.error.cause(),
                 next_steps(&format!("{entry}:LANGUAGE"))
             );
-            self.outcome_unknown(maybe.entry.as_ref(), &[], &text);
+            self.outcome_unknown(Some(entry), &[], &text);
             return self.note(format_args!("{} {text}", text::error()));
         }
         if self.is_json()
-            && let CreateError::NotCreated(call) = error
+            && let EnsureError::NotCreated(CreateError::NotCreated(call)) = error
             && let Some(code) = call.code()
         {
             self.object(&json!({ "event": "rejected", "code": code, "message": error.to_string() }));

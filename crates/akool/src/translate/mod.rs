@@ -1,55 +1,45 @@
 //! Creating translations: [`Translate`], made by [`Client::translate`].
 //!
-//! Creation costs money and has no idempotency key, so the order is: check, write down the intent
-//! (where there is a [`Ledger`]), send once, write down what became of it. What became of it is
-//! read in `creation.rs`; whether anything may have come of an error is decided in `error.rs`.
+//! A creation costs money and has no idempotency key, so the request is validated first and then sent
+//! only once. `created.rs` reads the response, and `error.rs` decides whether a failed request may have
+//! created jobs.
 
-mod creation;
+mod created;
 mod error;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::SystemTime,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use akool_client::types::{CreateTranslationRequest, StudioVoice, VoiceStyle};
-use serde_json::Value;
+use akool_client::types::{CreateTranslationRequest, StudioVoice, VoiceStyle, error::ConversionError};
 use tracing::{Instrument, debug_span};
 use url::Url;
 
 pub use self::{
-    creation::{CreatedJob, Creation, Refusal},
-    error::{CreateError, InvalidTranslation, OutcomeUnknown},
+    created::{Created, CreatedJob, Rejection},
+    error::{CreateError, InvalidTranslation},
 };
-use crate::{
-    Client, JobId, Language,
-    call::answered,
-    ledger::{Begin, CreationOutcome, EntryId, Intent, KnownWork, Ledger, LedgerError},
-    redact,
-};
+use crate::{Client, Language, call::answered, redact};
 
-/// The most speakers that can be named.
-const MOST_SPEAKERS: u8 = 10;
+/// The maximum number of speakers.
+const MAX_SPEAKERS: u8 = 10;
 
-/// Subtitles in the picture; `caption_type` on the wire.
+/// The subtitles in the picture (`caption_type` on the wire).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Captions {
-    /// 0: none, as when nothing is said.
+    /// 0: none. This is the service's default.
     None,
     /// 1: in the original language.
     Original,
     /// 2: in the target language.
     Translated,
-    /// 3: the original ones are replaced by translated ones.
+    /// 3: translated subtitles replace the original ones.
     Replaced,
-    /// 4: translated ones are added to the original ones.
+    /// 4: translated subtitles in addition to the original ones.
     Added,
 }
 
 impl Captions {
-    /// Every choice, in the order of its numbers.
+    /// All choices, in the order of their numbers.
     pub const ALL: &'static [Self] =
         &[Self::None, Self::Original, Self::Translated, Self::Replaced, Self::Added];
 
@@ -64,25 +54,25 @@ impl Captions {
     }
 }
 
-/// A request to translate a video, made by [`Client::translate`]. What is not set is not sent, and
-/// the service's own default holds.
+/// A request to translate a video, made by [`Client::translate`]. Options that are not set are not sent,
+/// so the service's defaults apply.
 ///
 /// ```no_run
 /// # async fn example(client: akool::Client) -> Result<(), Box<dyn std::error::Error>> {
 /// use akool::Captions;
 ///
-/// let creation = client
+/// let created = client
 ///     .translate("https://example.com/talk.mp4")
 ///     .to(["es", "fr"])
 ///     .lipsync(true)
 ///     .captions(Captions::Translated)
 ///     .send()
 ///     .await?;
-/// for created in creation.jobs() {
-///     println!("{:?}: {}", created.language, created.id);
+/// for job in &created.jobs {
+///     println!("{:?}: {}", job.language, job.id);
 /// }
-/// for refusal in creation.refused() {
-///     eprintln!("{refusal}");
+/// for rejection in &created.rejected {
+///     eprintln!("{rejection}");
 /// }
 /// # Ok(())
 /// # }
@@ -105,13 +95,11 @@ pub struct Translate {
     style: Option<VoiceStyle>,
     dynamic_duration: Option<bool>,
     webhook: Option<String>,
-    ledger: Option<Arc<dyn Ledger>>,
-    again: bool,
 }
 
 impl Client {
-    /// Starts a request to translate the video at this link, which the service fetches itself.
-    /// Nothing is sent before [`Translate::send`].
+    /// Starts a request to translate the video at this URL, which the service downloads itself. Nothing
+    /// is sent before [`Translate::send`].
     pub fn translate(&self, url: impl Into<String>) -> Translate {
         Translate {
             client: self.clone(),
@@ -129,14 +117,12 @@ impl Client {
             style: None,
             dynamic_duration: None,
             webhook: None,
-            ledger: None,
-            again: false,
         }
     }
 }
 
 impl Translate {
-    /// Every style of the description.
+    /// All documented styles.
     pub const STYLES: &'static [VoiceStyle] = &[
         VoiceStyle::Affectionate,
         VoiceStyle::Angry,
@@ -156,198 +142,162 @@ impl Translate {
         VoiceStyle::Professional,
     ];
 
-    /// Adds target languages: one job comes of each.
+    /// Adds target languages. The service creates one job for each.
     pub fn to<L: Into<Language>>(mut self, languages: impl IntoIterator<Item = L>) -> Self {
         self.languages.extend(languages.into_iter().map(Into::into));
         self
     }
 
-    /// Sets the language that is spoken in the video. Unless set, the service detects it.
+    /// Sets the spoken language of the video. If it is not set, the service detects it.
     pub fn source_language(mut self, language: impl Into<Language>) -> Self {
         self.source_language = Some(language.into());
         self
     }
 
-    /// Sets whether lips move to the new voice (the service's default: no).
+    /// Sets whether the lips are synchronized with the new voice. The service's default is `false`.
     pub fn lipsync(mut self, on: bool) -> Self {
         self.lipsync = Some(on);
         self
     }
 
-    /// Sets how many people speak, up to 10. 0, the service's default, detects it.
+    /// Sets the number of speakers, at most 10. The service's default is 0, which detects it.
     pub fn speakers(mut self, count: u8) -> Self {
         self.speakers = Some(count);
         self
     }
 
-    /// Sets whether background music goes (the service's default: no).
+    /// Sets whether to remove background music. The service's default is `false`.
     pub fn remove_background_music(mut self, on: bool) -> Self {
         self.remove_background_music = Some(on);
         self
     }
 
-    /// Sets the subtitles in the picture (the service's default: none).
+    /// Sets the subtitles in the picture. The service's default is none.
     pub fn captions(mut self, captions: Captions) -> Self {
         self.captions = Some(captions);
         self
     }
 
-    /// Sets a link to an SRT or ASS file with subtitles, which the service fetches itself.
+    /// Sets the URL of an SRT or ASS file with subtitles, which the service downloads itself.
     pub fn caption_file(mut self, url: impl Into<String>) -> Self {
         self.caption_file = Some(url.into());
         self
     }
 
-    /// Adds words that stay as they are.
+    /// Adds words that are not translated.
     pub fn keep_words<W: Into<String>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
         self.kept_words.extend(words.into_iter().map(Into::into));
         self
     }
 
-    /// Sets how a word is to be translated.
+    /// Sets the translation of a word.
     pub fn translate_word(mut self, word: impl Into<String>, translation: impl Into<String>) -> Self {
         self.fixed_words.insert(word.into(), translation.into());
         self
     }
 
-    /// Sets how a word is to be pronounced.
+    /// Sets the pronunciation of a word.
     pub fn pronounce_word(mut self, word: impl Into<String>, pronunciation: impl Into<String>) -> Self {
         self.pronounced_words.insert(word.into(), pronunciation.into());
         self
     }
 
-    /// Sets how the new voice speaks (the service's default: professional).
+    /// Sets how the new voice speaks. The service's default is professional.
     pub fn style(mut self, style: VoiceStyle) -> Self {
         self.style = Some(style);
         self
     }
 
-    /// Sets whether the video's length may change to fit the speech (the service's default: no).
+    /// Sets whether the length of the video may change to fit the speech. The service's default is
+    /// `false`.
     pub fn dynamic_duration(mut self, on: bool) -> Self {
         self.dynamic_duration = Some(on);
         self
     }
 
-    /// Sets a link that the service calls when the job changes.
+    /// Sets a URL that the service calls when a job changes.
     pub fn webhook(mut self, url: impl Into<String>) -> Self {
         self.webhook = Some(url.into());
         self
     }
 
-    /// Sets where the intent is written down before the request, and the ids after it. With a ledger,
-    /// work that is in it already is not asked for again; see [`again`](Self::again).
-    pub fn ledger(mut self, ledger: Arc<dyn Ledger>) -> Self {
-        self.ledger = Some(ledger);
-        self
+    /// Returns the client that will send the request.
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
-    /// Asks for the work also where the ledger has it already: it is paid for once more.
-    pub fn again(mut self) -> Self {
-        self.again = true;
-        self
+    /// Returns the target languages, in the order in which they were added.
+    pub fn languages(&self) -> &[Language] {
+        &self.languages
     }
 
-    /// Creates the jobs. Sent once: only a refused credential, of which nothing comes, is renewed and
-    /// the request sent once more, where the client has a source of new ones.
+    /// Keeps only the target languages for which `keep` returns `true`: to omit languages for which there
+    /// is a job already.
     ///
-    /// Dropping the future once it runs leaves open whether jobs were created, as does a crash; with a
-    /// [`ledger`](Self::ledger) the intent is in it.
+    /// ```
+    /// # fn example(client: akool::Client) {
+    /// use akool::Language;
     ///
-    /// # Errors
-    /// [`CreateError`] says whether jobs may have been created all the same. That some languages were
-    /// refused is no error while a job was created for another one: see [`Creation::refused`].
-    pub async fn send(self) -> Result<Creation, CreateError> {
-        let request = self.request()?;
-        let entry = match &self.ledger {
-            None => None,
-            Some(ledger) => {
-                let intent = self.intent(&request)?;
-                match ledger.begin(&intent).await? {
-                    Begin::Written(entry) => Some((ledger, entry)),
-                    Begin::AlreadyThere(work) => return Err(CreateError::AlreadyThere(work)),
-                }
-            }
-        };
-        let span = debug_span!("akool.create", languages = %self.shown_languages());
-        let mut guard = Guard { asking: entry.as_ref().map(|(ledger, entry)| (ledger.as_ref(), entry)) };
-        let sent = self.request_once(&request).instrument(span).await;
-        guard.asking = None;
-        drop(guard);
-        let Some((ledger, entry)) = entry else {
-            return sent;
-        };
-        let recorded = ledger.record(&entry, &CreationOutcome::of(&sent)).await;
-        match (sent, recorded) {
-            (Ok(creation), Err(error)) => Err(CreateError::Unrecorded { creation, error }),
-            (Err(CreateError::OutcomeUnknown(maybe)), _) => {
-                Err(CreateError::OutcomeUnknown(maybe.in_ledger_as(entry)))
-            }
-            (sent, _) => sent,
-        }
-    }
-
-    /// Sees to it that there is a job for each language: takes what the [`ledger`](Self::ledger) has
-    /// already, and creates the rest. The same call after a crash goes on where it was, and pays once.
-    ///
-    /// ```no_run
-    /// # use std::sync::Arc;
-    /// # use akool::{Client, CreateError, ledger::Ledger};
-    /// # async fn example(client: Client, ledger: Arc<dyn Ledger>) -> Result<(), CreateError> {
-    /// let request = client.translate("https://example.com/talk.mp4").to(["es", "fr"]);
-    /// for id in request.ledger(ledger).ensure().await.into_jobs()? {
-    ///     println!("{id}");
-    /// }
-    /// # Ok(())
+    /// let done = Language::from("es");
+    /// let translate = client
+    ///     .translate("https://example.com/talk.mp4")
+    ///     .to(["es", "fr"])
+    ///     .retain_languages(|language| !language.is(&done));
+    /// assert_eq!(translate.languages(), [Language::from("fr")]);
     /// # }
     /// ```
-    pub async fn ensure(mut self) -> Ensured {
-        let mut known = Vec::new();
-        loop {
-            match self.clone().send().await {
-                Err(CreateError::AlreadyThere(work)) => {
-                    let is_there = |language: &Language| work.iter().any(|work| work.language == *language);
-                    let before = self.languages.len();
-                    self.languages.retain(|language| !is_there(language));
-                    // A ledger that names other languages than it was asked for is not asked for ever.
-                    let stuck = self.languages.len() == before;
-                    known.extend(work);
-                    if self.languages.is_empty() || stuck {
-                        return Ensured { known, sent: None };
-                    }
-                }
-                sent => return Ensured { known, sent: Some(sent) },
-            }
-        }
+    pub fn retain_languages(mut self, keep: impl FnMut(&Language) -> bool) -> Self {
+        self.languages.retain(keep);
+        self
     }
 
-    /// The request, after every check for which the documents give a rule.
-    fn request(&self) -> Result<CreateTranslationRequest, InvalidTranslation> {
-        link("the video's link", &self.url)?;
+    /// Creates the jobs. Makes exactly one request, with one exception: if the service rejects the
+    /// credential, so that nothing was created, and the client can renew it, the request is sent once
+    /// more.
+    ///
+    /// If the process ends, or the future is dropped, while the request is being made, it is unknown
+    /// whether jobs were created. The crate `akool-ledger` remembers such requests.
+    ///
+    /// # Errors
+    /// [`CreateError`] says whether jobs may have been created. If some languages were rejected but
+    /// there is a job for another one, this is not an error: see [`Created::rejected`].
+    pub async fn send(self) -> Result<Created, CreateError> {
+        let request = self.request()?;
+        let languages: Vec<_> = self.languages.iter().map(ToString::to_string).collect();
+        let span = debug_span!("akool.create", languages = %languages.join(","));
+        self.send_once(&request).instrument(span).await
+    }
+
+    /// Validates the request against the documented rules, and returns it as it will be sent.
+    ///
+    /// # Errors
+    /// If the request breaks a documented rule. The error names it.
+    pub fn request(&self) -> Result<CreateTranslationRequest, InvalidTranslation> {
+        link("the video's URL", &self.url)?;
         if self.languages.is_empty() {
-            return Err(InvalidTranslation::new("no target language is set; name at least one"));
+            return Err(InvalidTranslation::new("no target language is set; set at least one"));
         }
         let mut targets = BTreeSet::new();
         for language in &self.languages {
             code("the target language", language)?;
             if language.code() == "DEFAULT" {
-                return Err(InvalidTranslation::new("DEFAULT is no target language; name one"));
+                return Err(InvalidTranslation::new("DEFAULT is not a target language; set a language code"));
             }
             if !targets.insert(language.code().to_ascii_lowercase()) {
                 return Err(InvalidTranslation::new(format!(
-                    "the target language {language} is set twice, and would be paid for twice; leave one out"
+                    "the target language {language} is set twice, and would be paid for twice; remove one"
                 )));
             }
         }
         if let Some(language) = &self.source_language {
             code("the source language", language)?;
         }
-        if self.speakers.is_some_and(|count| count > MOST_SPEAKERS) {
+        if self.speakers.is_some_and(|count| count > MAX_SPEAKERS) {
             return Err(InvalidTranslation::new(format!(
-                "the service tells at most {MOST_SPEAKERS} speakers apart; set fewer, or 0 to detect them"
+                "the service distinguishes at most {MAX_SPEAKERS} speakers; set fewer, or 0 to detect them"
             )));
         }
-        for (name, url) in
-            [("the subtitles' link", &self.caption_file), ("the webhook's link", &self.webhook)]
+        for (name, url) in [("the subtitles' URL", &self.caption_file), ("the webhook's URL", &self.webhook)]
         {
             if let Some(url) = url {
                 link(name, url)?;
@@ -356,12 +306,12 @@ impl Translate {
         let mut words =
             self.kept_words.iter().chain(self.fixed_words.keys()).chain(self.pronounced_words.keys());
         if words.any(|word| word.trim().is_empty()) {
-            return Err(InvalidTranslation::new("a word is empty; leave it out"));
+            return Err(InvalidTranslation::new("a word is empty; remove it"));
         }
         self.built().map_err(|error| InvalidTranslation::new(error.to_string()))
     }
 
-    fn built(&self) -> Result<CreateTranslationRequest, akool_client::types::error::ConversionError> {
+    fn built(&self) -> Result<CreateTranslationRequest, ConversionError> {
         let languages: Vec<_> = self.languages.iter().map(Language::code).collect();
         let voice_is_set = self.style.is_some()
             || !(self.kept_words.is_empty()
@@ -392,123 +342,62 @@ impl Translate {
             .try_into()
     }
 
-    fn intent(&self, request: &CreateTranslationRequest) -> Result<Intent, LedgerError> {
-        let request = serde_json::to_value(request).map_err(LedgerError::new)?;
-        let Value::Object(request) = request else {
-            return Err(LedgerError::new("the request is no JSON object"));
-        };
-        Ok(Intent {
-            base_url: self.client.base_url().to_owned(),
-            languages: self.languages.clone(),
-            request,
-            at: SystemTime::now(),
-            again: self.again,
-        })
-    }
-
-    async fn request_once(&self, request: &CreateTranslationRequest) -> Result<Creation, CreateError> {
+    async fn send_once(&self, request: &CreateTranslationRequest) -> Result<Created, CreateError> {
         let create = async || {
             let (client, recording) = self.client.api.timeout(self.client.create_timeout).recording();
             let sent = client.create_translation().body(request.clone()).send().await;
-            let came = recording.peek();
+            let received = recording.peek();
             match answered(sent, &recording) {
-                Ok(exchange) => creation::read(&self.languages, &exchange),
-                // The ids may have come before the connection broke.
-                Err(error) => came.and_then(|came| creation::salvage(&self.languages, &came)).ok_or(error),
+                Ok(exchange) => created::read(&self.languages, &exchange),
+                // The ids may have arrived before the connection broke.
+                Err(error) => {
+                    received.and_then(|received| created::salvage(&self.languages, &received)).ok_or(error)
+                }
             }
         };
-        let created = self.client.call(create).await;
-        match created {
-            Ok(creation) => {
-                tracing::debug!(jobs = creation.jobs().len(), refused = creation.refused().len(), "created");
-                creation.or_rejected()
+        match self.client.call(create).await {
+            Ok(created) => {
+                tracing::debug!(jobs = created.jobs.len(), rejected = created.rejected.len(), "created");
+                created.or_rejected()
             }
             Err(error) => {
                 let error = error.scrubbed(&self.client.transport);
-                tracing::debug!(kind = ?error.kind(), %error, "not created, or not known");
+                tracing::debug!(kind = ?error.kind(), %error, "creation failed");
                 Err(CreateError::of(error))
             }
         }
     }
-
-    fn shown_languages(&self) -> String {
-        let languages: Vec<_> = self.languages.iter().map(ToString::to_string).collect();
-        languages.join(",")
-    }
 }
 
-/// Tells the ledger when the future that asks is dropped.
-struct Guard<'a> {
-    asking: Option<(&'a dyn Ledger, &'a EntryId)>,
-}
-
-impl Drop for Guard<'_> {
-    fn drop(&mut self) {
-        if let Some((ledger, entry)) = self.asking {
-            ledger.abandon(entry);
-        }
-    }
-}
-
-/// What [`Translate::ensure`] found and made.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Ensured {
-    /// The work that the ledger had already: jobs, or outcomes that are unknown.
-    pub known: Vec<KnownWork>,
-    /// What became of the request for the rest; `None` where nothing was left to ask for.
-    pub sent: Option<Result<Creation, CreateError>>,
-}
-
-impl Ensured {
-    /// The ids of all jobs, those that were there first.
-    ///
-    /// # Errors
-    /// When there is not a job for every language: the rest was not created, or refused in part, or an
-    /// outcome is unknown. Jobs that are there stay in the ledger.
-    pub fn into_jobs(self) -> Result<Vec<JobId>, CreateError> {
-        let created = self.sent.transpose()?;
-        if let Some(creation) = created.as_ref().filter(|creation| !creation.is_complete()) {
-            return Err(CreateError::Partly(creation.clone()));
-        }
-        if self.known.iter().any(|work| work.job.is_none()) {
-            return Err(CreateError::AlreadyThere(self.known));
-        }
-        let created = created.iter().flat_map(Creation::jobs).map(|job| job.id.clone());
-        Ok(self.known.into_iter().filter_map(|work| work.job).chain(created).collect())
-    }
-}
-
-/// A link that the service can fetch.
+/// Checks a URL that the service will download.
 fn link(name: &str, text: &str) -> Result<(), InvalidTranslation> {
     let invalid = |why: &str| {
         Err(InvalidTranslation::new(format!(
-            "{name} \"{}\" {why}; the service fetches it itself, so give the https link of a place that it can \
-             reach",
+            "{name} \"{}\" {why}. AKOOL downloads it itself: pass a public https:// URL",
             redact::excerpt(text)
         )))
     };
     match Url::parse(text) {
-        // Of these a parser makes something else than what is sent.
+        // The parser would remove these characters, but the request sends the original text.
         _ if text.chars().any(|letter| letter.is_control() || letter.is_whitespace()) => {
-            invalid("has a blank or a control character")
+            invalid("contains a space or a control character")
         }
         Ok(_) if !text.contains("://") => invalid("has no host"),
         Ok(url) if !matches!(url.scheme(), "http" | "https") => invalid("is neither https nor http"),
         Ok(_) => Ok(()),
         Err(_) if text.is_empty() => invalid("is empty"),
-        Err(_) => invalid("is no link"),
+        Err(_) => invalid("is not a URL"),
     }
 }
 
-/// A code that can stand in a list with commas.
+/// Checks a language code, because the codes are sent as a list with commas.
 fn code(name: &str, language: &Language) -> Result<(), InvalidTranslation> {
     let code = language.code();
     if code.is_empty()
         || code.contains(|letter: char| letter == ',' || letter.is_whitespace() || letter.is_control())
     {
         return Err(InvalidTranslation::new(format!(
-            "{name} \"{language}\" is no language code, such as es or zh-CN-shandong"
+            "{name} \"{language}\" is not a language code such as es or zh-CN-shandong"
         )));
     }
     Ok(())

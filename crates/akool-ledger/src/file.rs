@@ -1,11 +1,11 @@
 //! A ledger in a file: [`LedgerFile`].
 //!
-//! One JSON object a line, only ever appended: intents, outcomes, and what was seen of the jobs since.
-//! A line is written under an exclusive lock and synced before the lock goes, so several processes can
-//! share the file. A last line that was cut off by a crash is passed over, and removed by the next
-//! writer: an intent cut off was never sent, an outcome cut off leaves its intent without one. While a
-//! request is on its way, its process holds a lock beside the ledger, so that others can tell a request
-//! that is being made from one whose process is gone.
+//! The file has one JSON object per line and is append-only: intents, outcomes, and the last known
+//! status of the jobs. A line is written under an exclusive lock and synced before the lock is released,
+//! so several processes can share the file. Readers skip a last line that a crash cut off, and the next
+//! writer removes it: a request whose intent was cut off was never sent, and an outcome that was cut off
+//! leaves its intent without one. While a process makes a request, it holds a lock on a file beside the
+//! ledger. So other processes can distinguish a request in flight from one whose process has died.
 
 use std::{
     collections::HashMap,
@@ -17,25 +17,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Begin, CreationOutcome, EntryId, Intent, Ledger, LedgerError, LedgerFuture,
-    entry::{Contents, Entry, Outcome},
+use akool::{JobId, Language, Status};
+
+use crate::{
+    Begin, Contents, CreationOutcome, Entry, EntryId, Intent, Ledger, LedgerError, LedgerFuture, Outcome,
     lines::{JobLine, Line, Reading, What, created, is_later, new_id},
 };
-use crate::{JobId, Language, Status};
 
-/// How long another process may hold the file: it is held for one reading and one line.
-const MAX_WAIT: Duration = Duration::from_secs(10);
+/// How long to wait for the lock of the file. A process holds it only to read the file and write a line.
+const MAX_LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// A ledger in a file that several processes can share. Cheap to clone.
 ///
 /// ```no_run
-/// # async fn example(client: akool::Client) -> Result<(), Box<dyn std::error::Error>> {
-/// use std::sync::Arc;
-/// use akool::ledger::LedgerFile;
+/// # fn example() -> Result<(), akool_ledger::LedgerError> {
+/// use akool_ledger::LedgerFile;
 ///
-/// let ledger = Arc::new(LedgerFile::at("state/ledger.jsonl"));
-/// client.translate("https://example.com/talk.mp4").to(["es"]).ledger(ledger.clone()).send().await?;
+/// let ledger = LedgerFile::at("state/ledger.jsonl");
 /// for entry in ledger.read()?.entries {
 ///     println!("{}: {:?}", entry.id, entry.outcome);
 /// }
@@ -45,27 +43,27 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct LedgerFile {
     path: Arc<Path>,
-    /// The locks of this process's requests that are on their way.
-    asking: Arc<Mutex<HashMap<EntryId, File>>>,
+    /// The locks of the requests that this process is making.
+    in_flight: Arc<Mutex<HashMap<EntryId, File>>>,
 }
 
 impl LedgerFile {
-    /// A ledger in this file. The file comes with the first entry, and its folder where that is
-    /// missing, both for this user only.
+    /// Creates a ledger in this file. The first entry creates the file, and its folder if necessary,
+    /// readable only by this user.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into().into(), asking: Arc::default() }
+        Self { path: path.into().into(), in_flight: Arc::default() }
     }
 
-    /// Where it is.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Reads everything. A file that is not there is an empty ledger.
+    /// Reads everything. A file that does not exist is an empty ledger.
     ///
     /// # Errors
-    /// When it cannot be read, is held by another process for more than 10 seconds, or was written by a
-    /// later version of this library.
+    /// If the file cannot be read, another process locks it for more than 10 seconds, or a later version
+    /// of this library has written it.
     pub fn read(&self) -> Result<Contents, LedgerError> {
         let mut file = match File::open(&self.path) {
             Ok(file) => file,
@@ -76,10 +74,10 @@ impl LedgerFile {
         self.contents(&mut file)
     }
 
-    /// Writes down where a job stands. Of jobs that the ledger does not have, nothing is written.
+    /// Stores the status of a job. Does nothing if the ledger does not have the job.
     ///
     /// # Errors
-    /// When it cannot be read or written; see [`read`](Self::read).
+    /// If the file cannot be read or written; see [`read`](Self::read).
     pub fn note(&self, job: &JobId, status: Status) -> Result<(), LedgerError> {
         self.change(|contents| {
             let jobs = || contents.entries.iter().flat_map(Entry::jobs).filter(|known| known.id == *job);
@@ -88,11 +86,11 @@ impl LedgerFile {
         })
     }
 
-    /// Says that a job is of no interest any more: its work is not there already, and it is not pending.
-    /// True where the ledger has the job.
+    /// Removes a job: it is not pending any more, and the same work may be created again. Returns whether
+    /// the ledger has the job.
     ///
     /// # Errors
-    /// When it cannot be read or written; see [`read`](Self::read).
+    /// If the file cannot be read or written; see [`read`](Self::read).
     pub fn forget_job(&self, job: &JobId) -> Result<bool, LedgerError> {
         let mut found = false;
         self.change(|contents| {
@@ -108,13 +106,13 @@ impl LedgerFile {
         Ok(found)
     }
 
-    /// Says that what is unknown of a request, or of one language of it, is of no interest any more:
-    /// somebody has found out that nothing came of it. Its jobs stay. True where the ledger has the
+    /// Removes the unknown outcomes of a request, or that of one language: use this when you have found
+    /// out that nothing was created. The jobs of the request stay. Returns whether the ledger has the
     /// request.
     ///
     /// # Errors
-    /// When a process that lives is making the request, nothing is unknown of the language, or the ledger
-    /// cannot be read or written; see [`read`](Self::read).
+    /// If a running process is making the request, the outcome of the language is not unknown, or the
+    /// file cannot be read or written; see [`read`](Self::read).
     pub fn forget(&self, entry: &EntryId, language: Option<&Language>) -> Result<bool, LedgerError> {
         let mut found = false;
         self.change(|contents| {
@@ -124,14 +122,14 @@ impl LedgerFile {
             found = true;
             if known.outcome == Outcome::InFlight {
                 return Err(LedgerError::new(format!(
-                    "{entry} is being asked for just now; wait for its outcome"
+                    "a running process is creating {entry}; wait for its outcome"
                 )));
             }
-            let meant = |unknown: &&Language| language.is_none_or(|language| language.is(unknown));
-            let languages: Vec<_> = known.unknown().iter().filter(meant).cloned().collect();
+            let selected = |unknown: &&Language| language.is_none_or(|language| language.is(unknown));
+            let languages: Vec<_> = known.unknown().iter().filter(selected).cloned().collect();
             match language {
                 Some(language) if languages.is_empty() => {
-                    Err(LedgerError::new(format!("nothing is unknown of {language} in {entry}")))
+                    Err(LedgerError::new(format!("the outcome of {language} in {entry} is not unknown")))
                 }
                 _ => Ok(Some(What::Forgotten { entry: entry.clone(), job: None, languages })),
             }
@@ -139,19 +137,19 @@ impl LedgerFile {
         Ok(found)
     }
 
-    /// Says that a job came of a request whose outcome was unknown: somebody has found it. Its language
-    /// may be left out where only one is unknown.
+    /// Stores the job of a request whose outcome was unknown: use this when you have found the job. The
+    /// language may be omitted if the outcome of only one language is unknown.
     ///
     /// # Errors
-    /// When the ledger does not have the request, nothing of it or several languages are unknown, or the
-    /// ledger cannot be read or written; see [`read`](Self::read).
+    /// If the ledger does not have the request, its outcome is not unknown, the language is omitted and
+    /// several are unknown, or the file cannot be read or written; see [`read`](Self::read).
     pub fn adopt(
         &self,
         entry: &EntryId,
         language: Option<&Language>,
         job: &JobId,
     ) -> Result<(), LedgerError> {
-        let refuse = |why: String| Err(LedgerError::new(why));
+        let fail = |why: String| Err(LedgerError::new(why));
         let mut found = false;
         self.change(|contents| {
             let Some(known) = contents.entries.iter().find(|known| known.id == *entry) else {
@@ -162,14 +160,14 @@ impl LedgerFile {
             let language = match (language, unknown) {
                 (Some(language), _) => match unknown.iter().find(|unknown| unknown.is(language)) {
                     Some(language) => language,
-                    None => return refuse(format!("nothing is unknown of {language} in {entry}")),
+                    None => return fail(format!("the outcome of {language} in {entry} is not unknown")),
                 },
                 (None, [only]) => only,
-                (None, []) => return refuse(format!("nothing is unknown of {entry}")),
+                (None, []) => return fail(format!("the outcome of {entry} is not unknown")),
                 (None, several) => {
                     let codes: Vec<_> = several.iter().map(Language::code).collect();
-                    return refuse(format!(
-                        "several languages of {entry} are unknown ({}); name one",
+                    return fail(format!(
+                        "the outcomes of several languages in {entry} are unknown ({}); name one",
                         codes.join(", ")
                     ));
                 }
@@ -183,14 +181,14 @@ impl LedgerFile {
     fn begin_now(&self, intent: &Intent) -> Result<Begin, LedgerError> {
         let mut begin = None;
         self.append(|contents| {
-            if let Some(line) = contents.unreadable.first().filter(|_| !intent.again) {
+            if let Some(line) = contents.unreadable.first().filter(|_| !intent.allow_duplicate) {
                 return Err(LedgerError::new(format!(
-                    "line {line} of the ledger {} cannot be read, and may be a request that was paid for; mend \
-                     or remove the line, or ask for the work `again`",
+                    "line {line} of the ledger {} cannot be read, and may be a request that was paid for; repair \
+                     or remove the line, or allow a duplicate",
                     self.path.display()
                 )));
             }
-            // The latest word on a language counts.
+            // The latest entry of a language counts.
             let known = |language: &Language| {
                 let mut same = contents
                     .entries
@@ -199,7 +197,8 @@ impl LedgerFile {
                     .filter(|entry| intent.covers(language, &entry.base_url, &entry.request));
                 same.find_map(|entry| entry.known(language))
             };
-            let known: Vec<_> = intent.languages.iter().filter(|_| !intent.again).filter_map(known).collect();
+            let languages = intent.languages.iter().filter(|_| !intent.allow_duplicate);
+            let known: Vec<_> = languages.filter_map(known).collect();
             if !known.is_empty() {
                 begin = Some(Begin::AlreadyThere(known));
                 return Ok(None);
@@ -219,14 +218,14 @@ impl LedgerFile {
                 self.release(entry);
             }
         })?;
-        begin.ok_or_else(|| LedgerError::new("the ledger was not asked"))
+        begin.ok_or_else(|| LedgerError::new("the ledger did not answer"))
     }
 
     fn record_now(&self, entry: EntryId, outcome: CreationOutcome) -> Result<(), LedgerError> {
         let held = entry.clone();
         let recorded = self.append(|_| {
             Ok(Some(match outcome {
-                CreationOutcome::Created(creation) => created(entry, &creation),
+                CreationOutcome::Created(jobs) => created(entry, &jobs),
                 CreationOutcome::NotCreated(why) => What::NotCreated { entry, why },
                 CreationOutcome::Unknown(why) => What::Unknown { entry, why },
             }))
@@ -235,7 +234,7 @@ impl LedgerFile {
         recorded
     }
 
-    /// The file whose lock says that a request is being made.
+    /// The file that is locked while a request is being made.
     fn lock_path(&self, entry: &EntryId) -> PathBuf {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         self.path.with_file_name(format!("{name}.{entry}.lock"))
@@ -249,27 +248,27 @@ impl LedgerFile {
             Ok(file)
         });
         let held = held.map_err(|error| self.error("lock a request beside", error))?;
-        self.asking.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.clone(), held);
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.clone(), held);
         Ok(())
     }
 
     fn release(&self, entry: &EntryId) {
-        if self.asking.lock().unwrap_or_else(PoisonError::into_inner).remove(entry).is_some() {
-            // One that stays says nothing: nobody holds its lock.
+        if self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).remove(entry).is_some() {
+            // A file that stays does no harm: nobody holds its lock.
             let _ = fs::remove_file(self.lock_path(entry));
         }
     }
 
-    /// Whether a process that lives is making this request.
-    fn is_asking(&self, entry: &EntryId) -> bool {
-        if self.asking.lock().unwrap_or_else(PoisonError::into_inner).contains_key(entry) {
+    /// Returns whether a running process is making this request.
+    fn is_in_flight(&self, entry: &EntryId) -> bool {
+        if self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).contains_key(entry) {
             return true;
         }
         let Ok(file) = File::open(self.lock_path(entry)) else { return false };
         matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 
-    /// Like [`append`](Self::append), of a ledger that is there.
+    /// Like [`append`](Self::append), but does nothing if the file does not exist.
     fn change(
         &self,
         decide: impl FnOnce(&Contents) -> Result<Option<What>, LedgerError>,
@@ -277,8 +276,8 @@ impl LedgerFile {
         if self.path.exists() { self.append(decide) } else { Ok(()) }
     }
 
-    /// Reads, decides and appends under one lock. What is appended is on the disk when this returns,
-    /// and either all of it or nothing.
+    /// Reads, decides and appends under one lock. When this returns, either the whole line is on disk or
+    /// nothing was written.
     fn append(
         &self,
         decide: impl FnOnce(&Contents) -> Result<Option<What>, LedgerError>,
@@ -299,7 +298,7 @@ impl LedgerFile {
         };
         let mut text = serde_json::to_string(&Line::now(what)).map_err(LedgerError::new)? + "\n";
         if let Some(start) = contents.torn {
-            file.set_len(start).map_err(|error| self.error("mend", error))?;
+            file.set_len(start).map_err(|error| self.error("repair", error))?;
         }
         let length = file.seek(SeekFrom::End(0)).map_err(|error| self.error("read", error))?;
         if length > 0 && !self.ends_with_a_line(&mut file)? {
@@ -307,7 +306,7 @@ impl LedgerFile {
         }
         let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
         if let Err(error) = written {
-            // Nothing half-written stays, as far as that can be helped.
+            // Try not to leave an incomplete line.
             let _ = file.set_len(length);
             return Err(self.error("write", error));
         }
@@ -317,18 +316,18 @@ impl LedgerFile {
         Ok(())
     }
 
-    /// Takes a lock, for which others are given time to let go.
+    /// Takes a lock, and waits for a process that holds it.
     fn lock(&self, try_lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), LedgerError> {
         let began = Instant::now();
         loop {
             match try_lock() {
                 Ok(()) => return Ok(()),
-                Err(TryLockError::WouldBlock) if began.elapsed() < MAX_WAIT => {
+                Err(TryLockError::WouldBlock) if began.elapsed() < MAX_LOCK_WAIT => {
                     thread::sleep(Duration::from_millis(5));
                 }
                 Err(TryLockError::WouldBlock) => {
                     return Err(LedgerError::new(format!(
-                        "the ledger {} is held by another process; try again when it has ended",
+                        "another process has locked the ledger {}; try again when it has ended",
                         self.path.display()
                     )));
                 }
@@ -346,7 +345,7 @@ impl LedgerFile {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(folder).map_err(|error| {
-            LedgerError::io(format!("cannot make the folder {} for the ledger", folder.display()), error)
+            LedgerError::io(format!("cannot create the folder {} for the ledger", folder.display()), error)
         })
     }
 
@@ -356,7 +355,7 @@ impl LedgerFile {
         read.map(|()| last == *b"\n").map_err(|error| self.error("read", error))
     }
 
-    /// So that the file's name survives a power failure too. Not every system can do that.
+    /// Makes the name of a new file survive a power failure. Not every system can sync a folder.
     fn sync_folder(&self) {
         #[cfg(unix)]
         if let Some(folder) = self.path.parent() {
@@ -377,22 +376,22 @@ impl LedgerFile {
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            match Line::read(line) {
+            match Line::parse(line) {
                 Some(line) => reading.take(line),
                 _ if is_later(line) => {
                     return Err(LedgerError::new(format!(
-                        "{} was written by a later version of this program (line {}); use that one",
+                        "a later version of this program has written {} (line {}); use that version",
                         self.path.display(),
                         index + 1
                     )));
                 }
-                // Without a line break behind it, it was being written.
+                // A last line without a line break was not completely written.
                 _ if start > bytes.len() as u64 => reading.contents.torn = Some(here),
                 _ => reading.contents.unreadable.push(index + 1),
             }
         }
         for entry in &mut reading.contents.entries {
-            if matches!(entry.outcome, Outcome::Unknown { why: None }) && self.is_asking(&entry.id) {
+            if matches!(entry.outcome, Outcome::Unknown { why: None }) && self.is_in_flight(&entry.id) {
                 entry.outcome = Outcome::InFlight;
             }
         }
@@ -420,7 +419,7 @@ impl Ledger for LedgerFile {
     }
 }
 
-/// Waiting for the disk holds up nobody else.
+/// Runs blocking work on another thread.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LedgerError> + Send + 'static,
 ) -> Result<T, LedgerError> {
@@ -429,10 +428,9 @@ async fn blocking<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
-    use crate::{CreatedJob, Creation};
+    use akool::{Created, CreatedJob};
+    use serde_json::{Value, json};
 
     fn ledger() -> (tempfile::TempDir, LedgerFile) {
         let folder = tempfile::tempdir().unwrap();
@@ -455,13 +453,17 @@ mod tests {
         }
     }
 
-    fn creation(jobs: &[(&str, &str)], unclear: &[&str]) -> CreationOutcome {
+    fn created(jobs: &[(&str, &str)], unknown: &[&str]) -> CreationOutcome {
         let jobs = jobs
             .iter()
-            .map(|(id, language)| CreatedJob { language: Some((*language).into()), ..CreatedJob::new(*id) })
+            .map(|(id, language)| {
+                let mut job = CreatedJob::new(*id);
+                job.language = Some((*language).into());
+                job
+            })
             .collect();
-        let unclear = unclear.iter().map(|code| Language::from(*code)).collect();
-        CreationOutcome::Created(Creation::new(jobs, Vec::new(), unclear))
+        let unknown = unknown.iter().map(|code| Language::from(*code)).collect();
+        CreationOutcome::Created(Created::new(jobs, Vec::new(), unknown))
     }
 
     #[test]
@@ -473,57 +475,64 @@ mod tests {
         assert_eq!((entries.len(), &entries[0].id), (1, &id));
         assert_eq!(entries[0].outcome, Outcome::InFlight);
         let elsewhere = LedgerFile::at(ledger.path());
-        assert_eq!(elsewhere.read().unwrap().entries[0].outcome, Outcome::InFlight, "told across processes");
-        assert!(elsewhere.forget(&id, None).unwrap_err().to_string().contains("just now"));
-        // The process that asked is gone.
-        drop(ledger.asking.lock().unwrap().drain());
+        assert_eq!(
+            elsewhere.read().unwrap().entries[0].outcome,
+            Outcome::InFlight,
+            "other processes know it too"
+        );
+        assert!(elsewhere.forget(&id, None).unwrap_err().to_string().contains("running process"));
+        // The process that made the request has died.
+        drop(ledger.in_flight.lock().unwrap().drain());
         assert_eq!(elsewhere.read().unwrap().entries[0].outcome, Outcome::Unknown { why: None });
         assert_eq!(entries[0].url(), "https://a.example/v.mp4");
     }
 
     #[test]
-    fn the_same_work_is_there_already_until_it_failed_or_is_forgotten() {
+    fn work_is_known_until_its_job_fails_or_is_forgotten() {
         let (_folder, ledger) = ledger();
         let first = written(&ledger, &intent(&["es", "fr", "ja"]));
-        ledger.record_now(first.clone(), creation(&[("1", "es"), ("2", "fr")], &["ja"])).unwrap();
+        ledger.record_now(first.clone(), created(&[("1", "es"), ("2", "fr")], &["ja"])).unwrap();
 
-        let there = |languages: &[&str]| match ledger.begin_now(&intent(languages)).unwrap() {
+        let known = |languages: &[&str]| match ledger.begin_now(&intent(languages)).unwrap() {
             Begin::AlreadyThere(work) => work.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
             Begin::Written(entry) => {
                 ledger.record_now(entry, CreationOutcome::NotCreated("a test".into())).unwrap();
                 "free".to_owned()
             }
         };
-        assert_eq!(there(&["es"]), "es is job 1");
-        assert_eq!(there(&["de"]), "free");
-        assert_eq!(there(&["de", "fr"]), "fr is job 2");
-        assert_eq!(there(&["ja"]), format!("ja: outcome unknown (ledger entry {first})"));
+        assert_eq!(known(&["es"]), "es is job 1");
+        assert_eq!(known(&["de"]), "free");
+        assert_eq!(known(&["de", "fr"]), "fr is job 2");
+        assert_eq!(known(&["ja"]), format!("ja: outcome unknown (ledger entry {first})"));
         ledger.note(&"1".into(), Status::Processing).unwrap();
-        assert_eq!(there(&["es"]), "es is job 1 (processing)");
+        assert_eq!(known(&["es"]), "es is job 1 (processing)");
         ledger.note(&"1".into(), Status::Failed).unwrap();
-        assert_eq!(there(&["es"]), "free");
+        assert_eq!(known(&["es"]), "free");
         assert!(ledger.forget(&first, Some(&"JA".into())).unwrap());
         assert!(ledger.forget(&first, Some(&"es".into())).is_err());
-        assert_eq!(there(&["JA"]), "free");
-        assert_eq!(there(&["fr"]), "fr is job 2", "what is known stays");
+        assert_eq!(known(&["JA"]), "free");
+        assert_eq!(known(&["fr"]), "fr is job 2", "its job stays");
         assert!(ledger.forget_job(&"2".into()).unwrap());
-        assert_eq!(there(&["fr"]), "free");
+        assert_eq!(known(&["fr"]), "free");
         assert!(
             !ledger.forget(&"nobody".into(), None).unwrap() && !ledger.forget_job(&"nobody".into()).unwrap()
         );
 
         let mut other = intent(&["fr"]);
         other.request.insert("lipsync".into(), true.into());
-        assert!(matches!(ledger.begin_now(&other).unwrap(), Begin::Written(_)), "another option, other work");
-        let again = Intent { again: true, ..intent(&["es"]) };
-        assert!(matches!(ledger.begin_now(&again).unwrap(), Begin::Written(_)));
+        assert!(
+            matches!(ledger.begin_now(&other).unwrap(), Begin::Written(_)),
+            "another option is other work"
+        );
+        let duplicate = Intent { allow_duplicate: true, ..intent(&["es"]) };
+        assert!(matches!(ledger.begin_now(&duplicate).unwrap(), Begin::Written(_)));
     }
 
     #[test]
-    fn what_means_the_same_is_the_same_work() {
+    fn defaults_spelling_and_webhooks_do_not_make_other_work() {
         let (_folder, ledger) = ledger();
         let first = written(&ledger, &intent(&["es"]));
-        ledger.record_now(first, creation(&[("1", "es")], &[])).unwrap();
+        ledger.record_now(first, created(&[("1", "es")], &[])).unwrap();
         for (name, value) in [
             ("url", json!("HTTPS://A.example:443/v.mp4#t=1")),
             ("lipsync", json!(false)),
@@ -552,7 +561,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_somebody_found_is_adopted() {
+    fn an_adopted_job_is_known_work() {
         let (_folder, ledger) = ledger();
         let first = written(&ledger, &intent(&["es", "fr"]));
         ledger.record_now(first.clone(), CreationOutcome::Unknown("a test".into())).unwrap();
@@ -560,9 +569,7 @@ mod tests {
         assert!(several.contains("(es, fr); name one"), "{several}");
         ledger.adopt(&first, Some(&"ES".into()), &"1".into()).unwrap();
         ledger.adopt(&first, None, &"2".into()).unwrap();
-        assert!(
-            ledger.adopt(&first, None, &"3".into()).unwrap_err().to_string().contains("nothing is unknown")
-        );
+        assert!(ledger.adopt(&first, None, &"3".into()).unwrap_err().to_string().contains("is not unknown"));
         assert!(ledger.adopt(&"nobody".into(), None, &"3".into()).is_err());
         match ledger.begin_now(&intent(&["es", "fr"])).unwrap() {
             Begin::AlreadyThere(work) => {
@@ -573,31 +580,31 @@ mod tests {
     }
 
     #[test]
-    fn an_outcome_that_comes_late_undoes_what_was_said_before_it() {
+    fn a_late_outcome_overrides_an_earlier_forget() {
         let (_folder, ledger) = ledger();
         let first = written(&ledger, &intent(&["es"]));
-        // As by a process that takes it for dead.
+        // As another process does that takes this one for dead.
         let forgotten = What::Forgotten { entry: first.clone(), job: None, languages: vec!["es".into()] };
         ledger.append(|_| Ok(Some(forgotten))).unwrap();
-        ledger.record_now(first, creation(&[("1", "es")], &[])).unwrap();
+        ledger.record_now(first, created(&[("1", "es")], &[])).unwrap();
         assert!(matches!(ledger.begin_now(&intent(&["es"])).unwrap(), Begin::AlreadyThere(_)));
     }
 
     #[test]
-    fn a_job_that_is_there_twice_is_seen_twice() {
+    fn a_status_is_stored_for_every_entry_of_the_job() {
         let (_folder, ledger) = ledger();
         let first = written(&ledger, &intent(&["es", "fr"]));
-        ledger.record_now(first, creation(&[("1", "es"), ("1", "fr")], &[])).unwrap();
+        ledger.record_now(first, created(&[("1", "es"), ("1", "fr")], &[])).unwrap();
         ledger.note(&"1".into(), Status::Completed).unwrap();
         let contents = ledger.read().unwrap();
         assert!(contents.entries[0].jobs().iter().all(|job| job.status == Some(Status::Completed)));
     }
 
     #[test]
-    fn a_line_that_was_cut_off_loses_nothing_else() {
+    fn a_cut_off_line_does_not_affect_the_others() {
         let (_folder, ledger) = ledger();
         let first = written(&ledger, &intent(&["es"]));
-        ledger.record_now(first, creation(&[("1", "es")], &[])).unwrap();
+        ledger.record_now(first, created(&[("1", "es")], &[])).unwrap();
         let whole = fs::read(ledger.path()).unwrap();
         for cut in 0..whole.len() {
             fs::write(ledger.path(), &whole[..cut]).unwrap();
@@ -612,22 +619,22 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_damaged_holds_up_what_might_be_paid_twice() {
+    fn a_damaged_line_blocks_requests_that_may_be_duplicates() {
         let (_folder, ledger) = ledger();
         written(&ledger, &intent(&["es"]));
         written(&ledger, &intent(&["fr"]));
         let text = fs::read_to_string(ledger.path()).unwrap();
         fs::write(ledger.path(), text.replacen("intent", "int\u{0}nt", 1)).unwrap();
         let error = ledger.begin_now(&intent(&["es"])).unwrap_err().to_string();
-        assert!(error.contains("line 1 of the ledger") && error.contains("`again`"), "{error}");
-        written(&ledger, &Intent { again: true, ..intent(&["es"]) });
+        assert!(error.contains("line 1 of the ledger") && error.contains("allow a duplicate"), "{error}");
+        written(&ledger, &Intent { allow_duplicate: true, ..intent(&["es"]) });
     }
 
     #[test]
     fn an_outcome_whose_intent_is_unreadable_keeps_its_jobs() {
         let (_folder, ledger) = ledger();
         let first = written(&ledger, &intent(&["es"]));
-        ledger.record_now(first, creation(&[("1", "es")], &[])).unwrap();
+        ledger.record_now(first, created(&[("1", "es")], &[])).unwrap();
         let text = fs::read_to_string(ledger.path()).unwrap();
         fs::write(ledger.path(), text.replacen('{', "<", 1)).unwrap();
         let contents = ledger.read().unwrap();
@@ -636,7 +643,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_version_and_other_files_are_refused_or_passed_over_by_line() {
+    fn a_later_version_is_an_error_and_other_text_is_unreadable_lines() {
         let (_folder, ledger) = ledger();
         ledger.make_folder().unwrap();
         fs::write(ledger.path(), "{\"v\":2,\"at\":1,\"news\":{}}\n").unwrap();
@@ -659,13 +666,66 @@ mod tests {
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         let written = begun.iter().filter(|begin| matches!(begin, Begin::Written(_))).count();
-        assert_eq!(written, 1, "one of them asks");
+        assert_eq!(written, 1, "one of them makes the request");
         assert!(ledger.read().unwrap().unreadable.is_empty());
+    }
+
+    #[test]
+    fn files_of_earlier_versions_are_read() {
+        let (_folder, ledger) = ledger();
+        ledger.make_folder().unwrap();
+        let lines = [
+            json!({"v": 1, "at": 1_700_000_000_000_u64, "intent": {"entry": "t1", "base_url": "https://x",
+                "languages": ["es", "fr", "ja"], "request": {"url": "https://a.example/v.mp4",
+                "language": "es,fr,ja", "voices_map": {"es": {"voice_id": "v"}}}}}),
+            json!({"v": 1, "at": 1_700_000_000_001_u64, "created": {"entry": "t1",
+                "jobs": [{"id": "1", "language": "es", "status": 1}],
+                "refused": [{"language": "fr", "code": 1003, "message": "no"}], "unclear": ["ja"]}}),
+            json!({"v": 1, "at": 1_700_000_000_002_u64, "seen": {"job": "1", "status": 2}}),
+            json!({"v": 1, "at": 1_700_000_000_003_u64, "forgotten": {"entry": "t1", "languages": ["ja"]}}),
+            json!({"v": 1, "at": 1_700_000_000_004_u64, "adopted": {"entry": "t1",
+                "job": {"id": "2", "language": "ja"}}}),
+            json!({"v": 1, "at": 1_700_000_000_005_u64, "not_created": {"entry": "t2", "why": "w"}}),
+            json!({"v": 1, "at": 1_700_000_000_006_u64, "unknown": {"entry": "t3", "why": "w"}}),
+        ];
+        fs::write(ledger.path(), lines.map(|line| format!("{line}\n")).concat()).unwrap();
+        let Contents { entries, unreadable, .. } = ledger.read().unwrap();
+        assert!(unreadable.is_empty(), "{unreadable:?}");
+        let Outcome::Created { jobs, rejected, unknown } = &entries[0].outcome else { panic!() };
+        assert_eq!((jobs[0].status, jobs[1].id.as_str()), (Some(Status::Processing), "2"));
+        assert_eq!((rejected[0].code.0, unknown.len(), entries[0].forgotten.len()), (1003, 0, 1));
+        assert_eq!(entries[1].outcome, Outcome::NotCreated { why: "w".into() });
+        assert_eq!(entries[2].outcome, Outcome::Unknown { why: Some("w".into()) });
+
+        // A request with a voice is other work, in that language only.
+        let plain = intent(&["es", "ja"]);
+        assert!(plain.covers(&"ja".into(), "https://x", &entries[0].request));
+        assert!(!plain.covers(&"es".into(), "https://x", &entries[0].request));
+    }
+
+    #[test]
+    fn the_names_in_the_file_do_not_change() {
+        let (_folder, ledger) = ledger();
+        let entry = written(&ledger, &intent(&["es", "fr", "ja"]));
+        let CreationOutcome::Created(mut outcome) = created(&[("1", "es")], &["ja"]) else { panic!() };
+        outcome.rejected.push(akool::Rejection::new(akool::BusinessCode(1003), "no"));
+        ledger.record_now(entry, CreationOutcome::Created(outcome)).unwrap();
+        let text = fs::read_to_string(ledger.path()).unwrap();
+        for part in [
+            r#""intent":{"entry":"#,
+            r#""base_url":"https://x""#,
+            r#""created":{"entry":"#,
+            r#""jobs":[{"id":"1","language":"es"}]"#,
+            r#""refused":[{"code":1003,"message":"no"}]"#,
+            r#""unclear":["ja"]"#,
+        ] {
+            assert!(text.contains(part), "no {part} in {text}");
+        }
     }
 
     #[cfg(unix)]
     #[test]
-    fn nobody_else_reads_it() {
+    fn only_the_user_can_read_the_file() {
         use std::os::unix::fs::PermissionsExt;
 
         let (_folder, ledger) = ledger();

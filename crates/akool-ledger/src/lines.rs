@@ -1,20 +1,17 @@
-//! The lines of a ledger's file, and how entries come together from them.
+//! The lines of a ledger file, and how they become entries.
 
 use std::{
     collections::HashMap,
     time::{Duration, SystemTime},
 };
 
+use akool::{BusinessCode, Created, CreatedJob, JobId, Language, Rejection, Status};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{
-    EntryId,
-    entry::{Contents, Entry, LedgerJob, Outcome},
-};
-use crate::{BusinessCode, CreatedJob, Creation, JobId, Language, Refusal, Status};
+use crate::{Contents, Entry, EntryId, LedgerJob, Outcome};
 
-/// The version of the lines that this code writes.
+/// The version of the file format. The JSON names of all members belong to it.
 const VERSION: u32 = 1;
 
 /// A line of the file.
@@ -32,8 +29,8 @@ impl Line {
         Self { v: VERSION, at: millis(SystemTime::now()), what }
     }
 
-    /// A line, where it can be read and is of this version.
-    pub(super) fn read(line: &[u8]) -> Option<Self> {
+    /// Parses a line. Returns `None` if it is not valid, or of another version.
+    pub(super) fn parse(line: &[u8]) -> Option<Self> {
         serde_json::from_slice(line).ok().filter(|line: &Self| line.v == VERSION)
     }
 }
@@ -50,10 +47,10 @@ pub(super) enum What {
     Created {
         entry: EntryId,
         jobs: Vec<JobLine>,
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        refused: Vec<RefusalLine>,
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        unclear: Vec<Language>,
+        #[serde(rename = "refused", default, skip_serializing_if = "Vec::is_empty")]
+        rejected: Vec<RejectionLine>,
+        #[serde(rename = "unclear", default, skip_serializing_if = "Vec::is_empty")]
+        unknown: Vec<Language>,
     },
     NotCreated {
         entry: EntryId,
@@ -63,7 +60,7 @@ pub(super) enum What {
         entry: EntryId,
         why: String,
     },
-    /// A job that somebody found of what was unknown.
+    /// Someone found the job of a language whose outcome was unknown.
     Adopted {
         entry: EntryId,
         job: JobLine,
@@ -72,7 +69,7 @@ pub(super) enum What {
         job: JobId,
         status: Status,
     },
-    /// A job, or languages that are unknown.
+    /// Someone removed a job, or languages whose outcome is unknown.
     Forgotten {
         entry: EntryId,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,7 +89,7 @@ pub(super) struct JobLine {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct RefusalLine {
+pub(super) struct RejectionLine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     language: Option<Language>,
     code: i64,
@@ -117,19 +114,19 @@ impl JobLine {
     }
 }
 
-impl RefusalLine {
-    fn read(self) -> Refusal {
-        let mut refusal = Refusal::new(BusinessCode(self.code), self.message);
-        refusal.language = self.language;
-        refusal
+impl RejectionLine {
+    fn read(self) -> Rejection {
+        let mut rejection = Rejection::new(BusinessCode(self.code), self.message);
+        rejection.language = self.language;
+        rejection
     }
 }
 
-/// Entries as they come together, line by line.
+/// Builds the entries, line by line.
 #[derive(Default)]
 pub(super) struct Reading {
     pub(super) contents: Contents,
-    /// Where each entry is, and in which entries each job.
+    /// The index of each entry, and the indexes of the entries that have each job.
     entries: HashMap<EntryId, usize>,
     jobs: HashMap<JobId, Vec<usize>>,
 }
@@ -143,16 +140,16 @@ impl Reading {
                 let known = &mut self.contents.entries[index];
                 (known.base_url, known.languages, known.request) = (base_url, languages, request);
             }
-            What::Created { entry, jobs, refused, unclear } => {
+            What::Created { entry, jobs, rejected, unknown } => {
                 let index = self.entry(entry, at);
                 let jobs: Vec<_> = jobs.into_iter().map(|job| job.read(at)).collect();
                 for job in &jobs {
                     self.jobs.entry(job.id.clone()).or_default().push(index);
                 }
-                let refused = refused.into_iter().map(RefusalLine::read).collect();
+                let rejected = rejected.into_iter().map(RejectionLine::read).collect();
                 let entry = &mut self.contents.entries[index];
-                entry.outcome = Outcome::Created { jobs, refused, unclear };
-                // What was said before it was known does not hold for it.
+                entry.outcome = Outcome::Created { jobs, rejected, unknown };
+                // An outcome that arrives late overrides an earlier `forget`.
                 entry.forgotten.clear();
             }
             What::Adopted { entry, job } => {
@@ -160,11 +157,11 @@ impl Reading {
                 self.jobs.entry(job.id.clone()).or_default().push(index);
                 let entry = &mut self.contents.entries[index];
                 if !matches!(entry.outcome, Outcome::Created { .. }) {
-                    let unclear = entry.languages.clone();
-                    entry.outcome = Outcome::Created { jobs: Vec::new(), refused: Vec::new(), unclear };
+                    let unknown = entry.languages.clone();
+                    entry.outcome = Outcome::Created { jobs: Vec::new(), rejected: Vec::new(), unknown };
                 }
-                if let Outcome::Created { jobs, unclear, .. } = &mut entry.outcome {
-                    unclear.retain(|unclear| job.language.as_ref().is_none_or(|found| !found.is(unclear)));
+                if let Outcome::Created { jobs, unknown, .. } = &mut entry.outcome {
+                    unknown.retain(|unknown| job.language.as_ref().is_none_or(|found| !found.is(unknown)));
                     jobs.push(job.read(at));
                 }
             }
@@ -187,7 +184,7 @@ impl Reading {
         }
     }
 
-    /// Changes a job wherever it is.
+    /// Changes a job in all entries that have it.
     fn each(&mut self, id: &JobId, change: impl Fn(&mut LedgerJob)) {
         for entry in self.jobs.get(id).into_iter().flatten() {
             if let Outcome::Created { jobs, .. } = &mut self.contents.entries[*entry].outcome {
@@ -196,7 +193,7 @@ impl Reading {
         }
     }
 
-    /// The entry of this name; one whose intent could not be read is made up, so that its jobs stay.
+    /// Returns the index of an entry. If its intent could not be read, an empty entry keeps its jobs.
     fn entry(&mut self, id: EntryId, at: SystemTime) -> usize {
         let next = self.contents.entries.len();
         let index = *self.entries.entry(id.clone()).or_insert(next);
@@ -215,24 +212,24 @@ impl Reading {
     }
 }
 
-pub(super) fn created(entry: EntryId, creation: &Creation) -> What {
+pub(super) fn created(entry: EntryId, created: &Created) -> What {
     What::Created {
         entry,
-        jobs: creation.jobs().iter().map(JobLine::from).collect(),
-        refused: creation
-            .refused()
+        jobs: created.jobs.iter().map(JobLine::from).collect(),
+        rejected: created
+            .rejected
             .iter()
-            .map(|refusal| RefusalLine {
-                language: refusal.language.clone(),
-                code: refusal.code.0,
-                message: refusal.message.clone(),
+            .map(|rejection| RejectionLine {
+                language: rejection.language.clone(),
+                code: rejection.code.0,
+                message: rejection.message.clone(),
             })
             .collect(),
-        unclear: creation.unclear().to_vec(),
+        unknown: created.unknown.clone(),
     }
 }
 
-/// Whether a line says that it is of a later version than this.
+/// Returns whether a line is of a later version.
 pub(super) fn is_later(line: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Version {
@@ -241,7 +238,7 @@ pub(super) fn is_later(line: &[u8]) -> bool {
     serde_json::from_slice::<Version>(line).is_ok_and(|line| line.v > VERSION)
 }
 
-/// A short name that is free.
+/// Returns a short id that no entry has.
 pub(super) fn new_id(contents: &Contents) -> EntryId {
     loop {
         let id = EntryId(format!("t{:07x}", fastrand::u32(..1 << 28)));

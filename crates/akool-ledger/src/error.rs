@@ -1,0 +1,115 @@
+//! Why [`ensure`](crate::ensure()) failed: [`EnsureError`], and [`LedgerError`] for the ledger itself.
+
+use std::{error::Error as StdError, fmt};
+
+use akool::{CreateError, Created};
+
+use crate::{EntryId, KnownWork};
+
+/// Why there is not a job for every language.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnsureError {
+    /// The ledger has this work, but not a job for all of it: an outcome is unknown, or another process
+    /// is creating the jobs now. No request was sent for it.
+    #[error("already requested: {}; {}", list(.0), next_step(.0))]
+    AlreadyThere(Vec<KnownWork>),
+    /// The intent could not be stored. No request was sent.
+    #[error("the ledger failed, so no request was sent: {0}")]
+    Ledger(#[from] LedgerError),
+    /// The request is invalid, or was rejected, or did not reach the service. Nothing was created, and
+    /// the same request may be sent again.
+    #[error(transparent)]
+    NotCreated(CreateError),
+    /// The request may have reached the service, so jobs may have been created and paid for, but their
+    /// ids are unknown. The ledger keeps the entry, and does not send the request again.
+    #[error("{error} (ledger entry {entry})")]
+    OutcomeUnknown {
+        /// The entry of the request.
+        entry: EntryId,
+        /// Why the outcome is unknown; always [`CreateError::OutcomeUnknown`].
+        error: CreateError,
+    },
+    /// Jobs were created, but not for every language: the others were rejected, or their outcome is
+    /// unknown. Only [`Ensured::into_jobs`](crate::Ensured::into_jobs) returns this error.
+    #[error("jobs were created ({}), but not for every language{}", ids(.0), rest(.0))]
+    Partly(Created),
+    /// Jobs were created, but the ledger could not store them. Keep their ids: nothing else has them.
+    #[error("jobs were created ({}), but could not be stored: {error}; keep their ids", ids(.created))]
+    Unrecorded {
+        /// The created jobs.
+        created: Created,
+        /// Why they could not be stored.
+        error: LedgerError,
+    },
+}
+
+impl EnsureError {
+    /// Returns whether jobs may exist that were paid for by this request, so that it must not simply be
+    /// sent again.
+    pub fn may_have_created(&self) -> bool {
+        matches!(self, Self::OutcomeUnknown { .. } | Self::Partly(_) | Self::Unrecorded { .. })
+    }
+
+    /// Returns the error of the failed request, if one was sent.
+    pub fn call(&self) -> Option<&akool::Error> {
+        match self {
+            Self::NotCreated(error) | Self::OutcomeUnknown { error, .. } => error.call(),
+            _ => None,
+        }
+    }
+}
+
+fn list(work: &[KnownWork]) -> String {
+    let shown: Vec<_> = work.iter().map(ToString::to_string).collect();
+    shown.join("; ")
+}
+
+fn next_step(work: &[KnownWork]) -> &'static str {
+    if work.iter().all(|work| work.job.is_some()) {
+        "allow a duplicate to pay for it again"
+    } else {
+        "find the outcome in the service's console before you allow a duplicate"
+    }
+}
+
+fn ids(created: &Created) -> String {
+    let ids: Vec<_> = created.jobs.iter().map(|job| job.id.to_string()).collect();
+    ids.join(", ")
+}
+
+fn rest(created: &Created) -> String {
+    let rejected = created.rejected.iter().map(|rejection| format!("; {rejection}"));
+    let unknown = created.unknown.iter().map(|language| format!("; {language}: outcome unknown"));
+    rejected.chain(unknown).collect()
+}
+
+/// Why a ledger could not be read or written.
+#[derive(Debug)]
+pub struct LedgerError {
+    what: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl LedgerError {
+    /// Creates an error from a text or another error. People will read the text.
+    pub fn new(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { what: source.into().to_string(), source: None }
+    }
+
+    pub(crate) fn io(what: String, source: std::io::Error) -> Self {
+        Self { what: format!("{what}: {source}"), source: Some(Box::new(source)) }
+    }
+}
+
+impl fmt::Display for LedgerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl StdError for LedgerError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
