@@ -1,4 +1,4 @@
-//! Creating only what the ledger does not have: [`ensure`].
+//! Creating only what the ledger does not have: [`ensure()`].
 
 use std::{
     future::{Future, IntoFuture},
@@ -32,7 +32,7 @@ pub fn ensure(ledger: &dyn Ledger, translate: Translate) -> Ensure<'_> {
     Ensure { ledger, translate, allow_duplicate: false }
 }
 
-/// A request made by [`ensure`].
+/// A request made by [`ensure()`].
 #[derive(Clone, Debug)]
 #[must_use = "nothing is created until this is awaited"]
 pub struct Ensure<'a> {
@@ -116,7 +116,7 @@ impl Drop for Guard<'_> {
     }
 }
 
-/// The result of [`ensure`].
+/// The result of [`ensure()`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Ensured {

@@ -1,4 +1,4 @@
-//! Why [`ensure`](crate::ensure()) failed: [`EnsureError`], and [`LedgerError`] for the ledger itself.
+//! Why [`ensure()`](crate::ensure()) failed: [`EnsureError`], and [`LedgerError`] for the ledger itself.
 
 use std::{error::Error as StdError, fmt};
 

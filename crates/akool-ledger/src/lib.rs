@@ -1,4 +1,4 @@
-//! Remembers which translations were created, so that the same work is not paid for twice: [`ensure`]
+//! Remembers which translations were created, so that the same work is not paid for twice: [`ensure()`]
 //! creates only the jobs that a [`Ledger`] does not have.
 //!
 //! A created job costs money, and a request to create cannot be repeated safely. So the ledger stores
@@ -43,7 +43,7 @@ pub use self::{
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// Stores requests that create jobs, for [`ensure`]. [`LedgerFile`] keeps them in a file. A program with
+/// Stores requests that create jobs, for [`ensure()`]. [`LedgerFile`] keeps them in a file. A program with
 /// its own database implements this trait.
 pub trait Ledger: fmt::Debug + Send + Sync {
     /// Stores an intent durably before this resolves, unless the ledger has
