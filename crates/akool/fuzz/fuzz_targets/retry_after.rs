@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|input: (&str, Option<&str>)| {
     let (value, date) = input;
     if !value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-        // No header is read with others.
+        // The HTTP library rejects other characters in headers.
         return;
     }
     let read = akool::fuzzing::retry_after(value, date);
