@@ -15,7 +15,7 @@ pub enum CreateError {
     /// The request was rejected, or did not reach the service. Nothing was created, and the same request
     /// may be sent again.
     #[error("nothing was created: {}; {}", .0.cause(), advice(.0))]
-    NotCreated(#[source] Error),
+    NotCreated(Error),
     /// The service rejected every language on its own. Nothing was created.
     #[error("nothing was created: {}", list(.0))]
     AllRejected(Vec<Rejection>),
