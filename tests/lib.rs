@@ -68,6 +68,12 @@ pub fn unreachable_client() -> Client {
     client_with_key("http://127.0.0.1:1", "key")
 }
 
+/// The text of an error and of its causes, as a program would print them.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// Mounts a response to every request that no earlier mock of this server matches.
 pub async fn respond(server: &wiremock::MockServer, response: ResponseTemplate) {
     Mock::given(any()).respond_with(response).mount(server).await;

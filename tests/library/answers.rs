@@ -26,13 +26,13 @@ fn to_json(poll: Result<Snapshot, Error>) -> Value {
             "video": snapshot.video().map(String::from),
             "error_code": snapshot.error_code(),
             "error_reason": snapshot.error_reason(),
-            "dropped": snapshot.dropped(),
+            "unexpected_fields": snapshot.unexpected_fields(),
             "details": snapshot.details(),
         }),
         Err(error) => json!({
             "error": error.to_string(),
             "kind": format!("{:?}", error.kind()),
-            "transient": error.is_transient(),
+            "retryable": error.is_retryable(),
             "code": error.code(),
             "http_status": error.http_status(),
         }),
@@ -63,7 +63,7 @@ async fn the_vendors_example_decodes_to_the_same_values() {
     let example = &page["paths"]["/api/open/v3/content/video/infobymodelid"]["get"]["responses"]["200"]["content"]
         ["application/json"]["example"];
     let snapshot = poll(ResponseTemplate::new(200).set_body_json(example)).await.unwrap();
-    assert!(snapshot.dropped().is_empty());
+    assert!(snapshot.unexpected_fields().is_empty());
     // Equal in both directions: no field is lost, and none is added.
     assert_eq!(serde_json::to_value(snapshot.details()).unwrap(), example["data"]);
 }
@@ -75,27 +75,27 @@ async fn each_http_status_without_an_envelope_has_an_error_kind() {
         let response = ResponseTemplate::new(status).insert_header("location", "https://elsewhere.example/");
         let response = if status == 204 { response } else { response.set_body_string("<h1>no\x1b[31m</h1>") };
         let error = poll(response).await.unwrap_err();
-        lines.push(format!("{status} {:?} transient={}", error.kind(), error.is_transient()));
+        lines.push(format!("{status} {:?} retryable={}", error.kind(), error.is_retryable()));
     }
     insta::assert_snapshot!(lines.join("\n"), @r#"
-    201 Undecodable transient=true
-    204 Undecodable transient=true
-    301 Redirected transient=false
-    302 Redirected transient=false
-    307 Redirected transient=false
-    400 Rejected transient=false
-    401 CredentialsRefused transient=false
-    403 CredentialsRefused transient=false
-    404 WrongAddress transient=false
-    408 Unavailable transient=true
-    418 Rejected transient=false
-    425 Unavailable transient=true
-    429 RateLimited transient=true
-    500 Unavailable transient=true
-    502 Unavailable transient=true
-    503 Unavailable transient=true
-    504 Unavailable transient=true
-    599 Unavailable transient=true
+    201 Undecodable retryable=true
+    204 Undecodable retryable=true
+    301 Redirected retryable=false
+    302 Redirected retryable=false
+    307 Redirected retryable=false
+    400 Rejected retryable=false
+    401 CredentialsRefused retryable=false
+    403 CredentialsRefused retryable=false
+    404 WrongAddress retryable=false
+    408 Unavailable retryable=true
+    418 Rejected retryable=false
+    425 Unavailable retryable=true
+    429 RateLimited retryable=true
+    500 Unavailable retryable=true
+    502 Unavailable retryable=true
+    503 Unavailable retryable=true
+    504 Unavailable retryable=true
+    599 Unavailable retryable=true
     "#);
 }
 
@@ -105,13 +105,13 @@ async fn the_code_in_the_envelope_overrides_the_http_status() {
         let response = ResponseTemplate::new(status).set_body_json(json!({"code": 1006, "msg": "no quota"}));
         let error = poll(response).await.unwrap_err();
         assert_eq!(error.code().map(|code| code.0), Some(1006), "HTTP {status}");
-        assert!(!error.is_transient(), "HTTP {status}");
+        assert!(!error.is_retryable(), "HTTP {status}");
         assert_eq!(error.http_status(), Some(status));
     }
     // But an HTTP error with a successful envelope is still an error.
     let response = ResponseTemplate::new(500)
         .set_body_json(json!({"code": 1000, "msg": "OK", "data": {"video_status": 3}}));
-    assert!(poll(response).await.unwrap_err().is_transient());
+    assert!(poll(response).await.unwrap_err().is_retryable());
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use akool::{
-    Captions, Client, CreateError, Credential, ErrorKind, PollPolicy, Status, Translate, VoiceStyle,
-    WaitError,
+    Captions, Client, CreateError, Credential, ErrorKind, NotCreated, PollPolicy, Status, Translate,
+    VoiceStyle, WaitError,
 };
 use akool_tests::ID;
 
@@ -89,7 +89,7 @@ mod mock {
     async fn a_poll_reads_the_documented_example() {
         let snapshot = client_preferring("", key()).job(ID).get().await.unwrap();
         assert_eq!((snapshot.status(), snapshot.id().as_str()), (Status::Processing, ID));
-        assert!(snapshot.dropped().is_empty(), "{:?}", snapshot.dropped());
+        assert!(snapshot.unexpected_fields().is_empty(), "{:?}", snapshot.unexpected_fields());
     }
 
     #[tokio::test]
@@ -121,9 +121,8 @@ mod mock {
         let client = client_preferring("processing", key());
         let wait = client.job(ID).wait().policy(fast_polls()).timeout(Duration::from_millis(300));
         let error = wait.await.unwrap_err();
-        let WaitError::Timeout(end) = &error else { panic!("{error}") };
-        assert_eq!(end.last_snapshot.as_ref().unwrap().status(), Status::Processing);
-        assert_eq!(end.failures, 0, "{error}");
+        let WaitError::Timeout { last, .. } = &error else { panic!("{error}") };
+        assert_eq!((last.status, last.failures), (Some(Status::Processing), 0), "{error}");
     }
 
     #[tokio::test]
@@ -176,8 +175,8 @@ mod mock {
         {
             let client = client_preferring(&format!("code-{code}"), key());
             let error = with_all_options(&client).send().await.unwrap_err();
-            let CreateError::NotCreated(call) = &error else { panic!("{error}") };
-            assert_eq!((call.kind(), call.code().map(|code| code.0)), (kind, Some(code)));
+            let CreateError::NotCreated(NotCreated { error, .. }) = &error else { panic!("{error}") };
+            assert_eq!((error.kind(), error.code().map(|code| code.0)), (kind, Some(code)));
         }
     }
 

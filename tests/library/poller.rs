@@ -6,10 +6,7 @@ use std::{
     time::Duration,
 };
 
-use akool::{
-    PollPolicy, Status,
-    poller::{Decision, End, Observation, Poller},
-};
+use akool::{Decision, End, ErrorKind, MAX_RETRY_AFTER, Observation, PollPolicy, PollState, Poller, Status};
 use proptest::prelude::*;
 
 const FLOOR: Duration = Duration::from_millis(10);
@@ -23,14 +20,30 @@ fn any_duration() -> impl Strategy<Value = Duration> {
     ]
 }
 
+fn any_running() -> impl Strategy<Value = Observation> {
+    let status = prop_oneof![8 => 0..3_i64, 1 => any::<i64>()].prop_map(Status::from);
+    (status, proptest::option::of(any_duration()), proptest::option::of(0..=100_u8)).prop_map(
+        |(status, age, progress)| match Observation::running(status) {
+            Observation::Running { status, video_length, .. } => {
+                Observation::Running { status, age, progress, video_length }
+            }
+            other => other,
+        },
+    )
+}
+
 fn any_observation() -> impl Strategy<Value = Observation> {
-    let status = prop_oneof![8 => 0..3_i64, 1 => 3..5_i64, 1 => any::<i64>()].prop_map(Status::from);
     prop_oneof![
-        6 => (status, proptest::option::of(any_duration()), proptest::option::of(any_duration()))
-            .prop_map(|(status, age, video_length)| Observation::Status { status, age, video_length }),
-        5 => proptest::option::of(any_duration()).prop_map(|retry_after| Observation::Trouble { retry_after }),
-        1 => Just(Observation::Rejected),
+        12 => any_running(),
+        10 => proptest::option::of(any_duration()).prop_map(failed),
+        1 => Just(Observation::Rejected { kind: ErrorKind::UnknownJob }),
+        1 => Just(Observation::Completed),
+        1 => Just(Observation::Failed),
     ]
+}
+
+fn failed(retry_after: Option<Duration>) -> Observation {
+    Observation::TransientError { kind: ErrorKind::Unavailable, retry_after }
 }
 
 fn any_policy() -> impl Strategy<Value = PollPolicy> {
@@ -47,9 +60,13 @@ fn any_policy() -> impl Strategy<Value = PollPolicy> {
     )
 }
 
-proptest! {
+fn config() -> ProptestConfig {
     // The same cases on every run. The fuzz targets explore others.
-    #![proptest_config(ProptestConfig { rng_seed: proptest::test_runner::RngSeed::Fixed(7), ..ProptestConfig::default() })]
+    ProptestConfig { rng_seed: proptest::test_runner::RngSeed::Fixed(7), ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
 
     #[test]
     fn the_poller_keeps_its_guarantees_for_every_sequence_of_polls(
@@ -59,50 +76,47 @@ proptest! {
         // How late each poll begins, how long it takes, and what it observes.
         polls in proptest::collection::vec((any_duration(), any_duration(), any_observation()), 1..60),
     ) {
-        let mut poller = Poller::new(policy.clone(), timeout, seed);
-        let mut due = Duration::ZERO;
-        let mut end = None;
+        let poller = Poller::new(policy.clone(), timeout);
+        let mut state = PollState::new(seed);
         let mut failures = 0;
         for (late, takes, seen) in polls {
-            let began = due.saturating_add(late);
+            let began = state.next_poll().saturating_add(late);
             let ended = began.saturating_add(takes);
-            let decision = poller.observe(began, ended, seen);
-            if let Some(end) = end {
-                prop_assert_eq!(decision, Decision::Finished(end), "the end changed");
-                continue;
-            }
-            failures = if matches!(seen, Observation::Trouble { .. }) { failures + 1 } else { 0 };
-            match decision {
+            let pause = match seen {
+                Observation::TransientError { retry_after: Some(after), .. } => after.min(MAX_RETRY_AFTER),
+                _ => Duration::ZERO,
+            };
+            let timed_out = timeout.is_some_and(|timeout| ended >= timeout);
+            failures = if matches!(seen, Observation::TransientError { .. }) { failures + 1 } else { 0 };
+            match poller.observe(&mut state, began, ended, seen) {
                 Decision::PollAt(at) => {
+                    prop_assert_eq!(at, state.next_poll());
+                    prop_assert!(!timed_out, "a poll after the one during which the timeout passed");
                     prop_assert!(at >= ended, "the next poll is due before the last one ended");
-                    let cut = timeout.is_some_and(|timeout| at == timeout.max(ended));
-                    prop_assert!(cut || at.saturating_sub(ended) >= FLOOR || at == Duration::MAX, "the next poll is due too soon");
-                    prop_assert!(timeout.is_none_or(|timeout| at <= timeout.max(ended)), "the next poll is due after the timeout");
-                    if let Observation::Trouble { retry_after: Some(after) } = seen {
-                        let honoured = at.saturating_sub(ended) >= after.min(Duration::from_secs(900));
-                        prop_assert!(cut || honoured || at == Duration::MAX, "the next poll is due before the Retry-After");
-                    }
+                    prop_assert!(at >= ended.saturating_add(pause), "the next poll is due before the Retry-After");
+                    prop_assert!(timeout.is_none_or(|timeout| at <= timeout), "the next poll is due after the timeout");
+                    let soon = at.saturating_sub(ended) < FLOOR && at != Duration::MAX;
+                    prop_assert!(!soon || timeout == Some(at), "the next poll is due too soon");
                     prop_assert!(failures < policy.max_failures(), "the poller continues after too many failures");
-                    due = at;
                 }
-                Decision::Finished(how) => {
-                    match how {
-                        End::Completed => {
-                            let completed = matches!(seen, Observation::Status { status: Status::Completed, .. });
-                            prop_assert!(completed, "completed, but the last status was another");
-                        }
-                        End::Failed => {
-                            let failed = matches!(seen, Observation::Status { status: Status::Failed, .. });
-                            prop_assert!(failed, "failed, but the last status was another");
-                        }
-                        End::Rejected => prop_assert_eq!(seen, Observation::Rejected),
+                Decision::TimeoutAt(at) => {
+                    prop_assert_eq!(Some(at), timeout);
+                    prop_assert!(ended.saturating_add(pause) > at, "no last poll, although no pause forbids it");
+                    return Ok(());
+                }
+                Decision::Finished(end) => {
+                    match end {
+                        End::Completed => prop_assert_eq!(seen, Observation::Completed),
+                        End::Failed => prop_assert_eq!(seen, Observation::Failed),
+                        End::Rejected => prop_assert_eq!(seen, Observation::Rejected { kind: ErrorKind::UnknownJob }),
                         End::RetriesExhausted => prop_assert_eq!(failures, policy.max_failures()),
-                        End::Timeout => prop_assert!(timeout.is_some_and(|timeout| ended >= timeout)),
+                        End::Timeout => prop_assert!(timed_out),
                         other => prop_assert!(false, "{:?}", other),
                     }
-                    end = Some(how);
+                    return Ok(());
                 }
             }
+            prop_assert_eq!(state.failures(), failures);
         }
     }
 
@@ -113,20 +127,18 @@ proptest! {
         seed in any::<u64>(),
         failures in any::<u64>(),
     ) {
-        let mut poller = Poller::new(policy.with_max_failures(u32::MAX), Some(timeout), seed);
+        let poller = Poller::new(policy.with_max_failures(u32::MAX), Some(timeout));
+        let mut state = PollState::new(seed);
         let mut now = Duration::ZERO;
         // Every pause is at least the floor, except the one that the timeout cuts short.
         let most = timeout.as_millis() / FLOOR.as_millis() + 3;
         for poll in 0..most {
-            let seen = if failures >> (poll % 64) & 1 == 1 {
-                Observation::Trouble { retry_after: None }
-            } else {
-                Observation::Status { status: Status::Processing, age: None, video_length: None }
-            };
-            match poller.observe(now, now, seen) {
+            let fails = failures >> (poll % 64) & 1 == 1;
+            let seen = if fails { failed(None) } else { Observation::running(Status::Processing) };
+            match poller.observe(&mut state, now, now, seen) {
                 Decision::PollAt(at) => now = at,
-                Decision::Finished(end) => {
-                    prop_assert_eq!(end, End::Timeout);
+                decision => {
+                    prop_assert_eq!(decision, Decision::Finished(End::Timeout));
                     prop_assert_eq!(now, timeout, "the last poll is made at the timeout");
                     return Ok(());
                 }
@@ -134,10 +146,6 @@ proptest! {
         }
         prop_assert!(false, "no end after {} polls", most);
     }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { rng_seed: proptest::test_runner::RngSeed::Fixed(7), ..ProptestConfig::default() })]
 
     #[test]
     fn a_trigger_only_ever_brings_the_next_poll_forward(
@@ -150,32 +158,47 @@ proptest! {
             1..60,
         ),
     ) {
-        let mut poller = Poller::new(policy.with_min_trigger_gap(gap), timeout, seed);
-        let mut due = Duration::ZERO;
+        let poller = Poller::new(policy.with_min_trigger_gap(gap), timeout);
+        let mut state = PollState::new(seed);
         for (takes, seen, triggers) in polls {
-            let ended = due.saturating_add(takes);
-            match poller.observe(due, ended, seen) {
-                Decision::Finished(end) => {
-                    prop_assert_eq!(poller.trigger(ended), Decision::Finished(end), "a trigger changed the end");
-                    return Ok(());
-                }
-                Decision::PollAt(at) => due = at,
+            let began = state.next_poll();
+            let ended = began.saturating_add(takes);
+            if !matches!(poller.observe(&mut state, began, ended, seen), Decision::PollAt(_)) {
+                return Ok(());
             }
-            let failures = poller.failures();
             for trigger in triggers {
-                let now = ended.saturating_add(trigger);
-                let before = due;
-                let Decision::PollAt(at) = poller.trigger(now) else {
-                    return Err(TestCaseError::fail("a trigger ended the wait"));
-                };
+                let (now, before) = (ended.saturating_add(trigger), state.next_poll());
+                let at = poller.poll_now(&mut state, now);
+                prop_assert_eq!(at, state.next_poll());
                 prop_assert!(at <= before, "a trigger delayed the next poll");
                 let gap = gap.max(FLOOR);
                 prop_assert!(at == before || at >= now.max(ended.saturating_add(gap)), "too soon after a poll");
-                let failed = matches!(seen, Observation::Trouble { .. });
+                let failed = matches!(seen, Observation::TransientError { .. });
                 prop_assert!(at == before || !failed, "a trigger shortened the pause after a failed poll");
-                due = at;
             }
-            prop_assert_eq!(poller.failures(), failures);
+        }
+    }
+
+    #[test]
+    fn a_state_that_was_stored_makes_the_same_decisions(
+        policy in any_policy(),
+        timeout in proptest::option::of(any_duration()),
+        seed in any::<u64>(),
+        polls in proptest::collection::vec((any_duration(), any_observation(), any::<bool>()), 1..60),
+    ) {
+        let poller = Poller::new(policy, timeout);
+        let mut kept = PollState::new(seed);
+        let mut stored = kept.clone();
+        for (takes, seen, trigger) in polls {
+            stored = serde_json::from_str(&serde_json::to_string(&stored).unwrap()).unwrap();
+            prop_assert_eq!(&stored, &kept);
+            let began = kept.next_poll();
+            let ended = began.saturating_add(takes);
+            let decision = poller.observe(&mut kept, began, ended, seen);
+            prop_assert_eq!(poller.observe(&mut stored, began, ended, seen), decision);
+            if trigger {
+                prop_assert_eq!(poller.poll_now(&mut stored, ended), poller.poll_now(&mut kept, ended));
+            }
         }
     }
 }
@@ -187,25 +210,21 @@ fn with_triggers(
     triggers: impl Fn(u32) -> Option<Duration>,
     policy: PollPolicy,
 ) -> (u32, Duration) {
-    let mut poller = Poller::new(policy, None, 7);
+    let (poller, mut state) = (Poller::new(policy, None), PollState::new(7));
     let (mut now, mut polls, mut next_trigger) = (Duration::ZERO, 0, 0);
     loop {
         polls += 1;
-        let status = match now {
-            now if now < Duration::from_secs(10) => Status::Queueing,
-            now if now < length => Status::Processing,
-            _ => Status::Completed,
+        let seen = match now {
+            now if now < Duration::from_secs(10) => Observation::running(Status::Queueing),
+            now if now < length => Observation::running(Status::Processing),
+            _ => Observation::Completed,
         };
-        let Decision::PollAt(mut due) =
-            poller.observe(now, now, Observation::Status { status, age: None, video_length: None })
-        else {
+        let Decision::PollAt(mut due) = poller.observe(&mut state, now, now, seen) else {
             return (polls, now - length);
         };
         while let Some(trigger) = triggers(next_trigger).filter(|trigger| *trigger < due) {
             next_trigger += 1;
-            if let Decision::PollAt(at) = poller.trigger(trigger.max(now)) {
-                due = at;
-            }
+            due = poller.poll_now(&mut state, trigger.max(now));
         }
         now = due;
     }
@@ -248,7 +267,7 @@ impl Random {
 }
 
 struct Job {
-    poller: Poller,
+    state: PollState,
     queued: Duration,
     ends: Duration,
     fails: bool,
@@ -257,12 +276,12 @@ struct Job {
 }
 
 impl Job {
-    fn status_at(&self, now: Duration) -> Status {
+    fn at(&self, now: Duration) -> Observation {
         match now {
-            now if now < self.queued => Status::Queueing,
-            now if now < self.ends => Status::Processing,
-            _ if self.fails => Status::Failed,
-            _ => Status::Completed,
+            now if now < self.queued => Observation::running(Status::Queueing),
+            now if now < self.ends => Observation::running(Status::Processing),
+            _ if self.fails => Observation::Failed,
+            _ => Observation::Completed,
         }
     }
 }
@@ -272,6 +291,7 @@ fn each_of_100_000_jobs_ends_exactly_once() {
     let _quiet = akool_tests::QUIET.blocking_lock();
     const JOBS: usize = 100_000;
     const TIMEOUT: Duration = Duration::from_secs(3600);
+    let poller = Poller::new(PollPolicy::default(), Some(TIMEOUT));
     let mut random = Random(7);
     let mut jobs: Vec<Job> = (0..JOBS)
         .map(|number| {
@@ -280,7 +300,7 @@ fn each_of_100_000_jobs_ends_exactly_once() {
             let range = if number % 20 == 0 { 7200 } else { 600 };
             let outage = Duration::from_secs(random.below(1200));
             Job {
-                poller: Poller::new(PollPolicy::default(), Some(TIMEOUT), number as u64),
+                state: PollState::new(number as u64),
                 queued,
                 ends: queued + Duration::from_secs(1 + random.below(range)),
                 fails: random.below(10) == 0,
@@ -300,29 +320,31 @@ fn each_of_100_000_jobs_ends_exactly_once() {
         let (from, until) = job.outage;
         let seen = if (from..until).contains(&began) || random.below(20) == 0 {
             let retry_after = (random.below(5) == 0).then(|| Duration::from_secs(random.below(120)));
-            Observation::Trouble { retry_after }
+            failed(retry_after)
+        } else if random.below(50) == 0 {
+            Observation::running(Status::Unknown(7))
         } else {
-            let status = if random.below(50) == 0 { Status::Unknown(7) } else { job.status_at(began) };
-            Observation::Status { status, age: None, video_length: None }
+            job.at(began)
         };
-        match job.poller.observe(began, ended, seen) {
+        let (when, end) = match poller.observe(&mut job.state, began, ended, seen) {
             Decision::PollAt(at) => {
-                assert!(at >= ended && at <= TIMEOUT.max(ended));
+                assert!(at >= ended && at <= TIMEOUT);
                 scheduler.push(Reverse((at, number)));
+                continue;
             }
-            Decision::Finished(end) => {
-                assert_eq!(ends.insert(number, (began, end)), None, "job {number} was reported twice");
-                *counts.entry(format!("{end:?}")).or_default() += 1;
-            }
-        }
+            Decision::TimeoutAt(at) => (at, End::Timeout),
+            Decision::Finished(end) => (began, end),
+        };
+        assert_eq!(ends.insert(number, (when, end)), None, "job {number} was reported twice");
+        *counts.entry(format!("{end:?}")).or_default() += 1;
     }
 
     assert_eq!(ends.len(), JOBS, "jobs were lost");
     for (number, (when, end)) in &ends {
         let job = &jobs[*number];
         match end {
-            End::Completed => assert_eq!(job.status_at(*when), Status::Completed),
-            End::Failed => assert_eq!(job.status_at(*when), Status::Failed),
+            End::Completed => assert_eq!(job.at(*when), Observation::Completed),
+            End::Failed => assert_eq!(job.at(*when), Observation::Failed),
             End::Timeout => assert!(*when >= TIMEOUT - Duration::from_secs(2)),
             // Only an outage of about 12 minutes or more exhausts the retries.
             End::RetriesExhausted => assert!(job.outage.1 - job.outage.0 > Duration::from_secs(700)),

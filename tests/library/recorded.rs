@@ -51,7 +51,11 @@ async fn each_recorded_poll_is_decoded_with_its_status() {
                     assert_eq!(body["code"], 1000, "{name}");
                     assert_eq!(body["data"]["video_status"], i64::from(snapshot.status()), "{name}");
                     assert_eq!(body["data"]["_id"].as_str(), snapshot.details().id.as_deref(), "{name}");
-                    assert!(snapshot.dropped().is_empty(), "{name}: {:?}", snapshot.dropped());
+                    assert!(
+                        snapshot.unexpected_fields().is_empty(),
+                        "{name}: {:?}",
+                        snapshot.unexpected_fields()
+                    );
                 }
                 Err(error) => {
                     assert_ne!(body["code"], 1000, "{name}: {error}");

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use akool::{Credential, ErrorKind, Event, JobId, PollPolicy, PollTriggers, Status, WaitError, WaitSet};
+use akool::{Credential, ErrorKind, JobId, PollPolicy, Status, Update, WaitError, WaitSet};
 use akool_mock::{Fault, MockServer, Polls, Timeline, Times};
 use akool_tests::{ID, client_of, client_with_key, eager, listen, unreachable_client};
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -14,12 +14,12 @@ fn id(number: u32) -> String {
     format!("job{number:04}")
 }
 
-/// Runs the set until every job has ended, and returns how. Panics if a job has an event after its end.
+/// Runs the set until every job has ended, and returns how. Panics if a job has an update after its end.
 async fn ends(waits: &mut WaitSet) -> BTreeMap<JobId, Result<(), WaitError>> {
     let mut ends = BTreeMap::new();
-    while let Some((id, event)) = waits.next().await {
-        assert!(!ends.contains_key(&id), "{event:?} of {id} after its end");
-        if let Event::Ended(end) = event {
+    while let Some((id, update)) = waits.next().await {
+        assert!(!ends.contains_key(&id), "{update:?} of {id} after its end");
+        if let Update::Finished(end) = update {
             ends.insert(id, end.map(drop));
         }
     }
@@ -64,8 +64,8 @@ async fn jobs_can_be_inserted_while_a_set_runs_and_after_it_was_empty() {
         let mut ended = BTreeSet::new();
         loop {
             tokio::select! {
-                Some((id, event)) = waits.next() => {
-                    if matches!(event, Event::Ended(Ok(_))) {
+                Some((id, update)) = waits.next() => {
+                    if matches!(update, Update::Finished(Ok(_))) {
                         assert!(ended.insert(id));
                     }
                 }
@@ -78,27 +78,27 @@ async fn jobs_can_be_inserted_while_a_set_runs_and_after_it_was_empty() {
     assert!(waits.next().await.is_none());
     waits.insert(id(0));
     assert_eq!(waits.len(), 1);
-    assert!(matches!(waits.next().await, Some((_, Event::Ended(Ok(_))))));
+    assert!(matches!(waits.next().await, Some((_, Update::Finished(Ok(_))))));
 }
 
 #[tokio::test]
-async fn dropping_next_at_any_time_loses_no_event() {
+async fn dropping_next_at_any_time_loses_no_update() {
     let server = MockServer::start().await;
     let mut waits = client_of(&server).wait_set().policy(eager());
     for number in 0..30 {
         server.job(id(number), Timeline::new().processing(Polls(2)).completed());
         waits.insert(id(number));
     }
-    let mut events: BTreeMap<JobId, u32> = BTreeMap::new();
+    let mut updates: BTreeMap<JobId, u32> = BTreeMap::new();
     while !waits.is_empty() {
         tokio::select! {
             biased;
-            Some((id, _)) = waits.next() => *events.entry(id).or_default() += 1,
+            Some((id, _)) = waits.next() => *updates.entry(id).or_default() += 1,
             () = tokio::task::yield_now() => {}
         }
     }
-    assert_eq!(events.len(), 30);
-    assert!(events.values().all(|events| *events == 3), "{events:?}");
+    assert_eq!(updates.len(), 30);
+    assert!(updates.values().all(|updates| *updates == 3), "{updates:?}");
     assert!((0..30).all(|number| server.polls_of(&id(number)).len() == 3));
 }
 
@@ -110,8 +110,8 @@ async fn a_job_inserted_twice_is_polled_once_and_a_removed_job_is_not_polled() {
     let mut waits = client_of(&server).wait_set().policy(eager());
     assert!(waits.insert(ID) && !waits.insert(ID) && waits.insert("stuck"));
     assert_eq!(waits.len(), 2);
-    while let Some((id, event)) = waits.next().await {
-        if matches!(event, Event::Ended(_)) {
+    while let Some((id, update)) = waits.next().await {
+        if matches!(update, Update::Finished(_)) {
             assert_eq!(id.as_str(), ID);
             let stuck: JobId = "stuck".into();
             assert!(waits.contains(&stuck) && waits.remove(&stuck) && !waits.remove(&stuck));
@@ -129,30 +129,32 @@ async fn the_error_of_a_job_in_a_set_has_its_last_known_status_and_error() {
     let mut waits = client.wait_set().policy(eager()).timeout(Duration::from_millis(100));
     waits.extend(["stuck", "nobody"]);
     let mut ends = ends(&mut waits).await;
-    let Err(WaitError::Timeout(end)) = &ends[&"stuck".into()] else { panic!("{ends:?}") };
-    assert_eq!(end.last_status, Some(Status::Processing));
-    assert_eq!((end.polls as usize, end.polls), (server.polls_of("stuck").len(), end.answers));
+    let Err(WaitError::Timeout { last, .. }) = &ends[&"stuck".into()] else { panic!("{ends:?}") };
+    assert_eq!(last.status, Some(Status::Processing));
+    assert_eq!(last.attempts as usize, server.polls_of("stuck").len());
     let text = ends[&"stuck".into()].as_ref().unwrap_err().to_string();
-    assert!(text.contains("still processing when last seen"), "{text}");
-    let Some(Err(WaitError::Rejected(end))) = ends.remove(&"nobody".into()) else { panic!("{ends:?}") };
-    assert_eq!(end.last_error.unwrap().kind(), ErrorKind::UnknownJob);
+    assert!(text.contains("last known status: processing"), "{text}");
+    let Some(Err(WaitError::Rejected { source, .. })) = ends.remove(&"nobody".into()) else {
+        panic!("{ends:?}")
+    };
+    assert_eq!(source.kind(), ErrorKind::UnknownJob);
 
     // The kind of an error that is over is kept.
     server.inject(Fault::RetryAfterSeconds, Times::Once);
     let mut waits = client.wait_set().policy(eager()).timeout(Duration::from_millis(1200));
     waits.insert("stuck");
-    assert!(matches!(waits.next().await, Some((_, Event::Trouble { .. }))));
-    let known = waits.jobs().next().unwrap();
-    assert_eq!((known.status, known.last_error_kind), (None, Some(ErrorKind::RateLimited)));
-    let end = last_known_of_one(waits).await;
-    assert_eq!(end.last_error.unwrap().kind(), ErrorKind::RateLimited);
-    assert_eq!((end.failures, end.last_status), (0, Some(Status::Processing)));
+    assert!(matches!(waits.next().await, Some((_, Update::Retrying { .. }))));
+    let (_, state) = waits.jobs().next().unwrap();
+    assert_eq!((state.status(), state.last_error()), (None, Some(ErrorKind::RateLimited)));
+    let last = last_known_of_one(waits).await;
+    assert_eq!(last.last_error, Some(ErrorKind::RateLimited));
+    assert_eq!((last.failures, last.status), (0, Some(Status::Processing)));
 }
 
 /// Runs a set with one job until its timeout or its last retry.
 async fn last_known_of_one(mut waits: WaitSet) -> akool::LastKnown {
     match ends(&mut waits).await.pop_first().unwrap().1 {
-        Err(WaitError::Timeout(end) | WaitError::RetriesExhausted(end)) => *end,
+        Err(error) => error.last_known().unwrap().clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -163,8 +165,8 @@ async fn the_maximum_number_of_failures_in_a_row_ends_a_wait_of_a_set() {
     let mut waits = client.wait_set().policy(eager().with_max_failures(3));
     waits.insert(ID);
     let end = last_known_of_one(waits).await;
-    assert_eq!((end.polls, end.failures, end.last_status), (3, 3, None));
-    assert_eq!(end.last_error.unwrap().kind(), ErrorKind::Connect);
+    assert_eq!((end.attempts, end.failures, end.status), (3, 3, None));
+    assert_eq!(end.last_error, Some(ErrorKind::Connect));
 }
 
 #[tokio::test]
@@ -177,7 +179,7 @@ async fn a_retry_after_pauses_the_whole_set() {
         server.job(id(number), Timeline::new().completed());
         waits.insert(id(number));
     }
-    assert!(matches!(waits.next().await, Some((_, Event::Trouble { .. }))));
+    assert!(matches!(waits.next().await, Some((_, Update::Retrying { .. }))));
     let paused = Instant::now();
     assert_eq!(ends(&mut waits).await.len(), 10);
     assert!(paused.elapsed() >= Duration::from_millis(900), "polled during the Retry-After");
@@ -214,23 +216,35 @@ async fn a_triggered_job_of_a_set_is_polled_at_once() {
         server.job(id, Timeline::new().processing(Polls(1)).completed());
     }
     let hourly = PollPolicy::fixed(Duration::from_secs(3600)).with_min_trigger_gap(Duration::from_millis(10));
-    let triggers = PollTriggers::new();
+    let mut waits = client_of(&server).wait_set().policy(hourly);
+    waits.extend([ID, "other", "untriggered"]);
+    for _ in 0..3 {
+        assert!(matches!(waits.next().await, Some((_, Update::Polled { .. }))));
+    }
+    for id in [ID, "other"] {
+        assert!(waits.poll_now(&id.into()) && !waits.poll_now(&"nobody".into()));
+        let update = waits.next().await;
+        assert!(matches!(&update, Some((of, Update::Finished(Ok(_)))) if of.as_str() == id), "{update:?}");
+    }
+    assert_eq!(server.polls_of("untriggered").len(), 1);
+}
+
+#[tokio::test]
+async fn a_trigger_during_a_poll_leads_to_another_poll() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().processing(Polls(1)).completed());
+    let hourly = PollPolicy::fixed(Duration::from_secs(3600)).with_min_trigger_gap(Duration::from_millis(10));
     let mut waits = client_of(&server).wait_set().policy(hourly);
     waits.insert(ID);
-    waits = waits.triggers(&triggers);
-    waits.extend(["other", "untriggered"]);
-    for _ in 0..3 {
-        assert!(matches!(waits.next().await, Some((_, Event::Polled { .. }))));
+    // The poll begins.
+    tokio::select! {
+        biased;
+        update = waits.next() => panic!("{update:?}"),
+        () = std::future::ready(()) => {}
     }
-    assert!(waits.poll_now(&ID.into()) && !waits.poll_now(&"nobody".into()));
-    assert!(matches!(waits.next().await, Some((id, Event::Ended(Ok(_)))) if id.as_str() == ID));
-    // A trigger from outside, while the set waits.
-    let triggering = async { assert!(triggers.poll_now("other") && !triggers.poll_now(ID)) };
-    let (event, ()) = tokio::join!(waits.next(), triggering);
-    assert!(matches!(event, Some((id, Event::Ended(Ok(_)))) if id.as_str() == "other"));
-    assert_eq!((server.polls_of("untriggered").len(), triggers.waiting()), (1, 1));
-    drop(waits);
-    assert_eq!(triggers.waiting(), 0);
+    assert!(waits.poll_now(&ID.into()));
+    assert!(matches!(waits.next().await, Some((_, Update::Polled { .. }))));
+    assert!(matches!(waits.next().await, Some((_, Update::Finished(Ok(_))))));
 }
 
 #[tokio::test]
@@ -250,12 +264,12 @@ async fn a_poll_that_times_out_because_the_set_was_not_driven_is_not_a_failure()
     // The polls begin, and then the set is not driven for longer than the request timeout.
     tokio::select! {
         biased;
-        event = waits.next() => panic!("{event:?}"),
+        update = waits.next() => panic!("{update:?}"),
         () = std::future::ready(()) => {}
     }
     std::thread::sleep(Duration::from_millis(3100));
-    while let Some((id, event)) = waits.next().await {
-        assert!(matches!(event, Event::Ended(Ok(_))), "{id}: {event:?}");
+    while let Some((id, update)) = waits.next().await {
+        assert!(matches!(update, Update::Finished(Ok(_))), "{id}: {update:?}");
     }
 }
 
@@ -285,8 +299,8 @@ async fn a_set_opens_at_most_max_concurrent_polls_connections() {
     let mut polls = 0;
     while polls < 500 {
         tokio::select! {
-            Some((id, event)) = waits.next() => {
-                assert!(matches!(event, Event::Polled { .. }), "{id}: {event:?}");
+            Some((id, update)) = waits.next() => {
+                assert!(matches!(update, Update::Polled { .. }), "{id}: {update:?}");
                 polls += 1;
             }
             accepted = listener.accept() => {

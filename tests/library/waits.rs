@@ -5,18 +5,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use akool::{Credential, ErrorKind, Event, Status, Wait, WaitError};
-use akool_mock::{MockServer, Polls, Timeline};
+use akool::{Credential, ErrorKind, Status, Update, Wait, WaitError};
+use akool_mock::{Fault, MockServer, Polls, Timeline, Times};
 use akool_tests::{
-    ID, client_of, client_with_key, eager, listen, respond, respond_times, unreachable_client,
+    ID, chain, client_of, client_with_key, eager, listen, respond, respond_times, unreachable_client,
 };
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::StreamExt;
 use wiremock::ResponseTemplate;
 
 /// The statuses that the wait's updates report.
 async fn statuses(wait: Wait) -> Vec<Status> {
-    let updates = wait.policy(eager()).updates().map_ok(|snapshot| snapshot.status());
-    updates.try_collect().await.unwrap()
+    let updates = wait.policy(eager()).updates().filter_map(async |update| match update {
+        Update::Polled { snapshot, changed: true, .. } => Some(snapshot.status()),
+        Update::Finished(Ok(translation)) => Some(translation.snapshot().status()),
+        Update::Finished(Err(WaitError::JobFailed(failed))) => Some(failed.snapshot.status()),
+        Update::Finished(Err(error)) => panic!("{error}"),
+        _ => None,
+    });
+    updates.collect().await
 }
 
 #[tokio::test]
@@ -64,12 +70,13 @@ async fn a_timeout_reports_the_last_known_status_and_that_the_job_continues() {
     server.job(ID, Timeline::new().stuck(2));
     let wait = client_of(&server).job(ID).wait().policy(eager()).timeout(Duration::from_millis(100));
     let error = wait.await.unwrap_err();
-    let WaitError::Timeout(end) = &error else { panic!("{error}") };
-    assert_eq!(end.last_snapshot.as_ref().unwrap().status(), Status::Processing);
-    assert_eq!(end.polls, end.answers);
-    assert_eq!(server.polls_of(ID).len(), end.polls as usize);
+    let WaitError::Timeout { last, source: None, .. } = &error else { panic!("{error}") };
+    assert_eq!((last.status, last.failures), (Some(Status::Processing), 0));
+    assert_eq!(server.polls_of(ID).len(), last.attempts as usize);
     let text = error.to_string();
-    assert!(text.contains("still processing when last seen") && text.contains("the job goes on"), "{text}");
+    assert!(text.starts_with(&format!("job {ID}: not completed after 0.")), "{text}");
+    assert!(text.ends_with("last known status: processing"), "{text}");
+    assert!(error.help().contains("the job continues"), "{}", error.help());
 }
 
 #[tokio::test]
@@ -79,9 +86,10 @@ async fn a_timeout_without_a_response_reports_that_the_status_is_unknown() {
     let wait =
         client.job(ID).wait().policy(eager().with_max_failures(1000)).timeout(Duration::from_millis(50));
     let error = wait.await.unwrap_err();
-    let WaitError::Timeout(end) = &error else { panic!("{error}") };
-    assert!(end.last_snapshot.is_none() && end.answers == 0 && end.polls > 0);
-    assert!(error.to_string().contains("its state was never established"), "{error}");
+    let WaitError::Timeout { last, source: Some(source), .. } = &error else { panic!("{error}") };
+    assert!(last.status.is_none() && last.attempts > 0);
+    assert_eq!(source.kind(), ErrorKind::Connect);
+    assert!(error.to_string().ends_with("its status is not known"), "{error}");
 }
 
 #[tokio::test]
@@ -91,17 +99,18 @@ async fn a_timeout_of_zero_still_polls_once() {
     client_of(&server).job(ID).wait().timeout(Duration::ZERO).await.unwrap();
     server.job(ID, Timeline::new().stuck(1));
     let error = client_of(&server).job(ID).wait().timeout(Duration::ZERO).await.unwrap_err();
-    assert!(matches!(error, WaitError::Timeout(_)), "{error}");
+    assert!(matches!(error, WaitError::Timeout { .. }), "{error}");
 }
 
 #[tokio::test]
 async fn the_maximum_number_of_failures_in_a_row_ends_the_wait() {
     let client = unreachable_client();
     let error = client.job(ID).wait().policy(eager().with_max_failures(3)).await.unwrap_err();
-    let WaitError::RetriesExhausted(end) = &error else { panic!("{error}") };
-    assert_eq!((end.polls, end.answers, end.failures), (3, 0, 3));
-    assert_eq!(end.last_error.as_ref().unwrap().kind(), ErrorKind::Connect);
-    assert!(error.to_string().contains("refused"), "{error}");
+    let WaitError::RetriesExhausted { last, source, .. } = &error else { panic!("{error}") };
+    assert_eq!((last.attempts, last.failures, last.status), (3, 3, None));
+    assert_eq!(source.kind(), ErrorKind::Connect);
+    assert!(error.to_string().contains("gave up after 3 failed polls in a row"), "{error}");
+    assert_eq!(chain(&error).matches("refused").count(), 1, "{}", chain(&error));
 }
 
 #[tokio::test]
@@ -114,11 +123,10 @@ async fn refused_credentials_and_unknown_jobs_end_the_wait_at_once() {
         (client_of(&server).job("nobody"), ErrorKind::UnknownJob, 1008),
     ] {
         let error = job.wait().await.unwrap_err();
-        let WaitError::Rejected(end) = &error else { panic!("{error}") };
-        let last = end.last_error.as_ref().unwrap();
-        assert_eq!((end.polls, last.kind(), last.code().map(|code| code.0)), (1, kind, Some(code)));
-        assert_eq!(last.job(), Some(&end.job));
-        assert!(error.to_string().contains(kind.advice()), "{error}");
+        let WaitError::Rejected { last, source, .. } = &error else { panic!("{error}") };
+        assert_eq!((last.attempts, source.kind(), source.code().map(|code| code.0)), (1, kind, Some(code)));
+        assert_eq!(source.job(), Some(&last.job));
+        assert_eq!((error.to_string(), error.help()), (source.to_string(), kind.help()));
     }
 }
 
@@ -145,21 +153,21 @@ async fn a_timeout_is_the_last_item_of_the_updates() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().stuck(1));
     let wait = client_of(&server).job(ID).wait().policy(eager()).timeout(Duration::ZERO);
-    let items: Vec<_> = wait.updates().collect().await;
-    assert!(matches!(&items[..], [Ok(_), Err(WaitError::Timeout(_))]), "{items:?}");
+    let updates: Vec<_> = wait.updates().collect().await;
+    assert!(matches!(&updates[..], [Update::Finished(Err(WaitError::Timeout { .. }))]), "{updates:?}");
 }
 
 #[tokio::test]
 async fn the_end_is_reported_exactly_once() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::default());
-    let mut events = client_of(&server).job(ID).wait().policy(eager()).events();
+    let mut updates = client_of(&server).job(ID).wait().policy(eager()).updates();
     let mut ends = 0;
-    while let Some(event) = events.next().await {
-        ends += u32::from(matches!(event, Event::Ended(_)));
+    while let Some(update) = updates.next().await {
+        ends += u32::from(matches!(update, Update::Finished(_)));
     }
     assert_eq!(ends, 1);
-    assert!(events.next().await.is_none());
+    assert!(updates.next().await.is_none());
 }
 
 #[tokio::test]
@@ -178,11 +186,9 @@ async fn a_completed_job_without_a_video_link_is_polled_again() {
     server.reset().await;
     respond(&server, response("")).await;
     let error = client.job(ID).wait().policy(eager().with_max_failures(3)).await.unwrap_err();
-    let WaitError::RetriesExhausted(end) = &error else { panic!("{error}") };
-    assert_eq!(end.last_error.as_ref().unwrap().kind(), ErrorKind::MissingVideo);
-    assert_eq!(end.answers, 3, "every poll had a response");
-    assert_eq!(end.last_snapshot.as_ref().unwrap().status(), Status::Completed);
-    assert!(!error.to_string().contains("goes on"), "a completed job does not continue: {error}");
+    let WaitError::RetriesExhausted { last, source, .. } = &error else { panic!("{error}") };
+    assert_eq!((source.kind(), last.status), (ErrorKind::MissingVideo, Some(Status::Completed)));
+    assert!(!error.help().contains("continues"), "a completed job does not continue: {}", error.help());
 }
 
 #[tokio::test]
@@ -193,12 +199,12 @@ async fn the_next_poll_is_due_exactly_after_the_retry_after() {
     let done = serde_json::json!({"code": 1000, "msg": "OK", "data": {"video_status": 4}});
     respond(&server, ResponseTemplate::new(200).set_body_json(done)).await;
     let client = client_with_key(server.uri(), "key");
-    let mut events = client.job(ID).wait().policy(eager()).events();
+    let mut updates = client.job(ID).wait().policy(eager()).updates();
     let began = Instant::now();
-    let Some(Event::Trouble { error, next_poll_in, .. }) = events.next().await else { panic!() };
+    let Some(Update::Retrying { error, next_poll_in, .. }) = updates.next().await else { panic!() };
     assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
     assert_eq!(next_poll_in, Duration::from_secs(1));
-    assert!(matches!(events.next().await, Some(Event::Ended(Err(WaitError::JobFailed(_))))));
+    assert!(matches!(updates.next().await, Some(Update::Finished(Err(WaitError::JobFailed(_))))));
     assert!(began.elapsed() >= Duration::from_secs(1), "polled before the Retry-After");
 }
 
@@ -208,9 +214,9 @@ async fn a_dropped_wait_polls_no_more() {
     server.job(ID, Timeline::new().stuck(2));
     server.job("other", Timeline::new().queueing(Polls(20)).completed());
     let client = client_of(&server);
-    let mut events = client.job(ID).wait().policy(eager()).events();
-    assert!(matches!(events.next().await, Some(Event::Polled { .. })));
-    drop(events);
+    let mut updates = client.job(ID).wait().policy(eager()).updates();
+    assert!(matches!(updates.next().await, Some(Update::Polled { .. })));
+    drop(updates);
     let polls = server.polls_of(ID).len();
     // Another wait polls twenty times meanwhile.
     client.job("other").wait().policy(eager()).await.unwrap();
@@ -259,8 +265,7 @@ fn waits_are_send() {
     let job = client.job(ID);
     assert_send(job.wait());
     assert_send(job.wait().into_future());
-    assert_send(job.updates());
-    assert_send(job.wait().events());
+    assert_send(job.wait().updates());
     let get = job.clone();
     assert_send(async move { get.get().await });
 }
@@ -271,9 +276,9 @@ async fn a_retry_after_pauses_all_waits_of_a_client() {
     let client = client_of(&server);
     server.job(ID, Timeline::new().completed());
     server.job("other", Timeline::new().completed());
-    server.inject(akool_mock::Fault::RetryAfterSeconds, akool_mock::Times::Once);
-    let mut events = client.job(ID).wait().policy(eager()).events();
-    assert!(matches!(events.next().await, Some(Event::Trouble { .. })));
+    server.inject(Fault::RetryAfterSeconds, Times::Once);
+    let mut updates = client.job(ID).wait().policy(eager()).updates();
+    assert!(matches!(updates.next().await, Some(Update::Retrying { .. })));
     let paused = Instant::now();
     client.job("other").wait().policy(eager()).await.unwrap();
     assert!(paused.elapsed() >= Duration::from_millis(900), "polled during the Retry-After");
@@ -287,7 +292,7 @@ struct Source {
 }
 
 impl akool::CredentialSource for Source {
-    fn renew(&self) -> std::pin::Pin<Box<dyn Future<Output = akool::Renewed> + Send + '_>> {
+    fn renew(&self) -> akool::Renewal<'_> {
         self.renewals.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let next = self.credentials.lock().unwrap().pop();
         Box::pin(async { next.ok_or_else(|| "the vault is empty".into()) })
@@ -326,9 +331,9 @@ async fn a_refused_credential_is_renewed_once_for_all_waits() {
     let bad = client(false);
     for says in ["1101", "the vault is empty"] {
         let error = bad.job(ID).wait().policy(eager()).await.unwrap_err();
-        let WaitError::Rejected(end) = &error else { panic!("{error}") };
-        assert_eq!(end.last_error.as_ref().unwrap().kind(), ErrorKind::CredentialsRefused);
-        assert!(error.to_string().contains(says), "{error}");
+        let WaitError::Rejected { source, .. } = &error else { panic!("{error}") };
+        assert_eq!(source.kind(), ErrorKind::CredentialsRefused);
+        assert!(chain(&error).contains(says), "{error}");
     }
 }
 
@@ -336,12 +341,12 @@ async fn a_refused_credential_is_renewed_once_for_all_waits() {
 async fn a_wait_on_a_blocked_runtime_does_not_catch_up_on_polls() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().stuck(2));
-    let mut events = client_of(&server).job(ID).wait().policy(eager()).events();
-    events.next().await;
+    let mut updates = client_of(&server).job(ID).wait().policy(eager()).updates();
+    updates.next().await;
     let before = server.polls_of(ID).len();
     // The runtime does not run for twenty poll intervals.
     std::thread::sleep(Duration::from_millis(200));
-    events.next().await;
+    updates.next().await;
     assert_eq!(server.polls_of(ID).len(), before + 1);
 }
 
@@ -354,4 +359,47 @@ async fn a_key_that_the_server_echoes_is_redacted() {
     let error = client.job(ID).get().await.unwrap_err();
     assert!(error.to_string().contains("x-api-key: [credential]"), "{error}");
     assert!(!format!("{error:?} {client:?}").contains("MARKER"));
+}
+
+#[tokio::test]
+async fn a_timeout_during_a_retry_after_ends_the_wait_without_a_last_poll() {
+    let _quiet = akool_tests::QUIET.lock().await;
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().completed());
+    server.inject(Fault::RetryAfterAbsurd, Times::Once);
+    let client = client_of(&server);
+    let began = Instant::now();
+    let wait = |millis| client.job(ID).wait().policy(eager()).timeout(Duration::from_millis(millis));
+    // The first receives the Retry-After, the second begins during the pause.
+    for millis in [300, 200] {
+        let error = wait(millis).await.unwrap_err();
+        assert!(matches!(error, WaitError::Timeout { .. }), "{error}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(server.polls_of(ID).len(), 1);
+}
+
+#[tokio::test]
+async fn each_response_is_reported_once_also_if_it_cannot_be_decoded() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().processing(Polls(1)).completed());
+    server.inject(Fault::TruncatedJson, Times::Once);
+    let responses = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = responses.clone();
+    let client = akool::Client::builder()
+        .credential(Credential::api_key(server.api_key()).unwrap())
+        .base_url(server.url())
+        .on_response(move |response| {
+            let shown = format!("{} {} {}", response.operation, response.target, response.status.as_u16());
+            seen.lock().unwrap().push((shown, response.body.to_vec()));
+        })
+        .build()
+        .unwrap();
+    client.job(ID).wait().policy(eager()).await.unwrap();
+    client.languages().await.unwrap();
+    let responses = responses.lock().unwrap();
+    let shown: Vec<_> = responses.iter().map(|(shown, _)| shown.as_str()).collect();
+    let poll = format!("get_video_info /api/open/v3/content/video/infobymodelid?video_model_id={ID} 200");
+    assert_eq!(shown, [&*poll, &poll, "list_languages /api/open/v3/language/list 200"]);
+    assert!(serde_json::from_slice::<serde_json::Value>(&responses[0].1).is_err(), "the first is truncated");
 }

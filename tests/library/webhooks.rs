@@ -1,19 +1,24 @@
 //! Webhooks: opening messages that other implementations made, and events that trigger polls.
 
 use std::{
+    collections::HashMap,
     future::IntoFuture,
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, mpsc},
     time::{Duration, SystemTime},
 };
 
-use akool::{Event, PollPolicy, PollTriggers, Status, Wait};
+use akool::{JobId, PollPolicy, Status, Update, Wait};
 use akool_mock::{Fault, MockServer, Polls, Timeline, Times, WebhookCall, WebhookFault};
 use akool_tests::{ID, client_of};
 use akool_webhook::{MemoryNonces, Rejection, WebhookError, WebhookEvent, WebhookVerifier};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use futures_util::StreamExt;
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 /// A vector of `webhook-vectors/vectors.json`, which OpenSSL and PyCryptodome made.
 #[derive(Deserialize)]
@@ -198,37 +203,55 @@ fn only_triggered() -> PollPolicy {
     PollPolicy::fixed(Duration::from_secs(3600)).with_min_trigger_gap(Duration::from_millis(10))
 }
 
+/// Triggers by job id, as a user's webhook handler would send them to waits.
+#[derive(Clone, Default)]
+struct Triggers(Arc<Mutex<HashMap<JobId, UnboundedSender<()>>>>);
+
+impl Triggers {
+    /// The triggers for a job, from now on.
+    fn of(&self, job: impl Into<JobId>) -> BoxStream<'static, ()> {
+        let (sender, mut receiver) = unbounded_channel();
+        self.0.lock().unwrap().insert(job.into(), sender);
+        stream::poll_fn(move |cx| receiver.poll_recv(cx)).boxed()
+    }
+
+    /// Returns whether a wait receives it.
+    fn send(&self, job: impl Into<JobId>) -> bool {
+        self.0.lock().unwrap().get(&job.into()).is_some_and(|sender| sender.send(()).is_ok())
+    }
+}
+
 /// A wait for the job that polls only when triggered.
-fn triggered_wait(server: &MockServer, triggers: &PollTriggers) -> Wait {
-    client_of(server).job(ID).wait().triggers(triggers).policy(only_triggered()).timeout(LONG)
+fn triggered_wait(server: &MockServer, triggers: &Triggers) -> Wait {
+    client_of(server).job(ID).wait().poll_on(triggers.of(ID)).policy(only_triggered()).timeout(LONG)
 }
 
 #[tokio::test]
 async fn a_trigger_leads_to_a_poll_at_once() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().processing(Polls(2)).completed());
-    let triggers = PollTriggers::new();
-    let mut events = triggered_wait(&server, &triggers).events();
+    let triggers = Triggers::default();
+    let mut updates = triggered_wait(&server, &triggers).updates();
     for _ in 0..2 {
-        assert!(matches!(events.next().await, Some(Event::Polled { .. })));
-        assert!(triggers.poll_now(ID));
+        assert!(matches!(updates.next().await, Some(Update::Polled { .. })));
+        assert!(triggers.send(ID));
     }
-    assert!(matches!(events.next().await, Some(Event::Ended(Ok(_)))));
+    assert!(matches!(updates.next().await, Some(Update::Finished(Ok(_)))));
     assert_eq!(server.polls_of(ID).len(), 3);
-    drop(events);
-    assert!(!triggers.poll_now(ID), "the wait is over");
+    drop(updates);
+    assert!(!triggers.send(ID), "the wait is over");
 }
 
 #[tokio::test]
 async fn after_a_forged_event_the_wait_reports_the_polled_status() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().stuck(2));
-    let triggers = PollTriggers::new();
-    let mut events = triggered_wait(&server, &triggers).events();
+    let triggers = Triggers::default();
+    let mut updates = triggered_wait(&server, &triggers).updates();
     for _ in 0..3 {
-        let Some(Event::Polled { snapshot, .. }) = events.next().await else { panic!() };
+        let Some(Update::Polled { snapshot, .. }) = updates.next().await else { panic!() };
         assert_eq!(snapshot.status(), Status::Processing);
-        triggers.poll_now(ID);
+        triggers.send(ID);
     }
 }
 
@@ -236,11 +259,11 @@ async fn after_a_forged_event_the_wait_reports_the_polled_status() {
 async fn a_trigger_before_the_first_poll_causes_no_second_one() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().stuck(2));
-    let triggers = PollTriggers::new();
-    let mut events = triggered_wait(&server, &triggers).events();
-    triggers.poll_now(ID);
-    events.next().await;
-    let more = tokio::time::timeout(Duration::from_millis(200), events.next()).await;
+    let triggers = Triggers::default();
+    let mut updates = triggered_wait(&server, &triggers).updates();
+    triggers.send(ID);
+    updates.next().await;
+    let more = tokio::time::timeout(Duration::from_millis(200), updates.next()).await;
     assert!(more.is_err() && server.polls_of(ID).len() == 1);
 }
 
@@ -248,12 +271,12 @@ async fn a_trigger_before_the_first_poll_causes_no_second_one() {
 async fn a_flood_of_triggers_causes_few_polls() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().stuck(2));
-    let triggers = PollTriggers::new();
+    let triggers = Triggers::default();
     let wait = triggered_wait(&server, &triggers).timeout(Duration::from_millis(500)).into_future();
     let flood = async {
         loop {
-            triggers.poll_now(ID);
-            triggers.poll_now("unknown");
+            triggers.send(ID);
+            triggers.send("unknown");
             tokio::task::yield_now().await;
         }
     };
@@ -271,13 +294,13 @@ async fn a_trigger_does_not_shorten_a_retry_after() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().completed());
     server.inject(Fault::RetryAfterSeconds, Times::Once);
-    let triggers = PollTriggers::new();
+    let triggers = Triggers::default();
     let mut wait = triggered_wait(&server, &triggers).into_future();
     while server.polls_of(ID).is_empty() {
         let _ = tokio::time::timeout(Duration::from_millis(10), &mut wait).await;
     }
     for _ in 0..20 {
-        triggers.poll_now(ID);
+        triggers.send(ID);
         assert!(tokio::time::timeout(Duration::from_millis(10), &mut wait).await.is_err());
     }
     assert_eq!(server.polls_of(ID).len(), 1);
@@ -291,7 +314,7 @@ struct Receiver {
 
 impl Receiver {
     /// Starts a receiver that triggers a poll for each event. It responds 503 to the first `busy` calls.
-    async fn start(mock_server: &MockServer, triggers: &PollTriggers, busy: usize) -> Self {
+    async fn start(mock_server: &MockServer, triggers: &Triggers, busy: usize) -> Self {
         let verifier = WebhookVerifier::new(mock_server.client_id(), mock_server.api_key()).unwrap();
         let verifier = verifier.nonces(MemoryNonces::new(100));
         let (sender, events) = mpsc::channel();
@@ -306,7 +329,7 @@ impl Receiver {
             let seen = verifier.verify(&request.body, SystemTime::now());
             let status = match &seen {
                 Ok(event) => {
-                    triggers.poll_now(event.job());
+                    triggers.send(event.job());
                     200
                 }
                 Err(error) => error.http_status(),
@@ -346,12 +369,17 @@ fn millis(millis: u64) -> Duration {
 async fn events_trigger_the_polls_of_jobs_that_were_created_with_a_webhook() {
     let server = MockServer::start().await;
     server.on_create(Timeline::new().queueing(millis(100)).processing(millis(100)).completed());
-    let triggers = PollTriggers::new();
+    let triggers = Triggers::default();
     let receiver = Receiver::start(&server, &triggers, 0).await;
     let client = client_of(&server);
     let creation = client.translate("https://example.com/talk.mp4").to(["es", "fr"]).webhook(receiver.url());
-    for created in &creation.send().await.unwrap().jobs {
-        let wait = client.job(&created.id).wait().triggers(&triggers).policy(only_triggered()).timeout(LONG);
+    for created in creation.send().await.unwrap().jobs {
+        let wait = client
+            .job(&created.id)
+            .wait()
+            .poll_on(triggers.of(&created.id))
+            .policy(only_triggered())
+            .timeout(LONG);
         let translation = wait.await.unwrap();
         assert_eq!(translation.id(), &created.id);
     }
@@ -360,7 +388,6 @@ async fn events_trigger_the_polls_of_jobs_that_were_created_with_a_webhook() {
     assert!(opened.iter().all(|event| event.product() == Some("video translate")));
     opened.retain(|event| event.status() == Status::Completed);
     assert!(opened.iter().all(|event| event.url().is_some()), "{opened:?}");
-    assert_eq!(triggers.waiting(), 0);
 }
 
 #[tokio::test]
@@ -376,12 +403,12 @@ async fn a_wait_ends_with_the_polled_status_under_every_webhook_fault() {
     ] {
         let server = MockServer::start().await;
         server.inject_into_webhooks(fault, Times::Always);
-        let triggers = PollTriggers::new();
+        let triggers = Triggers::default();
         let receiver = Receiver::start(&server, &triggers, 0).await;
         server.job(ID, Timeline::new().queueing(millis(50)).processing(millis(100)).completed());
         server.webhook(ID, receiver.url());
         let policy = PollPolicy::fixed(millis(60)).with_min_trigger_gap(millis(10));
-        let translation = client_of(&server).job(ID).wait().triggers(&triggers).policy(policy).await;
+        let translation = client_of(&server).job(ID).wait().poll_on(triggers.of(ID)).policy(policy).await;
         let translation = translation.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
         assert!(translation.video().path().ends_with("/video.mp4"), "{fault:?}");
         let polls = server.polls_of(ID).len();
@@ -398,7 +425,7 @@ async fn the_receiver_sees_the_reason_of_a_rejection_and_the_sender_only_a_400()
     ] {
         let (server, calls) = server_with_calls().await;
         server.inject_into_webhooks(fault, Times::Always);
-        let receiver = Receiver::start(&server, &PollTriggers::new(), 0).await;
+        let receiver = Receiver::start(&server, &Triggers::default(), 0).await;
         server.job(ID, Timeline::new().processing(Polls(9)).completed());
         server.webhook(ID, receiver.url());
         client_of(&server).job(ID).get().await.unwrap();
@@ -413,7 +440,7 @@ async fn the_receiver_sees_the_reason_of_a_rejection_and_the_sender_only_a_400()
 async fn a_call_is_repeated_until_it_succeeds_and_its_event_opens_once() {
     let (server, calls) = server_with_calls().await;
     server.inject_into_webhooks(WebhookFault::Doubled, Times::Once);
-    let receiver = Receiver::start(&server, &PollTriggers::new(), 3).await;
+    let receiver = Receiver::start(&server, &Triggers::default(), 3).await;
     server.job(ID, Timeline::new().failed(1015, "no speech"));
     server.webhook(ID, receiver.url());
     client_of(&server).job(ID).get().await.unwrap();

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use progenitor::{GenerationSettings, Generator, HooksMode, InterfaceStyle};
 use serde_json::Value;
 
-use crate::{guard, postprocess, supported};
+use crate::{guard, optional, postprocess, supported};
 
 /// The first lines of the generated file.
 const HEADER: &str = "\
@@ -26,9 +26,11 @@ pub(crate) fn client(document: &Value) -> Result<String> {
             list.join("\n")
         );
     }
-    let tokens = match guarded(document) {
+    let mut document = document.clone();
+    optional::responses(&mut document);
+    let tokens = match guarded(&document) {
         Ok(tokens) => tokens,
-        Err(whole) => return Err(culprit(document).unwrap_or(whole)),
+        Err(whole) => return Err(culprit(&document).unwrap_or(whole)),
     };
     let mut file: syn::File = syn::parse2(tokens).context("progenitor wrote invalid Rust")?;
     postprocess::postprocess(&mut file);

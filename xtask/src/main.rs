@@ -14,6 +14,7 @@ mod guard;
 mod import;
 mod normal;
 mod openapi;
+mod optional;
 mod overlay;
 mod page;
 mod postprocess;

@@ -4,6 +4,7 @@
 //!   implements `Clone`, `Debug` and `PartialEq`.
 //! - `Client::new` is removed: its HTTP client follows redirects, which would send `x-api-key` to
 //!   another host, and it panics if no HTTP client can be built.
+//! - An enum of strings has a constant `ALL` with its values.
 //! - The undocumented header `api-version` is not sent.
 //! - `#[allow(clippy::all)]` is removed: `lib.rs` allows single lints with a reason.
 
@@ -12,7 +13,8 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail};
 use quote::quote;
 use syn::{
-    Attribute, Block, Expr, File, Ident, ImplItem, Item, ItemImpl, Path, Stmt, Visibility, parse_quote,
+    Attribute, Block, Expr, Fields, File, Ident, ImplItem, Item, ItemEnum, ItemImpl, Path, Stmt, Visibility,
+    parse_quote,
     punctuated::Punctuated,
     visit_mut::{self, VisitMut},
 };
@@ -27,9 +29,10 @@ pub(crate) fn postprocess(file: &mut File) {
     postprocess_items(&mut file.items, false);
 }
 
-fn postprocess_items(items: &mut [Item], in_types: bool) {
+fn postprocess_items(items: &mut Vec<Item>, in_types: bool) {
     let implemented = implementations(items);
-    for item in items {
+    let mut lists = Vec::new();
+    for item in items.iter_mut() {
         match item {
             Item::Mod(module) => {
                 let in_types = in_types || module.ident == "types";
@@ -42,6 +45,7 @@ fn postprocess_items(items: &mut [Item], in_types: bool) {
             }
             Item::Enum(item) if in_types && is_public(&item.vis) => {
                 add_attributes(&mut item.attrs, &item.ident, &implemented);
+                lists.extend(variants(item));
             }
             Item::Impl(item) if item.trait_.is_none() && self_type(item) == "Client" => {
                 item.items.retain(
@@ -51,6 +55,20 @@ fn postprocess_items(items: &mut [Item], in_types: bool) {
             _ => {}
         }
     }
+    items.append(&mut lists);
+}
+
+/// A constant with all variants, for an enum of which each is a value on the wire.
+fn variants(item: &ItemEnum) -> Option<Item> {
+    let (name, variants) = (&item.ident, item.variants.iter().map(|variant| &variant.ident));
+    item.variants.iter().all(|variant| matches!(variant.fields, Fields::Unit)).then(|| {
+        parse_quote! {
+            impl #name {
+                /// Every value of the description, in its order.
+                pub const ALL: &'static [Self] = &[#(Self::#variants),*];
+            }
+        }
+    })
 }
 
 /// Adds the missing attributes of a public type.

@@ -1,11 +1,9 @@
 //! The row `economy`: polls per job against the delay until its end is noticed, in virtual time.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use akool::{
-    Durations, PollPolicy, Status,
-    poller::{Decision, Observation, Poller},
-};
+use akool::{Decision, Observation, PollPolicy, PollState, Poller, Status};
+use akool_ledger::Durations;
 use anyhow::Result;
 use fastrand::Rng;
 
@@ -51,24 +49,26 @@ fn poll_all(ends: &[f64], mut poll_job: impl FnMut(usize, f64) -> (u32, f64)) ->
 
 /// Polls one job with the real poller. Returns the number of polls, the age at the last poll before the end, and
 /// the age at which the end was noticed.
-fn poll(policy: &Arc<PollPolicy>, seed: usize, end: f64) -> (u32, f64, f64) {
-    let mut poller = Poller::new(policy.clone(), None, seed as u64);
-    let (mut polls, mut before, mut now) = (1, Duration::ZERO, Duration::ZERO);
+fn poll(poller: &Poller, seed: usize, end: f64) -> (u32, f64, f64) {
+    let mut state = PollState::new(seed as u64);
+    let (mut before, mut now) = (Duration::ZERO, Duration::ZERO);
     loop {
-        let status = if now.as_secs_f64() < end { Status::Processing } else { Status::Completed };
-        let seen = Observation::Status { status, age: Some(now), video_length: None };
-        match poller.observe(now, now, seen) {
+        // The wait begins when the job is created, so the time since its beginning is the age of the job.
+        let running = now.as_secs_f64() < end;
+        let observed =
+            if running { Observation::running(Status::Processing) } else { Observation::Completed };
+        match poller.observe(&mut state, now, now, observed) {
             Decision::PollAt(at) => (before, now) = (now, at),
-            Decision::Finished(_) => return (polls, before.as_secs_f64(), now.as_secs_f64()),
+            Decision::TimeoutAt(_) => unreachable!("the poller has no timeout"),
+            Decision::Finished(_) => return (state.attempts(), before.as_secs_f64(), now.as_secs_f64()),
         }
-        polls += 1;
     }
 }
 
 fn with_policy(ends: &[f64], policy: PollPolicy) -> Tally {
-    let policy = Arc::new(policy);
+    let poller = Poller::new(policy, None);
     poll_all(ends, |job, end| {
-        let (polls, _, noticed) = poll(&policy, job, end);
+        let (polls, _, noticed) = poll(&poller, job, end);
         (polls, noticed)
     })
 }
@@ -90,15 +90,15 @@ fn with_pauses(ends: &[f64], pause: impl Fn(u32, &mut Rng) -> f64) -> Tally {
 fn learned(workload: &Workload, seed: u64) -> PollPolicy {
     let mut random = Rng::with_seed(seed);
     let mut durations = Durations::default();
-    let mut policy = Arc::new(PollPolicy::default());
+    let mut poller = Poller::new(durations.poll_policy(), None);
     for job in 0..200 {
-        let (_, before, noticed) = poll(&policy, job, workload.draw(&mut random));
-        durations.record_between(Duration::from_secs_f64(before), Duration::from_secs_f64(noticed), None);
+        let (_, before, noticed) = poll(&poller, job, workload.draw(&mut random));
+        durations.record(Duration::from_secs_f64(before), Duration::from_secs_f64(noticed), None);
         if durations.count() % 20 == 0 {
-            policy = Arc::new(PollPolicy::default().with_durations(&durations));
+            poller = Poller::new(durations.poll_policy(), None);
         }
     }
-    Arc::unwrap_or_clone(policy)
+    durations.poll_policy()
 }
 
 /// Polls with the optimal schedule that has this mean delay.

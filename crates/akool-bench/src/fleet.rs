@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use akool::{Event, PollPolicy, Status, Translation};
+use akool::{PollPolicy, Status, Translation, Update};
 use anyhow::{Context, Result, bail};
 use tokio::sync::mpsc;
 
@@ -59,12 +59,12 @@ async fn set(client: &akool::Client, plan: Plan) -> Result<Probe> {
     let mut measured = false;
     while watcher.ended < plan.jobs {
         tokio::select! {
-            Some((id, event)) = waits.next() => {
+            Some((id, update)) = waits.next() => {
                 let number = id.as_str().len() - DIGITS;
                 let job: usize = id.as_str()[number..].parse()?;
-                match event {
-                    Event::Polled { next_poll_in, .. } => watcher.polled(job, Some(Instant::now() + next_poll_in)),
-                    Event::Ended(Ok(_)) => watcher.polled(job, None),
+                match update {
+                    Update::Polled { next_poll_in, .. } => watcher.polled(job, Some(Instant::now() + next_poll_in)),
+                    Update::Finished(Ok(_)) => watcher.polled(job, None),
                     other => bail!("{id}: {other:?}"),
                 }
             }

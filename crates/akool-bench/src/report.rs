@@ -125,6 +125,8 @@ mod tests {
         for (name, verdicts) in [("poll", &[0, 1][..]), ("fleet", &[0]), ("economy", &[0, 1])] {
             let figure = text
                 .split("\n- ")
+                // A command may be wrapped.
+                .map(|item| item.split_whitespace().collect::<Vec<_>>().join(" "))
                 .find(|item| item.contains(&format!("cargo run --release -p akool-bench -- {name}`")))
                 .unwrap_or_else(|| panic!("README.md has no figure of {name}"));
             let json = fs::read_to_string(results().unwrap().join(format!("{name}.json"))).unwrap();

@@ -29,7 +29,7 @@ pub(crate) async fn run(connection: &Connection, report: &Report) -> Outcome {
         });
     }
     if let Err(error) = languages {
-        report.error(None, error.kind().name(), &error);
+        report.call_failed(None, &error);
     }
     outcome
 }

@@ -1,8 +1,13 @@
 //! Makes the client from the options and the environment.
 
-use std::{io::Read, path::Path};
+use std::{
+    collections::HashMap,
+    io::Read,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use akool::{Client, ClientBuilder, ConfigError, Credential};
+use akool::{BodyEnd, Client, ClientBuilder, ConfigError, Credential};
 
 use crate::{args::Global, env};
 
@@ -24,16 +29,35 @@ impl Connection {
     }
 }
 
+/// The last complete response to each request target, as it came.
+pub(crate) type Responses = Arc<Mutex<HashMap<String, http::Response<Vec<u8>>>>>;
+
+fn with_responses(builder: ClientBuilder, responses: Option<&Responses>) -> ClientBuilder {
+    let Some(responses) = responses.cloned() else { return builder };
+    builder.on_response(move |response| {
+        if response.end == BodyEnd::Complete {
+            let mut kept = http::Response::new(response.body.to_vec());
+            (*kept.status_mut(), *kept.headers_mut()) = (response.status, response.headers.clone());
+            let mut responses = responses.lock().unwrap_or_else(PoisonError::into_inner);
+            responses.insert(response.target.to_owned(), kept);
+        }
+    })
+}
+
 /// Wrong usage or configuration, as a message.
 pub(crate) type UsageError = String;
 
-pub(crate) async fn connect(global: &Global) -> Result<Connection, UsageError> {
+/// `responses` gets all responses of the service.
+pub(crate) async fn connect(
+    global: &Global,
+    responses: Option<&Responses>,
+) -> Result<Connection, UsageError> {
     #[cfg(feature = "sandbox")]
     if global.sandbox {
-        return sandbox().await;
+        return sandbox(responses).await;
     }
     let (builder, credential) = builder(global)?;
-    let client = builder.build().map_err(explain)?;
+    let client = with_responses(builder, responses).build().map_err(explain)?;
     Ok(Connection {
         client,
         credential,
@@ -46,7 +70,7 @@ pub(crate) async fn connect(global: &Global) -> Result<Connection, UsageError> {
 pub(crate) async fn without_credential(global: &Global) -> Result<Connection, UsageError> {
     #[cfg(feature = "sandbox")]
     if global.sandbox {
-        return sandbox().await;
+        return sandbox(None).await;
     }
     let credential = Credential::api_key("none").map_err(explain)?;
     let mut builder = Client::builder().credential(credential).base_url_from_env().map_err(explain)?;
@@ -134,11 +158,12 @@ fn explain(error: impl std::error::Error) -> UsageError {
 }
 
 #[cfg(feature = "sandbox")]
-async fn sandbox() -> Result<Connection, UsageError> {
+async fn sandbox(responses: Option<&Responses>) -> Result<Connection, UsageError> {
     let server = akool_mock::MockServer::builder().lenient().start().await;
     server.seed_demo_jobs();
     server.refuse_unlisted_languages();
     let credential = Credential::api_key(server.api_key()).map_err(explain)?;
-    let client = Client::builder().credential(credential).base_url(server.url()).build().map_err(explain)?;
+    let builder = Client::builder().credential(credential).base_url(server.url());
+    let client = with_responses(builder, responses).build().map_err(explain)?;
     Ok(Connection { client, credential: "the sandbox's own key".to_owned(), sandbox: Some(server) })
 }

@@ -1,8 +1,8 @@
 //! `akool contract`: validates the service's responses against its description, or records them.
 
-use std::{fs, io::Write, path::Path};
+use std::{fs, io::Write, path::Path, sync::PoisonError};
 
-use akool::{ErrorKind, JobId, RawAnswer};
+use akool::{Error, ErrorKind, JobId, Snapshot};
 use akool_contract::{Contract, Coverage, Fixture, Report as Findings, Verdict};
 use futures_util::{StreamExt, stream};
 use http::{Request, Response};
@@ -10,62 +10,80 @@ use serde_json::json;
 
 use crate::{
     args::{Contract as Command, ContractCheck, ContractRecord},
-    connect::Connection,
+    connect::{Connection, Responses},
     outcome::Outcome,
     report::Report,
 };
 
 const MAX_CONCURRENT_POLLS: usize = 4;
 
-pub(crate) async fn run(command: &Command, connection: &Connection, report: &Report) -> Outcome {
+pub(crate) async fn run(
+    command: &Command,
+    connection: &Connection,
+    responses: &Responses,
+    report: &Report,
+) -> Outcome {
     match command {
-        Command::Check(options) => check(options, connection, report).await,
-        Command::Record(options) => record(options, connection, report).await,
+        Command::Check(options) => {
+            let polls = polls(&options.jobs.ids, connection, responses).await;
+            check(options, polls, report)
+        }
+        Command::Record(options) => {
+            let polls = polls(&options.jobs.ids, connection, responses).await;
+            let origin = if connection.is_sandbox() { "sandbox" } else { connection.client.base_url() };
+            record(options, polls, origin, report)
+        }
     }
 }
 
-/// One poll, as the messages that were exchanged.
+/// One poll, as the messages that were exchanged, and its result.
 struct Poll {
     id: JobId,
     request: Request<Vec<u8>>,
-    answer: Result<(Response<Vec<u8>>, RawAnswer), akool::Error>,
+    /// `None` if no complete response came.
+    response: Option<Response<Vec<u8>>>,
+    result: Result<Snapshot, Error>,
 }
 
 /// Polls each job once, in the order of the arguments.
-async fn polls(ids: &[String], connection: &Connection) -> Vec<Poll> {
+async fn polls(ids: &[String], connection: &Connection, responses: &Responses) -> Vec<Poll> {
     let polls = stream::iter(ids).map(async |id| {
         let id = JobId::from(id.as_str());
-        let answer = connection.client.job(&id).raw().await.map(|raw| (response(&raw), raw));
-        Poll { request: request(&id, connection), id, answer }
+        let request = request(&id, connection);
+        let result = connection.client.job(&id).get().await;
+        let target = request.uri().path_and_query().map(|target| target.as_str()).unwrap_or_default();
+        let response = responses.lock().unwrap_or_else(PoisonError::into_inner).get(target).cloned();
+        Poll { id, request, response, result }
     });
     polls.buffered(MAX_CONCURRENT_POLLS).collect().await
 }
 
-async fn check(options: &ContractCheck, connection: &Connection, report: &Report) -> Outcome {
+fn check(options: &ContractCheck, polls: Vec<Poll>, report: &Report) -> Outcome {
     let contract = if options.vendored { Contract::vendored() } else { Contract::resolved() };
     let mut coverage = contract.coverage();
     let mut outcome = Outcome::Done;
     let (mut responses, mut whole) = (0, Findings::default());
-    for poll in polls(&options.jobs.ids, connection).await {
-        let (response, raw) = match poll.answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                report.error(Some(&poll.id), error.kind().name(), &error);
+    for Poll { id, request, response, result } in polls {
+        let (response, result) = match (response, result) {
+            (Some(response), result) => (response, result),
+            (None, Ok(_)) => continue,
+            (None, Err(error)) => {
+                report.call_failed(Some(&id), &error);
                 outcome = outcome.max(Outcome::from(&error));
                 continue;
             }
         };
         responses += 1;
-        coverage.record(&poll.request, &response);
-        let findings = contract.check_response(&poll.request, &response);
-        print(&poll.id, &findings, report);
-        let result = judge(&findings, &raw);
-        if let Err(error) = &raw.decoded
-            && !matches!(result, Outcome::Violating | Outcome::Drifting)
+        coverage.record(&request, &response);
+        let findings = contract.check_response(&request, &response);
+        print(&id, &findings, report);
+        let judged = judge(&findings, &result);
+        if let Err(error) = &result
+            && !matches!(judged, Outcome::Violating | Outcome::Drifting)
         {
-            report.error(Some(&poll.id), error.kind().name(), error);
+            report.call_failed(Some(&id), error);
         }
-        outcome = outcome.max(result);
+        outcome = outcome.max(judged);
         whole.extend(findings);
     }
     summary(&whole, responses, &coverage, report);
@@ -73,13 +91,13 @@ async fn check(options: &ContractCheck, connection: &Connection, report: &Report
 }
 
 /// The outcome of a response. A valid response may still be an error.
-fn judge(findings: &Findings, raw: &RawAnswer) -> Outcome {
+fn judge(findings: &Findings, result: &Result<Snapshot, Error>) -> Outcome {
     let verdict = match findings.verdict() {
         Verdict::Violating => return Outcome::Violating,
         Verdict::Drifting => Outcome::Drifting,
         Verdict::Conforming => Outcome::Done,
     };
-    match &raw.decoded {
+    match result {
         Ok(_) => verdict,
         // An undocumented code is drift, not an outage.
         Err(error) if error.kind() == ErrorKind::UnknownCode => verdict,
@@ -127,40 +145,37 @@ fn summary(whole: &Findings, responses: usize, coverage: &Coverage<'_>, report: 
     }
 }
 
-async fn record(options: &ContractRecord, connection: &Connection, report: &Report) -> Outcome {
-    let origin = if connection.is_sandbox() { "sandbox" } else { connection.client.base_url() };
+fn record(options: &ContractRecord, polls: Vec<Poll>, origin: &str, report: &Report) -> Outcome {
     if let Err(error) = fs::create_dir_all(&options.output) {
         let folder = options.output.display();
         report.error(None, "file", format_args!("cannot make the folder {folder}: {error}"));
         return Outcome::Unexpected;
     }
     let mut outcome = Outcome::Done;
-    for poll in polls(&options.jobs.ids, connection).await {
-        let (response, raw) = match poll.answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                report.error(Some(&poll.id), error.kind().name(), &error);
-                outcome = outcome.max(Outcome::from(&error));
+    for Poll { id, request, response, result } in polls {
+        let (name, response) = match (&result, response) {
+            (Ok(snapshot), Some(response)) => (format!("poll-{}", snapshot.status().name()), response),
+            (Err(error), Some(response)) => match error.code() {
+                Some(code) => (format!("poll-code-{}", code.0), response),
+                None => (format!("poll-http-{}", response.status().as_u16()), response),
+            },
+            (Ok(_), None) => continue,
+            (Err(error), None) => {
+                report.call_failed(Some(&id), error);
+                outcome = outcome.max(Outcome::from(error));
                 continue;
             }
         };
         let mut fixture = Fixture::new(origin);
-        fixture.capture(&poll.request, &response);
-        let name = match &raw.decoded {
-            Ok(snapshot) => format!("poll-{}", snapshot.status().name()),
-            Err(error) => match error.code() {
-                Some(code) => format!("poll-code-{}", code.0),
-                None => format!("poll-http-{}", raw.status),
-            },
-        };
+        fixture.capture(&request, &response);
         match save(&options.output, &name, &fixture) {
             Ok(path) if report.is_json() => {
-                report.object(&json!({ "event": "recorded", "id": poll.id, "path": path }));
+                report.object(&json!({ "event": "recorded", "id": id, "path": path }));
             }
-            Ok(path) => report.line(format_args!("{}  {path}", poll.id)),
+            Ok(path) => report.line(format_args!("{id}  {path}")),
             Err(error) => {
                 let folder = options.output.display();
-                report.error(Some(&poll.id), "file", format_args!("cannot write to {folder}: {error}"));
+                report.error(Some(&id), "file", format_args!("cannot write to {folder}: {error}"));
                 outcome = outcome.max(Outcome::Unexpected);
             }
         }
@@ -195,11 +210,4 @@ fn request(id: &JobId, connection: &Connection) -> Request<Vec<u8>> {
         if key { ("x-api-key", "[redacted]") } else { ("authorization", "Bearer [redacted]") };
     let request = Request::get(format!("/api/open/v3/content/video/infobymodelid?{query}"));
     request.header("accept", "application/json").header(name, value).body(Vec::new()).unwrap_or_default()
-}
-
-fn response(raw: &RawAnswer) -> Response<Vec<u8>> {
-    let mut response = Response::new(raw.body.clone());
-    *response.status_mut() = http::StatusCode::from_u16(raw.status).unwrap_or_default();
-    *response.headers_mut() = raw.headers.clone();
-    response
 }

@@ -35,7 +35,7 @@ pub(crate) async fn run(options: &Download, connection: &Connection, report: &Re
             let snapshot = match job.get().await {
                 Ok(snapshot) => snapshot,
                 Err(error) => {
-                    report.error(Some(&id), error.kind().name(), &error);
+                    report.call_failed(Some(&id), &error);
                     outcome = outcome.max(Outcome::from(&error));
                     continue;
                 }
@@ -49,12 +49,8 @@ pub(crate) async fn run(options: &Download, connection: &Connection, report: &Re
                 }
                 None if status == Status::Completed => {
                     let kind = ErrorKind::MissingVideo;
-                    let advice = kind.advice();
-                    report.error(
-                        Some(&id),
-                        kind.name(),
-                        format_args!("job {id} is completed, but without a video URL; {advice}"),
-                    );
+                    let text = format!("job {id} is completed, but without a video URL; {}", kind.help());
+                    report.error(Some(&id), kind.name(), text);
                     Outcome::Unreachable
                 }
                 None => {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use akool::{Client, Event, JobId, PollPolicy, Snapshot, Status, Translation, WaitError};
+use akool::{Client, JobId, PollPolicy, Snapshot, Status, Translation, Update, WaitError};
 use akool_download::Downloader;
 use akool_ledger::LedgerFile;
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -19,6 +19,7 @@ use crate::{
     interrupt::interruption,
     outcome::Outcome,
     report::Report,
+    text,
 };
 
 /// Polls a sandbox more often than the default policy, because its jobs take seconds.
@@ -94,9 +95,9 @@ impl<'a> Follow<'a> {
         let mut outcome = Outcome::Done;
         loop {
             tokio::select! {
-                Some((id, event)) = waits.next() => {
+                Some((id, update)) = waits.next() => {
                     let progress = progress.entry(id.clone()).or_default();
-                    match self.take(&id, event, progress).await {
+                    match self.take(&id, update, progress).await {
                         Some(Ok(translation)) => {
                             let waited = progress.waited;
                             downloading.push(async move {
@@ -115,15 +116,15 @@ impl<'a> Follow<'a> {
         }
     }
 
-    /// Reports an event. Returns the translation, or how the wait ended without one, if the event ends the wait.
+    /// Reports an update. Returns the translation, or how the wait ended without one, if the update ends the wait.
     async fn take(
         &self,
         id: &JobId,
-        event: Event,
+        update: Update,
         progress: &mut Progress,
     ) -> Option<Result<Translation, Outcome>> {
-        match event {
-            Event::Polled { snapshot, changed, .. } => {
+        match update {
+            Update::Polled { snapshot, changed, .. } => {
                 progress.waited = true;
                 if changed {
                     self.report.update(&snapshot);
@@ -132,26 +133,23 @@ impl<'a> Follow<'a> {
                 self.open.borrow_mut().insert(id.clone(), Some(snapshot.clone()));
                 self.note(&mut progress.noted, &snapshot).await;
             }
-            Event::Trouble { error, failures, budget, next_poll_in } => {
-                self.report.retrying(&error, failures, budget, next_poll_in);
+            Update::Retrying { error, attempt, next_poll_in, .. } => {
+                self.report.retrying(&error, attempt, self.policy.max_failures(), next_poll_in);
             }
-            Event::Ended(Ok(translation)) => {
+            Update::Finished(Ok(translation)) => {
                 self.note(&mut progress.noted, translation.snapshot()).await;
                 self.report_unexpected(translation.snapshot(), &mut progress.unexpected);
                 return Some(Ok(translation));
             }
-            Event::Ended(Err(mut error)) => {
-                let last = self.open.borrow_mut().remove(id).flatten();
-                if let WaitError::Timeout(end) | WaitError::RetriesExhausted(end) | WaitError::Rejected(end) =
-                    &mut error
-                {
-                    // A set does not keep the last snapshot.
-                    end.last_snapshot = end.last_snapshot.take().or(last);
+            Update::Finished(Err(error)) => {
+                let mut last = self.open.borrow_mut().remove(id).flatten();
+                if let WaitError::JobFailed(failed) = &error {
+                    last = Some(failed.snapshot.clone());
                 }
-                if let Some(snapshot) = error.last_snapshot() {
+                if let Some(snapshot) = &last {
                     self.note(&mut progress.noted, snapshot).await;
                 }
-                self.report.ended(&error);
+                self.report.ended(&error, last.as_ref());
                 return Some(Err(Outcome::from(&error)));
             }
             _ => {}
@@ -172,7 +170,7 @@ impl<'a> Follow<'a> {
             && !self.ledger_failed.replace(true)
         {
             // The wait is more important, and `akool jobs --refresh` records the status later.
-            self.report.note(format_args!("warning: {error}"));
+            self.report.note(format_args!("warning: {}", text::with_causes(&error)));
         }
     }
 
@@ -180,8 +178,10 @@ impl<'a> Follow<'a> {
     fn report_unexpected(&self, snapshot: &Snapshot, reported: &mut BTreeSet<String>) {
         let unknown = matches!(snapshot.status(), Status::Unknown(_));
         let status = unknown.then(|| format!("status {} is not documented", i64::from(snapshot.status())));
-        let fields =
-            snapshot.dropped().iter().map(|pointer| format!("field {pointer} is not valid and was ignored"));
+        let fields = snapshot
+            .unexpected_fields()
+            .iter()
+            .map(|pointer| format!("field {pointer} is not valid and was ignored"));
         for unexpected in status.into_iter().chain(fields) {
             if reported.insert(unexpected.clone()) {
                 self.report.unexpected(snapshot.id(), unexpected);

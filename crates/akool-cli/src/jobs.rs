@@ -14,7 +14,7 @@ use crate::{
     outcome::Outcome,
     report::Report,
     table::Table,
-    text::{ago, status, uncertain},
+    text::{self, ago, status, uncertain},
 };
 
 const MAX_CONCURRENT_POLLS: usize = 8;
@@ -30,7 +30,7 @@ pub(crate) async fn run(options: &Jobs, connection: &Connection, report: &Report
     match list(options, connection, report, &ledger).await {
         Ok(outcome) => outcome,
         Err(error) => {
-            report.error(None, "ledger", error);
+            report.error(None, "ledger", text::with_causes(&error));
             Outcome::Unexpected
         }
     }

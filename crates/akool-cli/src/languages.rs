@@ -1,17 +1,15 @@
 //! `akool languages`: lists the target languages.
 
-use akool::LanguageInfo;
+use akool::{LanguageInfo, redact::excerpt};
 use serde_json::json;
 
-use crate::{
-    args::Languages, connect::Connection, outcome::Outcome, report::Report, table::Table, text::on_one_line,
-};
+use crate::{args::Languages, connect::Connection, outcome::Outcome, report::Report, table::Table};
 
 pub(crate) async fn run(options: &Languages, connection: &Connection, report: &Report) -> Outcome {
     let mut languages = match connection.client.languages().await {
         Ok(languages) => languages,
         Err(error) => {
-            report.error(None, error.kind().name(), &error);
+            report.call_failed(None, &error);
             return Outcome::from(&error);
         }
     };
@@ -39,7 +37,7 @@ pub(crate) async fn run(options: &Languages, connection: &Connection, report: &R
     }
     let mut table = Table::new(["CODE", "LANGUAGE"]);
     for language in languages {
-        table.row([language.language.to_string(), on_one_line(&language.name)]);
+        table.row([language.language.to_string(), excerpt(&language.name)]);
     }
     report.line(table);
     Outcome::Done

@@ -95,9 +95,11 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
         Command::Man(options) => return shell::man(options, report),
         _ => {}
     }
+    let responses = connect::Responses::default();
     let connection = match &cli.command {
         Command::Jobs(options) if !options.refresh => connect::without_credential(&cli.global).await,
-        _ => connect::connect(&cli.global).await,
+        Command::Contract(_) => connect::connect(&cli.global, Some(&responses)).await,
+        _ => connect::connect(&cli.global, None).await,
     };
     let connection = match connection {
         Ok(connection) => connection,
@@ -113,7 +115,7 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
         Command::Download(options) => download::run(options, &connection, report).await,
         Command::Jobs(options) => jobs::run(options, &connection, report).await,
         Command::Languages(options) => languages::run(options, &connection, report).await,
-        Command::Contract(options) => contract::run(options, &connection, report).await,
+        Command::Contract(options) => contract::run(options, &connection, &responses, report).await,
         Command::Auth => auth::run(&connection, report).await,
         // These have returned above.
         #[cfg(feature = "sandbox")]

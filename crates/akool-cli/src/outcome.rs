@@ -1,6 +1,6 @@
 //! How a run ended, and its exit code: the only table of them.
 
-use akool::{CreateError, Error, ErrorKind, WaitError};
+use akool::{CreateError, Error, ErrorKind, NotCreated, WaitError};
 use akool_download::DownloadError;
 use akool_ledger::EnsureError;
 
@@ -78,7 +78,7 @@ impl From<&Error> for Outcome {
     fn from(error: &Error) -> Self {
         match error.kind() {
             ErrorKind::CredentialsRefused => Self::CredentialsRefused,
-            kind if kind.is_transient() => Self::Unreachable,
+            kind if kind.is_retryable() => Self::Unreachable,
             _ => Self::Unexpected,
         }
     }
@@ -88,9 +88,9 @@ impl From<&WaitError> for Outcome {
     fn from(error: &WaitError) -> Self {
         match error {
             WaitError::JobFailed(_) => Self::JobFailed,
-            WaitError::Timeout(_) => Self::Timeout,
-            WaitError::RetriesExhausted(_) => Self::Unreachable,
-            WaitError::Rejected(end) => end.last_error.as_ref().map_or(Self::Unexpected, Self::from),
+            WaitError::Timeout { .. } => Self::Timeout,
+            WaitError::RetriesExhausted { .. } => Self::Unreachable,
+            WaitError::Rejected { source, .. } => Self::from(source),
             _ => Self::Unexpected,
         }
     }
@@ -101,14 +101,13 @@ impl From<&CreateError> for Outcome {
         match error {
             CreateError::Invalid(_) => Self::Usage,
             // A rejected request counts as its rejected languages.
-            CreateError::NotCreated(error)
+            CreateError::NotCreated(NotCreated { error, .. })
                 if error.code().is_some()
                     && matches!(error.kind(), ErrorKind::Rejected | ErrorKind::UnknownJob) =>
             {
                 Self::JobFailed
             }
-            CreateError::NotCreated(error) => Self::from(error),
-            CreateError::AllRejected(_) => Self::JobFailed,
+            CreateError::NotCreated(NotCreated { error, .. }) => Self::from(error),
             CreateError::OutcomeUnknown(_) => Self::Unknown,
             _ => Self::Unexpected,
         }
@@ -118,7 +117,9 @@ impl From<&CreateError> for Outcome {
 impl From<&EnsureError> for Outcome {
     fn from(error: &EnsureError) -> Self {
         match error {
-            EnsureError::NotCreated(error) | EnsureError::OutcomeUnknown { error, .. } => Self::from(error),
+            EnsureError::NotCreated(error) | EnsureError::OutcomeUnknown { source: error, .. } => {
+                Self::from(error)
+            }
             _ => Self::Unexpected,
         }
     }

@@ -20,7 +20,7 @@ pub(crate) async fn run(options: &Ids, connection: &Connection, report: &Report)
         match poll {
             Ok(snapshot) => report.status(&snapshot),
             Err(error) => {
-                report.error(Some(&id), error.kind().name(), &error);
+                report.call_failed(Some(&id), &error);
                 outcome = outcome.max(Outcome::from(&error));
             }
         }

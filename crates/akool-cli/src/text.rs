@@ -1,8 +1,12 @@
 //! Statuses, URLs, durations and sizes as text for people.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    error::Error,
+    time::{Duration, SystemTime},
+};
 
-use akool::{Snapshot, Status, Translation};
+use akool::{CreateError, Snapshot, Status, Translation, redact::excerpt};
+use akool_ledger::LedgerError;
 use console::{StyledObject, style};
 
 /// Green, red or yellow, if stdout shows colours.
@@ -42,7 +46,7 @@ pub(crate) fn describe(snapshot: &Snapshot) -> String {
 }
 
 pub(crate) fn reason(snapshot: &Snapshot) -> String {
-    let reason = snapshot.error_reason().map(on_one_line);
+    let reason = snapshot.error_reason().map(excerpt);
     match (reason, snapshot.error_code()) {
         (Some(reason), Some(code)) => format!("{reason} (error code {code})"),
         (Some(reason), None) => reason,
@@ -84,7 +88,27 @@ pub(crate) fn ago(time: SystemTime) -> String {
     }
 }
 
-/// Replaces the control characters of a text that comes from the service, so that none reaches the terminal.
-pub(crate) fn on_one_line(text: &str) -> String {
-    text.replace(char::is_control, " ")
+/// The text of an error and of its causes. Of the causes inside the HTTP client, only the last says something
+/// that the error does not: "Connection refused".
+pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    causes(error.to_string(), error)
+}
+
+/// The same of a failed call, without its job, which the line names.
+pub(crate) fn why(error: &akool::Error) -> String {
+    causes(error.message().to_owned(), error)
+}
+
+fn causes(mut text: String, error: &(dyn Error + 'static)) -> String {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        next = cause.source();
+        let ours = cause.is::<akool::Error>() || cause.is::<CreateError>() || cause.is::<LedgerError>();
+        if ours {
+            text += &format!(": {cause}");
+        } else if next.is_none() {
+            text += &format!(": {}", excerpt(&cause.to_string()));
+        }
+    }
+    text
 }

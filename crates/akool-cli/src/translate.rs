@@ -13,6 +13,7 @@ use crate::{
     ledger::{self, IN_FLIGHT_INTERVAL},
     outcome::Outcome,
     report::Report,
+    text,
 };
 
 /// The jobs that were created or reused, and the outcome so far.
@@ -78,8 +79,13 @@ pub(crate) async fn run(options: &Translate, connection: &Connection, report: &R
         match ensured.sent {
             None => {}
             Some(Ok(result)) => created(&result, &mut all, report),
-            Some(Err(EnsureError::Unrecorded { created: result, error })) => {
-                report.error(None, "ledger", format_args!("{error}; save the ids below"));
+            Some(Err(EnsureError::Unrecorded { created: result, source })) => {
+                let why = text::with_causes(&source);
+                report.error(
+                    None,
+                    "ledger",
+                    format_args!("jobs were created, but could not be recorded: {why}; save the ids below"),
+                );
                 created(&result, &mut all, report);
                 all.worsen(Outcome::Unexpected);
             }

@@ -13,6 +13,7 @@ use crate::{
     ledger::{self, IN_FLIGHT_INTERVAL, Rows, State},
     outcome::Outcome,
     report::Report,
+    text,
 };
 
 pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report) -> Outcome {
@@ -35,7 +36,7 @@ pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report
         let Rows { rows, damage } = match rows {
             Ok(rows) => rows,
             Err(error) => {
-                report.error(None, "ledger", error);
+                report.error(None, "ledger", text::with_causes(&error));
                 return Outcome::Unexpected;
             }
         };

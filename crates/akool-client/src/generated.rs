@@ -8,13 +8,15 @@ use progenitor_client::{encode_path, ClientHooks, OperationInfo, RequestBuilderE
 /// Types used as operation parameters and responses.
 pub mod types {
     ///`ApiResponse`
-    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
     #[non_exhaustive]
     pub struct ApiResponse {
         ///Interface returns business status code (1000: success)
-        pub code: i64,
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub code: ::std::option::Option<i64>,
         ///Interface returns status information
-        pub msg: ::std::string::String,
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub msg: ::std::option::Option<::std::string::String>,
     }
     impl ApiResponse {
         pub fn builder() -> builder::ApiResponse {
@@ -84,18 +86,20 @@ pub mod types {
         }
     }
     ///`CreateTranslationResponse`
-    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
     #[non_exhaustive]
     pub struct CreateTranslationResponse {
         ///One result for each language (unverified; if it is missing, `data` is the only job)
         #[serde(default, skip_serializing_if = "::std::vec::Vec::is_empty")]
         pub all_results: ::std::vec::Vec<LanguageResult>,
         ///Interface returns business status code (1000: success)
-        pub code: i64,
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub code: ::std::option::Option<i64>,
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub data: ::std::option::Option<CreatedTranslation>,
         ///Interface returns status information
-        pub msg: ::std::string::String,
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub msg: ::std::option::Option<::std::string::String>,
     }
     impl CreateTranslationResponse {
         pub fn builder() -> builder::CreateTranslationResponse {
@@ -122,15 +126,17 @@ pub mod types {
         }
     }
     ///`GetVideoInfoResponse`
-    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
     #[non_exhaustive]
     pub struct GetVideoInfoResponse {
         ///Interface returns business status code (1000: success)
-        pub code: i64,
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub code: ::std::option::Option<i64>,
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub data: ::std::option::Option<VideoInfoResult>,
         ///Interface returns status information
-        pub msg: ::std::string::String,
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub msg: ::std::option::Option<::std::string::String>,
     }
     impl GetVideoInfoResponse {
         pub fn builder() -> builder::GetVideoInfoResponse {
@@ -195,11 +201,12 @@ pub mod types {
         }
     }
     ///`LanguageResult`
-    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
     #[non_exhaustive]
     pub struct LanguageResult {
         ///1000 if the job for this language was created, otherwise the reason why not
-        pub code: i64,
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub code: ::std::option::Option<i64>,
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub data: ::std::option::Option<LanguageJob>,
         ///The same in words
@@ -212,15 +219,17 @@ pub mod types {
         }
     }
     ///`ListLanguagesResponse`
-    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
     #[non_exhaustive]
     pub struct ListLanguagesResponse {
         ///Interface returns business status code (1000: success)
-        pub code: i64,
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub code: ::std::option::Option<i64>,
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub data: ::std::option::Option<LanguageList>,
         ///Interface returns status information
-        pub msg: ::std::string::String,
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub msg: ::std::option::Option<::std::string::String>,
     }
     impl ListLanguagesResponse {
         pub fn builder() -> builder::ListLanguagesResponse {
@@ -277,11 +286,12 @@ pub mod types {
         }
     }
     ///`TokenResponse`
-    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
     #[non_exhaustive]
     pub struct TokenResponse {
         ///1000 is success
-        pub code: i64,
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub code: ::std::option::Option<i64>,
         ///The same in words
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub msg: ::std::option::Option<::std::string::String>,
@@ -473,29 +483,39 @@ pub mod types {
         }
     }
     ///The content of `dataEncrypt`
-    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
     #[non_exhaustive]
     pub struct WebhookEvent {
         ///The reason of the failure as a code (unverified)
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub error_code: ::std::option::Option<i64>,
+        ///The reason of the failure in words, under another name (unverified)
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub error_message: ::std::option::Option<::std::string::String>,
         ///The reason of the failure in words (unverified)
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub error_reason: ::std::option::Option<::std::string::String>,
         ///The id of the job
-        #[serde(rename = "_id")]
-        pub id: ::std::string::String,
+        #[serde(rename = "_id", skip_serializing_if = "::std::option::Option::is_none")]
+        pub id: ::std::option::Option<::std::string::String>,
         ///The progress of the job in percent (unverified)
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub progress: ::std::option::Option<i64>,
         ///The status of the job; see VideoInfoResult
-        pub status: i64,
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub status: ::std::option::Option<i64>,
         ///The product, `video translate` for translations
         #[serde(rename = "type", skip_serializing_if = "::std::option::Option::is_none")]
         pub type_: ::std::option::Option<::std::string::String>,
         ///The URL of the video if the status is 3
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub url: ::std::option::Option<::std::string::String>,
+        ///The same as url, under the name of a poll's response (unverified)
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub video: ::std::option::Option<::std::string::String>,
+        ///The same as status, under the name of a poll's response (unverified)
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub video_status: ::std::option::Option<i64>,
     }
     impl WebhookEvent {
         pub fn builder() -> builder::WebhookEvent {
@@ -503,18 +523,24 @@ pub mod types {
         }
     }
     ///`WebhookMessage`
-    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, PartialEq)]
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
     #[non_exhaustive]
     pub struct WebhookMessage {
         ///The event as JSON, encrypted with AES-CBC, in base64
-        #[serde(rename = "dataEncrypt")]
-        pub data_encrypt: ::std::string::String,
+        #[serde(
+            rename = "dataEncrypt",
+            skip_serializing_if = "::std::option::Option::is_none"
+        )]
+        pub data_encrypt: ::std::option::Option<::std::string::String>,
         ///A value that is used once, as a string or a number
-        pub nonce: WebhookMessageNonce,
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub nonce: ::std::option::Option<WebhookMessageNonce>,
         ///SHA-1 of client id, timestamp, nonce and dataEncrypt, sorted as strings and joined without a separator, in lower-case hexadecimal
-        pub signature: ::std::string::String,
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub signature: ::std::option::Option<::std::string::String>,
         ///The time of sending, in milliseconds since 1970
-        pub timestamp: i64,
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub timestamp: ::std::option::Option<i64>,
     }
     impl WebhookMessage {
         pub fn builder() -> builder::WebhookMessage {
@@ -548,21 +574,27 @@ pub mod types {
         #[non_exhaustive]
         #[derive(PartialEq)]
         pub struct ApiResponse {
-            code: ::std::result::Result<i64, ::std::string::String>,
-            msg: ::std::result::Result<::std::string::String, ::std::string::String>,
+            code: ::std::result::Result<
+                ::std::option::Option<i64>,
+                ::std::string::String,
+            >,
+            msg: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
         }
         impl ::std::default::Default for ApiResponse {
             fn default() -> Self {
                 Self {
-                    code: Err("no value supplied for code".to_string()),
-                    msg: Err("no value supplied for msg".to_string()),
+                    code: Ok(Default::default()),
+                    msg: Ok(Default::default()),
                 }
             }
         }
         impl ApiResponse {
             pub fn code<T>(mut self, value: T) -> Self
             where
-                T: ::std::convert::TryInto<i64>,
+                T: ::std::convert::TryInto<::std::option::Option<i64>>,
                 T::Error: ::std::fmt::Display,
             {
                 self.code = value
@@ -574,7 +606,7 @@ pub mod types {
             }
             pub fn msg<T>(mut self, value: T) -> Self
             where
-                T: ::std::convert::TryInto<::std::string::String>,
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
                 T::Error: ::std::fmt::Display,
             {
                 self.msg = value
@@ -943,20 +975,26 @@ pub mod types {
                 ::std::vec::Vec<super::LanguageResult>,
                 ::std::string::String,
             >,
-            code: ::std::result::Result<i64, ::std::string::String>,
+            code: ::std::result::Result<
+                ::std::option::Option<i64>,
+                ::std::string::String,
+            >,
             data: ::std::result::Result<
                 ::std::option::Option<super::CreatedTranslation>,
                 ::std::string::String,
             >,
-            msg: ::std::result::Result<::std::string::String, ::std::string::String>,
+            msg: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
         }
         impl ::std::default::Default for CreateTranslationResponse {
             fn default() -> Self {
                 Self {
                     all_results: Ok(Default::default()),
-                    code: Err("no value supplied for code".to_string()),
+                    code: Ok(Default::default()),
                     data: Ok(Default::default()),
-                    msg: Err("no value supplied for msg".to_string()),
+                    msg: Ok(Default::default()),
                 }
             }
         }
@@ -975,7 +1013,7 @@ pub mod types {
             }
             pub fn code<T>(mut self, value: T) -> Self
             where
-                T: ::std::convert::TryInto<i64>,
+                T: ::std::convert::TryInto<::std::option::Option<i64>>,
                 T::Error: ::std::fmt::Display,
             {
                 self.code = value
@@ -1001,7 +1039,7 @@ pub mod types {
             }
             pub fn msg<T>(mut self, value: T) -> Self
             where
-                T: ::std::convert::TryInto<::std::string::String>,
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
                 T::Error: ::std::fmt::Display,
             {
                 self.msg = value
@@ -1124,26 +1162,32 @@ pub mod types {
         #[non_exhaustive]
         #[derive(PartialEq)]
         pub struct GetVideoInfoResponse {
-            code: ::std::result::Result<i64, ::std::string::String>,
+            code: ::std::result::Result<
+                ::std::option::Option<i64>,
+                ::std::string::String,
+            >,
             data: ::std::result::Result<
                 ::std::option::Option<super::VideoInfoResult>,
                 ::std::string::String,
             >,
-            msg: ::std::result::Result<::std::string::String, ::std::string::String>,
+            msg: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
         }
         impl ::std::default::Default for GetVideoInfoResponse {
             fn default() -> Self {
                 Self {
-                    code: Err("no value supplied for code".to_string()),
+                    code: Ok(Default::default()),
                     data: Ok(Default::default()),
-                    msg: Err("no value supplied for msg".to_string()),
+                    msg: Ok(Default::default()),
                 }
             }
         }
         impl GetVideoInfoResponse {
             pub fn code<T>(mut self, value: T) -> Self
             where
-                T: ::std::convert::TryInto<i64>,
+                T: ::std::convert::TryInto<::std::option::Option<i64>>,
                 T::Error: ::std::fmt::Display,
             {
                 self.code = value
@@ -1169,7 +1213,7 @@ pub mod types {
             }
             pub fn msg<T>(mut self, value: T) -> Self
             where
-                T: ::std::convert::TryInto<::std::string::String>,
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
                 T::Error: ::std::fmt::Display,
             {
                 self.msg = value
@@ -1459,7 +1503,10 @@ pub mod types {
         #[non_exhaustive]
         #[derive(PartialEq)]
         pub struct LanguageResult {
-            code: ::std::result::Result<i64, ::std::string::String>,
+            code: ::std::result::Result<
+                ::std::option::Option<i64>,
+                ::std::string::String,
+            >,
             data: ::std::result::Result<
                 ::std::option::Option<super::LanguageJob>,
                 ::std::string::String,
@@ -1472,7 +1519,7 @@ pub mod types {
         impl ::std::default::Default for LanguageResult {
             fn default() -> Self {
                 Self {
-                    code: Err("no value supplied for code".to_string()),
+                    code: Ok(Default::default()),
                     data: Ok(Default::default()),
                     msg: Ok(Default::default()),
                 }
@@ -1481,7 +1528,7 @@ pub mod types {
         impl LanguageResult {
             pub fn code<T>(mut self, value: T) -> Self
             where
-                T: ::std::convert::TryInto<i64>,
+                T: ::std::convert::TryInto<::std::option::Option<i64>>,
                 T::Error: ::std::fmt::Display,
             {
                 self.code = value
@@ -1541,26 +1588,32 @@ pub mod types {
         #[non_exhaustive]
         #[derive(PartialEq)]
         pub struct ListLanguagesResponse {
-            code: ::std::result::Result<i64, ::std::string::String>,
+            code: ::std::result::Result<
+                ::std::option::Option<i64>,
+                ::std::string::String,
+            >,
             data: ::std::result::Result<
                 ::std::option::Option<super::LanguageList>,
                 ::std::string::String,
             >,
-            msg: ::std::result::Result<::std::string::String, ::std::string::String>,
+            msg: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
         }
         impl ::std::default::Default for ListLanguagesResponse {
             fn default() -> Self {
                 Self {
-                    code: Err("no value supplied for code".to_string()),
+                    code: Ok(Default::default()),
                     data: Ok(Default::default()),
-                    msg: Err("no value supplied for msg".to_string()),
+                    msg: Ok(Default::default()),
                 }
             }
         }
         impl ListLanguagesResponse {
             pub fn code<T>(mut self, value: T) -> Self
             where
-                T: ::std::convert::TryInto<i64>,
+                T: ::std::convert::TryInto<::std::option::Option<i64>>,
                 T::Error: ::std::fmt::Display,
             {
                 self.code = value
@@ -1584,7 +1637,7 @@ pub mod types {
             }
             pub fn msg<T>(mut self, value: T) -> Self
             where
-                T: ::std::convert::TryInto<::std::string::String>,
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
                 T::Error: ::std::fmt::Display,
             {
                 self.msg = value
@@ -1809,7 +1862,10 @@ pub mod types {
         #[non_exhaustive]
         #[derive(PartialEq)]
         pub struct TokenResponse {
-            code: ::std::result::Result<i64, ::std::string::String>,
+            code: ::std::result::Result<
+                ::std::option::Option<i64>,
+                ::std::string::String,
+            >,
             msg: ::std::result::Result<
                 ::std::option::Option<::std::string::String>,
                 ::std::string::String,
@@ -1822,7 +1878,7 @@ pub mod types {
         impl ::std::default::Default for TokenResponse {
             fn default() -> Self {
                 Self {
-                    code: Err("no value supplied for code".to_string()),
+                    code: Ok(Default::default()),
                     msg: Ok(Default::default()),
                     token: Ok(Default::default()),
                 }
@@ -1831,7 +1887,7 @@ pub mod types {
         impl TokenResponse {
             pub fn code<T>(mut self, value: T) -> Self
             where
-                T: ::std::convert::TryInto<i64>,
+                T: ::std::convert::TryInto<::std::option::Option<i64>>,
                 T::Error: ::std::fmt::Display,
             {
                 self.code = value
@@ -2292,16 +2348,26 @@ pub mod types {
                 ::std::option::Option<i64>,
                 ::std::string::String,
             >,
+            error_message: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
             error_reason: ::std::result::Result<
                 ::std::option::Option<::std::string::String>,
                 ::std::string::String,
             >,
-            id: ::std::result::Result<::std::string::String, ::std::string::String>,
+            id: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
             progress: ::std::result::Result<
                 ::std::option::Option<i64>,
                 ::std::string::String,
             >,
-            status: ::std::result::Result<i64, ::std::string::String>,
+            status: ::std::result::Result<
+                ::std::option::Option<i64>,
+                ::std::string::String,
+            >,
             type_: ::std::result::Result<
                 ::std::option::Option<::std::string::String>,
                 ::std::string::String,
@@ -2310,17 +2376,28 @@ pub mod types {
                 ::std::option::Option<::std::string::String>,
                 ::std::string::String,
             >,
+            video: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
+            video_status: ::std::result::Result<
+                ::std::option::Option<i64>,
+                ::std::string::String,
+            >,
         }
         impl ::std::default::Default for WebhookEvent {
             fn default() -> Self {
                 Self {
                     error_code: Ok(Default::default()),
+                    error_message: Ok(Default::default()),
                     error_reason: Ok(Default::default()),
-                    id: Err("no value supplied for id".to_string()),
+                    id: Ok(Default::default()),
                     progress: Ok(Default::default()),
-                    status: Err("no value supplied for status".to_string()),
+                    status: Ok(Default::default()),
                     type_: Ok(Default::default()),
                     url: Ok(Default::default()),
+                    video: Ok(Default::default()),
+                    video_status: Ok(Default::default()),
                 }
             }
         }
@@ -2334,6 +2411,18 @@ pub mod types {
                     .try_into()
                     .map_err(|e| {
                         format!("error converting supplied value for error_code: {e}")
+                    });
+                self
+            }
+            pub fn error_message<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.error_message = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for error_message: {e}")
                     });
                 self
             }
@@ -2351,7 +2440,7 @@ pub mod types {
             }
             pub fn id<T>(mut self, value: T) -> Self
             where
-                T: ::std::convert::TryInto<::std::string::String>,
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
                 T::Error: ::std::fmt::Display,
             {
                 self.id = value
@@ -2373,7 +2462,7 @@ pub mod types {
             }
             pub fn status<T>(mut self, value: T) -> Self
             where
-                T: ::std::convert::TryInto<i64>,
+                T: ::std::convert::TryInto<::std::option::Option<i64>>,
                 T::Error: ::std::fmt::Display,
             {
                 self.status = value
@@ -2407,6 +2496,30 @@ pub mod types {
                     });
                 self
             }
+            pub fn video<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.video = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for video: {e}")
+                    });
+                self
+            }
+            pub fn video_status<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<i64>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.video_status = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for video_status: {e}")
+                    });
+                self
+            }
         }
         impl ::std::convert::TryFrom<WebhookEvent> for super::WebhookEvent {
             type Error = super::error::ConversionError;
@@ -2415,12 +2528,15 @@ pub mod types {
             ) -> ::std::result::Result<Self, super::error::ConversionError> {
                 Ok(Self {
                     error_code: value.error_code?,
+                    error_message: value.error_message?,
                     error_reason: value.error_reason?,
                     id: value.id?,
                     progress: value.progress?,
                     status: value.status?,
                     type_: value.type_?,
                     url: value.url?,
+                    video: value.video?,
+                    video_status: value.video_status?,
                 })
             }
         }
@@ -2428,12 +2544,15 @@ pub mod types {
             fn from(value: super::WebhookEvent) -> Self {
                 Self {
                     error_code: Ok(value.error_code),
+                    error_message: Ok(value.error_message),
                     error_reason: Ok(value.error_reason),
                     id: Ok(value.id),
                     progress: Ok(value.progress),
                     status: Ok(value.status),
                     type_: Ok(value.type_),
                     url: Ok(value.url),
+                    video: Ok(value.video),
+                    video_status: Ok(value.video_status),
                 }
             }
         }
@@ -2442,33 +2561,36 @@ pub mod types {
         #[derive(PartialEq)]
         pub struct WebhookMessage {
             data_encrypt: ::std::result::Result<
-                ::std::string::String,
+                ::std::option::Option<::std::string::String>,
                 ::std::string::String,
             >,
             nonce: ::std::result::Result<
-                super::WebhookMessageNonce,
+                ::std::option::Option<super::WebhookMessageNonce>,
                 ::std::string::String,
             >,
             signature: ::std::result::Result<
-                ::std::string::String,
+                ::std::option::Option<::std::string::String>,
                 ::std::string::String,
             >,
-            timestamp: ::std::result::Result<i64, ::std::string::String>,
+            timestamp: ::std::result::Result<
+                ::std::option::Option<i64>,
+                ::std::string::String,
+            >,
         }
         impl ::std::default::Default for WebhookMessage {
             fn default() -> Self {
                 Self {
-                    data_encrypt: Err("no value supplied for data_encrypt".to_string()),
-                    nonce: Err("no value supplied for nonce".to_string()),
-                    signature: Err("no value supplied for signature".to_string()),
-                    timestamp: Err("no value supplied for timestamp".to_string()),
+                    data_encrypt: Ok(Default::default()),
+                    nonce: Ok(Default::default()),
+                    signature: Ok(Default::default()),
+                    timestamp: Ok(Default::default()),
                 }
             }
         }
         impl WebhookMessage {
             pub fn data_encrypt<T>(mut self, value: T) -> Self
             where
-                T: ::std::convert::TryInto<::std::string::String>,
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
                 T::Error: ::std::fmt::Display,
             {
                 self.data_encrypt = value
@@ -2480,7 +2602,9 @@ pub mod types {
             }
             pub fn nonce<T>(mut self, value: T) -> Self
             where
-                T: ::std::convert::TryInto<super::WebhookMessageNonce>,
+                T: ::std::convert::TryInto<
+                    ::std::option::Option<super::WebhookMessageNonce>,
+                >,
                 T::Error: ::std::fmt::Display,
             {
                 self.nonce = value
@@ -2492,7 +2616,7 @@ pub mod types {
             }
             pub fn signature<T>(mut self, value: T) -> Self
             where
-                T: ::std::convert::TryInto<::std::string::String>,
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
                 T::Error: ::std::fmt::Display,
             {
                 self.signature = value
@@ -2504,7 +2628,7 @@ pub mod types {
             }
             pub fn timestamp<T>(mut self, value: T) -> Self
             where
-                T: ::std::convert::TryInto<i64>,
+                T: ::std::convert::TryInto<::std::option::Option<i64>>,
                 T::Error: ::std::fmt::Display,
             {
                 self.timestamp = value
@@ -2573,6 +2697,27 @@ pub mod types {
                 Self(value.into())
             }
         }
+    }
+    impl VoiceStyle {
+        /// Every value of the description, in its order.
+        pub const ALL: &'static [Self] = &[
+            Self::Affectionate,
+            Self::Angry,
+            Self::Calm,
+            Self::Cheerful,
+            Self::Depressed,
+            Self::Disgruntled,
+            Self::Embarrassed,
+            Self::Empathetic,
+            Self::Excited,
+            Self::Fearful,
+            Self::Friendly,
+            Self::Unfriendly,
+            Self::Sad,
+            Self::Serious,
+            Self::Relaxed,
+            Self::Professional,
+        ];
     }
 }
 #[derive(Clone, Debug)]

@@ -1,14 +1,13 @@
 //! The generated client for AKOOL's open API.
 //!
 //! **Most programs want the crate `akool`**, which adds the status, errors that say what to do,
-//! and the wait. This crate is what the service's own OpenAPI description says, no more: request
-//! builders and types, written by [progenitor] from the vendored description and its overlays.
+//! and the wait. This crate has request builders and types, which [progenitor] generated from the service's
+//! own OpenAPI description and its overlays.
 //! Its types are `#[non_exhaustive]`, so that a new field upstream breaks nobody.
 //!
-//! What is written by hand is two small modules. All traffic passes [`Transport`], which adds the
-//! credential, bounds the body, and can keep an exchange's status, headers and bytes (see
-//! [`Client::recording`]) for whoever must read an answer that the strict types refuse. [`Secret`] is
-//! the type of what the description calls a password.
+//! Three small modules are written by hand. All traffic passes [`Transport`], which adds the [`Credential`],
+//! bounds the body, and can keep what the generated types and errors do not carry (see
+//! [`Client::with_receiver`]). [`Secret`] is the type of values that the description marks as passwords.
 //!
 //! ```no_run
 //! use akool_client::{Client, Credential, Transport};
@@ -20,19 +19,20 @@
 //!     .build()?;
 //! let transport = Transport::new(Some(Credential::api_key(std::env::var("AKOOL_API_KEY")?)?));
 //! let client = Client::new_with_client("https://openapi.akool.com", http, transport);
-//! let answer = client
+//! let response = client
 //!     .get_video_info()
 //!     .video_model_id("64dd92c1f0b6684651e90e09")
 //!     .send()
 //!     .await?;
 //! // HTTP 200 is not success: the envelope's `code` is.
-//! assert_eq!(answer.code, 1000);
+//! assert_eq!(response.code, Some(1000));
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! [progenitor]: https://docs.rs/progenitor
 
+mod credential;
 #[rustfmt::skip]
 #[allow(missing_docs, reason = "setters and some fields have no description upstream")]
 #[allow(clippy::missing_errors_doc, reason = "`send` has no description of its own upstream")]
@@ -41,6 +41,7 @@ mod generated;
 mod secret;
 mod transport;
 
+pub use credential::{Credential, InvalidCredential};
 pub use generated::*;
 pub use secret::Secret;
-pub use transport::{BodyTooLarge, Credential, Ending, Exchange, InvalidCredential, Recording, Transport};
+pub use transport::{BodyEnd, Received, Receiver, Response, Transport};

@@ -7,7 +7,12 @@ use std::{
 
 use akool::{CreateError, Created, JobId, Language, Translate};
 
-use crate::{Begin, CreationOutcome, EnsureError, EntryId, Intent, KnownWork, Ledger};
+use crate::{
+    error::EnsureError,
+    intent::Intent,
+    store::{Begin, CreationOutcome, Ledger},
+    work::{EntryId, KnownWork},
+};
 
 /// Makes sure that there is a job for each language of the request: reuses the jobs that the ledger has,
 /// and creates the others. The same call after a crash continues where it stopped, and pays only once.
@@ -85,9 +90,9 @@ impl Ensure<'_> {
         let recorded = self.ledger.record(&entry, &CreationOutcome::of(&sent)).await;
         match (sent, recorded) {
             (Ok(created), Ok(())) => Ok(created),
-            (Ok(created), Err(error)) => Err(EnsureError::Unrecorded { created, error }),
+            (Ok(created), Err(error)) => Err(EnsureError::Unrecorded { created, source: error }),
             (Err(error @ CreateError::OutcomeUnknown(_)), _) => {
-                Err(EnsureError::OutcomeUnknown { entry, error })
+                Err(EnsureError::OutcomeUnknown { entry, source: error })
             }
             (Err(error), _) => Err(EnsureError::NotCreated(error)),
         }

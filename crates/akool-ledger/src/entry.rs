@@ -6,7 +6,7 @@ use akool::{JobId, Language, Rejection, Status, redact};
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::{EntryId, KnownWork};
+use crate::work::{EntryId, KnownWork};
 
 /// Everything in a ledger.
 #[derive(Clone, Debug, Default)]

@@ -4,7 +4,7 @@ use std::{error::Error as StdError, fmt};
 
 use akool::{CreateError, Created};
 
-use crate::{EntryId, KnownWork};
+use crate::work::{EntryId, KnownWork};
 
 /// Why there is not a job for every language.
 #[derive(Debug, thiserror::Error)]
@@ -12,10 +12,10 @@ use crate::{EntryId, KnownWork};
 pub enum EnsureError {
     /// The ledger has this work, but not a job for all of it: an outcome is unknown, or another process
     /// is creating the jobs now. No request was sent for it.
-    #[error("already requested: {}; {}", list(.0), next_step(.0))]
+    #[error("already requested: {}", list(.0))]
     AlreadyThere(Vec<KnownWork>),
     /// The intent could not be stored. No request was sent.
-    #[error("the ledger failed, so no request was sent: {0}")]
+    #[error("the ledger failed, so no request was sent")]
     Ledger(#[from] LedgerError),
     /// The request is invalid, or was rejected, or did not reach the service. Nothing was created, and
     /// the same request may be sent again.
@@ -23,24 +23,24 @@ pub enum EnsureError {
     NotCreated(CreateError),
     /// The request may have reached the service, so jobs may have been created and paid for, but their
     /// ids are unknown. The ledger keeps the entry, and does not send the request again.
-    #[error("{error} (ledger entry {entry})")]
+    #[error("ledger entry {entry}")]
     OutcomeUnknown {
         /// The entry of the request.
         entry: EntryId,
         /// Why the outcome is unknown; always [`CreateError::OutcomeUnknown`].
-        error: CreateError,
+        source: CreateError,
     },
     /// Jobs were created, but not for every language: the others were rejected, or their outcome is
     /// unknown. Only [`Ensured::into_jobs`](crate::Ensured::into_jobs) returns this error.
     #[error("jobs were created ({}), but not for every language{}", ids(.0), rest(.0))]
     Partly(Created),
     /// Jobs were created, but the ledger could not store them. Keep their ids: nothing else has them.
-    #[error("jobs were created ({}), but could not be stored: {error}; keep their ids", ids(.created))]
+    #[error("jobs were created ({}), but could not be stored", ids(.created))]
     Unrecorded {
         /// The created jobs.
         created: Created,
         /// Why they could not be stored.
-        error: LedgerError,
+        source: LedgerError,
     },
 }
 
@@ -52,10 +52,24 @@ impl EnsureError {
     }
 
     /// Returns the error of the failed request, if one was sent.
-    pub fn call(&self) -> Option<&akool::Error> {
+    pub fn error(&self) -> Option<&akool::Error> {
         match self {
-            Self::NotCreated(error) | Self::OutcomeUnknown { error, .. } => error.call(),
+            Self::NotCreated(error) | Self::OutcomeUnknown { source: error, .. } => error.error(),
             _ => None,
+        }
+    }
+
+    /// Returns what to do next, as a sentence without a capital letter and a full stop.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::AlreadyThere(work) if work.iter().all(|work| work.job.is_some()) => {
+                "allow a duplicate to pay for it again"
+            }
+            Self::AlreadyThere(_) => "find the outcome in the service's console before you allow a duplicate",
+            Self::Ledger(_) => "check that the ledger can be written",
+            Self::NotCreated(error) | Self::OutcomeUnknown { source: error, .. } => error.help(),
+            Self::Partly(_) => "change the languages that were rejected, and find out about the unknown ones",
+            Self::Unrecorded { .. } => "keep the ids of the jobs: nothing else has them",
         }
     }
 }
@@ -63,14 +77,6 @@ impl EnsureError {
 fn list(work: &[KnownWork]) -> String {
     let shown: Vec<_> = work.iter().map(ToString::to_string).collect();
     shown.join("; ")
-}
-
-fn next_step(work: &[KnownWork]) -> &'static str {
-    if work.iter().all(|work| work.job.is_some()) {
-        "allow a duplicate to pay for it again"
-    } else {
-        "find the outcome in the service's console before you allow a duplicate"
-    }
 }
 
 fn ids(created: &Created) -> String {
@@ -98,7 +104,7 @@ impl LedgerError {
     }
 
     pub(crate) fn io(what: String, source: std::io::Error) -> Self {
-        Self { what: format!("{what}: {source}"), source: Some(Box::new(source)) }
+        Self { what, source: Some(Box::new(source)) }
     }
 }
 

@@ -20,8 +20,12 @@ use std::{
 use akool::{JobId, Language, Status};
 
 use crate::{
-    Begin, Contents, CreationOutcome, Entry, EntryId, Intent, Ledger, LedgerError, LedgerFuture, Outcome,
+    entry::{Contents, Entry, Outcome},
+    error::LedgerError,
+    intent::Intent,
     lines::{JobLine, Line, Reading, What, created, is_later, new_id},
+    store::{Begin, CreationOutcome, Ledger, LedgerFuture},
+    work::EntryId,
 };
 
 /// How long to wait for the lock of the file. A process holds it only to read the file and write a line.

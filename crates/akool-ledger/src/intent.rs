@@ -6,7 +6,7 @@ use akool::{Language, Translate};
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::{EnsureError, LedgerError};
+use crate::error::{EnsureError, LedgerError};
 
 /// A request that is about to be sent.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,7 +9,10 @@ use akool::{BusinessCode, Created, CreatedJob, JobId, Language, Rejection, Statu
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Contents, Entry, EntryId, LedgerJob, Outcome};
+use crate::{
+    entry::{Contents, Entry, LedgerJob, Outcome},
+    work::EntryId,
+};
 
 /// The version of the file format. The JSON names of all members belong to it.
 const VERSION: u32 = 1;
@@ -241,7 +244,7 @@ pub(super) fn is_later(line: &[u8]) -> bool {
 /// Returns a short id that no entry has.
 pub(super) fn new_id(contents: &Contents) -> EntryId {
     loop {
-        let id = EntryId(format!("t{:07x}", fastrand::u32(..1 << 28)));
+        let id = EntryId::from(format!("t{:07x}", fastrand::u32(..1 << 28)));
         if contents.entries.iter().all(|entry| entry.id != id) {
             return id;
         }

@@ -11,29 +11,27 @@
 //! For the real service, set `LISTEN` to the address to listen on, and `PUBLIC_URL` to the URL under which
 //! the service reaches it.
 
-use std::{env, error::Error, future::IntoFuture, net::SocketAddr, time::SystemTime};
+use std::{env, error::Error, net::SocketAddr, time::SystemTime};
 
-use akool::{Client, PollPolicy, PollTriggers};
+use akool::{Client, JobId, PollPolicy, Update};
 use akool_webhook::{MemoryNonces, WebhookVerifier};
 use axum::{Router, body::Bytes, extract::DefaultBodyLimit, extract::State, http::StatusCode, routing::post};
+use tokio::sync::mpsc;
 
 /// The state of the handler. Clones share their contents.
 #[derive(Clone)]
 struct App {
     verifier: WebhookVerifier,
-    triggers: PollTriggers,
+    changed: mpsc::Sender<JobId>,
 }
 
 /// Turns a message into a poll of its job. The sender sees only the HTTP status.
 async fn receive(State(app): State<App>, body: Bytes) -> StatusCode {
     match app.verifier.verify(&body, SystemTime::now()) {
         Ok(event) => {
-            let waited_for = app.triggers.poll_now(event.job());
-            println!(
-                "event: {} is {}, according to the message (waited for: {waited_for})",
-                event.job(),
-                event.status()
-            );
+            println!("event: {} is {}, according to the message", event.job(), event.status());
+            // If the channel is full, the next poll comes by itself.
+            let _ = app.changed.try_send(event.job().clone());
             StatusCode::OK
         }
         Err(error) => {
@@ -49,14 +47,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let client = Client::from_env()?;
     let verifier = WebhookVerifier::new(env::var("AKOOL_CLIENT_ID")?, env::var("AKOOL_API_KEY")?)?
         .nonces(MemoryNonces::new(10_000));
-    let triggers = PollTriggers::new();
+    let (sender, mut changed) = mpsc::channel(100);
 
     let listen: SocketAddr = env::var("LISTEN").as_deref().unwrap_or("127.0.0.1:0").parse()?;
     let listener = tokio::net::TcpListener::bind(listen).await?;
     let here = format!("http://{}", listener.local_addr()?);
     let webhook = env::var("PUBLIC_URL").unwrap_or(here) + "/akool";
     let limit = DefaultBodyLimit::max(verifier.max_body_bytes());
-    let app = App { verifier, triggers: triggers.clone() };
+    let app = App { verifier, changed: sender };
     let router = Router::new().route("/akool", post(receive)).layer(limit).with_state(app);
     tokio::spawn(async { axum::serve(listener, router).await });
 
@@ -65,12 +63,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for rejection in &created.rejected {
         eprintln!("{rejection}");
     }
-    let waits = created.jobs.iter().map(|job| {
-        // Slow polls continue, so a lost event costs only time.
-        client.job(&job.id).wait().triggers(&triggers).policy(PollPolicy::safety_net()).into_future()
-    });
-    for translation in futures_util::future::try_join_all(waits).await? {
-        println!("done: {} has {} files", translation.id(), translation.files().len());
+    // Slow polls continue, so a lost event costs only time.
+    let mut set = client.wait_set().policy(PollPolicy::safety_net());
+    set.extend(created.jobs.iter().map(|job| &job.id));
+    while !set.is_empty() {
+        tokio::select! {
+            Some(id) = changed.recv() => drop(set.poll_now(&id)),
+            Some((_, update)) = set.next() => if let Update::Finished(result) = update {
+                let translation = result?;
+                println!("done: {} has {} files", translation.id(), translation.files().len());
+            },
+        }
     }
     Ok(())
 }

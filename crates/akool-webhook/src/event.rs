@@ -2,8 +2,7 @@
 
 use std::{fmt, time::SystemTime};
 
-use akool::{JobId, Status, redact};
-use serde_json::Value;
+use akool::{JobId, Status, lenient, redact, types};
 use url::Url;
 
 /// What a message says about a job. Use it as a trigger: see
@@ -26,23 +25,18 @@ pub struct WebhookEvent {
 impl WebhookEvent {
     /// Reads the decrypted content. Returns `None` if it has no id or no status.
     pub(crate) fn parse(json: &[u8], sent_at: SystemTime) -> Option<Self> {
-        let Ok(Value::Object(fields)) = serde_json::from_slice(json) else {
-            return None;
-        };
-        let text = |name: &str| fields.get(name)?.as_str().filter(|text| !text.is_empty());
-        let number = |name: &str| integer(fields.get(name)?);
-        let job = match fields.get("_id")? {
-            Value::Number(number) => number.to_string(),
-            _ => text("_id")?.to_owned(),
-        };
+        // A message that was decrypted with the wrong key is not text.
+        std::str::from_utf8(json).ok()?;
+        let event = lenient::<types::WebhookEvent>(json).ok()?.value;
+        let text = |text: Option<String>| text.filter(|text| !text.is_empty());
         Some(Self {
-            job: job.into(),
-            status: number("status").or_else(|| number("video_status"))?.into(),
-            product: text("type").map(Into::into),
-            url: link(text("url")).or_else(|| link(text("video"))),
-            progress: number("progress").map(|percent| percent.clamp(0, 100) as u8),
-            error_code: number("error_code"),
-            error_reason: text("error_reason").or_else(|| text("error_message")).map(Into::into),
+            job: text(event.id)?.into(),
+            status: event.status.or(event.video_status)?.into(),
+            product: text(event.type_),
+            url: link(event.url).or_else(|| link(event.video)),
+            progress: event.progress.map(|percent| percent.clamp(0, 100) as u8),
+            error_code: event.error_code,
+            error_reason: text(event.error_reason).or_else(|| text(event.error_message)),
             sent_at,
         })
     }
@@ -107,23 +101,9 @@ impl fmt::Debug for WebhookEvent {
 }
 
 /// Reads an http or https URL.
-fn link(text: Option<&str>) -> Option<Url> {
+fn link(text: Option<String>) -> Option<Url> {
     let url = Url::parse(text?.trim()).ok()?;
     matches!(url.scheme(), "http" | "https").then_some(url)
-}
-
-/// Reads a whole number, also one that is written as `3.0` or `"3"`.
-fn integer(value: &Value) -> Option<i64> {
-    /// `f64` represents every whole number up to here exactly.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    match value {
-        Value::Number(number) => number.as_i64().or_else(|| {
-            let float = number.as_f64()?;
-            (float.fract() == 0.0 && float.abs() <= EXACT).then_some(float as i64)
-        }),
-        Value::String(text) => text.trim().parse().ok(),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -151,7 +131,7 @@ mod tests {
             parse(r#"{"_id":7,"status":"3","type":9,"url":[],"video":"https://x/v","progress":{},"new":1}"#);
         let event = event.unwrap();
         assert_eq!((event.job().as_str(), event.status()), ("7", Status::Completed));
-        assert_eq!((event.product(), event.url().map(Url::as_str)), (None, Some("https://x/v")));
+        assert_eq!((event.product(), event.url().map(Url::as_str)), (Some("9"), Some("https://x/v")));
         assert_eq!(parse(r#"{"_id":"a","status":9}"#).unwrap().status(), Status::Unknown(9));
         assert_eq!(
             parse(r#"{"_id":"a","status":[],"video_status":2}"#).unwrap().status(),

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use sha1::{Digest, Sha1};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreater};
 
-use crate::{Rejection, WebhookEvent};
+use crate::{error::Rejection, event::WebhookEvent};
 
 /// The length of an AES block, and so of the initialization vector, in bytes.
 const BLOCK: usize = 16;

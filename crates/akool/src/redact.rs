@@ -1,62 +1,59 @@
-//! Text from the service or from a user, in a form that is safe to print: [`link`] and [`excerpt`].
+//! Makes text from outside safe to show: links without their query, no control characters, a bounded length.
 //!
-//! All errors and all `Debug` output of this crate use these two functions. Use them when you print
-//! such text yourself: links of results may be signed, and a signature is a credential.
+//! The crate passes through this module whatever a server sent before it puts it into an error or a log. Programs
+//! that print such text themselves, such as the reason why a job failed, can use the same functions.
+
+use std::fmt::{self, Write as _};
 
 use url::Url;
 
-/// The maximum length of an [`excerpt`], in characters.
+/// How many characters of a text are shown.
 const MAX_CHARS: usize = 160;
 
-/// Returns the URL without its user name, password, query and fragment, which may be credentials.
+/// A link without its query, fragment and user name, which may grant access.
 ///
 /// ```
-/// let url = url::Url::parse("https://cdn.example/talk.mp4?Signature=abc")?;
-/// assert_eq!(akool::redact::link(&url), "https://cdn.example/talk.mp4?[redacted]");
-/// # Ok::<(), url::ParseError>(())
+/// let url = "https://user:pw@cdn.example/a.mp4?Signature=secret".parse()?;
+/// assert_eq!(akool::redact::link(&url), "https://cdn.example/a.mp4?[redacted]");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn link(url: &Url) -> String {
     let mut shown = url.clone();
-    let has_query = url.query().is_some() || url.fragment().is_some();
+    let hidden = url.query().is_some() || url.fragment().is_some();
     shown.set_query(None);
     shown.set_fragment(None);
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
-    if has_query { format!("{shown}?[redacted]") } else { shown.into() }
+    if hidden { format!("{shown}?[redacted]") } else { shown.into() }
 }
 
-/// Returns the first 160 characters of a text, on one line, without control characters and without the
-/// parts of links that may be credentials.
+/// The first 160 characters of a text, on one line, safe for a terminal and a log.
 ///
-/// It removes each query or fragment (from `?name=` or `#name=` to the next space, quotation mark or
-/// angle bracket) and each user name before a host, even if the link around it is malformed. A longer
-/// text ends with `…`.
+/// Every query (`?name=` or `#name=` up to the next blank, quotation mark or angle bracket) and every user name
+/// in a link is cut out, whatever the link looks like. Control characters, line separators, zero-width
+/// characters and characters that change the direction of text become blanks.
 ///
 /// ```
-/// use akool::redact::excerpt;
-///
-/// assert_eq!(excerpt("see https://cdn.example/a?sig=abc\nbye"), "see https://cdn.example/a?[redacted] bye");
-/// assert_eq!(excerpt("ftp://user:password@host"), "ftp://[redacted]@host");
+/// assert_eq!(akool::redact::excerpt("see https://x.example/?a=secret\nnext"), "see https://x.example/?[redacted] next");
 /// ```
 pub fn excerpt(text: &str) -> String {
-    let ends = |letter: char| letter.is_whitespace() || letter.is_control() || "\"<>".contains(letter);
+    let ends_word = |c: char| c.is_whitespace() || is_unsafe(c) || "\"<>".contains(c);
     let mut shown = String::new();
     let mut rest = text;
     for _ in 0..MAX_CHARS {
-        let Some(letter) = rest.chars().next() else {
+        let Some(c) = rest.chars().next() else {
             return shown;
         };
-        let word = &rest[..rest.find(ends).unwrap_or(rest.len())];
+        let word = &rest[..rest.find(ends_word).unwrap_or(rest.len())];
         if is_query(word) {
             shown.push_str("?[redacted]");
             rest = &rest[word.len()..];
-        } else if let Some(end) = user_end(word) {
+        } else if let Some(end) = end_of_user(word) {
             shown.push_str("//[redacted]@");
             rest = &rest[end..];
         } else {
-            // A control character could change the terminal, and a line break could fake a log line.
-            shown.push(if letter.is_control() || letter.is_whitespace() { ' ' } else { letter });
-            rest = &rest[letter.len_utf8()..];
+            shown.push(if is_unsafe(c) || c.is_whitespace() { ' ' } else { c });
+            rest = &rest[c.len_utf8()..];
         }
     }
     if !rest.is_empty() {
@@ -65,18 +62,35 @@ pub fn excerpt(text: &str) -> String {
     shown
 }
 
-/// Returns whether a word starts with `?name=` or `#name=`.
+/// Writes a text, with an escape in place of each character that is not safe on a terminal.
+pub(crate) fn fmt_escaped(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if !text.contains(is_unsafe) {
+        return f.pad(text);
+    }
+    text.chars()
+        .try_for_each(|c| if is_unsafe(c) { write!(f, "{}", c.escape_unicode()) } else { f.write_char(c) })
+}
+
+/// Whether a character can change what a terminal shows of the text around it.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Whether a word starts with `?name=` or `#name=`.
 fn is_query(word: &str) -> bool {
     let Some(query) = word.strip_prefix(['?', '#']) else {
         return false;
     };
     query.split_once('=').is_some_and(|(name, _)| {
-        !name.is_empty() && name.chars().all(|letter| letter.is_alphanumeric() || "-_.~%[]+".contains(letter))
+        !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "-_.~%[]+".contains(c))
     })
 }
 
-/// Returns the length of `//user:password@` at the start of a word.
-fn user_end(word: &str) -> Option<usize> {
+/// The end of the user name in a word that starts with `//user:password@`.
+fn end_of_user(word: &str) -> Option<usize> {
     let authority = word.strip_prefix("//")?;
     let authority = &authority[..authority.find(['/', '\\']).unwrap_or(authority.len())];
     Some(2 + authority.rfind('@')? + 1)
@@ -87,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn queries_and_user_names_are_removed() {
+    fn queries_and_user_names_are_cut_out() {
         let url = Url::parse("https://user:pw@cdn.example/a.mp4?Signature=MARKER#MARKER").unwrap();
         assert_eq!(link(&url), "https://cdn.example/a.mp4?[redacted]");
         for (body, wanted) in [
@@ -112,9 +126,17 @@ mod tests {
     }
 
     #[test]
-    fn an_excerpt_is_short_and_on_one_line() {
+    fn an_excerpt_is_bounded_on_one_line_and_harmless_on_a_terminal() {
         let shown = excerpt(&format!("a\n\x1b[31m{}", "x".repeat(1000)));
         assert!(shown.starts_with("a  [31mxx") && shown.ends_with('…'));
         assert_eq!(shown.chars().count(), MAX_CHARS + 1);
+        let tricks = "a\u{202e}b\u{200b}c\u{2028}d\u{feff}e\u{2066}f\u{9b}g\u{85}h\u{e0041}i";
+        assert_eq!(excerpt(tricks), "a b c d e f g h i");
+    }
+
+    #[test]
+    fn unsafe_characters_of_an_id_are_escaped() {
+        assert_eq!(crate::JobId::from("a\u{202e}\x1bb").to_string(), "a\\u{202e}\\u{1b}b");
+        assert_eq!(format!("{:>4}", crate::JobId::from("ab")), "  ab");
     }
 }

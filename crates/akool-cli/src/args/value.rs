@@ -44,7 +44,7 @@ pub(super) fn adoption(text: &str) -> Result<(String, String), String> {
 
 /// One of the documented styles. The error lists them.
 pub(super) fn style() -> impl TypedValueParser<Value = VoiceStyle> {
-    let names = akool::Translate::STYLES.iter().map(|style| PossibleValue::new(style.to_string()));
+    let names = akool::VoiceStyle::ALL.iter().map(|style| PossibleValue::new(style.to_string()));
     PossibleValuesParser::new(names).try_map(|name| name.parse::<VoiceStyle>())
 }
 

@@ -2,12 +2,12 @@
 
 use std::time::SystemTime;
 
-use akool::{CreateError, CreatedJob, JobId, Language, Rejection};
+use akool::{CreateError, CreatedJob, JobId, Language, NotCreated, Rejection, redact::excerpt};
 use akool_ledger::{EnsureError, EntryId, KnownWork};
 use serde_json::json;
 
 use super::Report;
-use crate::text::{self, ago, bad, good, on_one_line};
+use crate::text::{self, ago, bad, good};
 
 impl Report {
     /// A job that was created. Its id is printed at once, whatever happens later.
@@ -33,7 +33,7 @@ impl Report {
             }));
         }
         let language = rejection.language.as_ref().map_or("a language", Language::code);
-        let reason = match on_one_line(&rejection.message) {
+        let reason = match excerpt(&rejection.message) {
             message if message.is_empty() => format!("code {}", rejection.code),
             message => format!("{message} (code {})", rejection.code.0),
         };
@@ -153,15 +153,17 @@ impl Report {
     pub(crate) fn not_created(&self, error: &EnsureError) {
         let kind = match error {
             EnsureError::OutcomeUnknown { .. } => "outcome_unknown",
-            EnsureError::NotCreated(CreateError::AllRejected(rejected)) => {
+            EnsureError::NotCreated(CreateError::NotCreated(NotCreated { rejected, .. }))
+                if !rejected.is_empty() =>
+            {
                 return rejected.iter().for_each(|rejection| self.rejected(rejection));
             }
             EnsureError::NotCreated(CreateError::Invalid(_)) => "usage",
             EnsureError::Ledger(_) => "ledger",
-            other => other.call().map_or("not_created", |error| error.kind().name()),
+            other => other.error().map_or("not_created", |error| error.kind().name()),
         };
-        if let EnsureError::OutcomeUnknown { entry, error } = error {
-            let why = error.call().map_or_else(|| error.to_string(), |call| call.cause().to_owned());
+        if let EnsureError::OutcomeUnknown { entry, source } = error {
+            let why = source.error().map_or_else(|| source.to_string(), text::why);
             let text = format!(
                 "the outcome is unknown: {why}. A job may have been created and charged; it was not requested \
                  again.{}",
@@ -170,13 +172,15 @@ impl Report {
             self.outcome_unknown(Some(entry), &[], &text);
             return self.note(format_args!("{} {text}", text::error()));
         }
+        let text = text::with_causes(error);
         if self.is_json()
-            && let EnsureError::NotCreated(CreateError::NotCreated(call)) = error
-            && let Some(code) = call.code()
+            && let EnsureError::NotCreated(CreateError::NotCreated(NotCreated { error, .. })) = error
+            && let Some(code) = error.code()
         {
-            self.object(&json!({ "event": "rejected", "code": code, "message": error.to_string() }));
+            self.object(&json!({ "event": "rejected", "code": code, "message": text }));
         }
-        self.error(None, kind, error);
+        let help = (kind != "usage").then(|| error.help());
+        self.failure(None, kind, text, help);
     }
 }
 

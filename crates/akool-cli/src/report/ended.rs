@@ -11,7 +11,8 @@ use super::{Object, Report};
 use crate::text::{self, bad, reason, short, status};
 
 impl Report {
-    pub(crate) fn ended(&self, error: &WaitError) {
+    /// A wait that ended without a translation. `last`: the last snapshot of the job.
+    pub(crate) fn ended(&self, error: &WaitError, last: Option<&Snapshot>) {
         self.close(error.job());
         if !self.is_json() {
             return match error {
@@ -24,20 +25,19 @@ impl Report {
         }
         let event = match error {
             WaitError::JobFailed(_) => "failed",
-            WaitError::Timeout(_) | WaitError::RetriesExhausted(_) => "gave_up",
+            WaitError::Timeout { .. } | WaitError::RetriesExhausted { .. } => "gave_up",
             _ => "error",
         };
-        let object = match error.last_snapshot() {
+        let object = match last {
             Some(snapshot) => self.of(event, snapshot),
             None => Object { event, id: Some(error.job()), ..Object::default() },
         };
-        let kind = match error {
-            WaitError::Timeout(end) | WaitError::RetriesExhausted(end) | WaitError::Rejected(end) => {
-                end.last_error.as_ref().map(|error| error.kind().name())
-            }
-            _ => None,
+        let kind = match error.last_known() {
+            Some(last) => last.last_error.map(ErrorKind::name),
+            None => None,
         };
-        self.object(&Object { kind, ..object }.message(error));
+        let help = Some(error.help());
+        self.object(&Object { kind, help, ..object }.message(text::with_causes(error)));
         self.note(self.unfinished(error));
     }
 
@@ -76,33 +76,30 @@ impl Report {
 
     /// Why a wait ended before its job, and how to resume it.
     fn unfinished(&self, error: &WaitError) -> String {
-        let (why, end) = match error {
-            WaitError::Timeout(end) => (format!("timed out after {}", short(end.waited)), end),
-            WaitError::RetriesExhausted(end) => {
-                (format!("gave up after {} failed polls in a row", end.failures), end)
+        let (why, last) = match error {
+            WaitError::Timeout { last, .. } => (format!("timed out after {}", short(last.waited)), last),
+            WaitError::RetriesExhausted { last, .. } => {
+                (format!("gave up after {} failed polls in a row", last.failures), last)
             }
-            WaitError::Rejected(end) => match &end.last_error {
-                Some(error) if error.kind() != ErrorKind::UnknownJob => {
-                    let (cause, advice) = (error.cause(), error.kind().advice());
-                    let text = format!("{} {}  {cause}; {advice}", text::error(), end.job);
-                    return text + &self.resume(&end.job, "the job continues");
-                }
-                _ => return format!("{} {error}", text::error()),
-            },
-            _ => return format!("{} {error}", text::error()),
+            WaitError::Rejected { last, source, .. } if source.kind() != ErrorKind::UnknownJob => {
+                let text =
+                    format!("{} {}  {}\n  {}", text::error(), last.job, text::why(source), source.help());
+                return text + &self.resume(&last.job, "the job continues");
+            }
+            _ => return format!("{} {}\n  {}", text::error(), text::with_causes(error), error.help()),
         };
-        let (last, job) = match end.last_snapshot.as_ref().map(Snapshot::status) {
+        let (known, job) = match last.status {
             Some(Status::Completed) => {
                 ("completed, but without a video URL".to_owned(), "the job is completed")
             }
-            Some(last) => (status(last).to_string(), "the job continues"),
+            Some(known) => (status(known).to_string(), "the job continues"),
             None => ("none".to_owned(), "the job continues"),
         };
-        let mut text = format!("{}  {why}; last known status: {last}", end.job);
-        if let Some(error) = end.last_error.as_ref().filter(|_| end.failures > 0) {
-            text += &format!("\n  last error: {}; {}", error.cause(), error.kind().advice());
+        let mut text = format!("{}  {why}; last known status: {known}", last.job);
+        if let Some(error) = error.last_error() {
+            text += &format!("\n  last error: {}; {}", text::why(error), error.help());
         }
-        text + &self.resume(&end.job, job)
+        text + &self.resume(&last.job, job)
     }
 
     fn resume(&self, id: &JobId, job: &str) -> String {

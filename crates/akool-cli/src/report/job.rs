@@ -6,7 +6,7 @@ use akool::{Error, FileKind, JobId, Snapshot, Status, Translation};
 use indicatif::ProgressBar;
 
 use super::{Object, Report};
-use crate::text::{describe, good, links, reason, short, size};
+use crate::text::{describe, good, links, reason, short, size, why};
 
 impl Report {
     /// The status of a job, for `akool status`.
@@ -61,9 +61,10 @@ impl Report {
             return;
         }
         let id = error.job().map_or_else(String::new, |id| self.name(id));
-        let (cause, advice, next) = (error.cause(), error.kind().advice(), short(next));
+        let (why, next) = (why(error), short(next));
         self.note(format_args!(
-            "{id}  {cause}\n  failed poll {failures} of {max_failures} in a row, retrying in {next}; {advice}"
+            "{id}  {why}\n  failed poll {failures} of {max_failures} in a row, retrying in {next}; {}",
+            error.help()
         ));
     }
 

@@ -17,7 +17,7 @@ use std::{
     time::Instant,
 };
 
-use akool::{JobId, Language};
+use akool::{Error, JobId, Language};
 use serde::Serialize;
 
 use self::{object::Object, screen::Screen};
@@ -96,14 +96,25 @@ impl Report {
 
     /// An error that concerns one job, or the whole run.
     pub(crate) fn error(&self, id: Option<&JobId>, kind: &str, error: impl Display) {
+        self.failure(id, kind, error, None);
+    }
+
+    /// An error of a call of the API.
+    pub(crate) fn call_failed(&self, id: Option<&JobId>, error: &Error) {
+        self.failure(id, error.kind().name(), text::with_causes(error), Some(error.help()));
+    }
+
+    /// An error, and what to do about it on its own line.
+    fn failure(&self, id: Option<&JobId>, kind: &str, error: impl Display, help: Option<&str>) {
         if let Some(id) = id {
             self.close(id);
         }
         if self.is_json() {
-            let object = Object { event: "error", id, kind: Some(kind), ..Object::default() };
+            let object = Object { event: "error", id, kind: Some(kind), help, ..Object::default() };
             self.object(&object.message(&error));
         }
-        self.note(format_args!("{} {error}", text::error()));
+        let help = help.map_or_else(String::new, |help| format!("\n  {help}"));
+        self.note(format_args!("{} {error}{help}", text::error()));
     }
 
     fn stdout(&self, text: impl Display) {

@@ -35,6 +35,9 @@ pub(super) struct Object<'a> {
     pub(super) error_reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) message: Option<String>,
+    /// What to do next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) help: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) file: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]

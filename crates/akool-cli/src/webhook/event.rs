@@ -2,14 +2,11 @@
 
 use std::time::SystemTime;
 
-use akool::JobId;
+use akool::{JobId, redact::excerpt};
 use akool_webhook::WebhookEvent;
 use serde::Serialize;
 
-use crate::{
-    report::Report,
-    text::{on_one_line, status},
-};
+use crate::{report::Report, text::status};
 
 /// The JSON line of a message. It has no URLs: only a poll returns ones that can be trusted.
 #[derive(Serialize)]
@@ -51,13 +48,13 @@ pub(super) fn print(event: &WebhookEvent, report: &Report) {
         text += &format!(", {percent} %");
     }
     if let Some(reason) = event.error_reason() {
-        text += &format!(": {}", on_one_line(reason));
+        text += &format!(": {}", excerpt(reason));
     }
     if let Some(code) = event.error_code() {
         text += &format!(" (error code {code})");
     }
     if let Some(product) = event.product().filter(|product| *product != "video translate") {
-        text += &format!(" [{}]", on_one_line(product));
+        text += &format!(" [{}]", excerpt(product));
     }
     report.line(text);
 }

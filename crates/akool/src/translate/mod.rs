@@ -1,45 +1,45 @@
 //! Creating translations: [`Translate`], made by [`Client::translate`].
 //!
-//! A creation costs money and has no idempotency key, so the request is validated first and then sent
-//! only once. `created.rs` reads the response, and `error.rs` decides whether a failed request may have
-//! created jobs.
+//! A creation costs money and has no idempotency key. So it is checked first and sent once. `read.rs` reads what
+//! came back, and `error.rs` decides whether a request that failed may have created jobs.
 
 mod created;
 mod error;
+mod read;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use akool_client::types::{CreateTranslationRequest, StudioVoice, VoiceStyle, error::ConversionError};
+use akool_client::types::{CreateTranslationRequest, StudioVoice, VoiceStyle};
 use tracing::{Instrument, debug_span};
 use url::Url;
 
 pub use self::{
     created::{Created, CreatedJob, Rejection},
-    error::{CreateError, InvalidTranslation},
+    error::{CreateError, InvalidTranslation, NotCreated},
 };
-use crate::{Client, Language, call::answered, redact};
+use crate::{account::Language, client::Client, redact};
 
-/// The maximum number of speakers.
+/// The most speakers that the service can tell apart.
 const MAX_SPEAKERS: u8 = 10;
 
-/// The subtitles in the picture (`caption_type` on the wire).
+/// Captions in the picture; `caption_type` on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Captions {
-    /// 0: none. This is the service's default.
+    /// 0: none. This is the default.
     None,
     /// 1: in the original language.
     Original,
     /// 2: in the target language.
     Translated,
-    /// 3: translated subtitles replace the original ones.
+    /// 3: the original ones are replaced by translated ones.
     Replaced,
-    /// 4: translated subtitles in addition to the original ones.
+    /// 4: translated ones are added to the original ones.
     Added,
 }
 
 impl Captions {
-    /// All choices, in the order of their numbers.
+    /// Every choice, in the order of its number on the wire.
     pub const ALL: &'static [Self] =
         &[Self::None, Self::Original, Self::Translated, Self::Replaced, Self::Added];
 
@@ -54,8 +54,8 @@ impl Captions {
     }
 }
 
-/// A request to translate a video, made by [`Client::translate`]. Options that are not set are not sent,
-/// so the service's defaults apply.
+/// A request to translate a video, made by [`Client::translate`]. A setting that is not set is not sent, and the
+/// service's default applies.
 ///
 /// ```no_run
 /// # async fn example(client: akool::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -98,8 +98,8 @@ pub struct Translate {
 }
 
 impl Client {
-    /// Starts a request to translate the video at this URL, which the service downloads itself. Nothing
-    /// is sent before [`Translate::send`].
+    /// Starts a request to translate the video at this URL. The service downloads the video itself. Nothing is sent
+    /// before [`Translate::send`].
     pub fn translate(&self, url: impl Into<String>) -> Translate {
         Translate {
             client: self.clone(),
@@ -122,63 +122,43 @@ impl Client {
 }
 
 impl Translate {
-    /// All documented styles.
-    pub const STYLES: &'static [VoiceStyle] = &[
-        VoiceStyle::Affectionate,
-        VoiceStyle::Angry,
-        VoiceStyle::Calm,
-        VoiceStyle::Cheerful,
-        VoiceStyle::Depressed,
-        VoiceStyle::Disgruntled,
-        VoiceStyle::Embarrassed,
-        VoiceStyle::Empathetic,
-        VoiceStyle::Excited,
-        VoiceStyle::Fearful,
-        VoiceStyle::Friendly,
-        VoiceStyle::Unfriendly,
-        VoiceStyle::Sad,
-        VoiceStyle::Serious,
-        VoiceStyle::Relaxed,
-        VoiceStyle::Professional,
-    ];
-
     /// Adds target languages. The service creates one job for each.
     pub fn to<L: Into<Language>>(mut self, languages: impl IntoIterator<Item = L>) -> Self {
         self.languages.extend(languages.into_iter().map(Into::into));
         self
     }
 
-    /// Sets the spoken language of the video. If it is not set, the service detects it.
+    /// Sets the language that is spoken in the video. By default the service detects it.
     pub fn source_language(mut self, language: impl Into<Language>) -> Self {
         self.source_language = Some(language.into());
         self
     }
 
-    /// Sets whether the lips are synchronized with the new voice. The service's default is `false`.
+    /// Sets whether lips move to the new voice (by default they do not).
     pub fn lipsync(mut self, on: bool) -> Self {
         self.lipsync = Some(on);
         self
     }
 
-    /// Sets the number of speakers, at most 10. The service's default is 0, which detects it.
+    /// Sets how many people speak, up to 10. With 0, the default, the service detects it.
     pub fn speakers(mut self, count: u8) -> Self {
         self.speakers = Some(count);
         self
     }
 
-    /// Sets whether to remove background music. The service's default is `false`.
+    /// Sets whether background music is removed (by default it is not).
     pub fn remove_background_music(mut self, on: bool) -> Self {
         self.remove_background_music = Some(on);
         self
     }
 
-    /// Sets the subtitles in the picture. The service's default is none.
+    /// Sets the captions in the picture (none by default).
     pub fn captions(mut self, captions: Captions) -> Self {
         self.captions = Some(captions);
         self
     }
 
-    /// Sets the URL of an SRT or ASS file with subtitles, which the service downloads itself.
+    /// Sets the URL of an SRT or ASS file with captions, which the service downloads itself.
     pub fn caption_file(mut self, url: impl Into<String>) -> Self {
         self.caption_file = Some(url.into());
         self
@@ -190,117 +170,113 @@ impl Translate {
         self
     }
 
-    /// Sets the translation of a word.
+    /// Sets how a word is translated.
     pub fn translate_word(mut self, word: impl Into<String>, translation: impl Into<String>) -> Self {
         self.fixed_words.insert(word.into(), translation.into());
         self
     }
 
-    /// Sets the pronunciation of a word.
+    /// Sets how a word is pronounced.
     pub fn pronounce_word(mut self, word: impl Into<String>, pronunciation: impl Into<String>) -> Self {
         self.pronounced_words.insert(word.into(), pronunciation.into());
         self
     }
 
-    /// Sets how the new voice speaks. The service's default is professional.
+    /// Sets how the new voice speaks (professionally by default).
     pub fn style(mut self, style: VoiceStyle) -> Self {
         self.style = Some(style);
         self
     }
 
-    /// Sets whether the length of the video may change to fit the speech. The service's default is
-    /// `false`.
+    /// Sets whether the length of the video may change to fit the speech (by default it may not).
     pub fn dynamic_duration(mut self, on: bool) -> Self {
         self.dynamic_duration = Some(on);
         self
     }
 
-    /// Sets a URL that the service calls when a job changes.
+    /// Sets a URL that the service calls when the job changes.
     pub fn webhook(mut self, url: impl Into<String>) -> Self {
         self.webhook = Some(url.into());
         self
     }
 
-    /// Returns the client that will send the request.
-    pub fn client(&self) -> &Client {
-        &self.client
-    }
-
-    /// Returns the target languages, in the order in which they were added.
-    pub fn languages(&self) -> &[Language] {
-        &self.languages
-    }
-
-    /// Keeps only the target languages for which `keep` returns `true`: to omit languages for which there
-    /// is a job already.
-    ///
-    /// ```
-    /// # fn example(client: akool::Client) {
-    /// use akool::Language;
-    ///
-    /// let done = Language::from("es");
-    /// let translate = client
-    ///     .translate("https://example.com/talk.mp4")
-    ///     .to(["es", "fr"])
-    ///     .retain_languages(|language| !language.is(&done));
-    /// assert_eq!(translate.languages(), [Language::from("fr")]);
-    /// # }
-    /// ```
+    /// Removes the target languages for which this returns `false`: for a program that knows that their jobs exist
+    /// already.
     pub fn retain_languages(mut self, keep: impl FnMut(&Language) -> bool) -> Self {
         self.languages.retain(keep);
         self
     }
 
-    /// Creates the jobs. Makes exactly one request, with one exception: if the service rejects the
-    /// credential, so that nothing was created, and the client can renew it, the request is sent once
-    /// more.
+    /// The client that will send the request.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The target languages.
+    pub fn languages(&self) -> &[Language] {
+        &self.languages
+    }
+
+    /// Makes exactly one request, which creates the jobs. (A request that is refused for its credential has no effect. If
+    /// the client has a source of new credentials, it is sent once more with a new one.)
     ///
-    /// If the process ends, or the future is dropped, while the request is being made, it is unknown
-    /// whether jobs were created. The crate `akool-ledger` remembers such requests.
+    /// If the future is dropped while it runs, the outcome is unknown, as after a crash.
     ///
     /// # Errors
-    /// [`CreateError`] says whether jobs may have been created. If some languages were rejected but
-    /// there is a job for another one, this is not an error: see [`Created::rejected`].
+    /// [`CreateError`] says whether jobs may exist nevertheless. It is not an error if some languages are rejected, as
+    /// long as a job was created for another one: see [`Created::rejected`].
     pub async fn send(self) -> Result<Created, CreateError> {
         let request = self.request()?;
         let languages: Vec<_> = self.languages.iter().map(ToString::to_string).collect();
-        let span = debug_span!("akool.create", languages = %languages.join(","));
-        self.send_once(&request).instrument(span).await
+        let span = debug_span!("akool.create", languages = languages.join(","));
+        let timeout = self.client.create_timeout();
+        let create = |api: akool_client::Client| {
+            let request = request.clone();
+            async move { api.with_timeout(timeout).create_translation().body(request).send().await }
+        };
+        let reply = self.client.call("create_translation", create).instrument(span.clone()).await;
+        let result = read::read(&self.languages, reply);
+        span.in_scope(|| match &result {
+            Ok(created) => {
+                tracing::debug!(jobs = created.jobs.len(), rejected = created.rejected.len(), "created")
+            }
+            Err(error) => tracing::debug!(%error, "not created, or not known"),
+        });
+        result
     }
 
-    /// Validates the request against the documented rules, and returns it as it will be sent.
+    /// The request as it will be sent. All documented rules are checked.
     ///
     /// # Errors
-    /// If the request breaks a documented rule. The error names it.
+    /// If it breaks a rule, with the rule and what to do.
     pub fn request(&self) -> Result<CreateTranslationRequest, InvalidTranslation> {
-        link("the video's URL", &self.url)?;
+        check_url("video", &self.url)?;
         if self.languages.is_empty() {
-            return Err(InvalidTranslation::new("no target language is set; set at least one"));
+            return Err(InvalidTranslation::new("there is no target language; add at least one"));
         }
         let mut targets = BTreeSet::new();
         for language in &self.languages {
-            code("the target language", language)?;
+            check_code("target language", language)?;
             if language.code() == "DEFAULT" {
-                return Err(InvalidTranslation::new("DEFAULT is not a target language; set a language code"));
+                return Err(InvalidTranslation::new("DEFAULT is not a target language; name one"));
             }
             if !targets.insert(language.code().to_ascii_lowercase()) {
                 return Err(InvalidTranslation::new(format!(
-                    "the target language {language} is set twice, and would be paid for twice; remove one"
+                    "the target language {language} is there twice, and would be paid for twice; remove one"
                 )));
             }
         }
         if let Some(language) = &self.source_language {
-            code("the source language", language)?;
+            check_code("source language", language)?;
         }
         if self.speakers.is_some_and(|count| count > MAX_SPEAKERS) {
             return Err(InvalidTranslation::new(format!(
                 "the service distinguishes at most {MAX_SPEAKERS} speakers; set fewer, or 0 to detect them"
             )));
         }
-        for (name, url) in [("the subtitles' URL", &self.caption_file), ("the webhook's URL", &self.webhook)]
-        {
+        for (name, url) in [("caption file", &self.caption_file), ("webhook", &self.webhook)] {
             if let Some(url) = url {
-                link(name, url)?;
+                check_url(name, url)?;
             }
         }
         let mut words =
@@ -308,16 +284,14 @@ impl Translate {
         if words.any(|word| word.trim().is_empty()) {
             return Err(InvalidTranslation::new("a word is empty; remove it"));
         }
-        self.built().map_err(|error| InvalidTranslation::new(error.to_string()))
+        self.build().map_err(|error| InvalidTranslation::new(error.to_string()))
     }
 
-    fn built(&self) -> Result<CreateTranslationRequest, ConversionError> {
+    fn build(&self) -> Result<CreateTranslationRequest, akool_client::types::error::ConversionError> {
         let languages: Vec<_> = self.languages.iter().map(Language::code).collect();
-        let voice_is_set = self.style.is_some()
-            || !(self.kept_words.is_empty()
-                && self.fixed_words.is_empty()
-                && self.pronounced_words.is_empty());
-        let studio_voice = voice_is_set
+        let has_words =
+            !(self.kept_words.is_empty() && self.fixed_words.is_empty() && self.pronounced_words.is_empty());
+        let studio_voice: Option<StudioVoice> = (has_words || self.style.is_some())
             .then(|| {
                 StudioVoice::builder()
                     .no_translate_words(self.kept_words.clone())
@@ -336,68 +310,48 @@ impl Translate {
             .remove_bgm(self.remove_background_music)
             .caption_type(self.captions.map(Captions::number))
             .caption_url(self.caption_file.clone())
-            .studio_voice(studio_voice.map(|voice: StudioVoice| voice))
+            .studio_voice(studio_voice)
             .dynamic_duration(self.dynamic_duration)
             .webhook_url(self.webhook.clone())
             .try_into()
     }
-
-    async fn send_once(&self, request: &CreateTranslationRequest) -> Result<Created, CreateError> {
-        let create = async || {
-            let (client, recording) = self.client.api.timeout(self.client.create_timeout).recording();
-            let sent = client.create_translation().body(request.clone()).send().await;
-            let received = recording.peek();
-            match answered(sent, &recording) {
-                Ok(exchange) => created::read(&self.languages, &exchange),
-                // The ids may have arrived before the connection broke.
-                Err(error) => {
-                    received.and_then(|received| created::salvage(&self.languages, &received)).ok_or(error)
-                }
-            }
-        };
-        match self.client.call(create).await {
-            Ok(created) => {
-                tracing::debug!(jobs = created.jobs.len(), rejected = created.rejected.len(), "created");
-                created.or_rejected()
-            }
-            Err(error) => {
-                let error = error.scrubbed(&self.client.transport);
-                tracing::debug!(kind = ?error.kind(), %error, "creation failed");
-                Err(CreateError::of(error))
-            }
-        }
-    }
 }
 
-/// Checks a URL that the service will download.
-fn link(name: &str, text: &str) -> Result<(), InvalidTranslation> {
-    let invalid = |why: &str| {
-        Err(InvalidTranslation::new(format!(
-            "{name} \"{}\" {why}. AKOOL downloads it itself: pass a public https:// URL",
-            redact::excerpt(text)
-        )))
+/// A URL that the service can reach.
+fn check_url(name: &str, text: &str) -> Result<(), InvalidTranslation> {
+    let shown = redact::excerpt(text);
+    let downloads = |problem: &str| {
+        let help = match name {
+            "video" => {
+                "AKOOL downloads the video itself: upload it somewhere public and pass its https:// URL"
+            }
+            "caption file" => {
+                "AKOOL downloads the file itself: upload it somewhere public and pass its https:// URL"
+            }
+            _ => "AKOOL calls it from outside: pass an https:// URL that it can reach",
+        };
+        Err(InvalidTranslation::new(format!("\"{shown}\" {problem}. {help}")))
     };
     match Url::parse(text) {
-        // The parser would remove these characters, but the request sends the original text.
-        _ if text.chars().any(|letter| letter.is_control() || letter.is_whitespace()) => {
-            invalid("contains a space or a control character")
+        // A parser would remove them, so that something else is checked than is sent.
+        _ if text.chars().any(|c| c.is_control() || c.is_whitespace()) => {
+            downloads("contains a blank or a control character")
         }
-        Ok(_) if !text.contains("://") => invalid("has no host"),
-        Ok(url) if !matches!(url.scheme(), "http" | "https") => invalid("is neither https nor http"),
+        Ok(_) if !text.contains("://") => downloads("is a URL without a host"),
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => {
+            downloads("is neither an https nor an http URL")
+        }
         Ok(_) => Ok(()),
-        Err(_) if text.is_empty() => invalid("is empty"),
-        Err(_) => invalid("is not a URL"),
+        Err(_) => downloads("is not a URL"),
     }
 }
 
-/// Checks a language code, because the codes are sent as a list with commas.
-fn code(name: &str, language: &Language) -> Result<(), InvalidTranslation> {
+/// A code that can stand in a list with commas.
+fn check_code(name: &str, language: &Language) -> Result<(), InvalidTranslation> {
     let code = language.code();
-    if code.is_empty()
-        || code.contains(|letter: char| letter == ',' || letter.is_whitespace() || letter.is_control())
-    {
+    if code.is_empty() || code.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control()) {
         return Err(InvalidTranslation::new(format!(
-            "{name} \"{language}\" is not a language code such as es or zh-CN-shandong"
+            "the {name} \"{language}\" is not a language code such as es or zh-CN-shandong"
         )));
     }
     Ok(())

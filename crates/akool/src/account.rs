@@ -1,0 +1,119 @@
+//! What the account can do: the languages that videos can be translated into.
+
+use std::{borrow::Cow, fmt};
+
+use akool_client::types;
+use serde::{Deserialize, Serialize};
+
+use crate::{client::Client, error::Error, redact};
+
+/// A language by the service's code, such as `es` or `zh-CN-shandong`.
+///
+/// Any code is accepted: [`Client::languages`] returns those that the service knows today.
+///
+/// ```
+/// use akool::Language;
+///
+/// let language = Language::from("zh-CN-shandong");
+/// assert_eq!(language.code(), "zh-CN-shandong");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Language(Cow<'static, str>);
+
+impl Language {
+    /// A language that is known when the program is compiled.
+    pub const fn from_static(code: &'static str) -> Self {
+        Self(Cow::Borrowed(code))
+    }
+
+    /// The code.
+    pub fn code(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether both are the same language. The case of a code makes no difference.
+    ///
+    /// ```
+    /// use akool::Language;
+    ///
+    /// assert!(Language::from("zh-CN").is(&Language::from("zh-cn")));
+    /// ```
+    pub fn is(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl From<&str> for Language {
+    fn from(code: &str) -> Self {
+        Self(Cow::Owned(code.to_owned()))
+    }
+}
+
+impl From<String> for Language {
+    fn from(code: String) -> Self {
+        Self(Cow::Owned(code))
+    }
+}
+
+impl From<&Self> for Language {
+    fn from(language: &Self) -> Self {
+        language.clone()
+    }
+}
+
+impl fmt::Display for Language {
+    /// Escapes characters that are not safe on a terminal: a code may come from anywhere.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        redact::fmt_escaped(&self.0, f)
+    }
+}
+
+/// A language that the service translates into, as [`Client::languages`] returns it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LanguageInfo {
+    /// The code, as a translation takes it. `lang_code` on the wire.
+    pub language: Language,
+    /// Its name in English, empty if the response has none. `lang_name` on the wire.
+    pub name: String,
+    /// The address of an image of a flag. `url` on the wire.
+    pub flag: Option<String>,
+    /// Whether a translation into it must choose a voice. Only older responses have it. `need_voice_id` on the wire.
+    pub needs_voice: Option<bool>,
+}
+
+impl Client {
+    /// The languages that the service translates into.
+    ///
+    /// # Errors
+    /// If the list cannot be read. [`Error::is_retryable`] says whether to try again.
+    ///
+    /// ```no_run
+    /// # async fn example(client: akool::Client) -> Result<(), akool::Error> {
+    /// for language in client.languages().await? {
+    ///     println!("{:16} {}", language.language, language.name);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn languages(&self) -> Result<Vec<LanguageInfo>, Error> {
+        let reply = self.call("list_languages", |api| async move { api.list_languages().send().await }).await;
+        let response: types::ListLanguagesResponse = reply.into_result()?.value;
+        let list = response.data.map(|data| data.lang_list).filter(|list| !list.is_empty());
+        let list =
+            list.ok_or_else(|| Error::undecodable("the response has no languages in `data.lang_list`"))?;
+        Ok(list.into_iter().filter_map(info).collect())
+    }
+}
+
+/// An entry of the list. `None` if it has no code.
+fn info(entry: types::LanguageInfo) -> Option<LanguageInfo> {
+    let text = |text: Option<String>| text.filter(|text| !text.is_empty());
+    Some(LanguageInfo {
+        language: text(entry.lang_code)?.into(),
+        name: entry.lang_name.unwrap_or_default(),
+        flag: text(entry.url),
+        needs_voice: entry.need_voice_id,
+    })
+}

@@ -1,0 +1,234 @@
+//! The jobs of a set: the pure half of [`WaitSet`](crate::WaitSet), without polls, sleep and clock.
+//!
+//! It holds one [`PollState`] for each job, asks the poller what to do after each poll, and the scheduler which job
+//! comes next. Times count from the beginning of the set.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use crate::{
+    error::Error,
+    id::JobId,
+    kind::ErrorKind,
+    snapshot::Snapshot,
+    wait::{
+        error::WaitError,
+        poller::{Decision, Observation, Poller},
+        scheduler::{Next, Scheduler, Slot},
+        state::PollState,
+        update::{self, Update},
+    },
+};
+
+#[derive(Default)]
+pub(super) struct Jobs {
+    slots: HashMap<JobId, Slot>,
+    entries: Vec<Option<Entry>>,
+    free: Vec<Slot>,
+    scheduler: Scheduler,
+    last_wait: u64,
+}
+
+struct Entry {
+    job: JobId,
+    poller: Arc<Poller>,
+    state: PollState,
+    started: Duration,
+    /// Distinguishes this wait from others in the same slot.
+    wait: u64,
+    /// Whether a poll is under way.
+    polling: bool,
+    /// A trigger came while a poll was under way, perhaps too late for it.
+    triggered: bool,
+}
+
+impl Entry {
+    fn timeout(&self) -> Option<Duration> {
+        self.poller.timeout().map(|timeout| self.started.saturating_add(timeout))
+    }
+}
+
+/// A poll to be made.
+#[derive(Clone, Debug)]
+pub(super) struct Attempt {
+    pub(super) job: JobId,
+    /// Its number in the wait, from 1.
+    pub(super) number: u32,
+    slot: Slot,
+    wait: u64,
+    due: Duration,
+    began: Duration,
+}
+
+/// What to do now.
+pub(super) enum Action {
+    /// Make this poll.
+    Poll(Attempt),
+    /// Report this: a wait ended without a last poll.
+    Report(JobId, Update),
+    /// Nothing before this time, or until a poll ends.
+    Sleep(Duration),
+}
+
+impl Jobs {
+    pub(super) fn set_spacing(&mut self, spacing: Option<Duration>) {
+        self.scheduler.set_spacing(spacing);
+    }
+
+    /// Begins a wait, whose first poll is due at once. Returns whether the job is new.
+    pub(super) fn insert(&mut self, job: JobId, poller: Arc<Poller>, seed: u64, now: Duration) -> bool {
+        if self.slots.contains_key(&job) {
+            return false;
+        }
+        let Some(slot) = self.free.pop().or_else(|| Slot::try_from(self.entries.len()).ok()) else {
+            return false;
+        };
+        self.last_wait += 1;
+        let entry = Entry {
+            job: job.clone(),
+            poller,
+            state: PollState::new(seed),
+            started: now,
+            wait: self.last_wait,
+            polling: false,
+            triggered: false,
+        };
+        self.scheduler.schedule(slot, now);
+        match self.entries.get_mut(slot as usize) {
+            Some(place) => *place = Some(entry),
+            None => self.entries.push(Some(entry)),
+        }
+        self.slots.insert(job, slot);
+        true
+    }
+
+    /// Ends a wait without a report. The result of a poll that is under way will be ignored.
+    pub(super) fn remove(&mut self, job: &JobId) -> bool {
+        self.slots.get(job).copied().and_then(|slot| self.take(slot)).is_some()
+    }
+
+    pub(super) fn contains(&self, job: &JobId) -> bool {
+        self.slots.contains_key(job)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn states(&self) -> impl Iterator<Item = (&JobId, &PollState)> {
+        self.entries.iter().flatten().map(|entry| (&entry.job, &entry.state))
+    }
+
+    /// Brings the next poll of a job forward. Returns whether the job is there.
+    pub(super) fn poll_now(&mut self, job: &JobId, now: Duration) -> bool {
+        let Some(&slot) = self.slots.get(job) else { return false };
+        let Some(entry) = self.entries[slot as usize].as_mut() else { return false };
+        if entry.polling {
+            entry.triggered = true;
+            return true;
+        }
+        let before = entry.state.next_poll();
+        let next = entry.poller.poll_now(&mut entry.state, now.saturating_sub(entry.started));
+        if next < before {
+            self.scheduler.schedule(slot, entry.started.saturating_add(next));
+        }
+        true
+    }
+
+    /// Says what to do at this time, while the service allows no polls before `paused_until`. `may_poll`: there is room
+    /// for one more poll.
+    pub(super) fn next(&mut self, now: Duration, paused_until: Duration, may_poll: bool) -> Action {
+        if !may_poll {
+            return Action::Sleep(Duration::MAX);
+        }
+        loop {
+            let timeout = |slot: Slot| self.entries[slot as usize].as_ref().and_then(Entry::timeout);
+            match self.scheduler.next(now, paused_until, timeout) {
+                Next::Poll(slot, due) => {
+                    if let Some(attempt) = self.begin(slot, due, now) {
+                        return Action::Poll(attempt);
+                    }
+                }
+                Next::Expire(slot) => {
+                    if let Some((job, update)) = self.expire(slot, now) {
+                        return Action::Report(job, update);
+                    }
+                }
+                Next::NotBefore(at) => return Action::Sleep(at),
+                Next::Idle => return Action::Sleep(Duration::MAX),
+            }
+        }
+    }
+
+    fn begin(&mut self, slot: Slot, due: Duration, now: Duration) -> Option<Attempt> {
+        let entry = self.entries[slot as usize].as_mut()?;
+        (entry.polling, entry.triggered) = (true, false);
+        Some(Attempt {
+            job: entry.job.clone(),
+            number: entry.state.attempts().saturating_add(1),
+            slot,
+            wait: entry.wait,
+            due,
+            began: now,
+        })
+    }
+
+    /// Takes the result of a poll. `None` if there is nothing to report: the wait is not there any more, or the poll is
+    /// repeated, because nobody polled the set until `left_alone_until`.
+    pub(super) fn observe(
+        &mut self,
+        attempt: Attempt,
+        now: Duration,
+        left_alone_until: Duration,
+        result: Result<Snapshot, Error>,
+    ) -> Option<(JobId, Update)> {
+        let Attempt { job, slot, wait, due, began, .. } = attempt;
+        let entry = self.entries.get_mut(slot as usize)?.as_mut().filter(|entry| entry.wait == wait)?;
+        entry.polling = false;
+        let timed_out =
+            matches!(&result, Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Connect));
+        if timed_out && began < left_alone_until && entry.timeout().is_none_or(|timeout| began < timeout) {
+            self.scheduler.schedule(slot, due);
+            return None;
+        }
+        let since = |time: Duration| time.saturating_sub(entry.started);
+        let (began, ended) = (since(began), since(now));
+        let observation = Observation::of(&result);
+        let before = (entry.state.status(), entry.state.progress());
+        let decision = entry.poller.observe(&mut entry.state, began, ended, observation);
+        let changed = (entry.state.status(), entry.state.progress()) != before;
+        let next = match decision {
+            Decision::PollAt(at) | Decision::TimeoutAt(at) => at,
+            Decision::Finished(end) => {
+                let update = Update::Finished(update::finish(&job, &entry.state, ended, end, result));
+                self.take(slot);
+                return Some((job, update));
+            }
+        };
+        let (attempt, triggered) = (entry.state.failures(), entry.triggered);
+        self.scheduler.schedule(slot, entry.started.saturating_add(next));
+        if triggered {
+            self.poll_now(&job, now);
+        }
+        let next_poll_in = next.saturating_sub(ended);
+        let update = match result {
+            Ok(snapshot) if attempt == 0 => Update::Polled { snapshot, changed, next_poll_in },
+            result => Update::Retrying { error: update::failure(&job, result), attempt, next_poll_in },
+        };
+        Some((job, update))
+    }
+
+    /// Ends a wait whose timeout passed without a last poll.
+    fn expire(&mut self, slot: Slot, now: Duration) -> Option<(JobId, Update)> {
+        let entry = self.take(slot)?;
+        let last = entry.state.last_known(&entry.job, now.saturating_sub(entry.started));
+        Some((entry.job, Update::Finished(Err(WaitError::Timeout { last, source: None }))))
+    }
+
+    fn take(&mut self, slot: Slot) -> Option<Entry> {
+        let entry = self.entries[slot as usize].take()?;
+        self.slots.remove(&entry.job);
+        self.scheduler.cancel(slot);
+        self.free.push(slot);
+        Some(entry)
+    }
+}
