@@ -248,6 +248,21 @@ async fn a_trigger_during_a_poll_leads_to_another_poll() {
 }
 
 #[tokio::test]
+async fn waits_whose_last_poll_cannot_begin_end_with_those_that_hang() {
+    let _quiet = akool_tests::QUIET.lock().await;
+    let server = MockServer::start().await;
+    server.inject(Fault::NeverAnswers, Times::Always);
+    let client = client_with_key(server.url_for(Fault::NeverAnswers), &server.api_key());
+    let mut waits = client.wait_set().max_concurrent_polls(1).timeout(Duration::from_millis(100));
+    waits.extend((0..10).map(id));
+    let began = Instant::now();
+    let ends = ends(&mut waits).await;
+    assert!(ends.values().all(|end| matches!(end, Err(WaitError::Timeout { .. }))), "{ends:?}");
+    assert_eq!(ends.len(), 10);
+    assert!(began.elapsed() < Duration::from_millis(6500), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn a_poll_that_times_out_because_the_set_was_not_driven_is_not_a_failure() {
     let server = MockServer::start().await;
     let client = akool::Client::builder()

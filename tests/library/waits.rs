@@ -361,6 +361,60 @@ async fn a_key_that_the_server_echoes_is_redacted() {
     assert!(!format!("{error:?} {client:?}").contains("MARKER"));
 }
 
+/// How long a wait takes against a server with this fault.
+async fn elapsed(fault: Fault, timeout: Duration) -> (Duration, WaitError) {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().stuck(2));
+    server.inject(fault, Times::Always);
+    // The requests themselves would take longer.
+    let client = akool::Client::builder()
+        .credential(Credential::api_key(server.api_key()).unwrap())
+        .base_url(server.url_for(fault))
+        .request_timeout(Duration::from_secs(60))
+        .build()
+        .unwrap();
+    let began = Instant::now();
+    let error = client.job(ID).wait().policy(eager()).timeout(timeout).await.unwrap_err();
+    (began.elapsed(), error)
+}
+
+#[tokio::test]
+async fn the_last_poll_is_cut_off_five_seconds_after_the_timeout_whatever_the_server_does() {
+    let _quiet = akool_tests::QUIET.lock().await;
+    let faults =
+        [Fault::NeverAnswers, Fault::DrippingHeaders, Fault::DrippingBody, Fault::EndlessInformational];
+    let waits = faults.iter().flat_map(|fault| {
+        [Duration::ZERO, Duration::from_secs(1)].map(|timeout| async move {
+            let (elapsed, error) = elapsed(*fault, timeout).await;
+            let WaitError::Timeout { source: Some(source), .. } = &error else {
+                panic!("{fault:?}: {error}")
+            };
+            assert_eq!(source.kind(), ErrorKind::Timeout, "{fault:?}");
+            let over = elapsed.saturating_sub(timeout).as_millis();
+            assert!((4900..6500).contains(&over), "{fault:?}: {over} ms over a timeout of {timeout:?}");
+        })
+    });
+    futures_util::future::join_all(waits).await;
+}
+
+#[tokio::test]
+async fn the_renewal_of_a_credential_is_cut_off_with_the_last_poll() {
+    struct Hanging;
+
+    impl akool::CredentialSource for Hanging {
+        fn renew(&self) -> akool::Renewal<'_> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    let _quiet = akool_tests::QUIET.lock().await;
+    let client = akool::Client::builder().credential_source(Hanging).base_url("http://127.0.0.1:1").build();
+    let began = Instant::now();
+    let error = client.unwrap().job(ID).wait().timeout(Duration::ZERO).await.unwrap_err();
+    assert!(matches!(error, WaitError::Timeout { .. }), "{error}");
+    assert!(began.elapsed() < Duration::from_millis(6500), "{:?}", began.elapsed());
+}
+
 #[tokio::test]
 async fn a_timeout_during_a_retry_after_ends_the_wait_without_a_last_poll() {
     let _quiet = akool_tests::QUIET.lock().await;

@@ -13,11 +13,14 @@ use crate::{
     wait::{
         error::WaitError,
         poller::{Decision, Observation, Poller},
-        scheduler::{Next, Scheduler, Slot},
+        scheduler::{DueQueue, Next, Scheduler, Slot},
         state::PollState,
         update::{self, Update},
     },
 };
+
+/// How long the last poll may take after the timeout has passed.
+pub(super) const LAST_POLL_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 pub(super) struct Jobs {
@@ -25,6 +28,8 @@ pub(super) struct Jobs {
     entries: Vec<Option<Entry>>,
     free: Vec<Slot>,
     scheduler: Scheduler,
+    /// When each wait ends at the latest, also if its last poll cannot begin.
+    expiry: DueQueue,
     last_wait: u64,
 }
 
@@ -53,6 +58,8 @@ pub(super) struct Attempt {
     pub(super) job: JobId,
     /// Its number in the wait, from 1.
     pub(super) number: u32,
+    /// When it is cut off, if the wait has a timeout.
+    pub(super) limit: Option<Duration>,
     slot: Slot,
     wait: u64,
     due: Duration,
@@ -93,6 +100,10 @@ impl Jobs {
             triggered: false,
         };
         self.scheduler.schedule(slot, now);
+        if let Some(timeout) = entry.timeout() {
+            let at = timeout.saturating_add(LAST_POLL_LIMIT);
+            self.expiry.push(slot, at, at);
+        }
         match self.entries.get_mut(slot as usize) {
             Some(place) => *place = Some(entry),
             None => self.entries.push(Some(entry)),
@@ -137,8 +148,22 @@ impl Jobs {
     /// Says what to do at this time, while the service allows no polls before `paused_until`. `may_poll`: there is room
     /// for one more poll.
     pub(super) fn next(&mut self, now: Duration, paused_until: Duration, may_poll: bool) -> Action {
+        let mut wake = Duration::MAX;
+        while let Some((slot, at, _)) = self.expiry.peek() {
+            if at > now {
+                wake = at;
+                break;
+            }
+            self.expiry.pop();
+            // A poll that is under way is cut off at the same time, and its error ends the wait.
+            if self.entries[slot as usize].as_ref().is_some_and(|entry| !entry.polling)
+                && let Some((job, update)) = self.expire(slot, now)
+            {
+                return Action::Report(job, update);
+            }
+        }
         if !may_poll {
-            return Action::Sleep(Duration::MAX);
+            return Action::Sleep(wake);
         }
         loop {
             let timeout = |slot: Slot| self.entries[slot as usize].as_ref().and_then(Entry::timeout);
@@ -153,8 +178,8 @@ impl Jobs {
                         return Action::Report(job, update);
                     }
                 }
-                Next::NotBefore(at) => return Action::Sleep(at),
-                Next::Idle => return Action::Sleep(Duration::MAX),
+                Next::NotBefore(at) => return Action::Sleep(wake.min(at)),
+                Next::Idle => return Action::Sleep(wake),
             }
         }
     }
@@ -165,6 +190,7 @@ impl Jobs {
         Some(Attempt {
             job: entry.job.clone(),
             number: entry.state.attempts().saturating_add(1),
+            limit: entry.timeout().map(|timeout| timeout.saturating_add(LAST_POLL_LIMIT)),
             slot,
             wait: entry.wait,
             due,
@@ -228,6 +254,7 @@ impl Jobs {
         let entry = self.entries[slot as usize].take()?;
         self.slots.remove(&entry.job);
         self.scheduler.cancel(slot);
+        self.expiry.cancel(slot);
         self.free.push(slot);
         Some(entry)
     }

@@ -67,7 +67,7 @@ impl Wait {
     /// Sets how long to wait ([`DEFAULT_TIMEOUT`], 2 hours, by default).
     ///
     /// A poll that is under way when the timeout passes is the last one. Otherwise one more poll begins then, also with
-    /// a timeout of zero. If the timeout passes during a
+    /// a timeout of zero. The last poll is cut off 5 s later, whatever the server does. If the timeout passes during a
     /// pause that the service asked for, the wait ends without a last poll.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.set = self.set.timeout(timeout);

@@ -13,17 +13,18 @@ use std::{
 
 use futures_core::Stream;
 use futures_util::stream::FuturesUnordered;
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, timeout_at};
 use tracing::{Instrument, debug_span};
 
 use crate::{
     client::Client,
     error::Error,
     id::JobId,
+    kind::ErrorKind,
     snapshot::Snapshot,
     status::Status,
     wait::{
-        jobs::{Action, Attempt, Jobs},
+        jobs::{Action, Attempt, Jobs, LAST_POLL_LIMIT},
         policy::PollPolicy,
         poller::Poller,
         state::PollState,
@@ -282,8 +283,19 @@ impl WaitSet {
 
     fn begin(&mut self, attempt: Attempt) {
         let client = self.client.clone();
+        let limit = attempt.limit.and_then(|limit| self.clock.began.checked_add(limit));
         self.under_way.push(Box::pin(async move {
-            let result = client.poll(&attempt.job, attempt.number).await;
+            let poll = client.poll(&attempt.job, attempt.number);
+            let result = match limit {
+                None => poll.await,
+                // Renewal of the credential and body included, whatever the server does.
+                Some(limit) => timeout_at(limit, poll).await.unwrap_or_else(|_| {
+                    let seconds = LAST_POLL_LIMIT.as_secs();
+                    let message =
+                        format!("no complete response within {seconds} s after the timeout of the wait");
+                    Err(Error::new(ErrorKind::Timeout, message).with_job(&attempt.job))
+                }),
+            };
             (attempt, result)
         }));
     }
