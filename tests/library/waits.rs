@@ -434,6 +434,27 @@ async fn a_timeout_during_a_retry_after_ends_the_wait_without_a_last_poll() {
 }
 
 #[tokio::test]
+async fn a_single_call_during_a_retry_after_sends_nothing_and_returns_the_remaining_time() {
+    let server = MockServer::start().await;
+    server.inject(Fault::RetryAfterAbsurd, Times::Once);
+    let client = client_of(&server);
+    let error = client.clone().job(ID).get().await.unwrap_err();
+    assert!(error.retry_after().unwrap() > akool::MAX_RETRY_AFTER, "{error}");
+    let requests = server.exchanges().len();
+    let assert_paused = |error: &akool::Error| {
+        let remaining = error.retry_after().unwrap();
+        assert_eq!(error.kind(), ErrorKind::RateLimited);
+        assert!(remaining <= akool::MAX_RETRY_AFTER && remaining.as_secs() > 890, "{remaining:?}");
+    };
+    assert_paused(&client.job(ID).get().await.unwrap_err());
+    assert_paused(&client.languages().await.unwrap_err());
+    let error = client.translate("https://example.com/talk.mp4").to(["es"]).send().await.unwrap_err();
+    let akool::CreateError::NotCreated(not_created) = &error else { panic!("{error}") };
+    assert_paused(&not_created.error);
+    assert_eq!(server.exchanges().len(), requests, "a request was sent during the pause");
+}
+
+#[tokio::test]
 async fn each_response_is_reported_once_also_if_it_cannot_be_decoded() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().processing(Polls(1)).completed());

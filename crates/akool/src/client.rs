@@ -81,7 +81,7 @@ impl Client {
 
     /// Makes a call. All calls of all operations go through here.
     ///
-    /// If the credential is refused and there is a source of
+    /// While the service asked for a pause, nothing is sent. If the credential is refused and there is a source of
     /// new ones, the call is repeated once with a new credential: this is safe for every operation, because a refused
     /// request has no effect.
     pub(crate) async fn call<T: Envelope, F>(
@@ -92,6 +92,9 @@ impl Client {
     where
         F: Future<Output = Result<ResponseValue<T>, akool_client::Error>>,
     {
+        if let Some(remaining) = self.pause.remaining() {
+            return Reply::failed(Error::paused(remaining));
+        }
         let attempts = async {
             let Some(renewer) = &self.renewer else {
                 return self.attempt(&request).await;
@@ -153,6 +156,10 @@ impl Pause {
 
     fn until(&self) -> Option<Instant> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remaining(&self) -> Option<Duration> {
+        self.until()?.checked_duration_since(Instant::now()).filter(|remaining| !remaining.is_zero())
     }
 }
 

@@ -129,6 +129,16 @@ impl Error {
         made
     }
 
+    /// A pause that the service asked for is not over yet.
+    pub(crate) fn paused(remaining: Duration) -> Self {
+        let seconds = remaining.as_secs_f64().ceil();
+        let message =
+            format!("the service asked for a pause, which lasts {seconds} s more; nothing was sent");
+        let mut error = Self::new(ErrorKind::RateLimited, message).without_effect();
+        error.0.retry_after = Some(remaining);
+        error
+    }
+
     pub(crate) fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
