@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(crate) async fn run(options: &Download, connection: &Connection, report: &Report) -> Outcome {
-    let downloader = match downloader(&options.output) {
+    let downloader = match downloader(&options.output, options.stall_timeout) {
         Ok(downloader) => downloader,
         Err(error) => {
             report.error(None, "usage", error);
@@ -70,7 +70,7 @@ pub(crate) async fn run(options: &Download, connection: &Connection, report: &Re
     tokio::select! {
         outcome = all => outcome,
         () = interruption() => {
-            report.note("interrupted; incomplete files were removed");
+            report.note("interrupted; run the same command to resume the downloads");
             Outcome::Interrupted
         }
     }

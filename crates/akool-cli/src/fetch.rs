@@ -1,22 +1,26 @@
 //! Downloads the files of completed jobs, for `akool download` and for the commands that wait.
 
-use std::{future::IntoFuture, path::Path};
+use std::{error::Error, future::IntoFuture, path::Path, time::Duration};
 
 use akool::{Job, Translation};
-use akool_download::Downloader;
+use akool_download::{DownloadError, Downloader};
 use futures_util::future::join_all;
 
 use crate::{outcome::Outcome, report::Report};
 
 /// A downloader, and a folder that exists and can be written to.
-pub(crate) fn downloader(folder: &Path) -> Result<Downloader, String> {
+pub(crate) fn downloader(folder: &Path, stall_timeout: Option<Duration>) -> Result<Downloader, String> {
     let shown = folder.display();
     // Creates a file, because permissions alone do not show whether that is possible. The file has no name
     // on systems that support this, so nothing is left behind.
     let made = std::fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder));
     made.map(drop)
         .map_err(|error| format!("cannot write to {shown}: {error}; choose another folder with --output"))?;
-    Downloader::new().map_err(|error| error.to_string())
+    let mut downloader = Downloader::builder();
+    if let Some(timeout) = stall_timeout {
+        downloader = downloader.stall_timeout(timeout);
+    }
+    downloader.build().map_err(|error| error.to_string())
 }
 
 /// How to download files.
@@ -66,11 +70,17 @@ impl Fetch<'_> {
                 Ok(file) => saved.push((kind, file)),
                 Err(error) => {
                     outcome = outcome.max(Outcome::from(&error));
-                    report.error(Some(id), "download", &error);
+                    report.error(Some(id), "download", describe(&error));
                 }
             }
         }
         report.downloaded(id, waited, &saved);
         outcome
     }
+}
+
+/// The error with its cause and the next step.
+fn describe(error: &DownloadError) -> String {
+    let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
+    format!("{error}{cause}; {}", error.help())
 }

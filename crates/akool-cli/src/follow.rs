@@ -53,7 +53,7 @@ impl<'a> Follow<'a> {
             .with_max_failures(options.max_failures);
         let downloads = match &options.output {
             None => None,
-            Some(folder) => Some((downloader(folder)?, folder.as_path())),
+            Some(folder) => Some((downloader(folder, options.stall_timeout)?, folder.as_path())),
         };
         Ok(Self {
             options,

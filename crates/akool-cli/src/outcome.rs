@@ -128,7 +128,7 @@ impl From<&EnsureError> for Outcome {
 impl From<&DownloadError> for Outcome {
     fn from(error: &DownloadError) -> Self {
         match error {
-            DownloadError::Failed { .. } => Self::Unreachable,
+            DownloadError::Failed { .. } | DownloadError::Stalled { .. } => Self::Unreachable,
             _ => Self::Unexpected,
         }
     }

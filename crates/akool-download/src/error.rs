@@ -1,10 +1,10 @@
 //! Why a file was not saved: [`DownloadError`].
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 use akool::{FileKind, JobId};
 
-/// Why a file was not saved. An incomplete file is removed.
+/// Why a file was not saved. There is no file under its name then. If the download can be resumed, `NAME.part` stays.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DownloadError {
@@ -21,10 +21,7 @@ pub enum DownloadError {
         why: &'static str,
     },
     /// The server no longer has the file, or the signature of the link is no longer valid.
-    #[error(
-        "the {file} of job {job} cannot be downloaded any more (HTTP status {status} from {link}); files are \
-         kept for 7 days: poll the job for a new link"
-    )]
+    #[error("the {file} of job {job} cannot be downloaded any more (HTTP status {status} from {link})")]
     Expired {
         /// The kind of file.
         file: FileKind,
@@ -35,8 +32,8 @@ pub enum DownloadError {
         /// The HTTP status of the response.
         status: u16,
     },
-    /// Too many attempts in a row failed.
-    #[error("the download of the {file} of job {job} from {link} failed: {why}; try again later")]
+    /// Too many attempts in a row failed, or the server refused the request.
+    #[error("the download of the {file} of job {job} from {link} failed: {why}")]
     Failed {
         /// The kind of file.
         file: FileKind,
@@ -47,21 +44,53 @@ pub enum DownloadError {
         /// The reason of the last failure.
         why: String,
     },
-    /// Another process is writing the same file.
-    #[error("another process is writing {}; wait for it, or choose another folder", .path.display())]
+    /// No further data arrived for [`DownloaderBuilder::stall_timeout`](crate::DownloaderBuilder::stall_timeout).
+    #[error(
+        "the download of the {file} of job {job} from {link} stalled: no further data arrived for {timeout:?} ({why})"
+    )]
+    Stalled {
+        /// The kind of file.
+        file: FileKind,
+        /// The job of the file.
+        job: JobId,
+        /// The link, without its query.
+        link: String,
+        /// The timeout.
+        timeout: Duration,
+        /// The reason of the last failure.
+        why: String,
+    },
+    /// Another process, or another download of this one, is writing the same file.
+    #[error("{} is being written by another download", .path.display())]
     InUse {
         /// The temporary file.
         path: PathBuf,
     },
     /// The file cannot be written.
-    #[error(
-        "cannot write {}: {source}; check free space and permissions, or choose another folder",
-        .path.display()
-    )]
+    #[error("cannot write {}", .path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// The cause.
         source: io::Error,
     },
+}
+
+impl DownloadError {
+    /// Returns the next step, as a sentence without a capital letter and a full stop.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::UnsafeLink { .. } => "poll the job for another link, and check that no proxy redirects it",
+            Self::Expired { .. } => "files are kept for 7 days; poll the job for a new link",
+            Self::Failed { .. } => {
+                "try again later, and check that no proxy responds in place of the server; the download resumes if \
+                 the server supports it"
+            }
+            Self::Stalled { .. } => {
+                "try again later, or set a longer stall timeout; the download resumes if the server supports it"
+            }
+            Self::InUse { .. } => "wait for the other download, or choose another folder",
+            Self::Io { .. } => "check free space and permissions, or choose another folder",
+        }
+    }
 }

@@ -1,9 +1,13 @@
 //! Saves the files of a translation to disk, complete or not at all.
 //!
-//! A download writes to `NAME.part` and renames it to `NAME` once the whole file is on disk. After a
-//! transient error it keeps what has arrived and requests the rest with `Range` and `If-Range`, if the
-//! server supports ranges. It sends no credential: the files are on a CDN with another host, and their
-//! links may be signed.
+//! A download writes to `NAME.part` and renames it to `NAME` once the whole file is on disk. The first bytes must be
+//! those of a video, or of SRT subtitles: an error document or a sign-in page is never saved. A download sends no
+//! credential: the files are on a CDN with another host, and their links may be signed.
+//!
+//! After a transient error, a download keeps what has arrived and requests the rest with `Range` and `If-Range`. If it
+//! fails, stalls, is dropped or is killed, `NAME.part` stays, and `NAME.part.json` beside it has the [`Version`] of the
+//! file; the next download resumes. It starts from the beginning if the server does not confirm the version: if the
+//! first response had no validator (a strong `ETag` or a date), or if the file has changed since then.
 //!
 //! ```no_run
 //! # async fn example(translation: akool::Translation) -> Result<(), Box<dyn std::error::Error>> {
@@ -21,11 +25,16 @@
 //! TLS comes from the features of `akool` (`rustls` or `native-tls`).
 
 mod error;
+mod format;
 mod link;
+mod lock;
 mod part;
 mod response;
 mod retry;
 mod save;
+mod sink;
+mod transfer;
+mod version;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -36,7 +45,10 @@ use tokio::sync::Semaphore;
 use self::retry::Retry;
 pub use self::{
     error::DownloadError,
-    save::{Progress, Save, Saved},
+    save::{Save, Saved},
+    sink::Sink,
+    transfer::{Progress, Transfer},
+    version::Version,
 };
 
 /// The example of the README, compiled as a documentation test.
@@ -59,7 +71,7 @@ pub struct Downloader {
 impl Downloader {
     /// Creates a downloader with the default settings: 10 s to connect; a connection that delivers
     /// nothing for 30 s counts as broken; no limit on the total time; at most 4 failures in a row; at
-    /// most 4 files at once.
+    /// most 2 minutes without further data; at most 4 files at once.
     ///
     /// # Errors
     /// If the HTTP client cannot be built, for example without a TLS feature.
@@ -77,7 +89,17 @@ impl Downloader {
     ///
     /// If a file of that name exists, it is complete, so it is kept and nothing is downloaded.
     pub fn save(&self, file: &RemoteFile, folder: impl Into<PathBuf>) -> Save {
-        Save::new(self.clone(), file.clone(), folder.into())
+        Save::new(self.fetch(file), folder.into())
+    }
+
+    /// Downloads a file into a [`Sink`] of your own, with the same checks.
+    pub fn fetch(&self, file: &RemoteFile) -> Transfer {
+        Transfer::new(self.clone(), file.clone())
+    }
+
+    /// Returns an HTTP client for links to this machine.
+    fn without_proxy(&self) -> reqwest::Result<reqwest::Client> {
+        configured(reqwest::ClientBuilder::new().no_proxy(), self.any_redirect).build()
     }
 }
 
@@ -131,9 +153,17 @@ impl DownloaderBuilder {
 
     /// Sets the pause after the first failed attempt. The default is 1 second, the minimum 10
     /// milliseconds. The pause doubles with each further failure, up to a minute, and is never shorter
-    /// than the server's `Retry-After` (up to 15 minutes).
+    /// than the server's `Retry-After` (up to 15 minutes). The [stall timeout](Self::stall_timeout) can end it.
     pub fn first_pause(mut self, pause: Duration) -> Self {
         self.retry.first_pause = pause;
+        self
+    }
+
+    /// Sets how long a download may wait for data beyond the furthest position that it has reached. Failed attempts,
+    /// pauses and data that had arrived before do not extend this time, but bytes beyond that position do. The default
+    /// is 2 minutes.
+    pub fn stall_timeout(mut self, timeout: Duration) -> Self {
+        self.retry.stall_timeout = timeout;
         self
     }
 

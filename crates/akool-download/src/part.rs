@@ -1,109 +1,109 @@
-//! The temporary file of a download: locked, written by another thread, and renamed at the end.
+//! The disk half of a download: [`Part`] is the temporary file, written by another thread, and renamed at the end.
 
 use std::{
     io::{self, Read as _, Seek as _, Write as _},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use tempfile::TempPath;
 use tokio::task::JoinHandle;
 
-use crate::DownloadError;
+use crate::{DownloadError, Sink, Version, lock::lock};
 
 /// A batch is written when it has this many bytes,
 const MAX_BATCH_BYTES: usize = 256 * 1024;
-/// or this many chunks.
+/// or this many chunks,
 const MAX_BATCH_CHUNKS: usize = 1024;
+/// or when it is this old, so that a slow download that is killed loses little.
+const MAX_BATCH_AGE: Duration = Duration::from_secs(1);
+/// The number of times that a locked file is opened, and the pause between them. A download that was dropped in this
+/// process keeps its lock until its last write is done.
+const LOCK_ATTEMPTS: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
-/// An incomplete file. Dropping it before [`Part::finish`] removes the file.
-///
-/// Another thread writes to disk while more data arrives.
+/// An incomplete file. Another thread writes to disk while more data arrives.
 pub(crate) struct Part {
     path: PathBuf,
     disk: Disk,
     /// Data that has arrived and was not yet passed to the other thread.
     batch: Vec<Bytes>,
     batched: usize,
-    /// The number of bytes that have arrived.
-    pub(crate) bytes: u64,
-    /// The server's name for this version of the file, for `If-Range`.
-    pub(crate) validator: Option<String>,
-    /// The SHA-256 checksum of the whole file in base64, if the server sent it.
-    checksum: Option<String>,
-    finished: bool,
+    batched_since: Instant,
+    bytes: u64,
+    version: Version,
 }
 
-/// The open file.
-struct Sink {
+/// The open file. A second file beside it has its [`Version`], and exists only while the first has nothing but bytes of
+/// that version: the process can be killed at any time.
+///
+/// Dropping this keeps both files if a later download can resume them. It happens on the thread that works on the
+/// file, which is locked until then.
+struct Writer {
     file: io::BufWriter<std::fs::File>,
-    /// The hash of the written data, if there is a checksum to compare it with.
+    /// Its path, until it is renamed.
+    path: Option<TempPath>,
+    is_resumable: bool,
+    /// The hash of the written data, if the server sent a checksum to compare it with.
     hash: Option<Sha256>,
 }
 
 enum Disk {
-    Idle(Sink),
+    Idle(Writer),
     /// Another thread is working on the file.
-    Busy(JoinHandle<(Sink, io::Result<()>)>),
+    Busy(JoinHandle<(Writer, io::Result<()>)>),
     /// The other thread never ran, because the runtime is shutting down.
     Gone,
 }
 
 impl Part {
-    pub(crate) fn open(path: PathBuf) -> Result<Self, DownloadError> {
-        match lock(&path) {
-            Ok(Some(file)) => Ok(Self {
-                path,
-                disk: Disk::Idle(Sink { file: io::BufWriter::new(file), hash: None }),
-                batch: Vec::new(),
-                batched: 0,
-                bytes: 0,
-                validator: None,
-                checksum: None,
-                finished: false,
-            }),
-            Ok(None) => Err(DownloadError::InUse { path }),
-            Err(source) => Err(DownloadError::Io { path, source }),
+    /// Opens the part of an earlier download, or creates one.
+    pub(crate) async fn open(path: PathBuf) -> Result<Self, DownloadError> {
+        let at = |source| DownloadError::Io { path: path.clone(), source };
+        let mut attempts = 0;
+        let mut file = loop {
+            match lock(&path).map_err(at)? {
+                Some(file) => break file,
+                None if attempts < LOCK_ATTEMPTS => tokio::time::sleep(LOCK_PAUSE).await,
+                None => return Err(DownloadError::InUse { path }),
+            }
+            attempts += 1;
+        };
+        let mut version = read_version(&path);
+        let bytes = resumed_length(&version, file.metadata().map_err(at)?.len());
+        if bytes == 0 {
+            version = Version::default();
+        } else {
+            file.set_len(bytes).and_then(|()| file.seek(io::SeekFrom::End(0))).map_err(at)?;
         }
-    }
-
-    /// Starts again from an empty file. `checksum` is that of the whole file, in base64.
-    pub(crate) async fn restart(&mut self, checksum: Option<String>) -> Result<(), DownloadError> {
-        let hashed = checksum.is_some();
-        self.checksum = checksum;
-        self.batch.clear();
-        self.batched = 0;
-        self.bytes = 0;
-        self.validator = None;
-        self.work(move |sink| {
-            sink.hash = hashed.then(Sha256::new);
-            sink.file.flush()?;
-            sink.file.get_mut().set_len(0)?;
-            sink.file.rewind()
+        let writer = Writer {
+            file: io::BufWriter::new(file),
+            path: Some(TempPath::try_from_path(&path).map_err(at)?),
+            is_resumable: version.is_resumable(),
+            hash: None,
+        };
+        Ok(Self {
+            path,
+            disk: Disk::Idle(writer),
+            batch: Vec::new(),
+            batched: 0,
+            batched_since: Instant::now(),
+            bytes,
+            version,
         })
-        .await?;
-        self.written().await
-    }
-
-    pub(crate) async fn write(&mut self, chunk: Bytes) -> Result<(), DownloadError> {
-        self.bytes += chunk.len() as u64;
-        self.batched += chunk.len();
-        self.batch.push(chunk);
-        if self.batched < MAX_BATCH_BYTES && self.batch.len() < MAX_BATCH_CHUNKS {
-            return Ok(());
-        }
-        self.write_batch().await
     }
 
     /// Passes the batch to the other thread, after the work before it is done.
     async fn write_batch(&mut self) -> Result<(), DownloadError> {
         let batch = std::mem::take(&mut self.batch);
         self.batched = 0;
-        self.work(move |sink| {
+        self.batched_since = Instant::now();
+        self.work(move |writer| {
             for chunk in batch {
-                sink.file.write_all(&chunk)?;
-                if let Some(hash) = &mut sink.hash {
+                writer.file.write_all(&chunk)?;
+                if let Some(hash) = &mut writer.hash {
                     hash.update(&chunk);
                 }
             }
@@ -112,53 +112,21 @@ impl Part {
         .await
     }
 
-    /// Sets the checksum of the whole file, which the server may send with a later part only. If the
-    /// earlier data was not hashed, it is read back from disk.
-    pub(crate) async fn expect(&mut self, checksum: String) -> Result<(), DownloadError> {
-        self.checksum = Some(checksum);
-        self.write_batch().await?;
-        self.work(|sink| {
-            if sink.hash.is_none() {
-                sink.file.rewind()?;
-                let mut hash = Sha256::new();
-                let mut block = vec![0; MAX_BATCH_BYTES];
-                loop {
-                    match sink.file.get_mut().read(&mut block)? {
-                        0 => break,
-                        bytes => hash.update(&block[..bytes]),
-                    }
-                }
-                sink.hash = Some(hash);
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    /// Returns whether the [flushed](Self::flush) data matches the checksum, if there is one.
-    pub(crate) fn matches_checksum(&self) -> bool {
-        match (&self.checksum, &self.disk) {
-            (Some(checksum), Disk::Idle(Sink { hash: Some(hash), .. })) => {
-                *checksum == BASE64_STANDARD.encode(hash.clone().finalize())
-            }
-            (checksum, _) => checksum.is_none(),
-        }
-    }
-
-    pub(crate) async fn flush(&mut self) -> Result<(), DownloadError> {
-        self.write_batch().await?;
-        self.work(|sink| sink.file.flush()).await?;
-        self.written().await
-    }
-
     /// Writes the file to disk and then renames it, so that the name always means a complete file.
     pub(crate) async fn finish(mut self, path: &Path) -> Result<(), DownloadError> {
         self.flush().await?;
-        self.work(|sink| sink.file.get_ref().sync_all()).await?;
+        let target = path.to_owned();
+        self.path = path.to_owned();
+        self.work(move |writer| {
+            writer.file.get_ref().sync_all()?;
+            if let Some(part) = writer.path.take() {
+                remove_version(&part)?;
+                part.persist(target)?;
+            }
+            Ok(())
+        })
+        .await?;
         self.written().await?;
-        let io = |source| DownloadError::Io { path: path.to_owned(), source };
-        tokio::fs::rename(&self.path, path).await.map_err(io)?;
-        self.finished = true;
         // The new name must survive a crash too. Not every system can sync a folder.
         if let Some(folder) = path.parent()
             && let Ok(folder) = tokio::fs::File::open(folder).await
@@ -168,17 +136,17 @@ impl Part {
         Ok(())
     }
 
-    /// Lets another thread work on the file, after the work before it is done. The next call returns the
-    /// result of this work.
+    /// Lets another thread work on the file, after the work before it is done. The next call returns the result of
+    /// this work.
     async fn work(
         &mut self,
-        work: impl FnOnce(&mut Sink) -> io::Result<()> + Send + 'static,
+        work: impl FnOnce(&mut Writer) -> io::Result<()> + Send + 'static,
     ) -> Result<(), DownloadError> {
         self.written().await?;
-        if let Disk::Idle(mut sink) = std::mem::replace(&mut self.disk, Disk::Gone) {
+        if let Disk::Idle(mut writer) = std::mem::replace(&mut self.disk, Disk::Gone) {
             self.disk = Disk::Busy(tokio::task::spawn_blocking(move || {
-                let worked = work(&mut sink);
-                (sink, worked)
+                let worked = work(&mut writer);
+                (writer, worked)
             }));
         }
         Ok(())
@@ -190,8 +158,8 @@ impl Part {
             Disk::Idle(_) => Ok(()),
             Disk::Gone => Err(io::Error::other("the runtime is shutting down")),
             Disk::Busy(work) => match work.await {
-                Ok((sink, worked)) => {
-                    self.disk = Disk::Idle(sink);
+                Ok((writer, worked)) => {
+                    self.disk = Disk::Idle(writer);
                     worked
                 }
                 Err(error) => {
@@ -204,74 +172,140 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Sink for Part {
+    fn position(&self) -> u64 {
+        self.bytes
+    }
+
+    fn version(&self) -> &Version {
+        &self.version
+    }
+
+    async fn restart(&mut self, version: Version) -> Result<(), DownloadError> {
+        self.batch.clear();
+        self.batched = 0;
+        self.bytes = 0;
+        self.version = version.clone();
+        let path = self.path.clone();
+        self.work(move |writer| {
+            remove_version(&path)?;
+            writer.is_resumable = false;
+            writer.hash = version.has_checksum().then(Sha256::new);
+            writer.file.flush()?;
+            writer.file.get_mut().set_len(0)?;
+            writer.file.rewind()?;
+            if version.is_resumable() {
+                write_version(&path, &version)?;
+                writer.is_resumable = true;
+            }
+            Ok(())
+        })
+        .await?;
+        self.written().await
+    }
+
+    async fn write(&mut self, chunk: Bytes) -> Result<(), DownloadError> {
+        self.bytes += chunk.len() as u64;
+        self.batched += chunk.len();
+        self.batch.push(chunk);
+        if self.batched < MAX_BATCH_BYTES
+            && self.batch.len() < MAX_BATCH_CHUNKS
+            && self.batched_since.elapsed() < MAX_BATCH_AGE
+        {
+            return Ok(());
+        }
+        self.write_batch().await
+    }
+
+    async fn flush(&mut self) -> Result<(), DownloadError> {
+        self.write_batch().await?;
+        self.work(|writer| writer.file.flush()).await?;
+        self.written().await
+    }
+
+    async fn sha256(&mut self) -> Result<[u8; 32], DownloadError> {
+        self.work(|writer| {
+            if writer.hash.is_none() {
+                // The data was not hashed when it arrived, so it is read back.
+                writer.file.rewind()?;
+                let mut hash = Sha256::new();
+                let mut block = vec![0; MAX_BATCH_BYTES];
+                loop {
+                    match writer.file.get_mut().read(&mut block)? {
+                        0 => break,
+                        bytes => hash.update(&block[..bytes]),
+                    }
+                }
+                writer.hash = Some(hash);
+            }
+            Ok(())
+        })
+        .await?;
+        self.written().await?;
+        match &self.disk {
+            Disk::Idle(Writer { hash: Some(hash), .. }) => Ok(hash.clone().finalize().into()),
+            _ => Ok(Sha256::new().finalize().into()),
+        }
+    }
+}
+
+impl Drop for Writer {
     fn drop(&mut self) {
-        if !self.finished {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// Opens and locks the temporary file. Returns `None` if another process has locked it. Refuses a
-/// symbolic link and a file with another hard link, because writing would change another file.
-fn lock(path: &Path) -> io::Result<Option<std::fs::File>> {
-    loop {
-        // `create_new` does not follow symbolic links. An existing file is opened without changing it,
-        // and used only if `same_file` confirms that it is the file of this name.
-        let options = || std::fs::OpenOptions::new().read(true).write(true).clone();
-        let file = match options().create_new(true).open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
-                    return Err(not_a_file());
-                }
-                match options().open(path) {
-                    Ok(file) => file,
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    Err(error) => return Err(error),
-                }
+        if let Some(mut path) = self.path.take() {
+            let _ = self.file.flush();
+            let is_empty = self.file.get_ref().metadata().is_ok_and(|found| found.len() == 0);
+            let is_kept = self.is_resumable && !is_empty;
+            if !is_kept {
+                let _ = remove_version(&path);
             }
-            Err(error) => return Err(error),
-        };
-        match file.try_lock() {
-            // Some file systems do not support locks. Then no other process has one either.
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
-            Err(std::fs::TryLockError::Error(_)) => {
-                tracing::debug!(path = %path.display(), "the file system does not support locks");
-            }
-        }
-        // Another process may have renamed the file between opening and locking.
-        if same_file(&file, path)? {
-            return Ok(Some(file));
+            path.disable_cleanup(is_kept);
         }
     }
 }
 
-pub(crate) fn not_a_file() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::AlreadyExists,
-        "the name belongs to something that is not a file of this program",
-    )
-}
-
-#[cfg(unix)]
-fn same_file(file: &std::fs::File, path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-
-    let open = file.metadata()?;
-    if open.nlink() > 1 {
-        return Err(not_a_file());
-    }
-    match path.symlink_metadata() {
-        Ok(named) => Ok(open.dev() == named.dev() && open.ino() == named.ino()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
+/// Removes what an earlier download left, if no process is writing it. The file exists under its own name.
+pub(crate) fn remove_stale(part: &Path) {
+    let is_left = |path: &Path| path.symlink_metadata().is_ok();
+    // The lock creates a part if only the version is left.
+    if (is_left(part) || is_left(&version_path(part)))
+        && let Ok(Some(_locked)) = lock(part)
+    {
+        let _ = remove_version(part);
+        let _ = std::fs::remove_file(part);
     }
 }
 
-/// On these systems, no other process can rename an open file, so there is nothing to compare.
-#[cfg(not(unix))]
-fn same_file(_: &std::fs::File, _: &Path) -> io::Result<bool> {
-    Ok(true)
+/// Returns how many bytes of a part of that length are kept. At least the last byte of the file is requested, so that
+/// the server confirms the version.
+fn resumed_length(version: &Version, length: u64) -> u64 {
+    match version.total {
+        _ if !version.is_resumable() => 0,
+        Some(total) if length > total => 0,
+        Some(total) => length.min(total.saturating_sub(1)),
+        None => length,
+    }
+}
+
+fn version_path(part: &Path) -> PathBuf {
+    let mut path = part.as_os_str().to_owned();
+    path.push(".json");
+    path.into()
+}
+
+/// Returns an empty version if there is none, or if it was not completely written.
+fn read_version(part: &Path) -> Version {
+    let text = std::fs::read(version_path(part)).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
+}
+
+fn write_version(part: &Path, version: &Version) -> io::Result<()> {
+    // `create_new` does not follow symbolic links.
+    std::fs::File::create_new(version_path(part))?.write_all(&serde_json::to_vec(version)?)
+}
+
+fn remove_version(part: &Path) -> io::Result<()> {
+    match std::fs::remove_file(version_path(part)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

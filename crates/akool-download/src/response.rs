@@ -1,110 +1,185 @@
-//! What the headers of a response say about the file.
+//! What a response means for a download, from its status and headers alone: [`Answer`].
 
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{
-    ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED, RETRY_AFTER,
+use headers::{ContentRange, Date, HeaderMapExt};
+use reqwest::{
+    StatusCode,
+    header::{HeaderMap, HeaderValue, IF_RANGE, RETRY_AFTER},
 };
 
-/// Returns a value for `If-Range`: a strong `ETag`, or else `Last-Modified`. Returns `None` if the
-/// server does not support ranges.
-pub(crate) fn validator(headers: &HeaderMap) -> Option<String> {
-    if headers.get(ACCEPT_RANGES).is_some_and(|ranges| ranges == "none") {
-        return None;
+use crate::Version;
+
+/// What a response means.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The body is the whole file.
+    Whole(Version),
+    /// The body is the requested rest of the file, or the start of that rest.
+    Rest(Version),
+    /// The body is of no use, and neither is what has arrived before it.
+    Unusable(&'static str),
+    /// The link is no longer valid.
+    Expired,
+    /// Another attempt may succeed.
+    Failed { retry_after: Option<Duration> },
+    /// No other attempt will succeed.
+    Refused,
+}
+
+/// Returns the headers of a request for what follows `position`, if the server can confirm the version.
+pub(crate) fn range(position: u64, version: &Version) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Some(validator) = version.validator().filter(|_| position > 0)
+        && let Ok(validator) = HeaderValue::from_str(validator)
+        && let Ok(range) = headers::Range::bytes(position..)
+    {
+        headers.typed_insert(range);
+        headers.insert(IF_RANGE, validator);
     }
-    let text = |name| headers.get(name)?.to_str().ok().map(str::to_owned);
-    text(ETAG).filter(|tag| tag.starts_with('"')).or_else(|| text(LAST_MODIFIED))
+    headers
 }
 
-/// Returns whether the response is a web page.
-pub(crate) fn is_page(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    kind.to_ascii_lowercase().starts_with("text/html")
-}
-
-/// Returns the SHA-256 checksum of the whole file in base64, from `Repr-Digest`, its predecessor
-/// `Digest`, or Amazon's own header.
-pub(crate) fn sha256(headers: &HeaderMap) -> Option<String> {
-    let text = |name| headers.get(name)?.to_str().ok();
-    if let Some(digest) = text("repr-digest").and_then(|value| member(value, "sha-256")) {
-        return Some(digest.trim_matches(':').to_owned());
+impl Answer {
+    /// `position` and `version`: what has arrived before.
+    pub(crate) fn new(
+        status: StatusCode,
+        headers: &HeaderMap,
+        content_length: Option<u64>,
+        position: u64,
+        version: &Version,
+    ) -> Self {
+        match status {
+            // If a range was requested, the file has changed or the server does not support ranges.
+            StatusCode::OK => Self::Whole(Version::of(headers, content_length)),
+            StatusCode::PARTIAL_CONTENT => Self::partial(headers, position, version),
+            StatusCode::RANGE_NOT_SATISFIABLE => {
+                Self::Unusable("the server no longer has the requested range")
+            }
+            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE => Self::Expired,
+            _ if status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429) => {
+                Self::Failed { retry_after: retry_after(headers) }
+            }
+            _ => Self::Refused,
+        }
     }
-    if let Some(digest) = text("digest").and_then(|value| member(value, "sha-256")) {
-        return Some(digest.to_owned());
+
+    fn partial(headers: &HeaderMap, position: u64, version: &Version) -> Self {
+        let range = headers.typed_get::<ContentRange>();
+        let total = range.as_ref().and_then(ContentRange::bytes_len);
+        let Some((first, last)) = range.and_then(|range| range.bytes_range()) else {
+            return Self::Unusable("the server sent a part of the file without its position");
+        };
+        let is_requested = position > 0 && version.is_resumable();
+        match total {
+            Some(total) if first == 0 && last.checked_add(1) == Some(total) => {
+                Self::Whole(Version::of(headers, Some(total)))
+            }
+            _ if !is_requested => Self::Unusable("the server sent a part of the file that was not requested"),
+            _ if first != position => Self::Unusable("the server sent another range than the requested one"),
+            _ if !version.may_match(headers) || total.is_some_and(|total| total <= last) => {
+                Self::Unusable("the file has changed on the server")
+            }
+            _ => match (version.total, total) {
+                (Some(before), Some(now)) if before != now => {
+                    Self::Unusable("the file has changed on the server: it has another length")
+                }
+                (None, None) => Self::Unusable("the length of the file is not known"),
+                (before, now) => {
+                    let Version { sha256, .. } = Version::of(headers, None);
+                    let mut rest = version.clone();
+                    rest.total = before.or(now);
+                    rest.sha256 = sha256.or(rest.sha256);
+                    Self::Rest(rest)
+                }
+            },
+        }
     }
-    // The value for a file that was uploaded in parts contains a `-`. It is not a checksum of the file.
-    text("x-amz-checksum-sha256").filter(|value| !value.contains('-')).map(str::to_owned)
 }
 
-/// Returns one member of a list such as `a=1, b=2`.
-fn member<'a>(list: &'a str, name: &str) -> Option<&'a str> {
-    list.split(',').find_map(|entry| {
-        let (key, value) = entry.trim().split_once('=')?;
-        key.eq_ignore_ascii_case(name).then_some(value)
-    })
-}
-
-/// Returns the start and the total length of a range such as `Content-Range: bytes 10-19/20`.
-pub(crate) fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
-    let value = headers.get(CONTENT_RANGE)?.to_str().ok()?;
-    let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
-    let start = range.split_once('-')?.0.parse().ok()?;
-    let total = if total == "*" { None } else { Some(total.parse().ok()?) };
-    Some((start, total))
-}
-
-/// Returns the pause that `Retry-After` requests, in seconds or as a date. A date counts from the
-/// response's own `Date`, so that the two clocks need not agree.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+/// Returns the pause that `Retry-After` requests, in seconds or as a date. A date counts from the response's own
+/// `Date`, so that the two clocks need not agree.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
-    let date = |name: HeaderName| httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok();
-    date(RETRY_AFTER)?.duration_since(date(DATE).unwrap_or_else(SystemTime::now)).ok()
+    let now = headers.typed_get::<Date>().map_or_else(SystemTime::now, SystemTime::from);
+    httpdate::parse_http_date(value).ok()?.duration_since(now).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::RANGE;
+
     use super::*;
 
-    #[test]
-    fn only_checksums_of_the_whole_file_are_read() {
-        let read = |name: &'static str, value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(name, value.parse().unwrap());
-            sha256(&headers)
-        };
-        assert_eq!(read("repr-digest", "sha-512=:x:, sha-256=:YWJj:").as_deref(), Some("YWJj"));
-        assert_eq!(read("digest", "SHA-256=YWI=").as_deref(), Some("YWI="));
-        assert_eq!(read("x-amz-checksum-sha256", "YWJj").as_deref(), Some("YWJj"));
-        assert_eq!(read("x-amz-checksum-sha256", "YWJj-3"), None);
-        assert_eq!(read("repr-digest", "nonsense"), None);
+    fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
+        list.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    /// The answer to a request for the rest after 10 of 20 bytes.
+    fn rest(content_range: &str, etag: &str) -> Answer {
+        let version = Version { etag: Some("\"a\"".to_owned()), total: Some(20), ..Version::default() };
+        let headers = headers(&[("content-range", content_range), ("etag", etag)]);
+        Answer::new(StatusCode::PARTIAL_CONTENT, &headers, None, 10, &version)
     }
 
     #[test]
-    fn content_range_gives_start_and_total() {
-        let read = |value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_RANGE, value.parse().unwrap());
-            content_range(&headers)
+    fn a_requested_range_is_the_rest_only_if_everything_matches() {
+        for accepted in ["bytes 10-19/20", "bytes 10-15/20", "bytes 10-19/*"] {
+            assert!(
+                matches!(rest(accepted, "\"a\""), Answer::Rest(Version { total: Some(20), .. })),
+                "{accepted}"
+            );
+        }
+        assert!(matches!(rest("bytes 0-19/20", "\"b\""), Answer::Whole(_)));
+        for unusable in [
+            "bytes 9-19/20",
+            "bytes 0-19/*",
+            "bytes 10-20/21",
+            "bytes 10-20/20",
+            "bytes */20",
+            "10-19/20",
+            "bytes 10-19",
+            "bytes 10-x/20",
+        ] {
+            assert!(matches!(rest(unusable, "\"a\""), Answer::Unusable(_)), "{unusable}");
+        }
+        assert!(matches!(rest("bytes 10-19/20", "\"b\""), Answer::Unusable(_)));
+        assert!(matches!(rest("bytes 10-19/20", "W/\"a\""), Answer::Unusable(_)));
+    }
+
+    #[test]
+    fn a_range_that_was_not_requested_counts_only_if_it_is_complete() {
+        let answer = |content_range| {
+            let headers = headers(&[("content-range", content_range)]);
+            Answer::new(StatusCode::PARTIAL_CONTENT, &headers, Some(100), 0, &Version::default())
         };
-        assert_eq!(read("bytes 10-19/20"), Some((10, Some(20))));
-        assert_eq!(read("bytes 10-19/*"), Some((10, None)));
-        for nonsense in ["bytes */20", "10-19/20", "bytes 10/20", "bytes -1/20", "bytes 1-2/x"] {
-            assert_eq!(read(nonsense), None, "{nonsense}");
+        assert!(matches!(answer("bytes 0-99/100"), Answer::Whole(Version { total: Some(100), .. })));
+        for partial in ["bytes 0-99/*", "bytes 0-99/200", "bytes 1-99/100", "bytes */100", ""] {
+            assert!(matches!(answer(partial), Answer::Unusable(_)), "{partial}");
         }
     }
 
     #[test]
+    fn a_range_is_requested_only_with_a_validator() {
+        let mut version = Version::default();
+        assert!(range(10, &version).is_empty());
+        version.last_modified = Some("Sun, 22 Nov 2026 10:00:00 GMT".to_owned());
+        assert!(range(0, &version).is_empty());
+        let headers = range(10, &version);
+        assert_eq!(headers[RANGE], "bytes=10-");
+        assert_eq!(headers[IF_RANGE], "Sun, 22 Nov 2026 10:00:00 GMT");
+    }
+
+    #[test]
     fn retry_after_is_read_as_seconds_or_date() {
-        let read = |value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, value.parse().unwrap());
-            headers.insert(DATE, "Sun, 22 Nov 2026 10:00:00 GMT".parse().unwrap());
-            retry_after(&headers)
+        let read = |value| {
+            retry_after(&headers(&[("retry-after", value), ("date", "Sun, 22 Nov 2026 10:00:00 GMT")]))
         };
         assert_eq!(read("120"), Some(Duration::from_secs(120)));
+        assert_eq!(read("99999999999999999999"), Some(Duration::from_secs(u64::MAX)));
         assert_eq!(read("Sun, 22 Nov 2026 10:01:00 GMT"), Some(Duration::from_secs(60)));
         for none in ["Sun, 22 Nov 2026 09:00:00 GMT", "", "-5", "soon", "1.5"] {
             assert_eq!(read(none), None, "{none}");

@@ -1,6 +1,8 @@
-//! How often, and after which pauses, a failed attempt is retried: [`Retry`].
+//! How often, after which pauses, and for how long a download is retried: [`Retry`] and [`Stall`].
 
 use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
 
 /// The shortest pause, so that a download never spins.
 const MIN_PAUSE: Duration = Duration::from_millis(10);
@@ -14,11 +16,16 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
 pub(crate) struct Retry {
     pub(crate) max_failures: u32,
     pub(crate) first_pause: Duration,
+    pub(crate) stall_timeout: Duration,
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { max_failures: 5, first_pause: Duration::from_secs(1) }
+        Self {
+            max_failures: 5,
+            first_pause: Duration::from_secs(1),
+            stall_timeout: Duration::from_secs(2 * 60),
+        }
     }
 }
 
@@ -31,6 +38,39 @@ impl Retry {
         let longest = MAX_PAUSE.max(first);
         let pause = doubled.min(longest).mul_f64(0.9 + 0.2 * random).clamp(first, longest);
         pause.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER))
+    }
+}
+
+/// The stall timeout of one download. It counts only the time spent waiting for the server, so that a slow disk does
+/// not stall a download.
+pub(crate) struct Stall {
+    timeout: Duration,
+    left: Duration,
+    furthest: u64,
+}
+
+/// The stall timeout has expired.
+pub(crate) struct Stalled;
+
+impl Stall {
+    pub(crate) fn new(timeout: Duration, position: u64) -> Self {
+        Self { timeout, left: timeout, furthest: position }
+    }
+
+    /// Records the position up to which data has arrived.
+    pub(crate) fn reached(&mut self, position: u64) {
+        if position > self.furthest {
+            self.furthest = position;
+            self.left = self.timeout;
+        }
+    }
+
+    /// Waits for the server, at most until the timeout expires.
+    pub(crate) async fn wait<T>(&mut self, event: impl Future<Output = T>) -> Result<T, Stalled> {
+        let start = Instant::now();
+        let result = timeout(self.left, event).await.map_err(|_| Stalled);
+        self.left = self.left.saturating_sub(start.elapsed());
+        result
     }
 }
 
@@ -58,5 +98,19 @@ mod tests {
         assert_eq!(retry.pause(1, Some(secs(30)), 0.5), secs(30));
         assert_eq!(retry.pause(1, Some(Duration::MAX), 0.5), secs(900));
         assert_eq!(retry.pause(3, Some(secs(1)), 0.5), secs(4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_bytes_beyond_the_furthest_position_extend_the_stall_timeout() {
+        let mut stall = Stall::new(secs(10), 100);
+        let mut wait = async |position: u64, seconds| {
+            stall.reached(position);
+            stall.wait(tokio::time::sleep(secs(seconds))).await.is_ok()
+        };
+        assert!(wait(50, 6).await);
+        assert!(wait(101, 6).await);
+        assert!(wait(101, 3).await);
+        assert!(wait(102, 9).await);
+        assert!(!wait(102, 2).await);
     }
 }

@@ -142,6 +142,10 @@ pub(crate) struct Follow {
     /// Save the video, its subtitles and the video without captions to this folder
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+
+    /// End a download for which no further data arrives for this long [default: 2m]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
+    pub(crate) stall_timeout: Option<Duration>,
 }
 
 #[derive(Debug, Args)]
@@ -208,7 +212,7 @@ pub(crate) struct Translate {
     pub(crate) allow_duplicate: bool,
 
     /// Print the job ids and do not wait
-    #[arg(long, conflicts_with_all = ["timeout", "interval", "max_failures", "output"])]
+    #[arg(long, conflicts_with_all = ["timeout", "interval", "max_failures", "output", "stall_timeout"])]
     pub(crate) no_wait: bool,
 
     #[command(flatten)]
@@ -237,6 +241,10 @@ pub(crate) struct Download {
     /// Download again the files that already exist
     #[arg(long)]
     pub(crate) overwrite: bool,
+
+    /// End a download for which no further data arrives for this long [default: 2m]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
+    pub(crate) stall_timeout: Option<Duration>,
 }
 
 #[derive(Debug, Args)]

@@ -13,7 +13,7 @@ impl Cli {
             Command::Translate(translate) => &translate.follow,
             _ => return None,
         };
-        let Follow { timeout, interval, max_failures, output } = follow;
+        let Follow { timeout, interval, max_failures, output, stall_timeout } = follow;
         let mut resume = Resume::default();
         #[cfg(feature = "sandbox")]
         if self.global.sandbox {
@@ -36,6 +36,9 @@ impl Cli {
         }
         if let Some(folder) = output {
             resume.option("--output", &folder.display().to_string());
+        }
+        if let Some(timeout) = stall_timeout {
+            resume.option("--stall-timeout", &duration(*timeout));
         }
         if self.global.json {
             resume.flag("--json");
@@ -77,12 +80,14 @@ mod tests {
             "my folder",
             "--max-failures",
             "3",
+            "--stall-timeout",
+            "10s",
             "--json",
         ];
         assert_eq!(
             command(&args, "a").unwrap(),
             "akool wait --base-url http://127.0.0.1:1 --timeout 1m30s --interval 1s500ms --max-failures 3 \
-             --output 'my folder' --json a"
+             --output 'my folder' --stall-timeout 10s --json a"
         );
         assert_eq!(command(&["wait", "a", "--timeout", "none"], "a").unwrap(), "akool wait --timeout none a");
     }

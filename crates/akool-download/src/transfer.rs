@@ -1,0 +1,300 @@
+//! The HTTP half of a download: [`Transfer`] requests a file, verifies what arrives, and writes it to a [`Sink`].
+
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+
+use akool::{Job, RemoteFile, Translation, redact};
+use reqwest::Response;
+
+use crate::{
+    DownloadError, Downloader, Sink, Version,
+    format::FirstBytes,
+    link,
+    response::{Answer, range},
+    retry::{Stall, Stalled},
+};
+
+/// A download into a [`Sink`], made by [`Downloader::fetch`].
+#[must_use = "nothing is downloaded until `write_to` is awaited"]
+pub struct Transfer {
+    pub(crate) downloader: Downloader,
+    pub(crate) file: RemoteFile,
+    job: Option<Job>,
+    progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
+}
+
+/// The progress of a download.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// The number of bytes that have arrived.
+    pub bytes: u64,
+    /// The length of the whole file in bytes, if the server sent it.
+    pub total: Option<u64>,
+}
+
+impl Transfer {
+    pub(crate) fn new(downloader: Downloader, file: RemoteFile) -> Self {
+        Self { downloader, file, job: None, progress: None }
+    }
+
+    /// Polls the job once if the link has expired, and continues with the new link if there is one.
+    pub fn renew_link_from(mut self, job: &Job) -> Self {
+        self.job = Some(job.clone());
+        self
+    }
+
+    /// Sets a function that is called whenever data has arrived. It must not block.
+    pub fn on_progress(mut self, call: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        self.progress = Some(Arc::new(call));
+        self
+    }
+
+    /// Downloads the file into this sink, and resumes what it has. Returns the length of the file in bytes. The sink
+    /// then has exactly the file; if this fails, it has a part of it, or nothing.
+    ///
+    /// # Errors
+    /// If the file cannot be downloaded, is not a file of the expected kind, or if the sink fails.
+    pub async fn write_to(self, sink: &mut impl Sink) -> Result<u64, DownloadError> {
+        let slots = Arc::clone(&self.downloader.slots);
+        // The semaphore is never closed, so this always returns a permit.
+        let _slot = slots.acquire().await.ok();
+        self.run(sink).await
+    }
+
+    /// Downloads the file. The caller has a slot.
+    pub(crate) async fn run(mut self, sink: &mut impl Sink) -> Result<u64, DownloadError> {
+        self.check_link()?;
+        if self.file.url.scheme() == "http" {
+            // A proxy cannot reach this machine, and should not see the link.
+            self.downloader.http =
+                self.downloader.without_proxy().map_err(|error| self.failed(root_cause(&error)))?;
+        }
+        let stall = Stall::new(self.downloader.retry.stall_timeout, sink.position());
+        Attempts { transfer: &mut self, sink, stall }.run().await
+    }
+
+    pub(crate) fn check_link(&self) -> Result<(), DownloadError> {
+        link::check(&self.file.url).map_err(|why| self.unsafe_link(why))
+    }
+
+    /// Polls the job for another link to the same file, at most once.
+    async fn new_link(&mut self) -> Option<url::Url> {
+        let snapshot = self.job.take()?.get().await.ok()?;
+        let files = Translation::from_snapshot(snapshot)?.files();
+        let file = files.into_iter().find(|file| file.kind == self.file.kind)?;
+        (file.url != self.file.url && link::check(&file.url).is_ok()).then_some(file.url)
+    }
+
+    fn failed(&self, why: String) -> DownloadError {
+        let RemoteFile { kind, job, url, .. } = &self.file;
+        DownloadError::Failed { file: *kind, job: job.clone(), link: redact::link(url), why }
+    }
+
+    fn stalled(&self, why: String) -> DownloadError {
+        let RemoteFile { kind, job, url, .. } = &self.file;
+        let timeout = self.downloader.retry.stall_timeout;
+        DownloadError::Stalled { file: *kind, job: job.clone(), link: redact::link(url), timeout, why }
+    }
+
+    fn expired(&self, status: u16) -> DownloadError {
+        let RemoteFile { kind, job, url, .. } = &self.file;
+        DownloadError::Expired { file: *kind, job: job.clone(), link: redact::link(url), status }
+    }
+
+    fn unsafe_link(&self, why: &'static str) -> DownloadError {
+        let RemoteFile { kind, job, url, .. } = &self.file;
+        DownloadError::UnsafeLink { file: *kind, job: job.clone(), link: redact::link(url), why }
+    }
+
+    fn request_failed(&self, error: reqwest::Error) -> Failure {
+        if error.is_redirect() {
+            return self.unsafe_link("too many redirects, or a redirect to an unsafe address").into();
+        }
+        Failure::transient(if error.is_timeout() {
+            "no data arrived for too long".to_owned()
+        } else {
+            root_cause(&error)
+        })
+    }
+}
+
+impl fmt::Debug for Transfer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Transfer").field(&self.file).finish()
+    }
+}
+
+/// Why an attempt did not complete the file.
+enum Failure {
+    /// Another attempt may succeed.
+    Transient { why: String, retry_after: Option<Duration> },
+    /// The link has expired, with this HTTP status.
+    Expired(u16),
+    /// The stall timeout has expired.
+    Stalled,
+    /// No further attempt will succeed.
+    Permanent(DownloadError),
+}
+
+impl Failure {
+    fn transient(why: impl Into<String>) -> Self {
+        Self::Transient { why: why.into(), retry_after: None }
+    }
+}
+
+impl From<DownloadError> for Failure {
+    fn from(error: DownloadError) -> Self {
+        Self::Permanent(error)
+    }
+}
+
+impl From<Stalled> for Failure {
+    fn from(_: Stalled) -> Self {
+        Self::Stalled
+    }
+}
+
+/// The attempts of one download. The sink knows how far they got.
+struct Attempts<'a, S> {
+    transfer: &'a mut Transfer,
+    sink: &'a mut S,
+    stall: Stall,
+}
+
+impl<S: Sink> Attempts<'_, S> {
+    async fn run(mut self) -> Result<u64, DownloadError> {
+        let retry = self.transfer.downloader.retry;
+        let mut failures = 0;
+        let mut last = "the server sent nothing".to_owned();
+        loop {
+            let before = self.sink.position();
+            let Err(failure) = self.attempt().await else {
+                return Ok(self.sink.position());
+            };
+            self.sink.flush().await?;
+            let pause = match failure {
+                Failure::Permanent(error) => return Err(error),
+                Failure::Stalled => return Err(self.transfer.stalled(last)),
+                Failure::Expired(status) => {
+                    let error = self.transfer.expired(status);
+                    let Ok(link) = self.stall.wait(self.transfer.new_link()).await else {
+                        return Err(error);
+                    };
+                    self.transfer.file.url = link.ok_or(error)?;
+                    continue;
+                }
+                Failure::Transient { why, retry_after } => {
+                    failures = if self.sink.position() > before { 1 } else { failures + 1 };
+                    let file = &self.transfer.file;
+                    tracing::debug!(job = %file.job, file = %file.kind, %why, failures, "download failed");
+                    if failures >= retry.max_failures {
+                        return Err(self.transfer.failed(why));
+                    }
+                    last = why;
+                    retry.pause(failures, retry_after, fastrand::f64())
+                }
+            };
+            if self.stall.wait(tokio::time::sleep(pause)).await.is_err() {
+                return Err(self.transfer.stalled(last));
+            }
+        }
+    }
+
+    /// Makes one request for the missing bytes.
+    async fn attempt(&mut self) -> Result<(), Failure> {
+        let Transfer { downloader, file, .. } = &self.transfer;
+        let headers = range(self.sink.position(), self.sink.version());
+        let request = downloader.http.get(file.url.clone()).headers(headers);
+        let response = self.stall.wait(request.send()).await?;
+        let response = response.map_err(|error| self.transfer.request_failed(error))?;
+        let version = self.accept(response).await?;
+
+        let position = self.sink.position();
+        if let Some(total) = version.total.filter(|total| position < *total) {
+            return Err(Failure::transient(format!("received {position} of {total} bytes")));
+        }
+        self.sink.flush().await?;
+        if version.total.is_some_and(|total| position > total) {
+            return self.discard("received more bytes than the file has").await;
+        }
+        if version.has_checksum() && !version.matches(self.sink.sha256().await?) {
+            return self.discard("the received data does not match the server's checksum").await;
+        }
+        Ok(())
+    }
+
+    /// Writes the body to the sink, if it is the rest of the file or the whole file. Returns the version of the file.
+    async fn accept(&mut self, response: Response) -> Result<Version, Failure> {
+        let status = response.status();
+        let length = response.content_length();
+        match Answer::new(status, response.headers(), length, self.sink.position(), self.sink.version()) {
+            Answer::Whole(version) => self.receive(response, version, false).await,
+            Answer::Rest(version) => self.receive(response, version, true).await,
+            Answer::Unusable(why) => self.discard(why).await,
+            Answer::Expired => Err(Failure::Expired(status.as_u16())),
+            Answer::Failed { retry_after } => Err(Failure::Transient { why: responded(status), retry_after }),
+            Answer::Refused => Err(self.transfer.failed(responded(status)).into()),
+        }
+    }
+
+    /// Writes the body to the sink. The first bytes of a file are held back until they are known to be valid, and what
+    /// the sink has is kept until then: an error document does not replace it.
+    async fn receive(
+        &mut self,
+        mut response: Response,
+        version: Version,
+        is_rest: bool,
+    ) -> Result<Version, Failure> {
+        let mut position = if is_rest { self.sink.position() } else { 0 };
+        let mut first = (!is_rest).then(|| FirstBytes::new(self.transfer.file.kind, version.total));
+        loop {
+            let chunk = self.stall.wait(response.chunk()).await?;
+            let chunk = chunk.map_err(|error| self.transfer.request_failed(error))?;
+            let arrived = chunk.as_ref().map(|chunk| chunk.len() as u64);
+            position += arrived.unwrap_or_default();
+            self.stall.reached(position);
+            match (&mut first, chunk) {
+                (None, Some(chunk)) => self.sink.write(chunk).await?,
+                (None, None) => {}
+                (Some(held), chunk) => {
+                    let valid = match chunk {
+                        Some(chunk) => held.push(chunk),
+                        None => held.end(),
+                    };
+                    if let Some(valid) = valid.map_err(Failure::transient)? {
+                        first = None;
+                        self.sink.restart(version.clone()).await?;
+                        for chunk in valid {
+                            self.sink.write(chunk).await?;
+                        }
+                    }
+                }
+            }
+            if arrived.is_none() {
+                return Ok(version);
+            }
+            if let Some(call) = &self.transfer.progress {
+                call(Progress { bytes: position, total: version.total });
+            }
+        }
+    }
+
+    /// Discards what has arrived, so that the next attempt starts from the beginning.
+    async fn discard<T>(&mut self, why: impl Into<String>) -> Result<T, Failure> {
+        self.sink.restart(Version::default()).await?;
+        Err(Failure::transient(why))
+    }
+}
+
+fn responded(status: reqwest::StatusCode) -> String {
+    format!("the server responded with HTTP status {}", status.as_u16())
+}
+
+/// Returns the last cause of an error, which is the most specific ("Connection refused").
+fn root_cause(error: &dyn StdError) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    redact::excerpt(&cause.to_string())
+}
