@@ -1,12 +1,19 @@
-//! Downloads: a file is complete under its own name, or does not exist.
+//! Downloads: a file is complete under its own name, or does not exist. `download_resumes` has the downloads that stop
+//! and are resumed later.
 
-use std::{fs, future::IntoFuture, path::Path, time::Duration};
+use std::{error::Error, fs, future::IntoFuture, path::Path, time::Duration};
 
-use akool::RemoteFile;
-use akool_download::{DownloadError, Downloader};
+use akool::{FileKind, RemoteFile};
+use akool_download::{DownloadError, Downloader, Sink, Version};
 use akool_mock::{Fault, MockServer, Timeline, Times};
 use akool_tests::{ID, client_of, listen, respond, respond_times};
+use bytes::Bytes;
 use wiremock::{Mock, ResponseTemplate, matchers::header_exists};
+
+/// The shortest video: one box that continues to the end of the file.
+const VIDEO: &[u8] = b"\0\0\0\0mdatabc";
+/// Its SHA-256 in base64.
+const VIDEO_SHA256: &str = "ZiXC2JOAGMwBQksJADNoQ/F1k2OcTrFvDIMERJaHXQ0=";
 
 fn downloader() -> Downloader {
     Downloader::builder().max_failures(3).first_pause(Duration::from_millis(10)).build().unwrap()
@@ -71,7 +78,7 @@ async fn an_expired_link_is_an_error_and_leaves_no_file() {
     file.url.set_query(Some("Signature=MARKER"));
     let error = downloader().save(&file, folder.path()).await.unwrap_err();
     assert!(matches!(error, DownloadError::Expired { status: 403, .. }), "{error:?}");
-    let text = format!("{error} {error:?}");
+    let text = format!("{error} {error:?} {}", error.help());
     assert!(text.contains("7 days") && !text.contains("MARKER"), "{text}");
     assert!(names(folder.path()).is_empty());
 }
@@ -80,11 +87,11 @@ async fn an_expired_link_is_an_error_and_leaves_no_file() {
 async fn a_failed_download_is_retried_until_the_maximum_number_of_failures() {
     let server = wiremock::MockServer::start().await;
     respond_times(&server, 2, ResponseTemplate::new(503)).await;
-    respond(&server, ResponseTemplate::new(200).set_body_string("whole")).await;
+    respond(&server, ResponseTemplate::new(200).set_body_bytes(VIDEO)).await;
     let folder = tempfile::tempdir().unwrap();
     let file = file_at(&server.uri()).await;
     let saved = downloader().save(&file, folder.path()).await.unwrap();
-    assert_eq!(fs::read(saved.path).unwrap(), b"whole");
+    assert_eq!(fs::read(saved.path).unwrap(), VIDEO);
 
     server.reset().await;
     respond(&server, ResponseTemplate::new(503)).await;
@@ -95,26 +102,64 @@ async fn a_failed_download_is_retried_until_the_maximum_number_of_failures() {
 }
 
 #[tokio::test]
-async fn an_html_page_or_an_empty_body_is_not_saved() {
+async fn a_document_or_an_empty_body_is_not_saved() {
+    let server = wiremock::MockServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = file_at(&server.uri()).await;
+    for (body, media_type, reason) in [
+        ("{\"code\":1101,\"msg\":\"expired\"}", "application/json", "a JSON document"),
+        ("[\"moov\"]", "video/mp4", "a JSON document"),
+        (
+            "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>",
+            "application/xml",
+            "an XML document",
+        ),
+        ("<!DOCTYPE html><title>Sign in</title>", "text/html; charset=utf-8", "an HTML page"),
+        ("\n<html><!-- 1\n00:00:00,000 --> 00:00:01,000\n-->", "application/octet-stream", "an HTML page"),
+        ("Not found", "application/octet-stream", "other data"),
+        ("", "video/mp4", "empty"),
+    ] {
+        server.reset().await;
+        respond(&server, ResponseTemplate::new(200).set_body_raw(body, media_type)).await;
+        for kind in [FileKind::Video, FileKind::Subtitles] {
+            file.kind = kind;
+            let error = downloader().save(&file, folder.path()).await.unwrap_err();
+            assert!(matches!(error, DownloadError::Failed { .. }), "{error:?}");
+            assert!(error.to_string().contains(reason), "{error}");
+            assert!(names(folder.path()).is_empty(), "{body}");
+        }
+        assert_eq!(server.received_requests().await.unwrap().len(), 6);
+    }
+    // An empty existing file is replaced.
+    file.kind = FileKind::Video;
+    server.reset().await;
+    respond(&server, ResponseTemplate::new(200).set_body_raw(VIDEO, "text/html")).await;
+    fs::write(folder.path().join(file.file_name()), "").unwrap();
+    let saved = downloader().save(&file, folder.path()).await.unwrap();
+    assert!(!saved.kept && fs::read(saved.path).unwrap() == VIDEO);
+}
+
+#[tokio::test]
+async fn a_part_that_was_not_requested_is_not_saved() {
     let server = wiremock::MockServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let file = file_at(&server.uri()).await;
-    for response in [
-        ResponseTemplate::new(200).set_body_raw("<html>sign in</html>", "text/html; charset=utf-8"),
-        ResponseTemplate::new(200),
-    ] {
+    let mut body = VIDEO.to_vec();
+    body.resize(100, 0);
+    let response = |range: &str| {
+        ResponseTemplate::new(206).insert_header("content-range", range).set_body_bytes(body.clone())
+    };
+    for range in ["bytes 0-99/*", "bytes 0-99/200", "bytes 100-199/200", "nonsense"] {
         server.reset().await;
-        respond(&server, response).await;
+        respond(&server, response(range)).await;
         let error = downloader().save(&file, folder.path()).await.unwrap_err();
         assert!(matches!(error, DownloadError::Failed { .. }), "{error:?}");
-        assert!(names(folder.path()).is_empty());
+        assert!(names(folder.path()).is_empty(), "{range}");
     }
-    // An empty existing file is replaced.
     server.reset().await;
-    respond(&server, ResponseTemplate::new(200).set_body_string("whole")).await;
-    fs::write(folder.path().join(file.file_name()), "").unwrap();
+    respond(&server, response("bytes 0-99/100")).await;
     let saved = downloader().save(&file, folder.path()).await.unwrap();
-    assert!(!saved.kept && fs::read(saved.path).unwrap() == b"whole");
+    assert_eq!(fs::read(saved.path).unwrap(), body);
 }
 
 #[tokio::test]
@@ -150,6 +195,8 @@ async fn a_folder_that_is_a_file_is_an_io_error_with_its_path() {
     let error = downloader().save(&files(&server).await[0], &taken).await.unwrap_err();
     assert!(matches!(error, DownloadError::Io { .. }), "{error:?}");
     assert!(error.to_string().contains("taken"), "{error}");
+    let cause = error.source().unwrap().to_string();
+    assert!(!error.to_string().contains(&cause), "{error}");
 }
 
 #[cfg(unix)]
@@ -185,14 +232,16 @@ async fn two_downloads_of_one_file_do_not_interfere() {
     assert_eq!(names(folder.path()), [file.file_name()]);
 }
 
-/// 3 MB of pseudo-random bytes.
+/// A video of 3 MB, of pseudo-random bytes.
 fn random_bytes() -> Vec<u8> {
     let mut state = 1_u32;
     let next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 24) as u8
     };
-    std::iter::repeat_with(next).take(3_000_000).collect()
+    let mut bytes: Vec<u8> = std::iter::repeat_with(next).take(3_000_000).collect();
+    bytes[..8].copy_from_slice(&VIDEO[..8]);
+    bytes
 }
 
 /// A job's video of 3 MB, on the port of the mock server that can break connections.
@@ -254,19 +303,27 @@ async fn progress_ends_at_the_total_after_an_interrupted_download() {
 #[tokio::test]
 async fn a_response_with_another_range_than_requested_is_discarded() {
     let server = wiremock::MockServer::start().await;
-    let wrong =
-        ResponseTemplate::new(206).insert_header("content-range", "bytes 0-4/10").set_body_string("XXXXX");
-    Mock::given(header_exists("range")).respond_with(wrong).mount(&server).await;
-    // Announces three of ten bytes, so the rest is requested.
-    let short =
-        ResponseTemplate::new(206).insert_header("content-range", "bytes 7-9/10").set_body_string("abc");
-    respond_times(&server, 1, short).await;
-    let whole = ResponseTemplate::new(200).set_body_string("0123456789");
+    let wrong = ResponseTemplate::new(206)
+        .insert_header("content-range", "bytes 0-4/11")
+        .insert_header("etag", "\"1\"")
+        .set_body_bytes(&VIDEO[..5]);
+    Mock::given(header_exists("range")).respond_with(wrong).up_to_n_times(1).mount(&server).await;
+    // The first response is shorter than the file, so the rest is requested.
+    let short = ResponseTemplate::new(206)
+        .insert_header("content-range", "bytes 8-9/11")
+        .insert_header("etag", "\"1\"")
+        .set_body_bytes(&VIDEO[8..10]);
+    Mock::given(header_exists("range")).respond_with(short).mount(&server).await;
+    let whole = ResponseTemplate::new(200).set_body_bytes(VIDEO);
     respond(&server, whole).await;
     let folder = tempfile::tempdir().unwrap();
     let file = file_at(&server.uri()).await;
+    let part = folder.path().join(format!("{}.part", file.file_name()));
+    fs::write(&part, &VIDEO[..8]).unwrap();
+    fs::write(part.with_extension("part.json"), r#"{"etag":"\"1\"","total":11}"#).unwrap();
     let saved = downloader().save(&file, folder.path()).await.unwrap();
-    assert_eq!(fs::read(saved.path).unwrap(), b"0123456789");
+    assert_eq!(fs::read(saved.path).unwrap(), VIDEO);
+    assert_eq!(server.received_requests().await.unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -275,9 +332,9 @@ async fn a_download_with_a_wrong_checksum_is_retried() {
     let response = |sum: &str| {
         ResponseTemplate::new(200)
             .insert_header("repr-digest", format!("sha-256=:{sum}:"))
-            .set_body_string("abc")
+            .set_body_bytes(VIDEO)
     };
-    let (right, wrong) = ("ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=", "AAAA");
+    let (right, wrong) = (VIDEO_SHA256, "AAAA");
     respond_times(&server, 1, response(wrong)).await;
     respond(&server, response(right)).await;
     let folder = tempfile::tempdir().unwrap();
@@ -297,15 +354,17 @@ async fn a_checksum_covers_a_file_that_arrives_in_two_parts() {
 
     let (listener, url) = listen().await;
     let file = file_at(&url).await;
-    let digest = "repr-digest: sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:\r\n";
-    // The SHA-256 of "abc", sent with the first part only or with the second part only.
+    let digest = &format!("repr-digest: sha-256=:{VIDEO_SHA256}:\r\n");
+    // The checksum is sent with the first part only, or with the second part only.
     let first = |digest: &str| {
-        format!("HTTP/1.1 200 OK\r\netag: \"1\"\r\nconnection: close\r\ncontent-length: 3\r\n{digest}\r\na")
+        format!(
+            "HTTP/1.1 200 OK\r\netag: \"1\"\r\nconnection: close\r\ncontent-length: 11\r\n{digest}\r\n\0\0\0\0mdata"
+        )
     };
     let second = |digest: &str, body: &str| {
         format!(
             "HTTP/1.1 206 Partial Content\r\netag: \"1\"\r\nconnection: close\r\n\
-             content-range: bytes 1-2/3\r\ncontent-length: 2\r\n{digest}\r\n{body}"
+             content-range: bytes 9-10/11\r\ncontent-length: 2\r\n{digest}\r\n{body}"
         )
     };
     let responses = [
@@ -327,7 +386,7 @@ async fn a_checksum_covers_a_file_that_arrives_in_two_parts() {
     });
     let folder = tempfile::tempdir().unwrap();
     let saved = downloader().save(&file, folder.path()).await.unwrap();
-    assert_eq!(fs::read(saved.path).unwrap(), b"abc");
+    assert_eq!(fs::read(saved.path).unwrap(), VIDEO);
     server.await.unwrap();
 }
 
@@ -345,26 +404,6 @@ async fn an_expired_link_is_renewed_by_polling_the_job() {
     server.inject_into_files(Fault::Http(403), Times::Always);
     let error = downloader().save(&file, folder.path()).overwrite().renew_link_from(&job).await.unwrap_err();
     assert!(matches!(error, DownloadError::Expired { .. }), "{error:?}");
-}
-
-#[tokio::test]
-async fn a_dropped_download_leaves_no_file() {
-    let server = MockServer::start().await;
-    let (file, _) = large_file(&server).await;
-    let folder = tempfile::tempdir().unwrap();
-    server.inject_into_files(Fault::Trickle, Times::Always);
-    let (sender, mut arrived) = tokio::sync::mpsc::unbounded_channel();
-    let save = downloader().save(&file, folder.path()).on_progress(move |now| {
-        let _ = sender.send(now);
-    });
-    let mut save = save.into_future();
-    tokio::select! {
-        end = &mut save => panic!("{end:?}"),
-        first = arrived.recv() => assert!(first.unwrap().bytes > 0),
-    }
-    assert_eq!(names(folder.path()), [format!("{}.part", file.file_name())]);
-    drop(save);
-    assert!(names(folder.path()).is_empty());
 }
 
 #[tokio::test]
@@ -393,4 +432,57 @@ async fn a_downloader_downloads_at_most_four_files_at_once() {
         ends = all => panic!("{ends:?}"),
         count = meanwhile => assert_eq!(count, 4),
     }
+}
+
+/// A sink in memory.
+#[derive(Default)]
+struct Memory {
+    bytes: Vec<u8>,
+    version: Version,
+    restarts: u32,
+}
+
+impl Sink for Memory {
+    fn position(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn version(&self) -> &Version {
+        &self.version
+    }
+
+    async fn restart(&mut self, version: Version) -> Result<(), DownloadError> {
+        *self = Self { version, restarts: self.restarts + 1, ..Self::default() };
+        Ok(())
+    }
+
+    async fn write(&mut self, chunk: Bytes) -> Result<(), DownloadError> {
+        self.bytes.extend_from_slice(&chunk);
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), DownloadError> {
+        Ok(())
+    }
+
+    async fn sha256(&mut self) -> Result<[u8; 32], DownloadError> {
+        unreachable!("the mock server sends no checksum")
+    }
+}
+
+#[tokio::test]
+async fn a_sink_receives_the_checked_file() {
+    let server = MockServer::start().await;
+    let (file, contents) = large_file(&server).await;
+    server.inject_into_files(Fault::TruncatedBody, Times::Once);
+    let mut sink = Memory::default();
+    let bytes = downloader().fetch(&file).write_to(&mut sink).await.unwrap();
+    assert!(sink.bytes == contents && bytes == 3_000_000);
+    assert_eq!(sink.restarts, 1, "it was not resumed");
+
+    // An error document does not reach the sink.
+    server.file("video.mp4", "{}");
+    let error = downloader().fetch(&file).write_to(&mut sink).await.unwrap_err();
+    assert!(matches!(error, DownloadError::Failed { .. }), "{error:?}");
+    assert!(sink.bytes.is_empty() || sink.bytes == contents);
 }

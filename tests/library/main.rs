@@ -6,6 +6,7 @@ mod answers;
 mod conformance;
 mod creations;
 mod description;
+mod download_resumes;
 mod downloads;
 mod faults;
 mod mock_server;

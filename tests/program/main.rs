@@ -5,6 +5,7 @@
 mod commands;
 mod contract;
 mod documents;
+mod downloads;
 mod kills;
 mod support;
 mod translate;
