@@ -16,19 +16,20 @@ async fn a_stalled_download_exits_with_6_and_the_same_command_resumes() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().to_str().unwrap();
     for args in [
-        &["download", ID, "--stall-timeout", "300ms", "--output", output][..],
-        &["wait", ID, "--stall-timeout", "300ms", "--output", output],
+        &["download", ID, "--stall-timeout", "2s", "--output", output][..],
+        &["wait", ID, "--stall-timeout", "2s", "--output", output],
     ] {
-        // The pause before the second attempt is longer than the timeout.
+        // Each file is truncated, and then the server does not respond.
         let path = folder.path().join(format!("{ID}.mp4"));
         let _ = fs::remove_file(&path);
         let run = || akool_at(&server, args).env("AKOOL_API_HOST", server.tcp_url()).output().unwrap();
-        server.inject_into_files(Fault::TruncatedBody, Times::Always);
+        server.inject_into_files(Fault::TruncatedBody, Times::Times(4));
+        server.inject_into_files(Fault::NeverAnswers, Times::Always);
         let output = run();
         assert_eq!(code(&output), 6, "{}", stderr(&output));
         let message = stderr(&output);
         assert!(message.contains("the video of job") && message.contains("stalled"), "{message}");
-        assert!(message.contains("300ms") && message.contains("; try again later"), "{message}");
+        assert!(message.contains("2s") && message.contains("; try again later"), "{message}");
         assert!(!path.exists());
         assert!(path.with_extension("mp4.part").exists());
 
