@@ -344,13 +344,14 @@ async fn a_changed_file_restarts_the_download() {
 
 #[tokio::test]
 async fn a_file_that_changed_between_two_downloads_is_downloaded_from_the_start() {
-    let contents = video(1);
+    // It is shorter than the part.
+    let contents = video(1)[..500_000].to_vec();
+    let served = contents.clone();
     let server =
-        Server::start(move |_, request| (ranged(&contents, "etag: \"2\"", "\"2\"", request), End::Close))
-            .await;
+        Server::start(move |_, request| (ranged(&served, "etag: \"2\"", "\"2\"", request), End::Close)).await;
     let folder = tempfile::tempdir().unwrap();
     leave(folder.path(), &server.file, &video(0)[..900_000], r#"{"etag":"\"1\"","total":2000000}"#);
-    assert_saved(&patient().save(&server.file, folder.path()).await.unwrap(), &video(1));
+    assert_saved(&patient().save(&server.file, folder.path()).await.unwrap(), &contents);
     assert_eq!(server.sent("if-range"), [Some("\"1\"".to_owned())]);
 }
 
@@ -431,4 +432,28 @@ async fn a_symbolic_link_at_the_version_is_not_followed() {
     std::os::unix::fs::symlink(&victim, out.join(format!("{}.part.json", server.file.file_name()))).unwrap();
     assert_saved(&patient().save(&server.file, &out).await.unwrap(), &video(0));
     assert_eq!(fs::read(&victim).unwrap(), b"precious");
+}
+
+#[tokio::test]
+async fn a_download_waits_shortly_for_the_lock_of_the_part() {
+    let contents = video(0);
+    let served = contents.clone();
+    let server = Server::start(move |_, request| (ranged(&served, ETAG, "\"1\"", request), End::Close)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let part =
+        leave(folder.path(), &server.file, &contents[..900_000], r#"{"etag":"\"1\"","total":2000000}"#);
+    let lock = fs::File::options().write(true).open(part).unwrap();
+    lock.lock().unwrap();
+    let error = patient().save(&server.file, folder.path()).await.unwrap_err();
+    assert!(matches!(error, DownloadError::InUse { .. }), "{error:?}");
+
+    // A download that was dropped keeps its lock until its last write is done.
+    let release = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop(lock);
+    };
+    let save = patient().save(&server.file, folder.path()).into_future();
+    let (saved, ()) = futures_util::join!(save, release);
+    assert_saved(&saved.unwrap(), &contents);
+    assert_eq!(server.sent("range"), [Some("bytes=900000-".to_owned())]);
 }

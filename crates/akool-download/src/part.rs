@@ -309,3 +309,24 @@ fn remove_version(part: &Path) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_resumed_before_its_last_byte_and_only_with_a_validator() {
+        let version = |etag: Option<&str>, total| Version {
+            etag: etag.map(str::to_owned),
+            total,
+            ..Version::default()
+        };
+        let tag = Some("\"1\"");
+        assert_eq!(resumed_length(&version(tag, Some(10)), 5), 5);
+        assert_eq!(resumed_length(&version(tag, Some(10)), 10), 9);
+        assert_eq!(resumed_length(&version(tag, Some(10)), 11), 0);
+        assert_eq!(resumed_length(&version(tag, None), 5), 5);
+        assert_eq!(resumed_length(&version(tag, Some(0)), 0), 0);
+        assert_eq!(resumed_length(&version(None, Some(10)), 5), 0);
+    }
+}
