@@ -92,7 +92,7 @@ async fn killed_at_a_hundred_moments_the_files_are_complete_after_the_next_run()
         let mut child = akool(&server, folder.path()).spawn().unwrap();
         // Each moment occurs once, in mixed order: 37 and 100 have no common divisor.
         let moment = number * 37 % KILLS;
-        let moment = if moment % 2 == 0 {
+        let moment = if moment.is_multiple_of(2) {
             whole * moment / KILLS
         } else {
             wait_for_part(&mut child, folder.path());
