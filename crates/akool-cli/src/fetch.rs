@@ -1,12 +1,12 @@
 //! Downloads the files of completed jobs, for `akool download` and for the commands that wait.
 
-use std::{error::Error, future::IntoFuture, path::Path, time::Duration};
+use std::{future::IntoFuture, path::Path, time::Duration};
 
 use akool::{Job, Translation};
-use akool_download::{DownloadError, Downloader};
+use akool_download::Downloader;
 use futures_util::future::join_all;
 
-use crate::{outcome::Outcome, report::Report};
+use crate::{outcome::Outcome, report::Report, text};
 
 /// A downloader, and a folder that exists and can be written to.
 pub(crate) fn downloader(folder: &Path, stall_timeout: Option<Duration>) -> Result<Downloader, String> {
@@ -70,17 +70,11 @@ impl Fetch<'_> {
                 Ok(file) => saved.push((kind, file)),
                 Err(error) => {
                     outcome = outcome.max(Outcome::from(&error));
-                    report.error(Some(id), "download", describe(&error));
+                    report.failure(Some(id), "download", text::with_causes(&error), Some(error.help()));
                 }
             }
         }
         report.downloaded(id, waited, &saved);
         outcome
     }
-}
-
-/// The error with its cause and the next step.
-fn describe(error: &DownloadError) -> String {
-    let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
-    format!("{error}{cause}; {}", error.help())
 }

@@ -105,7 +105,7 @@ impl Report {
     }
 
     /// An error, and what to do about it on its own line.
-    fn failure(&self, id: Option<&JobId>, kind: &str, error: impl Display, help: Option<&str>) {
+    pub(crate) fn failure(&self, id: Option<&JobId>, kind: &str, error: impl Display, help: Option<&str>) {
         if let Some(id) = id {
             self.close(id);
         }
