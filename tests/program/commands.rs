@@ -371,7 +371,7 @@ async fn no_fault_reveals_the_key() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_full_disk_and_a_missing_permission_leave_no_partial_files() {
+async fn a_full_disk_and_a_missing_permission_leave_only_complete_files_and_parts() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().completed());
     let folder = tempfile::tempdir().unwrap();
@@ -387,16 +387,22 @@ async fn a_full_disk_and_a_missing_permission_leave_no_partial_files() {
         printed.contains("File too large") && printed.contains("check free space and permissions"),
         "{printed}"
     );
-    let mut names: Vec<_> = fs::read_dir(folder.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    assert_eq!(
-        names,
-        [format!("{ID}.original.srt"), format!("{ID}.translated.srt")],
-        "the files that fit are complete"
-    );
+    let names = || {
+        let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let (parts, complete): (Vec<_>, Vec<_>) = names().into_iter().partition(|name| name.contains(".part"));
+    assert_eq!(complete, ["original.srt", "translated.srt"].map(|end| format!("{ID}.{end}")));
+    assert_eq!(parts.len(), 4, "two videos do not fit; each has a part and its version: {parts:?}");
+
+    let output = akool_at(&server, &["wait", ID, "--output"]).arg(folder.path()).output().unwrap();
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let ends = ["mp4", "no-captions.mp4", "original.srt", "translated.srt"];
+    assert_eq!(names(), ends.map(|end| format!("{ID}.{end}")));
+    let resumed = server.exchanges().into_iter().filter(|exchange| exchange.headers.contains_key("range"));
+    assert_eq!(resumed.count(), 2);
 
     // No user can write there.
     let output = akool_at(&server, &["wait", ID, "--output", "/proc/nowhere"]).output().unwrap();
