@@ -29,7 +29,7 @@ async fn a_stalled_download_exits_with_6_and_the_same_command_resumes() {
         assert_eq!(code(&output), 6, "{}", stderr(&output));
         let message = stderr(&output);
         assert!(message.contains("the video of job") && message.contains("stalled"), "{message}");
-        assert!(message.contains("2s") && message.contains("; try again later"), "{message}");
+        assert!(message.contains("2s") && message.contains("\n  try again later"), "{message}");
         assert!(!path.exists());
         assert!(path.with_extension("mp4.part").exists());
 
