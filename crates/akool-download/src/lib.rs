@@ -24,6 +24,7 @@
 //!
 //! TLS comes from the features of `akool` (`rustls` or `native-tls`).
 
+mod downloader;
 mod error;
 mod format;
 mod link;
@@ -36,14 +37,8 @@ mod sink;
 mod transfer;
 mod version;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
-
-use akool::RemoteFile;
-use reqwest::redirect;
-use tokio::sync::Semaphore;
-
-use self::retry::Retry;
 pub use self::{
+    downloader::{BuildError, Downloader, DownloaderBuilder},
     error::DownloadError,
     save::{Save, Saved},
     sink::Sink,
@@ -55,167 +50,3 @@ pub use self::{
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
-
-/// The default of [`DownloaderBuilder::max_concurrent_files`].
-const MAX_CONCURRENT_FILES: usize = 4;
-
-/// Downloads files without credentials. Cheap to clone; clones share their connections.
-#[derive(Clone, Debug)]
-pub struct Downloader {
-    http: reqwest::Client,
-    retry: Retry,
-    slots: Arc<Semaphore>,
-    any_redirect: bool,
-}
-
-impl Downloader {
-    /// Creates a downloader with the default settings: 10 s to connect; a connection that delivers
-    /// nothing for 30 s counts as broken; no limit on the total time; at most 4 failures in a row; at
-    /// most 2 minutes without further data; at most 4 files at once.
-    ///
-    /// # Errors
-    /// If the HTTP client cannot be built, for example without a TLS feature.
-    pub fn new() -> Result<Self, BuildError> {
-        Self::builder().build()
-    }
-
-    /// Returns a builder for a downloader with other settings.
-    pub fn builder() -> DownloaderBuilder {
-        DownloaderBuilder::default()
-    }
-
-    /// Saves a file in a folder, under [its name](RemoteFile::file_name). Creates the folder if it does
-    /// not exist. Await the result.
-    ///
-    /// If a file of that name exists, it is complete, so it is kept and nothing is downloaded.
-    pub fn save(&self, file: &RemoteFile, folder: impl Into<PathBuf>) -> Save {
-        Save::new(self.fetch(file), folder.into())
-    }
-
-    /// Downloads a file into a [`Sink`] of your own, with the same checks.
-    pub fn fetch(&self, file: &RemoteFile) -> Transfer {
-        Transfer::new(self.clone(), file.clone())
-    }
-
-    /// Returns an HTTP client for links to this machine.
-    fn without_proxy(&self) -> reqwest::Result<reqwest::Client> {
-        configured(reqwest::ClientBuilder::new().no_proxy(), self.any_redirect).build()
-    }
-}
-
-/// Settings of a [`Downloader`].
-///
-/// ```
-/// use akool_download::Downloader;
-///
-/// # fn example() -> Result<(), akool_download::BuildError> {
-/// let downloader = Downloader::builder().max_failures(50).max_concurrent_files(2).build()?;
-/// # Ok(())
-/// # }
-/// # example().unwrap();
-/// ```
-#[derive(Debug)]
-#[must_use]
-pub struct DownloaderBuilder {
-    http: reqwest::ClientBuilder,
-    retry: Retry,
-    max_concurrent_files: usize,
-    any_redirect: bool,
-}
-
-impl Default for DownloaderBuilder {
-    fn default() -> Self {
-        Self {
-            http: reqwest::ClientBuilder::new(),
-            retry: Retry::default(),
-            max_concurrent_files: MAX_CONCURRENT_FILES,
-            any_redirect: false,
-        }
-    }
-}
-
-impl DownloaderBuilder {
-    /// Sets the HTTP client to start from, for a proxy, root certificates or a resolver. The CDN
-    /// receives the default headers of that client: put no credentials there. The downloader overrides
-    /// redirects, timeouts, decompression and the user agent. It does not use this client, nor any
-    /// proxy, for `http:` links to this machine.
-    pub fn http(mut self, http: reqwest::ClientBuilder) -> Self {
-        self.http = http;
-        self
-    }
-
-    /// Sets how many attempts in a row may fail before a download fails. The default is 5, the minimum
-    /// 1. An attempt that receives data starts the count again.
-    pub fn max_failures(mut self, attempts: u32) -> Self {
-        self.retry.max_failures = attempts.max(1);
-        self
-    }
-
-    /// Sets the pause after the first failed attempt. The default is 1 second, the minimum 10
-    /// milliseconds. The pause doubles with each further failure, up to a minute, and is never shorter
-    /// than the server's `Retry-After` (up to 15 minutes). The [stall timeout](Self::stall_timeout) can end it.
-    pub fn first_pause(mut self, pause: Duration) -> Self {
-        self.retry.first_pause = pause;
-        self
-    }
-
-    /// Sets how long a download may wait for data beyond the furthest position that it has reached. Failed attempts,
-    /// pauses and data that had arrived before do not extend this time, but bytes beyond that position do. The default
-    /// is 2 minutes.
-    pub fn stall_timeout(mut self, timeout: Duration) -> Self {
-        self.retry.stall_timeout = timeout;
-        self
-    }
-
-    /// Sets how many files the downloader and its clones download at the same time. The default is 4,
-    /// the minimum 1.
-    pub fn max_concurrent_files(mut self, files: usize) -> Self {
-        self.max_concurrent_files = files;
-        self
-    }
-
-    /// Also follows redirects to another scheme and to private IP addresses, for a CDN of your own. At
-    /// most 5 redirects are followed in any case.
-    pub fn follow_any_redirect(mut self) -> Self {
-        self.any_redirect = true;
-        self
-    }
-
-    /// Creates the downloader. This opens no connection.
-    ///
-    /// # Errors
-    /// If the HTTP client cannot be built, for example without a TLS feature.
-    pub fn build(self) -> Result<Downloader, BuildError> {
-        let http = configured(self.http, self.any_redirect).build().map_err(BuildError)?;
-        Ok(Downloader {
-            http,
-            retry: self.retry,
-            slots: Arc::new(Semaphore::new(self.max_concurrent_files.clamp(1, Semaphore::MAX_PERMITS))),
-            any_redirect: self.any_redirect,
-        })
-    }
-}
-
-/// The HTTP client of a [`Downloader`] cannot be built.
-#[derive(Debug, thiserror::Error)]
-#[error("the HTTP client cannot be built; enable a TLS feature of the crate akool (rustls or native-tls)")]
-pub struct BuildError(#[source] reqwest::Error);
-
-/// Applies the settings of every client for files.
-fn configured(http: reqwest::ClientBuilder, any_redirect: bool) -> reqwest::ClientBuilder {
-    let redirects = if any_redirect {
-        redirect::Policy::limited(link::MAX_REDIRECTS)
-    } else {
-        redirect::Policy::custom(link::follow)
-    };
-    // No compression, whatever features the build has: ranges count the bytes of the file itself.
-    http.no_gzip()
-        .no_brotli()
-        .no_zstd()
-        .no_deflate()
-        .redirect(redirects)
-        .referer(false)
-        .connect_timeout(Duration::from_secs(10))
-        .read_timeout(Duration::from_secs(30))
-        .user_agent(concat!("akool-rust/", env!("CARGO_PKG_VERSION")))
-}

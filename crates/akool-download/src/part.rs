@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempPath;
 use tokio::task::JoinHandle;
 
-use crate::{DownloadError, Sink, Version, lock::lock};
+use crate::{error::DownloadError, lock::lock, sink::Sink, version::Version};
 
 /// A batch is written when it has this many bytes,
 const MAX_BATCH_BYTES: usize = 256 * 1024;

@@ -8,7 +8,7 @@ use reqwest::{
     header::{HeaderMap, HeaderValue, IF_RANGE, RETRY_AFTER},
 };
 
-use crate::Version;
+use crate::version::Version;
 
 /// What a response means.
 #[derive(Debug, PartialEq, Eq)]

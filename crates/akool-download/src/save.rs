@@ -9,12 +9,14 @@ use std::{
     sync::Arc,
 };
 
-use akool::Job;
+use akool::{Job, RemoteFile};
 
 use crate::{
-    DownloadError, Progress, Transfer,
+    downloader::Downloader,
+    error::DownloadError,
     lock::not_a_file,
     part::{self, Part},
+    transfer::{Progress, Transfer},
 };
 
 /// A download, made by [`Downloader::save`](crate::Downloader::save). If the future is dropped, another download of
@@ -26,11 +28,17 @@ pub struct Save {
     overwrite: bool,
 }
 
-impl Save {
-    pub(crate) fn new(transfer: Transfer, folder: PathBuf) -> Self {
-        Self { transfer, folder, overwrite: false }
+impl Downloader {
+    /// Saves a file in a folder, under [its name](RemoteFile::file_name). Creates the folder if it does
+    /// not exist. Await the result.
+    ///
+    /// If a file of that name exists, it is complete, so it is kept and nothing is downloaded.
+    pub fn save(&self, file: &RemoteFile, folder: impl Into<PathBuf>) -> Save {
+        Save { transfer: self.fetch(file), folder: folder.into(), overwrite: false }
     }
+}
 
+impl Save {
     /// Downloads the file even if one of its name exists, and replaces that one.
     pub fn overwrite(mut self) -> Self {
         self.overwrite = true;

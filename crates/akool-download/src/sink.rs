@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{DownloadError, Version};
+use crate::{error::DownloadError, version::Version};
 
 /// Receives the bytes of one file, in order. [`Downloader::fetch`](crate::Downloader::fetch) writes only bytes
 /// whose start it has checked.

@@ -6,11 +6,14 @@ use akool::{Job, RemoteFile, Translation, redact};
 use reqwest::Response;
 
 use crate::{
-    DownloadError, Downloader, Sink, Version,
+    downloader::Downloader,
+    error::DownloadError,
     format::FirstBytes,
     link,
     response::{Answer, range},
     retry::{Stall, Stalled},
+    sink::Sink,
+    version::Version,
 };
 
 /// A download into a [`Sink`], made by [`Downloader::fetch`].
@@ -32,11 +35,14 @@ pub struct Progress {
     pub total: Option<u64>,
 }
 
-impl Transfer {
-    pub(crate) fn new(downloader: Downloader, file: RemoteFile) -> Self {
-        Self { downloader, file, job: None, progress: None }
+impl Downloader {
+    /// Downloads a file into a [`Sink`] of your own, with the same checks.
+    pub fn fetch(&self, file: &RemoteFile) -> Transfer {
+        Transfer { downloader: self.clone(), file: file.clone(), job: None, progress: None }
     }
+}
 
+impl Transfer {
     /// Polls the job once if the link has expired, and continues with the new link if there is one.
     pub fn renew_link_from(mut self, job: &Job) -> Self {
         self.job = Some(job.clone());
