@@ -259,3 +259,6 @@ impl Jobs {
         Some(entry)
     }
 }
+
+#[cfg(test)]
+mod tests;
