@@ -242,8 +242,12 @@ impl ClientHooks<Transport> for Client {
         if let Some(error) = broken {
             return Err(error);
         }
+        let mut rebuilt = http::Response::builder().status(status);
+        if let Some(extensions) = rebuilt.extensions_mut() {
+            *extensions = std::mem::take(response.extensions_mut());
+        }
         // Without its URL, reqwest would parse a made-up one.
-        let rebuilt = http::Response::builder().status(status).url(response.url().clone()).body(body);
+        let rebuilt = rebuilt.url(response.url().clone()).body(body);
         let mut rebuilt = rebuilt.unwrap_or_default().map(reqwest::Body::from);
         *rebuilt.headers_mut() = headers;
         Ok(rebuilt.into())

@@ -263,7 +263,7 @@ impl ClientBuilder {
             .timeout(self.request_timeout)
             .user_agent(USER_AGENT)
             // A creation must not be sent twice, and waits have retries of their own.
-            .retry(reqwest::retry::never())
+            .retry(reqwest::retry::never().max_retries_per_request(0))
             .build()
             .map_err(ConfigError::Http)?;
         let source = match self.client_credentials {

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -95,7 +96,8 @@ impl Client {
         if let Some(remaining) = self.pause.remaining() {
             return Reply::failed(Error::paused(remaining));
         }
-        let attempts = async {
+        // Pinned here, so that the span wraps a pointer and does not move the future.
+        let attempts = pin!(async {
             let Some(renewer) = &self.renewer else {
                 return self.attempt(&request).await;
             };
@@ -115,7 +117,7 @@ impl Client {
                 // The request itself was refused, and so had no effect.
                 Err(error) => Reply::failed(error.without_effect()),
             }
-        };
+        });
         let span = debug_span!("akool.call", operation);
         let reply = attempts.instrument(span.clone()).await;
         if let Some(error) = &reply.error {

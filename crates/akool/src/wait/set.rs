@@ -5,7 +5,7 @@
 use std::{
     fmt,
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -143,10 +143,10 @@ impl Client {
     pub(crate) async fn poll(&self, job: &JobId, attempt: u32) -> Result<Snapshot, Error> {
         let span = debug_span!("akool.poll", %job, attempt);
         let id = job.as_str();
-        let reply = self
-            .call("get_video_info", |api| async move { api.get_video_info().video_model_id(id).send().await })
-            .instrument(span.clone())
-            .await;
+        let call = pin!(self.call("get_video_info", |api| async move {
+            api.get_video_info().video_model_id(id).send().await
+        }));
+        let reply = call.instrument(span.clone()).await;
         let result = reply.into_result().and_then(|response| Snapshot::new(job.clone(), response));
         if let Ok(snapshot) = &result {
             span.in_scope(|| tracing::debug!(status = %snapshot.status(), "polled"));
