@@ -249,7 +249,9 @@ impl ClientHooks<Transport> for Client {
         // Without its URL, reqwest would parse a made-up one.
         let rebuilt = rebuilt.url(response.url().clone()).body(body);
         let mut rebuilt = rebuilt.unwrap_or_default().map(reqwest::Body::from);
-        *rebuilt.headers_mut() = headers;
+        if self.inner.received.is_none() {
+            *rebuilt.headers_mut() = headers;
+        }
         Ok(rebuilt.into())
     }
 }

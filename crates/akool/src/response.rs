@@ -9,7 +9,7 @@ use akool_client::{
     BodyEnd, Received, ResponseValue,
     types::{CreateTranslationResponse, GetVideoInfoResponse, ListLanguagesResponse, TokenResponse},
 };
-use reqwest::header::{DATE, HeaderValue, RETRY_AFTER};
+use reqwest::header::HeaderValue;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
@@ -64,7 +64,7 @@ impl<T> Reply<T> {
         match (self.error, self.value) {
             (Some(error), _) => Err(error),
             (None, Some(value)) => Ok(value),
-            (None, None) => Err(Error::new(ErrorKind::Interrupted, "the response was lost")),
+            (None, None) => Err(lost()),
         }
     }
 }
@@ -75,32 +75,34 @@ impl<T: Envelope> Reply<T> {
         result: Result<ResponseValue<T>, akool_client::Error>,
         received: Option<Received>,
     ) -> Self {
-        match (result, received) {
-            // Without a code, the error shows the start of the body.
-            (Ok(response), Some(received)) if response.code().is_none() => Self::lenient(&received),
-            (Ok(response), _) => Self::strict(response),
-            (Err(akool_client::Error::CommunicationError(error)), received) => {
+        let response = match (result, &received) {
+            (Ok(response), _) => response,
+            (Err(akool_client::Error::CommunicationError(error)), _) => {
                 // What came before the connection broke may still say which jobs were created.
                 let value = received.and_then(|received| Decoded::lenient(&received).ok());
-                Self { value, error: Some(Error::transport(error)) }
+                return Self { value, error: Some(Error::transport(error)) };
             }
-            (Err(_), Some(received)) => Self::lenient(&received),
-            (Err(error), None) => Self::failed(not_sent(&error)),
+            (Err(_), Some(received)) => return Self::lenient(received),
+            (Err(error), None) => return Self::failed(not_sent(&error)),
+        };
+        match (response.code(), received) {
+            (Some(code), Some(received)) => Self::strict(response, BusinessCode(code), &received),
+            // Without a code, the error shows the start of the body.
+            (None, Some(received)) => Self::lenient(&received),
+            (_, None) => Self::failed(lost()),
         }
     }
 
-    fn strict(response: ResponseValue<T>) -> Self {
-        let (status, headers) = (response.status(), response.headers());
-        let date = date(headers.get(DATE));
-        let error = match response.code().map(BusinessCode) {
-            Some(BusinessCode::SUCCESS) => None,
-            Some(code) => Some(Error::business(code, response.msg().unwrap_or_default())),
-            None => Some(Error::undecodable(NO_CODE)),
-        };
-        let retry_after = retry_after(headers.get(RETRY_AFTER), date);
-        let error = error.map(|error| error.with_response(status.as_u16(), retry_after));
-        let (http_status, unexpected_fields) = (status.as_u16(), Vec::new());
-        let value = Decoded { value: response.into_inner(), http_status, unexpected_fields, date };
+    fn strict(response: ResponseValue<T>, code: BusinessCode, received: &Received) -> Self {
+        let date = date(received.date.as_ref());
+        let error = (code != BusinessCode::SUCCESS).then(|| {
+            let retry_after = retry_after(received.retry_after.as_ref(), date);
+            Error::business(code, response.msg().unwrap_or_default())
+                .with_response(received.status.as_u16(), retry_after)
+        });
+        let http_status = received.status.as_u16();
+        let value =
+            Decoded { value: response.into_inner(), http_status, unexpected_fields: Vec::new(), date };
         Self { value: Some(value), error }
     }
 
@@ -119,6 +121,10 @@ impl<T: DeserializeOwned> Decoded<T> {
         let date = date(received.date.as_ref());
         Ok(Self { value, http_status: received.status.as_u16(), unexpected_fields, date })
     }
+}
+
+fn lost() -> Error {
+    Error::new(ErrorKind::Interrupted, "the response was lost")
 }
 
 const NO_CODE: &str = "the response has no readable `code`";
