@@ -212,7 +212,7 @@ impl Jobs {
         entry.polling = false;
         let timed_out =
             matches!(&result, Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Connect));
-        if timed_out && began < left_alone_until && entry.timeout().is_none_or(|timeout| began < timeout) {
+        if timed_out && began < left_alone_until && entry.timeout().is_none_or(|timeout| now < timeout) {
             self.scheduler.schedule(slot, due);
             return None;
         }
