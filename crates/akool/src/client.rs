@@ -83,8 +83,8 @@ impl Client {
     /// Makes a call. All calls of all operations go through here.
     ///
     /// While the service asked for a pause, nothing is sent. If the credential is refused and there is a source of
-    /// new ones, the call is repeated once with a new credential: this is safe for every operation, because a refused
-    /// request has no effect.
+    /// new ones, the call is repeated once with a new credential, unless the response shows that the request had an
+    /// effect nevertheless.
     pub(crate) async fn call<T: Envelope, F>(
         &self,
         operation: &'static str,
@@ -109,7 +109,8 @@ impl Client {
                 };
             }
             let refused = self.attempt(&request).await;
-            if refused.error.as_ref().map(Error::kind) != Some(ErrorKind::CredentialsRefused) {
+            let is_refused = refused.error.as_ref().map(Error::kind) == Some(ErrorKind::CredentialsRefused);
+            if !is_refused || refused.value.as_ref().is_some_and(|decoded| decoded.value.has_effect()) {
                 return refused;
             }
             match renewer.renew(generation, &self.transport).await {

@@ -18,13 +18,23 @@ use crate::{code::BusinessCode, error::Error, kind::ErrorKind, redact};
 
 /// A response type of the description: an envelope with a code and a message.
 pub(crate) trait Envelope: DeserializeOwned {
+    /// Whether errors may quote the body. It must not be quoted if it can have a credential.
+    const QUOTABLE: bool = true;
+
     fn code(&self) -> Option<i64>;
     fn msg(&self) -> Option<&str>;
+
+    /// Whether the response shows an effect of its request, whatever its code says.
+    fn has_effect(&self) -> bool {
+        false
+    }
 }
 
 macro_rules! envelope {
-    ($($response:ty),*) => {$(
+    ($($response:ty { $($more:item)* })*) => {$(
         impl Envelope for $response {
+            $($more)*
+
             fn code(&self) -> Option<i64> {
                 self.code
             }
@@ -35,7 +45,19 @@ macro_rules! envelope {
         }
     )*};
 }
-envelope!(CreateTranslationResponse, GetVideoInfoResponse, ListLanguagesResponse, TokenResponse);
+envelope! {
+    CreateTranslationResponse {
+        fn has_effect(&self) -> bool {
+            let mut ids = self.all_results.iter().filter_map(|result| result.data.as_ref()?.id.as_ref());
+            ids.next().is_some() || self.data.as_ref().is_some_and(|data| data.id.is_some())
+        }
+    }
+    GetVideoInfoResponse {}
+    ListLanguagesResponse {}
+    TokenResponse {
+        const QUOTABLE: bool = false;
+    }
+}
 
 /// A response, or the lack of one.
 pub(crate) struct Reply<T> {
@@ -117,7 +139,10 @@ impl<T: Envelope> Reply<T> {
 
 impl<T: DeserializeOwned> Decoded<T> {
     fn lenient(received: &Received) -> Result<Self, serde_json::Error> {
-        let Lenient { value, unexpected_fields } = lenient(&received.body)?;
+        let Lenient { value, unexpected_fields } = match lenient(&received.body) {
+            Err(_) if received.end != BodyEnd::Complete => lenient(&completed(&received.body))?,
+            decoded => decoded?,
+        };
         let date = date(received.date.as_ref());
         Ok(Self { value, http_status: received.status.as_u16(), unexpected_fields, date })
     }
@@ -131,7 +156,8 @@ const NO_CODE: &str = "the response has no readable `code`";
 
 /// Why a response that the generated types refused is an error. `None` if it is a success all the same.
 fn verdict<T: Envelope>(received: &Received, decoded: Result<&T, &serde_json::Error>) -> Option<Error> {
-    let start = || String::from_utf8_lossy(&received.body[..received.body.len().min(1024)]);
+    let shown = if T::QUOTABLE { &received.body[..received.body.len().min(1024)] } else { &[] };
+    let start = || String::from_utf8_lossy(shown);
     let code = decoded.ok().and_then(Envelope::code).map(BusinessCode);
     if let BodyEnd::TooLarge { limit } = received.end
         && received.status.is_success()
@@ -269,6 +295,30 @@ fn repair<T: DeserializeOwned>(json: &mut Value, mut path: Vec<String>) -> Optio
 
 fn decode<T: DeserializeOwned>(json: &Value) -> Result<T, serde_path_to_error::Error<serde_json::Error>> {
     serde_path_to_error::deserialize(json)
+}
+
+/// The members of JSON that broke off which are complete: what comes after the last of them is cut off, and what is open
+/// is closed.
+fn completed(prefix: &[u8]) -> Vec<u8> {
+    let (mut open, mut in_string, mut escaped) = (Vec::new(), false, false);
+    let (mut end, mut closers) = (0, Vec::new());
+    for (index, byte) in prefix.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' => open.push(b'}'),
+            b'[' => open.push(b']'),
+            b'}' | b']' => {
+                open.pop();
+                (end, closers) = (index + 1, open.clone());
+            }
+            b',' => (end, closers) = (index, open.clone()),
+            _ => {}
+        }
+    }
+    [&prefix[..end], &closers.into_iter().rev().collect::<Vec<_>>()].concat()
 }
 
 /// JSON, also after a byte-order mark, and with bytes that are not valid UTF-8 in its strings.
@@ -473,6 +523,33 @@ mod tests {
             received.content_encoding = Some(HeaderValue::from_static(coding));
             let (_, message) = error_of(&received).unwrap();
             assert!(message.contains(part), "no `{part}` in: {message}");
+        }
+    }
+
+    #[test]
+    fn a_token_in_a_response_that_cannot_be_read_is_not_quoted() {
+        for (status, body) in [
+            (200, r#"{"token": "MARKER"}"#),
+            (200, r#"{"code": "ok", "data": {"token": "MARKER"}}"#),
+            (503, r#"{"token": "MARKER"#),
+        ] {
+            let status = reqwest::StatusCode::from_u16(status).unwrap();
+            let received = Received::new(status, body, BodyEnd::Complete);
+            let error = Reply::<TokenResponse>::lenient(&received).error.unwrap();
+            assert!(!format!("{error:?} {error}").contains("MARKER"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_complete_of_a_body_that_broke_off_is_kept() {
+        for (prefix, wanted) in [
+            (r#"{"a": 1, "b": [{"c": "x,]"}, {"d"#, r#"{"a": 1, "b": [{"c": "x,]"}]}"#),
+            (r#"{"a": 1, "b": "\\\"x"#, r#"{"a": 1}"#),
+            (r#"{"a": [1, 2"#, r#"{"a": [1]}"#),
+            (r#"{"a"#, ""),
+            ("", ""),
+        ] {
+            assert_eq!(String::from_utf8(completed(prefix.as_bytes())).unwrap(), wanted);
         }
     }
 

@@ -37,10 +37,12 @@ impl CreateError {
         let status = error.http_status().unwrap_or_default();
         // A gateway may have passed the request on before it answered with 408 or 499. A 302 or 303 may follow a
         // success.
-        let rejected_by_status = matches!(status, 301 | 307 | 308 | 400..=407 | 409..=498);
-        let by_gateway = matches!(status, 408 | 499..);
-        let rejected_by_code = !by_gateway && error.code().is_some_and(|code| !code.may_have_created());
-        if error.is_without_effect() || rejected_by_status || rejected_by_code {
+        let rejected = match error.code() {
+            // With the service's own envelope, the code decides, unless a gateway made up the response.
+            Some(code) => !code.may_have_created() && !matches!(status, 408 | 499..),
+            None => matches!(status, 301 | 307 | 308 | 400..=407 | 409..=498),
+        };
+        if error.is_without_effect() || rejected {
             Self::NotCreated(NotCreated { rejected: Vec::new(), error })
         } else {
             Self::OutcomeUnknown(error)

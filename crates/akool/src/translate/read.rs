@@ -29,7 +29,7 @@ pub(super) fn read(
     });
     match (created, reply.error) {
         (Some((created, true)), _) => Ok(created),
-        (Some((created, false)), None) if created.rejected.len() >= requested.len() => {
+        (Some((created, false)), None) if created.unknown.is_empty() && !created.rejected.is_empty() => {
             let first = &created.rejected[0];
             let error = Error::business(first.code, &first.message);
             Err(CreateError::NotCreated(NotCreated { rejected: created.rejected, error }))
@@ -75,7 +75,8 @@ fn collect(requested: &[Language], response: &CreateTranslationResponse) -> Crea
     }
     name_the_only_nameless(&mut created, requested);
     created.unknown = without_result(&created, requested);
-    if let (false, Some(data)) = (created.unknown.is_empty(), &response.data)
+    if (!created.unknown.is_empty() || created.jobs.is_empty())
+        && let Some(data) = &response.data
         && let Some(id) = text(data.id.as_deref()).map(JobId::from)
         && created.jobs.iter().all(|job| job.id != id)
     {
@@ -231,6 +232,32 @@ mod tests {
         assert_eq!(not_created.rejected.len(), 2);
         assert_eq!(not_created.rejected[1].language, Some("fr".into()));
         assert_eq!(not_created.error.code(), Some(BusinessCode(1006)));
+    }
+
+    #[test]
+    fn rejections_of_other_languages_leave_the_outcome_unknown() {
+        for all in [
+            json!([{"code": 1003, "data": {"language": "es"}}, {"code": 1006, "data": {"language": "es"}}]),
+            json!([{"code": 1003, "data": {"language": "xx"}}, {"code": 1006, "data": {"language": "yy"}}]),
+        ] {
+            let body = json!({"code": 1000, "all_results": all});
+            assert_eq!(shown(&["es", "fr"], &body), "the response has no job id", "{body}");
+        }
+    }
+
+    #[test]
+    fn an_id_next_to_a_rejection_is_kept() {
+        let body = json!({"code": 1000, "data": {"_id": "17"}, "all_results": [{"code": 1006}]});
+        assert_eq!(shown(&["es"], &body), "?=17 es!1006");
+    }
+
+    #[test]
+    fn ids_in_a_body_that_broke_off_are_kept() {
+        let whole = r#"{"code":1000,"all_results":[{"code":1000,"data":{"_id":"1","language":"es"}},{"code":1000,"da"#;
+        let received =
+            Received::new(reqwest::StatusCode::OK, whole, BodyEnd::TooLarge { limit: whole.len() });
+        let created = read(&requested(&["es", "fr"]), Reply::lenient(&received)).unwrap();
+        assert_eq!((created.jobs.len(), created.unknown), (1, vec![Language::from("fr")]));
     }
 
     #[test]
