@@ -29,8 +29,8 @@ pub fn link(url: &Url) -> String {
 
 /// The first 160 characters of a text, on one line, safe for a terminal and a log.
 ///
-/// Every query (`?name=` or `#name=` up to the next blank, quotation mark or angle bracket) and every user name
-/// in a link is cut out, whatever the link looks like. Control characters, line separators, zero-width
+/// In a link, everything from the first `?` or `#` to the next blank, quotation mark or angle bracket is cut out, and
+/// so is the user name. Elsewhere, what looks like a query (`?name=` or `#name=`) is cut out. Control characters, line separators, zero-width
 /// characters and characters that change the direction of text become blanks.
 ///
 /// ```
@@ -40,12 +40,14 @@ pub fn excerpt(text: &str) -> String {
     let ends_word = |c: char| c.is_whitespace() || is_unsafe(c) || "\"<>".contains(c);
     let mut shown = String::new();
     let mut rest = text;
+    let mut in_link = false;
     for _ in 0..MAX_CHARS {
         let Some(c) = rest.chars().next() else {
             return shown;
         };
         let word = &rest[..rest.find(ends_word).unwrap_or(rest.len())];
-        if is_query(word) {
+        in_link = !word.is_empty() && (in_link || word.starts_with("://") || word.starts_with(r":\/\/"));
+        if in_link && word.len() > 1 && word.starts_with(['?', '#']) || is_query(word) {
             shown.push_str("?[redacted]");
             rest = &rest[word.len()..];
         } else if let Some(end) = end_of_user(word) {
@@ -84,8 +86,9 @@ fn is_query(word: &str) -> bool {
     let Some(query) = word.strip_prefix(['?', '#']) else {
         return false;
     };
-    query.split_once('=').is_some_and(|(name, _)| {
-        !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "-_.~%[]+".contains(c))
+    // `\u003d` is how some services write `=` in JSON.
+    query.split_once('=').or_else(|| query.split_once(r"\u003d")).is_some_and(|(name, _)| {
+        !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "-_.~%[]+&;:".contains(c))
     })
 }
 
@@ -120,6 +123,11 @@ mod tests {
             ("see https://x.example/#a=MARKER\nFAKE LINE", "see https://x.example/?[redacted] FAKE LINE"),
             ("https://user:MARKER@x.example:99999", "https://[redacted]@x.example:99999"),
             ("https://x.example?token=MARKER", "https://x.example?[redacted]"),
+            ("https://x.example/a?dl&Signature=MARKER", "https://x.example/a?[redacted]"),
+            (r"https:\/\/x.example\/a?a:b=MARKER", r"https:\/\/x.example\/a?[redacted]"),
+            ("https://x.example/a#MARKER", "https://x.example/a?[redacted]"),
+            (r"/a?Signature\u003dMARKER why?", "/a?[redacted] why?"),
+            ("is it https://x.example/a? Yes", "is it https://x.example/a? Yes"),
         ] {
             assert_eq!(excerpt(body), wanted);
         }
