@@ -457,3 +457,17 @@ async fn a_download_waits_shortly_for_the_lock_of_the_part() {
     assert_saved(&saved.unwrap(), &contents);
     assert_eq!(server.sent("range"), [Some("bytes=900000-".to_owned())]);
 }
+
+#[tokio::test]
+async fn a_file_without_a_length_is_not_taken_for_complete_when_the_connection_ends() {
+    let server = Server::start(|_, _| {
+        let head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec();
+        ([head, video(0)[..1_500_000].to_vec()].concat(), End::Close)
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let error = patient().save(&server.file, folder.path()).await.unwrap_err();
+    assert!(matches!(error, DownloadError::Failed { .. }), "{error:?}");
+    assert!(error.to_string().contains("the server sent no length"), "{error}");
+    assert_eq!((server.sent("range").len(), names(folder.path())), (3, vec![]));
+}

@@ -36,7 +36,9 @@ impl Retry {
         let first = self.first_pause.max(MIN_PAUSE);
         let doubled = first.saturating_mul(1 << failures.saturating_sub(1).min(16));
         let longest = MAX_PAUSE.max(first);
-        let pause = doubled.min(longest).mul_f64(0.9 + 0.2 * random).clamp(first, longest);
+        let varied = doubled.min(longest).as_secs_f64() * (0.9 + 0.2 * random);
+        // Only a pause of ages is not a valid duration.
+        let pause = Duration::try_from_secs_f64(varied).unwrap_or(longest).clamp(first, longest);
         pause.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER))
     }
 }
@@ -89,7 +91,7 @@ mod tests {
         assert!(retry.pause(3, None, 0.0) < retry.pause(3, None, 1.0));
         assert_eq!(retry.pause(u32::MAX, None, 1.0), secs(60));
         let long = Retry { first_pause: Duration::MAX, ..retry };
-        assert_eq!(long.pause(1, None, 0.0), Duration::MAX);
+        assert_eq!([0.0, 1.0].map(|random| long.pause(1, None, random)), [Duration::MAX; 2]);
     }
 
     #[test]

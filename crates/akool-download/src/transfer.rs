@@ -3,7 +3,7 @@
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use akool::{Job, RemoteFile, Translation, redact};
-use reqwest::Response;
+use reqwest::{Response, header::TRANSFER_ENCODING};
 
 use crate::{
     downloader::Downloader,
@@ -234,6 +234,11 @@ impl<S: Sink> Attempts<'_, S> {
         let status = response.status();
         let length = response.content_length();
         match Answer::new(status, response.headers(), length, self.sink.position(), self.sink.version()) {
+            Answer::Whole(version) if !version.has_checksum() && ends_with_connection(&response) => {
+                Err(Failure::transient(
+                    "the server sent no length, so nothing shows whether the file is complete",
+                ))
+            }
             Answer::Whole(version) => self.receive(response, version, false).await,
             Answer::Rest(version) => self.receive(response, version, true).await,
             Answer::Unusable(why) => self.discard(why).await,
@@ -290,6 +295,13 @@ impl<S: Sink> Attempts<'_, S> {
         self.sink.restart(Version::default()).await?;
         Err(Failure::transient(why))
     }
+}
+
+/// Whether only the end of the connection ends the body, which is the same for a file that broke off.
+fn ends_with_connection(response: &Response) -> bool {
+    response.content_length().is_none()
+        && response.version() < reqwest::Version::HTTP_2
+        && !response.headers().contains_key(TRANSFER_ENCODING)
 }
 
 fn responded(status: reqwest::StatusCode) -> String {
