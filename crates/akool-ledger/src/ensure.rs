@@ -8,7 +8,7 @@ use std::{
 use akool::{CreateError, Created, JobId, Language, Translate};
 
 use crate::{
-    error::EnsureError,
+    error::{EnsureError, LedgerError},
     intent::Intent,
     store::{Begin, CreationOutcome, Ledger},
     work::{EntryId, KnownWork},
@@ -60,13 +60,16 @@ impl Ensure<'_> {
                 Ok(Begin::Written(entry)) => break Some(self.send(entry).await),
                 Ok(Begin::AlreadyThere(work)) => {
                     let before = self.translate.languages().len();
-                    let is_known = |language: &Language| work.iter().any(|work| work.language == *language);
+                    let is_known = |language: &Language| work.iter().any(|work| work.language.is(language));
                     self.translate = self.translate.retain_languages(|language| !is_known(language));
                     let left = self.translate.languages().len();
                     known.extend(work);
-                    // A ledger that names only languages that are not in the request would loop forever.
-                    if left == 0 || left == before {
+                    if left == 0 {
                         break None;
+                    }
+                    if left == before {
+                        let error = "the ledger returned work in other languages than the requested ones";
+                        break Some(Err(LedgerError::new(error).into()));
                     }
                 }
                 Err(error) => break Some(Err(error)),

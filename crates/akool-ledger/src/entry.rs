@@ -1,12 +1,15 @@
 //! What a ledger knows about a request: [`Entry`].
 
-use std::time::SystemTime;
+use std::{fmt, time::SystemTime};
 
 use akool::{JobId, Language, Rejection, Status, redact};
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::work::{EntryId, KnownWork};
+use crate::{
+    intent::shown,
+    work::{EntryId, KnownWork},
+};
 
 /// Everything in a ledger.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +26,7 @@ pub struct Contents {
 }
 
 /// A request, and what is known about it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Entry {
     /// The id of the entry.
@@ -40,6 +43,21 @@ pub struct Entry {
     pub outcome: Outcome,
     /// The languages with an unknown outcome that someone removed with [`forget`](crate::LedgerFile::forget).
     pub forgotten: Vec<Language>,
+}
+
+/// Without the queries of the links, which may grant access.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("id", &self.id)
+            .field("at", &self.at)
+            .field("base_url", &self.base_url)
+            .field("languages", &self.languages)
+            .field("request", &shown(&self.request))
+            .field("outcome", &self.outcome)
+            .field("forgotten", &self.forgotten)
+            .finish()
+    }
 }
 
 /// The outcome of a request.

@@ -1,15 +1,15 @@
 //! A request before it is sent, and whether two requests ask for the same work: [`Intent`].
 
-use std::time::SystemTime;
+use std::{fmt, time::SystemTime};
 
-use akool::{Language, Translate};
+use akool::{Language, Translate, redact};
 use serde_json::{Map, Value};
 use url::Url;
 
 use crate::error::{EnsureError, LedgerError};
 
 /// A request that is about to be sent.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Intent {
     /// The base URL of the service.
@@ -23,6 +23,24 @@ pub struct Intent {
     pub at: SystemTime,
     /// Whether to send the request even if the ledger has the same work already.
     pub allow_duplicate: bool,
+}
+
+/// Without the queries of the links, which may grant access.
+impl fmt::Debug for Intent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intent")
+            .field("base_url", &self.base_url)
+            .field("languages", &self.languages)
+            .field("request", &shown(&self.request))
+            .field("at", &self.at)
+            .field("allow_duplicate", &self.allow_duplicate)
+            .finish()
+    }
+}
+
+/// Returns the start of a request as JSON, without the queries of its links.
+pub(crate) fn shown(request: &Map<String, Value>) -> String {
+    redact::excerpt(&serde_json::to_string(request).unwrap_or_default())
 }
 
 impl Intent {
@@ -99,4 +117,22 @@ fn work(request: &Map<String, Value>, language: &Language) -> Map<String, Value>
         work.remove("source_language");
     }
     work
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_query_of_a_link() {
+        let credential = akool::Credential::api_key("sandbox-key-000000000000").unwrap();
+        let client = akool::Client::new(credential).unwrap();
+        let translate = client
+            .translate("https://example.com/talk.mp4?Signature=MARKER")
+            .to(["es"])
+            .webhook("https://example.com/hook?token=MARKER");
+        let intent = Intent::of(&translate, false).unwrap();
+        let text = format!("{translate:?} {intent:?}");
+        assert!(text.contains("talk.mp4?[redacted]") && !text.contains("MARKER"), "{text}");
+    }
 }

@@ -7,7 +7,10 @@ mod created;
 mod error;
 mod read;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use akool_client::types::{CreateTranslationRequest, StudioVoice, VoiceStyle};
 use tracing::{Instrument, debug_span};
@@ -77,7 +80,7 @@ impl Captions {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "nothing is created until it is sent"]
 pub struct Translate {
     client: Client,
@@ -95,6 +98,16 @@ pub struct Translate {
     style: Option<VoiceStyle>,
     dynamic_duration: Option<bool>,
     webhook: Option<String>,
+}
+
+/// Without the queries of its links, which may grant access.
+impl fmt::Debug for Translate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Translate")
+            .field("url", &redact::excerpt(&self.url))
+            .field("languages", &self.languages)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Client {
