@@ -13,7 +13,7 @@ use crate::{
     wait::{
         error::WaitError,
         poller::{Decision, Observation, Poller},
-        scheduler::{DueQueue, Next, Scheduler, Slot},
+        scheduler::{DueQueue, Next, Pause, Scheduler, Slot},
         state::PollState,
         update::{self, Update},
     },
@@ -145,9 +145,8 @@ impl Jobs {
         true
     }
 
-    /// Says what to do at this time, while the service allows no polls before `paused_until`. `may_poll`: there is room
-    /// for one more poll.
-    pub(super) fn next(&mut self, now: Duration, paused_until: Duration, may_poll: bool) -> Action {
+    /// Says what to do at this time. `may_poll`: there is room for one more poll.
+    pub(super) fn next(&mut self, now: Duration, pause: Pause, may_poll: bool) -> Action {
         let mut wake = Duration::MAX;
         while let Some((slot, at, _)) = self.expiry.peek() {
             if at > now {
@@ -167,7 +166,7 @@ impl Jobs {
         }
         loop {
             let timeout = |slot: Slot| self.entries[slot as usize].as_ref().and_then(Entry::timeout);
-            match self.scheduler.next(now, paused_until, timeout) {
+            match self.scheduler.next(now, pause, timeout) {
                 Next::Poll(slot, due) => {
                     if let Some(attempt) = self.begin(slot, due, now) {
                         return Action::Poll(attempt);

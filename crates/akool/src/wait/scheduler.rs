@@ -21,6 +21,19 @@ pub(super) enum Next {
     Idle,
 }
 
+/// A pause that the service asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pause {
+    /// Nothing is sent before this time.
+    pub(super) until: Duration,
+    /// When this set continues, if no timeout comes first: a little later, so that several do not in step.
+    pub(super) continue_at: Duration,
+}
+
+impl Pause {
+    pub(super) const NONE: Self = Self { until: Duration::ZERO, continue_at: Duration::ZERO };
+}
+
 /// The jobs that wait for their next poll, and the bound on polls per second.
 #[derive(Debug, Default)]
 pub(super) struct Scheduler {
@@ -44,12 +57,12 @@ impl Scheduler {
         self.due.cancel(slot);
     }
 
-    /// Says what to do at this time, while the service allows no polls before `paused_until`. `timeout` returns when
-    /// the wait in a slot times out.
+    /// Says what to do at this time. `timeout` returns when the wait in a slot times out: its last poll is then, if the
+    /// pause is over.
     pub(super) fn next(
         &mut self,
         now: Duration,
-        paused_until: Duration,
+        pause: Pause,
         timeout: impl Fn(Slot) -> Option<Duration>,
     ) -> Next {
         loop {
@@ -57,15 +70,18 @@ impl Scheduler {
             if at > now {
                 return Next::NotBefore(at);
             }
-            if now < paused_until {
-                self.due.pop();
-                let timeout = timeout(slot).filter(|timeout| *timeout < paused_until);
-                if timeout.is_some_and(|timeout| timeout <= now) {
+            if now < pause.continue_at {
+                let until = timeout(slot).map_or(pause.continue_at, |timeout| timeout.min(pause.continue_at));
+                if now < until {
+                    self.due.pop();
+                    // Keeps its place in the order of those that are overdue.
+                    self.due.push(slot, until, since);
+                    continue;
+                }
+                if now < pause.until {
+                    self.due.pop();
                     return Next::Expire(slot);
                 }
-                // Keeps its place in the order of those that are overdue.
-                self.due.push(slot, timeout.unwrap_or(paused_until), since);
-                continue;
             }
             if let Some(Err(free)) = self.throttle.as_mut().map(|throttle| throttle.take(now)) {
                 return Next::NotBefore(free);
@@ -202,7 +218,7 @@ mod tests {
     }
 
     fn next(scheduler: &mut Scheduler, now: u64) -> Next {
-        scheduler.next(secs(now), Duration::ZERO, |_| None)
+        scheduler.next(secs(now), Pause::NONE, |_| None)
     }
 
     #[test]
@@ -232,17 +248,28 @@ mod tests {
         assert_eq!(next(&mut scheduler, 10), Next::NotBefore(secs(20)));
     }
 
+    const PAUSE: Pause = Pause { until: secs(50), continue_at: secs(55) };
+
+    #[test]
+    fn a_timeout_right_after_a_pause_still_gets_its_last_poll() {
+        let mut scheduler = Scheduler::default();
+        scheduler.schedule(0, secs(1));
+        let timeout = |_| Some(secs(52));
+        assert_eq!(scheduler.next(secs(2), PAUSE, timeout), Next::NotBefore(secs(52)));
+        assert_eq!(scheduler.next(secs(52), PAUSE, timeout), Next::Poll(0, secs(1)));
+    }
+
     #[test]
     fn a_pause_holds_back_all_and_keeps_their_order() {
         let mut scheduler = Scheduler::default();
         for (slot, at) in [(0, 20), (1, 10), (2, 30)] {
             scheduler.schedule(slot, secs(at));
         }
-        let paused = |scheduler: &mut Scheduler, now| scheduler.next(secs(now), secs(50), |_| None);
+        let paused = |scheduler: &mut Scheduler, now| scheduler.next(secs(now), PAUSE, |_| None);
         assert_eq!(paused(&mut scheduler, 10), Next::NotBefore(secs(20)));
-        assert_eq!(paused(&mut scheduler, 40), Next::NotBefore(secs(50)));
+        assert_eq!(paused(&mut scheduler, 40), Next::NotBefore(secs(55)));
         for (slot, due) in [(1, 10), (0, 20), (2, 30)] {
-            assert_eq!(paused(&mut scheduler, 50), Next::Poll(slot, secs(due)));
+            assert_eq!(paused(&mut scheduler, 55), Next::Poll(slot, secs(due)));
         }
     }
 
@@ -252,10 +279,10 @@ mod tests {
         scheduler.schedule(0, secs(1));
         scheduler.schedule(1, secs(1));
         let timeout = |slot| (slot == 1).then_some(secs(30));
-        assert_eq!(scheduler.next(secs(2), secs(50), timeout), Next::NotBefore(secs(30)));
-        assert_eq!(scheduler.next(secs(30), secs(50), timeout), Next::Expire(1));
-        assert_eq!(scheduler.next(secs(30), secs(50), timeout), Next::NotBefore(secs(50)));
-        assert_eq!(scheduler.next(secs(50), secs(50), timeout), Next::Poll(0, secs(1)));
+        assert_eq!(scheduler.next(secs(2), PAUSE, timeout), Next::NotBefore(secs(30)));
+        assert_eq!(scheduler.next(secs(30), PAUSE, timeout), Next::Expire(1));
+        assert_eq!(scheduler.next(secs(30), PAUSE, timeout), Next::NotBefore(secs(55)));
+        assert_eq!(scheduler.next(secs(55), PAUSE, timeout), Next::Poll(0, secs(1)));
     }
 
     #[test]
@@ -265,7 +292,7 @@ mod tests {
         for slot in 0..4 {
             scheduler.schedule(slot, Duration::ZERO);
         }
-        let mut at = |millis| scheduler.next(Duration::from_millis(millis), Duration::ZERO, |_| None);
+        let mut at = |millis| scheduler.next(Duration::from_millis(millis), Pause::NONE, |_| None);
         assert!(matches!(at(0), Next::Poll(..)));
         assert_eq!(at(1), Next::NotBefore(Duration::from_millis(90)));
         assert!(matches!(at(95), Next::Poll(..)));

@@ -27,6 +27,7 @@ use crate::{
         jobs::{Action, Attempt, Jobs, LAST_POLL_LIMIT},
         policy::PollPolicy,
         poller::Poller,
+        scheduler::Pause,
         state::PollState,
         update::Update,
     },
@@ -255,10 +256,10 @@ impl WaitSet {
                 self.under_way.clear();
                 return Poll::Ready(None);
             }
-            let paused_until = self.paused_until();
+            let pause = self.pause();
             let wake = loop {
                 let may_poll = self.under_way.len() < self.max_concurrent_polls;
-                match self.jobs.next(self.clock.now, paused_until, may_poll) {
+                match self.jobs.next(self.clock.now, pause, may_poll) {
                     Action::Poll(attempt) => self.begin(attempt),
                     Action::Report(job, update) => return Poll::Ready(Some((job, update))),
                     Action::Sleep(wake) => break wake,
@@ -300,8 +301,8 @@ impl WaitSet {
         }));
     }
 
-    /// Until when this set makes no polls, because the service asked for a pause.
-    fn paused_until(&mut self) -> Duration {
+    /// The pause that the service asked for.
+    fn pause(&mut self) -> Pause {
         let until = self.client.paused_until();
         if self.pause.map(|(until, _)| until) != until {
             self.pause = until.map(|until| {
@@ -309,7 +310,10 @@ impl WaitSet {
                 (until, until + pause.mul_f64(0.1 * fastrand::f64()))
             });
         }
-        self.pause.map_or(Duration::ZERO, |(_, until)| self.clock.at(until))
+        self.pause.map_or(Pause::NONE, |(until, continue_at)| Pause {
+            until: self.clock.at(until),
+            continue_at: self.clock.at(continue_at),
+        })
     }
 
     /// Ready at this time, or earlier if a part of the sleep is over.

@@ -40,7 +40,7 @@ fn jobs(names: &[&str], now: Duration) -> Jobs {
 }
 
 fn begin(jobs: &mut Jobs, now: Duration) -> Attempt {
-    match jobs.next(now, Duration::ZERO, true) {
+    match jobs.next(now, Pause::NONE, true) {
         Action::Poll(attempt) => attempt,
         Action::Sleep(at) => panic!("sleeps until {at:?}"),
         Action::Report(job, update) => panic!("{job}: {update:?}"),
@@ -58,7 +58,7 @@ fn sleeps_until(action: Action) -> Duration {
 /// The jobs that are due now, each polled at once and found processing.
 fn round(jobs: &mut Jobs, now: Duration) -> Vec<String> {
     let mut due = Vec::new();
-    while let Action::Poll(attempt) = jobs.next(now, Duration::ZERO, true) {
+    while let Action::Poll(attempt) = jobs.next(now, Pause::NONE, true) {
         due.push(attempt.job.to_string());
         let result = polled(&attempt.job, 2);
         jobs.observe(attempt, now, Duration::ZERO, result);
@@ -77,7 +77,7 @@ fn the_job_that_is_overdue_the_longest_is_polled_first() {
     jobs.insert("b".into(), poller(None), 0, secs(1));
     jobs.insert("a".into(), poller(None), 0, secs(2));
     assert_eq!(round(&mut jobs, secs(5)), ["c", "b", "a"]);
-    assert_eq!(sleeps_until(jobs.next(secs(5), Duration::ZERO, true)), secs(15));
+    assert_eq!(sleeps_until(jobs.next(secs(5), Pause::NONE, true)), secs(15));
 }
 
 #[test]
@@ -93,21 +93,21 @@ fn the_result_of_a_poll_of_a_removed_job_is_ignored_also_when_the_job_is_back() 
     let mut jobs = jobs(&["a"], secs(0));
     let old = begin(&mut jobs, secs(0));
     assert!(jobs.remove(&"a".into()) && !jobs.remove(&"a".into()));
-    assert_eq!(sleeps_until(jobs.next(secs(0), Duration::ZERO, true)), Duration::MAX);
+    assert_eq!(sleeps_until(jobs.next(secs(0), Pause::NONE, true)), Duration::MAX);
     jobs.insert("a".into(), poller(None), 0, secs(1));
     assert!(jobs.observe(old, secs(1), Duration::ZERO, polled(&"a".into(), 3)).is_none());
     let new = begin(&mut jobs, secs(1));
     assert_eq!(new.number, 1);
     let (_, update) = jobs.observe(new, secs(1), Duration::ZERO, polled(&"a".into(), 3)).unwrap();
     assert!(matches!(update, Update::Finished(Ok(_))) && jobs.len() == 0);
-    assert_eq!(sleeps_until(jobs.next(secs(9), Duration::ZERO, true)), Duration::MAX);
+    assert_eq!(sleeps_until(jobs.next(secs(9), Pause::NONE, true)), Duration::MAX);
 }
 
 #[test]
 fn a_job_is_not_polled_twice_at_a_time() {
     let mut jobs = jobs(&["a"], secs(0));
     let attempt = begin(&mut jobs, secs(0));
-    assert!(matches!(jobs.next(secs(100), Duration::ZERO, true), Action::Sleep(_)));
+    assert!(matches!(jobs.next(secs(100), Pause::NONE, true), Action::Sleep(_)));
     jobs.observe(attempt, secs(100), Duration::ZERO, polled(&"a".into(), 2));
     assert_eq!(begin(&mut jobs, secs(110)).number, 2);
 }
@@ -177,8 +177,8 @@ fn a_wait_whose_last_poll_cannot_begin_ends_five_seconds_after_its_timeout() {
     let mut jobs = Jobs::default();
     jobs.insert("a".into(), poller(Some(secs(20))), 0, secs(0));
     // There is no room for a poll.
-    assert_eq!(sleeps_until(jobs.next(secs(24), Duration::ZERO, false)), secs(25));
-    let Action::Report(job, Update::Finished(Err(error))) = jobs.next(secs(25), Duration::ZERO, false) else {
+    assert_eq!(sleeps_until(jobs.next(secs(24), Pause::NONE, false)), secs(25));
+    let Action::Report(job, Update::Finished(Err(error))) = jobs.next(secs(25), Pause::NONE, false) else {
         panic!()
     };
     assert!(matches!(error, WaitError::Timeout { source: None, .. }), "{error}");
@@ -190,7 +190,7 @@ fn a_poll_that_is_under_way_at_its_limit_ends_the_wait_with_its_own_result() {
     let mut jobs = Jobs::default();
     jobs.insert("a".into(), poller(Some(secs(20))), 0, secs(0));
     let attempt = begin(&mut jobs, secs(19));
-    assert_eq!(sleeps_until(jobs.next(secs(25), Duration::ZERO, true)), Duration::MAX);
+    assert_eq!(sleeps_until(jobs.next(secs(25), Pause::NONE, true)), Duration::MAX);
     let (_, update) = jobs.observe(attempt, secs(25), Duration::ZERO, failed(ErrorKind::Timeout)).unwrap();
     assert!(
         matches!(update, Update::Finished(Err(WaitError::Timeout { source: Some(_), .. }))),
@@ -198,17 +198,19 @@ fn a_poll_that_is_under_way_at_its_limit_ends_the_wait_with_its_own_result() {
     );
 }
 
+const PAUSE: Pause = Pause { until: secs(30), continue_at: secs(33) };
+
 #[test]
 fn during_a_pause_nothing_is_polled_and_a_timeout_ends_the_wait() {
     let mut jobs = jobs(&["b"], secs(0));
     jobs.insert("short".into(), poller(Some(secs(20))), 0, secs(1));
-    assert_eq!(sleeps_until(jobs.next(secs(5), secs(30), true)), secs(21));
-    let Action::Report(job, Update::Finished(Err(error))) = jobs.next(secs(21), secs(30), true) else {
+    assert_eq!(sleeps_until(jobs.next(secs(5), PAUSE, true)), secs(21));
+    let Action::Report(job, Update::Finished(Err(error))) = jobs.next(secs(21), PAUSE, true) else {
         panic!()
     };
     assert_eq!((job.as_str(), error.last_known().unwrap().attempts), ("short", 0));
-    assert_eq!(sleeps_until(jobs.next(secs(29), secs(30), true)), secs(30));
-    assert_eq!(begin(&mut jobs, secs(30)).job.as_str(), "b");
+    assert_eq!(sleeps_until(jobs.next(secs(29), PAUSE, true)), secs(33));
+    assert_eq!(begin(&mut jobs, secs(33)).job.as_str(), "b");
 }
 
 /// A job as the service has it.
@@ -300,8 +302,9 @@ proptest! {
             let paused = pauses.iter().map(|(from, span)| (secs(*from), secs(from + span)));
             let paused_until =
                 paused.filter(|(from, _)| *from <= now).map(|(_, until)| until).max().unwrap_or_default();
+            let pause = Pause { until: paused_until, continue_at: paused_until.saturating_add(secs(1)) };
             loop {
-                match jobs.next(now, paused_until, under_way.len() < max_concurrent) {
+                match jobs.next(now, pause, under_way.len() < max_concurrent) {
                     Action::Poll(attempt) => {
                         prop_assert!(now >= paused_until, "a poll during the pause");
                         prop_assert!(under_way.len() < max_concurrent, "too many polls at a time");
