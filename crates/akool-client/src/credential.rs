@@ -65,12 +65,8 @@ impl Credential {
 
     /// The bytes with `[credential]` in place of the key or token.
     pub(crate) fn redact(&self, bytes: Bytes) -> Bytes {
-        let value = self.value.expose_secret();
-        let secret = value.strip_prefix("Bearer ").unwrap_or(value).as_bytes();
-        // Building a searcher for the whole secret costs more than reading a small body. So look for its
-        // first bytes before that.
-        let Some(start) = secret.get(..MIN_REDACTED_LEN) else { return bytes };
-        if memmem::find(&bytes, start).is_none() || memmem::find(&bytes, secret).is_none() {
+        let secret = self.secret();
+        if !is_in(secret, &bytes) {
             return bytes;
         }
         let mut redacted = Vec::with_capacity(bytes.len());
@@ -83,6 +79,28 @@ impl Credential {
         redacted.extend_from_slice(&bytes[rest..]);
         redacted.into()
     }
+
+    /// The same for the value of a header.
+    pub(crate) fn redact_header(&self, value: &mut HeaderValue) {
+        if is_in(self.secret(), value.as_bytes()) {
+            let redacted = self.redact(Bytes::copy_from_slice(value.as_bytes()));
+            *value = HeaderValue::from_maybe_shared(redacted).unwrap_or(HeaderValue::from_static(REDACTED));
+        }
+    }
+
+    /// The key or token itself.
+    fn secret(&self) -> &[u8] {
+        let value = self.value.expose_secret();
+        value.strip_prefix("Bearer ").unwrap_or(value).as_bytes()
+    }
+}
+
+/// Building a searcher for the whole secret costs more than reading a small body. So its first bytes are looked for
+/// before that.
+fn is_in(secret: &[u8], bytes: &[u8]) -> bool {
+    secret
+        .get(..MIN_REDACTED_LEN)
+        .is_some_and(|start| memmem::find(bytes, start).is_some() && memmem::find(bytes, secret).is_some())
 }
 
 fn validate(value: &SecretString) -> Result<(), InvalidCredential> {
@@ -143,6 +161,11 @@ mod tests {
         let redact = |bytes: &'static [u8]| token.redact(Bytes::from_static(bytes));
         assert_eq!(redact(b"\xffMARKER, MARKER."), &b"\xff[credential], [credential]."[..]);
         assert_eq!(redact(b"MARKE"), &b"MARKE"[..]);
+        for (value, wanted) in [("a MARKER", "a [credential]"), ("another", "another")] {
+            let mut value = HeaderValue::from_static(value);
+            token.redact_header(&mut value);
+            assert_eq!(value, wanted);
+        }
         // The start of this key occurs again inside it.
         let key = Credential::api_key("aaaab").unwrap();
         assert_eq!(key.redact(Bytes::from_static(b"aaaaaab!")), &b"aa[credential]!"[..]);

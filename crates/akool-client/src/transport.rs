@@ -27,7 +27,7 @@ const BODY_LIMIT: usize = 1024 * 1024;
 #[derive(Clone)]
 pub struct Transport {
     /// Shared by clones, so that a renewed credential reaches all of them.
-    credential: Arc<RwLock<Option<Credential>>>,
+    credential: Arc<RwLock<Option<Arc<Credential>>>>,
     /// Whether the credential is sent, and not only redacted.
     sends_credential: bool,
     body_limit: usize,
@@ -42,7 +42,7 @@ impl Transport {
     /// A transport with this credential, or without any for a server that requires none.
     pub fn new(credential: Option<Credential>) -> Self {
         Self {
-            credential: Arc::new(RwLock::new(credential)),
+            credential: Arc::new(RwLock::new(credential.map(Arc::new))),
             sends_credential: true,
             body_limit: BODY_LIMIT,
             timeout: None,
@@ -74,19 +74,16 @@ impl Transport {
 
     /// Replaces the credential, for all clones of this transport and their clients.
     pub fn set_credential(&self, credential: Credential) {
-        *self.credential.write().unwrap_or_else(PoisonError::into_inner) = Some(credential);
+        *self.credential.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(credential));
     }
 
     /// Whether there is a credential.
     pub fn has_credential(&self) -> bool {
-        self.credential.read().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.credential().is_some()
     }
 
-    fn redact(&self, bytes: Bytes) -> Bytes {
-        match &*self.credential.read().unwrap_or_else(PoisonError::into_inner) {
-            Some(credential) => credential.redact(bytes),
-            None => bytes,
-        }
+    fn credential(&self) -> Option<Arc<Credential>> {
+        self.credential.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -106,7 +103,7 @@ pub struct Response<'a> {
     pub target: &'a str,
     /// The HTTP status.
     pub status: StatusCode,
-    /// All headers.
+    /// All headers, without the credential.
     pub headers: &'a HeaderMap,
     /// The bytes of the body that came, without the credential. They may contain links.
     pub body: &'a [u8],
@@ -202,9 +199,8 @@ impl ClientHooks<Transport> for Client {
         if let Some(timeout) = self.inner.timeout {
             *request.timeout_mut() = Some(timeout);
         }
-        let credential = self.inner.credential.read().unwrap_or_else(PoisonError::into_inner);
         if self.inner.sends_credential
-            && let Some((name, value)) = credential.as_ref().and_then(Credential::header)
+            && let Some((name, value)) = self.inner.credential().and_then(|credential| credential.header())
         {
             request.headers_mut().insert(name, value);
         }
@@ -219,11 +215,18 @@ impl ClientHooks<Transport> for Client {
     ) -> reqwest::Result<reqwest::Response> {
         let target =
             self.inner.on_response.as_ref().map(|_| request.url()[url::Position::BeforePath..].to_owned());
+        // The one that was sent: it may be replaced while the response is on its way.
+        let credential = self.inner.credential();
         let mut response = self.client.execute(request).await?;
-        let (body, end, broken) = read_body(&mut response, self.inner.body_limit).await;
-        let body = self.inner.redact(body);
+        let (mut body, end, broken) = read_body(&mut response, self.inner.body_limit).await;
         let status = response.status();
-        let headers = std::mem::take(response.headers_mut());
+        let mut headers = std::mem::take(response.headers_mut());
+        if let Some(credential) = credential {
+            body = credential.redact(body);
+            for value in headers.values_mut() {
+                credential.redact_header(value);
+            }
+        }
         if let (Some(on_response), Some(target)) = (&self.inner.on_response, &target) {
             let operation = operation.operation_id;
             on_response(&Response { operation, target, status, headers: &headers, body: &body, end });
@@ -262,9 +265,6 @@ async fn read_body(
     limit: usize,
 ) -> (Bytes, BodyEnd, Option<reqwest::Error>) {
     let mut body = Bytes::new();
-    if response.content_length().is_some_and(|length| length > limit as u64) {
-        return (body, BodyEnd::TooLarge { limit }, None);
-    }
     loop {
         match response.chunk().await {
             Ok(None) => return (body, BodyEnd::Complete, None),
