@@ -234,6 +234,7 @@ impl Jobs {
         if triggered {
             self.poll_now(&job, now);
         }
+        let next = self.entries[slot as usize].as_ref().map_or(next, |entry| entry.state.next_poll());
         let next_poll_in = next.saturating_sub(ended);
         let update = match result {
             Ok(snapshot) if attempt == 0 => Update::Polled { snapshot, changed, next_poll_in },

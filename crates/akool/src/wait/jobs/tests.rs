@@ -140,7 +140,8 @@ fn a_trigger_brings_a_poll_forward_and_one_during_a_poll_counts_after_it() {
     let under_way = begin(&mut jobs, secs(5));
     assert_eq!(under_way.job.as_str(), "b");
     assert!(jobs.poll_now(&"b".into(), secs(6)));
-    jobs.observe(under_way, secs(7), Duration::ZERO, polled(&"b".into(), 1));
+    let (_, update) = jobs.observe(under_way, secs(7), Duration::ZERO, polled(&"b".into(), 1)).unwrap();
+    assert_eq!(update.next_poll_in(), Some(secs(3)));
     // Not at 17 s, but as soon after the poll as triggers may.
     assert_eq!(round(&mut jobs, secs(10)), ["a", "b"]);
 }
