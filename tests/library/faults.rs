@@ -351,13 +351,12 @@ async fn create_under(fault: Fault) {
     match sent {
         Ok(creation) => {
             let ids: Vec<_> = creation.jobs.iter().map(|job| job.id.as_str().to_owned()).collect();
-            let read = created.len() - creation.unknown.len();
-            assert_eq!(
-                ids,
-                created[..read].iter().map(|job| job.id.clone()).collect::<Vec<_>>(),
-                "{fault:?}"
-            );
-            assert_eq!(read < 2, matches!(fault, Fault::ResetInBody | Fault::TruncatedBody), "{fault:?}");
+            let breaks_off = matches!(fault, Fault::ResetInBody | Fault::TruncatedBody);
+            // Where exactly the body breaks off varies, and so does whether the language of the job is known.
+            let read = if breaks_off { 1..created.len() } else { created.len()..created.len() + 1 };
+            assert!(read.contains(&ids.len()), "{fault:?}: {ids:?}");
+            assert!(created.iter().map(|job| &job.id).zip(&ids).all(|(job, id)| job == id), "{fault:?}");
+            assert_eq!(creation.unknown.is_empty(), !breaks_off, "{fault:?}");
         }
         Err(error) if result == CreationResult::NotCreated => {
             assert!(created.is_empty(), "{fault:?}: jobs were created that the error does not report");
