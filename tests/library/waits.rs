@@ -15,14 +15,15 @@ use wiremock::ResponseTemplate;
 
 /// The statuses that the wait's updates report.
 async fn statuses(wait: Wait) -> Vec<Status> {
-    let updates = wait.policy(eager()).updates().filter_map(async |update| match update {
+    let updates: Vec<_> = wait.policy(eager()).updates().collect().await;
+    let status = |update: &Update| match update {
         Update::Polled { snapshot, changed: true, .. } => Some(snapshot.status()),
         Update::Finished(Ok(translation)) => Some(translation.snapshot().status()),
         Update::Finished(Err(WaitError::JobFailed(failed))) => Some(failed.snapshot.status()),
         Update::Finished(Err(error)) => panic!("{error}"),
         _ => None,
-    });
-    updates.collect().await
+    };
+    updates.iter().filter_map(status).collect()
 }
 
 #[tokio::test]
