@@ -8,7 +8,7 @@ use crate::{
     error::Error,
     id::JobId,
     redact,
-    response::Reply,
+    response::{Decoded, Reply},
     status::Status,
     translate::{
         created::{Created, CreatedJob, Rejection},
@@ -35,8 +35,19 @@ pub(super) fn read(
             Err(CreateError::NotCreated(NotCreated { rejected: created.rejected, error }))
         }
         (_, Some(error)) => Err(CreateError::of(error)),
-        (_, None) => Err(CreateError::of(Error::undecodable("the response has no job id"))),
+        (_, None) => Err(CreateError::of(unclear(reply.value.as_ref()))),
     }
+}
+
+/// Why it is not known whether there is a job, although the envelope says success.
+fn unclear(response: Option<&Decoded<CreateTranslationResponse>>) -> Error {
+    let results = response.into_iter().flat_map(|decoded| &decoded.value.all_results);
+    let failures = results.filter_map(|result| Some((BusinessCode(result.code?), result.msg.as_deref())));
+    let mut failures = failures.filter(|(code, _)| *code != BusinessCode::SUCCESS && code.may_have_created());
+    failures
+        .next()
+        .map(|(code, message)| Error::business(code, message.unwrap_or_default()))
+        .unwrap_or_else(|| Error::undecodable("the response has no job id"))
 }
 
 fn is_success(result: &LanguageResult) -> bool {
@@ -65,11 +76,11 @@ fn collect(requested: &[Language], response: &CreateTranslationResponse) -> Crea
                 let status = data.and_then(|data| data.video_status).map(Status::from);
                 created.jobs.push(CreatedJob { id: id.into(), language, status });
             }
-            (None, Some(code)) if code != BusinessCode::SUCCESS => {
+            (None, Some(code)) if !code.may_have_created() => {
                 let message = redact::excerpt(result.msg.as_deref().unwrap_or_default().trim());
                 created.rejected.push(Rejection { language, code, message });
             }
-            // Created without an id, or not readable: see `unknown`.
+            // Created without an id, not readable, or a code after which a job may exist: see `unknown`.
             (None, _) => {}
         }
     }
@@ -242,6 +253,23 @@ mod tests {
         ] {
             let body = json!({"code": 1000, "all_results": all});
             assert_eq!(shown(&["es", "fr"], &body), "the response has no job id", "{body}");
+        }
+    }
+
+    #[test]
+    fn a_code_after_which_a_job_may_exist_is_not_a_rejection() {
+        for code in [1015, 1205, 1299] {
+            let failed = json!({"code": code, "msg": "odd", "data": {"language": "fr"}});
+            let job = json!({"code": 1000, "data": {"_id": "1", "language": "es"}});
+            assert_eq!(
+                shown(&["es", "fr"], &json!({"code": 1000, "all_results": [job, failed]})),
+                "es=1 fr??"
+            );
+            let error =
+                result(&["fr"], &json!({"code": 1000, "all_results": [failed]}).to_string()).unwrap_err();
+            assert!(
+                matches!(&error, CreateError::OutcomeUnknown(error) if error.code() == Some(BusinessCode(code)))
+            );
         }
     }
 
