@@ -297,12 +297,18 @@ fn decode<T: DeserializeOwned>(json: &Value) -> Result<T, serde_path_to_error::E
     serde_path_to_error::deserialize(json)
 }
 
-/// The members of JSON that broke off which are complete: what comes after the last of them is cut off, and what is open
-/// is closed.
+/// Repairs truncated JSON: drops everything after the last complete member, and closes the open objects and arrays.
 fn completed(prefix: &[u8]) -> Vec<u8> {
-    let (mut open, mut in_string, mut escaped) = (Vec::new(), false, false);
-    let (mut end, mut closers) = (0, Vec::new());
-    for (index, byte) in prefix.iter().enumerate() {
+    let (end, _) = scan(prefix);
+    let (_, open) = scan(&prefix[..end]);
+    [&prefix[..end], &open.into_iter().rev().collect::<Vec<_>>()].concat()
+}
+
+/// The end of the last complete member, and what closes the objects and arrays that are open at the end.
+fn scan(json: &[u8]) -> (usize, Vec<u8>) {
+    let (mut end, mut open) = (0, Vec::new());
+    let (mut in_string, mut escaped) = (false, false);
+    for (index, byte) in json.iter().enumerate() {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_string => escaped = true,
@@ -312,13 +318,13 @@ fn completed(prefix: &[u8]) -> Vec<u8> {
             b'[' => open.push(b']'),
             b'}' | b']' => {
                 open.pop();
-                (end, closers) = (index + 1, open.clone());
+                end = index + 1;
             }
-            b',' => (end, closers) = (index, open.clone()),
+            b',' => end = index,
             _ => {}
         }
     }
-    [&prefix[..end], &closers.into_iter().rev().collect::<Vec<_>>()].concat()
+    (end, open)
 }
 
 /// JSON, also after a byte-order mark, and with bytes that are not valid UTF-8 in its strings.
