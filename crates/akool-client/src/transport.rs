@@ -1,7 +1,7 @@
 //! The one place that all traffic passes: progenitor's [`ClientHooks`].
 //!
 //! The generated code knows nothing of credentials, reads bodies without a bound, and drops the bytes of a
-//! response whose connection broke. `pre` and `exec` add all three.
+//! response whose connection broke. `exec` adds all three.
 
 use std::{
     fmt,
@@ -14,7 +14,7 @@ use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{CONTENT_ENCODING, DATE, RETRY_AFTER},
 };
-use progenitor_client::{ClientHooks, Error, OperationInfo};
+use progenitor_client::{ClientHooks, OperationInfo};
 use reqwest::ResponseBuilderExt;
 
 use crate::{Client, Credential};
@@ -194,29 +194,24 @@ impl Client {
 }
 
 impl ClientHooks<Transport> for Client {
-    /// Adds the credential.
-    async fn pre<E>(&self, request: &mut reqwest::Request, _: &OperationInfo) -> Result<(), Error<E>> {
-        if let Some(timeout) = self.inner.timeout {
-            *request.timeout_mut() = Some(timeout);
-        }
-        if self.inner.sends_credential
-            && let Some((name, value)) = self.inner.credential().and_then(|credential| credential.header())
-        {
-            request.headers_mut().insert(name, value);
-        }
-        Ok(())
-    }
-
-    /// Sends the request, and reads the body within its limit.
+    /// Adds the credential, sends the request, and reads the body within its limit.
     async fn exec(
         &self,
-        request: reqwest::Request,
+        mut request: reqwest::Request,
         operation: &OperationInfo,
     ) -> reqwest::Result<reqwest::Response> {
         let target =
             self.inner.on_response.as_ref().map(|_| request.url()[url::Position::BeforePath..].to_owned());
-        // The one that was sent: it may be replaced while the response is on its way.
+        if let Some(timeout) = self.inner.timeout {
+            *request.timeout_mut() = Some(timeout);
+        }
+        // Kept, so that the one that was sent is redacted: it may be replaced meanwhile.
         let credential = self.inner.credential();
+        if self.inner.sends_credential
+            && let Some((name, value)) = credential.as_ref().and_then(|credential| credential.header())
+        {
+            request.headers_mut().insert(name, value);
+        }
         let mut response = self.client.execute(request).await?;
         let (mut body, end, broken) = read_body(&mut response, self.inner.body_limit).await;
         let status = response.status();
