@@ -194,12 +194,10 @@ impl LedgerFile {
             }
             // The latest entry of a language counts.
             let known = |language: &Language| {
-                let mut same = contents
-                    .entries
-                    .iter()
-                    .rev()
-                    .filter(|entry| intent.covers(language, &entry.base_url, &entry.request));
-                same.find_map(|entry| entry.known(language))
+                contents.entries.iter().rev().find_map(|entry| {
+                    let covers = |_: &_| intent.covers(language, &entry.base_url, &entry.request);
+                    entry.known(language).filter(covers)
+                })
             };
             let languages = intent.languages.iter().filter(|_| !intent.allow_duplicate);
             let known: Vec<_> = languages.filter_map(known).collect();

@@ -229,12 +229,9 @@ impl Jobs {
                 return Some((job, update));
             }
         };
-        let (attempt, triggered) = (entry.state.failures(), entry.triggered);
+        let next = if entry.triggered { entry.poller.poll_now(&mut entry.state, ended) } else { next };
+        let attempt = entry.state.failures();
         self.scheduler.schedule(slot, entry.started.saturating_add(next));
-        if triggered {
-            self.poll_now(&job, now);
-        }
-        let next = self.entries[slot as usize].as_ref().map_or(next, |entry| entry.state.next_poll());
         let next_poll_in = next.saturating_sub(ended);
         let update = match result {
             Ok(snapshot) if attempt == 0 => Update::Polled { snapshot, changed, next_poll_in },
