@@ -149,10 +149,7 @@ fn stem(id: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     // Names such as CON or LPT1 are devices on Windows; upper and lower case may be one file.
     let documented = id.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase());
-    if documented && (8..=MAX_LEN).contains(&id.len()) {
-        return id.to_owned();
-    }
-    if documented && !id.is_empty() && id.len() < 8 && !is_device(id) {
+    if documented && (1..=MAX_LEN).contains(&id.len()) && !is_device(id) {
         return id.to_owned();
     }
     let readable: String =

@@ -18,7 +18,8 @@ pub enum WaitError {
     Timeout {
         /// What is known of the job.
         last: LastKnown,
-        /// Why the last poll failed, if it did.
+        /// The error of the poll that ended the wait. `None` if that poll succeeded, or if the wait ended without a
+        /// last poll; `last` has the kind of the last error in any case.
         source: Option<Error>,
     },
     /// Too many polls in a row failed.
@@ -29,7 +30,7 @@ pub enum WaitError {
         /// Why the last poll failed.
         source: Error,
     },
-    /// A poll failed in a way that retrying does not change.
+    /// A poll failed with an error that retrying does not fix.
     #[non_exhaustive]
     Rejected {
         /// What is known of the job.
@@ -60,7 +61,7 @@ impl WaitError {
         }
     }
 
-    /// The error of the last poll, if it failed.
+    /// The error of the poll that ended the wait, if one did.
     pub fn last_error(&self) -> Option<&Error> {
         match self {
             Self::JobFailed(_) => None,

@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resumed_wait_continues_at_the_pace_of_its_job() {
+    fn a_resumed_wait_continues_at_the_interval_of_its_job() {
         let status = Status::Processing;
         let old = Observation::Running { status, progress: None, age: Some(secs(300)), video_length: None };
         assert_eq!(Wait::default(3600).observe(0, 1, old), poll_at(31));
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gap_doubles_after_each_triggered_poll_that_told_nothing_new() {
+    fn the_gap_doubles_after_each_triggered_poll_that_returned_nothing_new() {
         let mut wait = triggered();
         wait.observe(0, 0, Observation::running(Status::Queueing));
         let mut now = 0;
