@@ -29,7 +29,7 @@ impl Connection {
     }
 }
 
-/// The last complete response to each request target, as it came.
+/// The last complete response to each request target, as received.
 pub(crate) type Responses = Arc<Mutex<HashMap<String, http::Response<Vec<u8>>>>>;
 
 fn with_responses(builder: ClientBuilder, responses: Option<&Responses>) -> ClientBuilder {
@@ -161,7 +161,7 @@ fn explain(error: impl std::error::Error) -> UsageError {
 async fn sandbox(responses: Option<&Responses>) -> Result<Connection, UsageError> {
     let server = akool_mock::MockServer::builder().lenient().start().await;
     server.seed_demo_jobs();
-    server.refuse_unlisted_languages();
+    server.reject_unlisted_languages();
     let credential = Credential::api_key(server.api_key()).map_err(explain)?;
     let builder = Client::builder().credential(credential).base_url(server.url());
     let client = with_responses(builder, responses).build().map_err(explain)?;

@@ -7,6 +7,7 @@ use akool_contract::{Contract, Coverage, Fixture, Report as Findings, Verdict};
 use futures_util::{StreamExt, stream};
 use http::{Request, Response};
 use serde_json::json;
+use url::Url;
 
 use crate::{
     args::{Contract as Command, ContractCheck, ContractRecord},
@@ -40,19 +41,22 @@ pub(crate) async fn run(
 struct Poll {
     id: JobId,
     request: Request<Vec<u8>>,
-    /// `None` if no complete response came.
+    /// `None` if no complete response arrived.
     response: Option<Response<Vec<u8>>>,
     result: Result<Snapshot, Error>,
 }
 
 /// Polls each job once, in the order of the arguments.
 async fn polls(ids: &[String], connection: &Connection, responses: &Responses) -> Vec<Poll> {
+    let base = Url::parse(connection.client.base_url());
+    let prefix = base.as_ref().map_or("", |base| base.path().trim_end_matches('/'));
     let polls = stream::iter(ids).map(async |id| {
         let id = JobId::from(id.as_str());
         let request = request(&id, connection);
         let result = connection.client.job(&id).get().await;
         let target = request.uri().path_and_query().map(|target| target.as_str()).unwrap_or_default();
-        let response = responses.lock().unwrap_or_else(PoisonError::into_inner).get(target).cloned();
+        let target = format!("{prefix}{target}");
+        let response = responses.lock().unwrap_or_else(PoisonError::into_inner).get(&target).cloned();
         Poll { id, request, response, result }
     });
     polls.buffered(MAX_CONCURRENT_POLLS).collect().await
@@ -64,14 +68,9 @@ fn check(options: &ContractCheck, polls: Vec<Poll>, report: &Report) -> Outcome 
     let mut outcome = Outcome::Done;
     let (mut responses, mut whole) = (0, Findings::default());
     for Poll { id, request, response, result } in polls {
-        let (response, result) = match (response, result) {
-            (Some(response), result) => (response, result),
-            (None, Ok(_)) => continue,
-            (None, Err(error)) => {
-                report.call_failed(Some(&id), &error);
-                outcome = outcome.max(Outcome::from(&error));
-                continue;
-            }
+        let Some(response) = response else {
+            outcome = outcome.max(no_response(&id, &result, report));
+            continue;
         };
         responses += 1;
         coverage.record(&request, &response);
@@ -145,6 +144,20 @@ fn summary(whole: &Findings, responses: usize, coverage: &Coverage<'_>, report: 
     }
 }
 
+/// A poll without a complete response, so that there is nothing to validate or record.
+fn no_response(id: &JobId, result: &Result<Snapshot, Error>, report: &Report) -> Outcome {
+    match result {
+        Err(error) => {
+            report.call_failed(Some(id), error);
+            Outcome::from(error)
+        }
+        Ok(_) => {
+            report.error(Some(id), ErrorKind::Interrupted.name(), "the response was lost");
+            Outcome::Unexpected
+        }
+    }
+}
+
 fn record(options: &ContractRecord, polls: Vec<Poll>, origin: &str, report: &Report) -> Outcome {
     if let Err(error) = fs::create_dir_all(&options.output) {
         let folder = options.output.display();
@@ -159,10 +172,8 @@ fn record(options: &ContractRecord, polls: Vec<Poll>, origin: &str, report: &Rep
                 Some(code) => (format!("poll-code-{}", code.0), response),
                 None => (format!("poll-http-{}", response.status().as_u16()), response),
             },
-            (Ok(_), None) => continue,
-            (Err(error), None) => {
-                report.call_failed(Some(&id), error);
-                outcome = outcome.max(Outcome::from(error));
+            (result, None) => {
+                outcome = outcome.max(no_response(&id, result, report));
                 continue;
             }
         };

@@ -124,7 +124,7 @@ async fn refresh(
         match poll {
             Ok(snapshot) => ledger.note(snapshot.id(), snapshot.status())?,
             Err(error) => {
-                report.error(error.job(), error.kind().name(), &error);
+                report.call_failed(error.job(), &error);
                 outcome = outcome.max(Outcome::from(&error));
             }
         }

@@ -2,12 +2,17 @@
 
 use std::time::SystemTime;
 
-use akool::{CreateError, CreatedJob, JobId, Language, NotCreated, Rejection, redact::excerpt};
+use akool::{
+    BusinessCode, CreateError, CreatedJob, Error, JobId, Language, NotCreated, Rejection, redact::excerpt,
+};
 use akool_ledger::{EnsureError, EntryId, KnownWork};
 use serde_json::json;
 
 use super::Report;
 use crate::text::{self, ago, bad, good};
+
+/// A parameter is wrong, such as a language that AKOOL does not support.
+const PARAMETER: BusinessCode = BusinessCode(1003);
 
 impl Report {
     /// A job that was created. Its id is printed at once, whatever happens later.
@@ -179,8 +184,16 @@ impl Report {
         {
             self.object(&json!({ "event": "rejected", "code": code, "message": text }));
         }
-        let help = (kind != "usage").then(|| error.help());
-        self.failure(None, kind, text, help);
+        let help = match error {
+            EnsureError::Ledger(_) => {
+                "check that the ledger can be read and written; XDG_STATE_HOME sets its folder".to_owned()
+            }
+            _ if error.error().and_then(Error::code) == Some(PARAMETER) => {
+                format!("{}. `akool languages` lists the language codes", error.help())
+            }
+            _ => error.help().to_owned(),
+        };
+        self.failure(None, kind, text, (kind != "usage").then_some(&help));
     }
 }
 

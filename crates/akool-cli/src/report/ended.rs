@@ -66,7 +66,7 @@ impl Report {
         }
         let mut text = String::from("interrupted; the jobs continue");
         if downloading {
-            text += ", incomplete files were removed";
+            text += ", incomplete downloads are resumed if the server supports it";
         }
         if let Some(resume) = self.settings.resume.as_ref().filter(|_| !open.is_empty()) {
             text += &format!(". Resume with:\n  {}", resume.command(open.keys()));
