@@ -13,7 +13,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// The mutants. Faults without a response are missing, because there is nothing to judge.
+/// The mutants. One of each kind of undocumented response; a fault without a response has nothing to judge.
 const MUTANTS: [Fault; 34] = [
     Fault::Http(404),
     Fault::Http(500),
@@ -48,7 +48,7 @@ const MUTANTS: [Fault; 34] = [
     Fault::OtherTypes,
     Fault::Code(1299),
     Fault::NoVideo,
-    Fault::VideoIsNoUrl,
+    Fault::VideoInvalidUrl,
 ];
 
 #[tokio::main(flavor = "current_thread")]

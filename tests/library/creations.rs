@@ -32,6 +32,7 @@ async fn a_creation_returns_one_job_per_language() {
     let client = client_of(&server);
     let created = client.translate(VIDEO).to(["es", "fr"]).send().await.unwrap();
     assert!(created.is_complete());
+    assert_eq!((created.jobs.len(), server.created().len()), (2, 2));
     for (job, (language, on_server)) in
         created.jobs.iter().zip(["es", "fr"].into_iter().zip(server.created()))
     {
@@ -44,7 +45,7 @@ async fn a_creation_returns_one_job_per_language() {
 #[tokio::test]
 async fn a_rejected_language_is_reported_beside_the_created_jobs() {
     let server = MockServer::start().await;
-    server.refuse_language("tlh", 1003, "The language is not supported");
+    server.reject_language("tlh", 1003, "The language is not supported");
     let created = client_of(&server).translate(VIDEO).to(["es", "tlh", "fr"]).send().await.unwrap();
     assert_eq!(created.jobs.len(), 2);
     assert_eq!(
@@ -57,7 +58,7 @@ async fn a_rejected_language_is_reported_beside_the_created_jobs() {
 #[tokio::test]
 async fn a_creation_whose_languages_are_all_rejected_is_not_created() {
     let server = MockServer::start().await;
-    server.refuse_language("tlh", 1003, "no");
+    server.reject_language("tlh", 1003, "no");
     let error = client_of(&server).translate(VIDEO).to(["tlh"]).send().await.unwrap_err();
     assert!(matches!(error, CreateError::NotCreated(_)), "{error}");
     assert!(!error.may_have_created() && server.created().is_empty());

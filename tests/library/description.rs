@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use akool::{BusinessCode, Status};
+use akool::{BusinessCode, Client, Credential, Status};
+use akool_mock::{MockServer, Timeline};
+use akool_tests::{ID, client_of};
 use serde_json::Value;
 
 fn vendored() -> Value {
@@ -36,14 +38,20 @@ fn the_styles_are_the_documented_enum() {
     assert_eq!(documented.as_array().unwrap(), &known);
 }
 
-#[test]
-fn the_client_sends_the_documented_headers() {
+#[tokio::test]
+async fn the_client_sends_the_documented_header() {
     let page = vendored();
     let schemes = &page["components"]["securitySchemes"];
-    assert_eq!(schemes["ApiKeyAuth"]["name"], "x-api-key");
     assert_eq!(schemes["ApiKeyAuth"]["in"], "header");
     assert_eq!(schemes["BearerAuth"]["scheme"], "bearer");
-    assert_eq!(page["servers"][0]["url"], "https://openapi.akool.com");
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new());
+    client_of(&server).job(ID).get().await.unwrap();
+    let sent = &server.exchanges()[0].headers[schemes["ApiKeyAuth"]["name"].as_str().unwrap()];
+    assert_eq!(sent.to_str().unwrap(), server.api_key());
+
+    let client = Client::new(Credential::api_key("key").unwrap()).unwrap();
+    assert_eq!(client.base_url().trim_end_matches('/'), page["servers"][0]["url"]);
 }
 
 #[test]
@@ -54,7 +62,7 @@ fn the_table_of_codes_is_sorted_and_has_no_duplicates() {
 
 #[test]
 fn the_readme_contains_the_example() {
-    let example = include_str!("../../crates/akool-download/examples/translate.rs");
+    let example = include_str!("../../crates/akool-cli/examples/translate.rs");
     let (_, code) = example.split_once("\n\n").unwrap();
     assert!(include_str!("../../README.md").contains(&format!("```rust,no_run\n{code}```")), "they differ");
 }

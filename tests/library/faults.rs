@@ -60,7 +60,7 @@ fn poll_result(fault: Fault) -> PollResult {
         Fault::WrongContentType | Fault::NotUtf8 => ReadUnchanged,
         Fault::TooLarge => Retried(ErrorKind::TooLarge),
         Fault::Code(1005) => Retried(ErrorKind::RateLimited),
-        Fault::Code(1008 | 1014) | Fault::Forgotten => Ends(ErrorKind::UnknownJob),
+        Fault::Code(1008 | 1014) | Fault::ExpiredJob => Ends(ErrorKind::UnknownJob),
         Fault::Code(1101 | 1102 | 1109 | 1200) => Ends(ErrorKind::CredentialsRefused),
         Fault::Code(1299) => Retried(ErrorKind::UnknownCode),
         Fault::Code(_) => Ends(ErrorKind::Rejected),
@@ -75,7 +75,7 @@ fn poll_result(fault: Fault) -> PollResult {
         Fault::StatusNumber(number) => Read(Status::from(number)),
         Fault::StatusAsText | Fault::StatusAsFraction | Fault::OtherTypes => ReadUnchanged,
         Fault::StatusGoesBack => Read(Status::Queueing),
-        Fault::NoVideo | Fault::VideoIsNoUrl => Retried(ErrorKind::MissingVideo),
+        Fault::NoVideo | Fault::VideoInvalidUrl => Retried(ErrorKind::MissingVideo),
     }
 }
 
@@ -126,7 +126,7 @@ fn creation_result(fault: Fault) -> CreationResult {
         Fault::Code(1015 | 1205 | 1208) => CreationResult::OutcomeUnknown,
         // An undocumented code.
         Fault::Code(1299) => CreationResult::OutcomeUnknown,
-        Fault::Code(_) | Fault::Forgotten => CreationResult::NotCreated,
+        Fault::Code(_) | Fault::ExpiredJob => CreationResult::NotCreated,
         Fault::WrongContentType | Fault::NotUtf8 => CreationResult::Created,
         Fault::EnvelopeInList | Fault::EnvelopeTwice => CreationResult::OutcomeUnknown,
         // The ids are in the response.
@@ -146,7 +146,7 @@ fn creation_result(fault: Fault) -> CreationResult {
         | Fault::StatusAsFraction
         | Fault::StatusGoesBack
         | Fault::NoVideo
-        | Fault::VideoIsNoUrl
+        | Fault::VideoInvalidUrl
         | Fault::OtherTypes => CreationResult::Created,
     }
 }
@@ -180,7 +180,7 @@ fn cause(fault: Fault) -> String {
         Fault::Compressed => "compressed (gzip)".into(),
         Fault::TooLarge => "larger than".into(),
         Fault::Code(code) => format!("code {code}"),
-        Fault::Forgotten => "code 1014".into(),
+        Fault::ExpiredJob => "code 1014".into(),
         Fault::DataNull | Fault::DataMissing => "`data` is missing".into(),
         Fault::DataString | Fault::DataArray => "`data` has an unexpected form".into(),
         Fault::CodeMissing | Fault::EnvelopeInList => "no readable `code`".into(),
@@ -188,8 +188,8 @@ fn cause(fault: Fault) -> String {
             "`video_status` is missing".into()
         }
         Fault::StatusHuge => "`video_status` has an unexpected form".into(),
-        Fault::NoVideo | Fault::VideoIsNoUrl => "no usable link".into(),
-        _ => String::new(),
+        Fault::NoVideo | Fault::VideoInvalidUrl => "no usable link".into(),
+        other => panic!("{other:?} does not end a poll with an error"),
     }
 }
 
@@ -250,15 +250,13 @@ fn assert_message(fault: Fault, kind: ErrorKind, error: &WaitError) {
 
 /// Waits under a fault that persists.
 async fn wait_under_persistent(fault: Fault) {
-    const MAX_FAILURES: u32 = 3;
+    // One pause is enough; `a_retry_after_sets_the_next_poll` measures them.
+    let pauses = matches!(fault, Fault::RetryAfterSeconds | Fault::RetryAfterDate | Fault::RetryAfterAbsurd);
+    let max_failures = if pauses { 1 } else { 3 };
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().processing(Polls(2)).completed());
     server.inject(fault, Times::Always);
-    let mut wait = client_for(&server, fault).job(ID).wait().policy(eager().with_max_failures(MAX_FAILURES));
-    if matches!(fault, Fault::RetryAfterSeconds | Fault::RetryAfterDate | Fault::RetryAfterAbsurd) {
-        // One pause is enough; `a_retry_after_sets_the_next_poll` measures them.
-        wait = wait.policy(eager().with_max_failures(1));
-    }
+    let mut wait = client_for(&server, fault).job(ID).wait().policy(eager().with_max_failures(max_failures));
     if matches!(poll_result(fault), Read(status) if !status.is_terminal()) {
         wait = wait.timeout(Duration::from_millis(200));
     }
@@ -280,9 +278,7 @@ async fn wait_under_persistent(fault: Fault) {
             let last = error.last_known().unwrap();
             assert_eq!(last.last_error, Some(kind), "{fault:?}: {error}");
             assert_eq!(last.attempts, last.failures, "{fault:?}");
-            if last.attempts != 1 {
-                assert_eq!(last.attempts, MAX_FAILURES, "{fault:?}");
-            }
+            assert_eq!(last.attempts, max_failures, "{fault:?}");
             if !is_before_any_server(fault) {
                 assert_eq!(seen, last.attempts as usize, "{fault:?}");
             }

@@ -72,7 +72,7 @@ fn every_own_answer_matches_the_description() {
         let body = json!({"clientId": server.client_id(), "clientSecret": secret});
         requests.push(post(&server, "/api/open/v3/getToken", &body));
     }
-    server.refuse_language("xx", 1003, "no such language");
+    server.reject_language("xx", 1003, "no such language");
     requests.push(post(&server, CREATE, &json!({"url": "https://a.example/a.mp4", "language": "xx,es"})));
     requests.push(post(&server, CREATE, &json!({"url": "https://a.example/a.mp4", "language": "xx"})));
     for millis in [0, 500, 1200, 2000, 3000, 4000, 10_000] {
@@ -188,7 +188,7 @@ fn the_contract_detects_every_fault_that_violates_the_description() {
     // The answers under these faults are documented.
     let is_documented = |fault: Fault| {
         matches!(fault, Fault::Code(code) if code != 1299)
-            || matches!(fault, Fault::Forgotten | Fault::StatusGoesBack)
+            || matches!(fault, Fault::ExpiredJob | Fault::StatusGoesBack)
     };
     let at_the_answer = Fault::all().into_iter().filter(|fault| {
         let server = start();

@@ -39,12 +39,14 @@ fn each_recorded_exchange_matches_the_description() {
 
 #[tokio::test]
 async fn each_recorded_poll_is_decoded_with_its_status() {
+    let mut decoded = 0;
     for (name, fixture) in fixtures() {
         let server = MockServer::builder().allow_undocumented().start().await;
         server.replay(&fixture);
         let client = client_of(&server);
         for (request, response) in fixture.exchanges() {
             let Some(id) = polled(&request) else { continue };
+            decoded += 1;
             let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
             match client.job(id.as_str()).get().await {
                 Ok(snapshot) => {
@@ -64,6 +66,7 @@ async fn each_recorded_poll_is_decoded_with_its_status() {
             }
         }
     }
+    assert_ne!(decoded, 0);
 }
 
 /// Returns the job id of a poll.

@@ -347,8 +347,11 @@ async fn a_wait_on_a_blocked_runtime_does_not_catch_up_on_polls() {
     let before = server.polls_of(ID).len();
     // The runtime does not run for twenty poll intervals.
     std::thread::sleep(Duration::from_millis(200));
-    updates.next().await;
+    let update = updates.next().await;
     assert_eq!(server.polls_of(ID).len(), before + 1);
+    // The next poll is not overdue already.
+    let Some(Update::Polled { next_poll_in, .. }) = update else { panic!("{update:?}") };
+    assert!(next_poll_in >= Duration::from_millis(5), "{next_poll_in:?}");
 }
 
 #[tokio::test]

@@ -30,6 +30,16 @@ async fn server() -> MockServer {
 }
 
 #[tokio::test]
+async fn a_base_url_with_a_path_does_not_hide_the_responses() {
+    let server = MockServer::builder().lenient().start().await;
+    let mut command = akool(&["contract", "check", ID]);
+    command.env("AKOOL_API_HOST", server.url() + "/prefix").env("AKOOL_API_KEY", server.api_key());
+    let (code, text) = shown(&command.output().unwrap());
+    assert_eq!(code, 6, "{text}");
+    assert!(text.contains("drifting: 1 response,"), "{text}");
+}
+
+#[tokio::test]
 async fn conforming_responses_are_reported_with_the_fields_that_were_not_received() {
     let server = server().await;
     let (code, text) = shown(&run_at(&server, &["contract", "check", ID]));
@@ -105,7 +115,7 @@ async fn each_outcome_has_its_exit_code() {
         (Fault::Http(503), 6),
         (Fault::Code(1005), 6),
         (Fault::Code(1101), 5),
-        (Fault::Forgotten, 1),
+        (Fault::ExpiredJob, 1),
     ];
     for (fault, wanted) in cases {
         let server = server().await;

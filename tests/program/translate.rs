@@ -96,7 +96,7 @@ async fn only_languages_without_a_job_are_created() {
 async fn a_rejected_language_does_not_stop_the_others() {
     let server = MockServer::start().await;
     server.on_create(Timeline::new().completed());
-    server.refuse_language("tlh", 1003, "The language is not supported");
+    server.reject_language("tlh", 1003, "The language is not supported");
     let state = tempfile::tempdir().unwrap();
     for (name, more) in [("rejected", &[][..]), ("rejected-json", &["--json", "--allow-duplicate"])] {
         let args = [&["translate", VIDEO, "--to", "es,tlh", "--interval", "10ms"], more].concat();
@@ -106,7 +106,11 @@ async fn a_rejected_language_does_not_stop_the_others() {
     }
     let output = akool_at(&server, state.path(), &["translate", VIDEO, "--to", "tlh"]).output().unwrap();
     assert_eq!(code(&output), 3, "{}", stderr(&output));
-    assert!(stderr(&output).contains("nothing was created"), "{}", stderr(&output));
+    let text = stderr(&output);
+    assert!(
+        text.contains("nothing was created") && text.contains("`akool languages` lists the language codes"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

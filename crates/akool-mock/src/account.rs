@@ -39,7 +39,7 @@ impl ServiceState {
     /// Lists the supported languages.
     pub(crate) fn list_languages(&self, request: &Request<Bytes>) -> Outcome {
         if let Err((code, message)) = self.authorize(request.headers()) {
-            return Outcome::refused(code, message);
+            return Outcome::rejected(code, message);
         }
         let languages: Vec<_> = LANGUAGES
             .iter()
@@ -56,14 +56,14 @@ impl ServiceState {
     pub(crate) fn get_token(&self, request: &Request<Bytes>) -> Outcome {
         let body = match json_body(request) {
             Ok(body) => body,
-            Err(message) => return Outcome::refused(1003, message),
+            Err(message) => return Outcome::rejected(1003, message),
         };
         let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
         if text("clientId").is_empty() || text("clientSecret").is_empty() {
-            return Outcome::refused(1003, "clientId or clientSecret is missing or empty");
+            return Outcome::rejected(1003, "clientId or clientSecret is missing or empty");
         }
         if text("clientId") != CLIENT_ID || text("clientSecret") != self.api_key {
-            return Outcome::refused(1101, "The client id or its secret is wrong");
+            return Outcome::rejected(1101, "The client id or its secret is wrong");
         }
         Outcome::json(&json!({ "code": 1000, "token": self.token }), "token issued")
     }

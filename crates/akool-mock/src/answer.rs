@@ -75,7 +75,7 @@ impl Outcome {
     }
 
     /// Answers with a business code.
-    pub(crate) fn refused(code: i64, message: &str) -> Self {
+    pub(crate) fn rejected(code: i64, message: &str) -> Self {
         Self::json(&error(code, message), format!("code {code}, {message}"))
     }
 

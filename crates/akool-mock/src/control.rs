@@ -64,12 +64,12 @@ impl MockServer {
     }
 
     /// Rejects one target language with this code and message. Jobs for the other languages are created.
-    pub fn refuse_language(&self, language: impl Into<String>, code: i64, message: impl Into<String>) {
-        self.state().plans.insert(language.into(), Plan::Refuse(code, message.into()));
+    pub fn reject_language(&self, language: impl Into<String>, code: i64, message: impl Into<String>) {
+        self.state().plans.insert(language.into(), Plan::Reject(code, message.into()));
     }
 
     /// Rejects languages that the list of languages does not contain. By default, any language is accepted.
-    pub fn refuse_unlisted_languages(&self) {
+    pub fn reject_unlisted_languages(&self) {
         self.state().only_listed_languages = true;
     }
 

@@ -27,18 +27,18 @@ impl ServiceState {
         commit: bool,
     ) -> Outcome {
         if let Err((code, message)) = self.authorize(request.headers()) {
-            return Outcome::refused(code, message);
+            return Outcome::rejected(code, message);
         }
         let body = match json_body(request) {
             Ok(body) => body,
-            Err(message) => return Outcome::refused(1003, message),
+            Err(message) => return Outcome::rejected(1003, message),
         };
         if let Some(message) = invalid(request, &body) {
-            return Outcome::refused(1003, &message);
+            return Outcome::rejected(1003, &message);
         }
         if !commit {
             // A fault rejects the request before jobs are created.
-            return Outcome { summary: "nothing created".to_owned(), ..Outcome::refused(1000, "OK") };
+            return Outcome { summary: "nothing created".to_owned(), ..Outcome::rejected(1000, "OK") };
         }
         let results: Vec<Value> =
             languages(&body).map(|language| self.create_one(language, &body, now)).collect();
@@ -46,7 +46,7 @@ impl ServiceState {
         let Some(first) = results.iter().find(|result| result["code"] == 1000) else {
             let (code, message) = (&results[0]["code"], &results[0]["msg"]);
             let (code, message) = (code.as_i64().unwrap_or(1003), message.as_str().unwrap_or_default());
-            return Outcome::refused(code, message);
+            return Outcome::rejected(code, message);
         };
         let id = first["data"]["_id"].clone();
         let mut answer = json!({
@@ -66,7 +66,7 @@ impl ServiceState {
     fn create_one(&mut self, language: &str, request: &Value, now: SystemTime) -> Value {
         let kind = Kind::of(request["url"].as_str().unwrap_or_default());
         let timeline = match self.plans.get(language) {
-            Some(Plan::Refuse(code, message)) => return answer::error(*code, message),
+            Some(Plan::Reject(code, message)) => return answer::error(*code, message),
             Some(Plan::Create(timeline)) => timeline.clone(),
             None if self.only_listed_languages && !account::lists(language) => {
                 return answer::error(1003, "The language is not supported");

@@ -69,7 +69,7 @@ impl Fault {
             Self::Code(code) => {
                 edit_json(response, |answer| *answer = answer::error(code, "injected by the test"))
             }
-            Self::Forgotten => {
+            Self::ExpiredJob => {
                 edit_json(response, |answer| *answer = answer::error(1014, "The resource does not exist"))
             }
             Self::CodeMissing => edit_json(response, |answer| remove(answer, "code")),
@@ -106,7 +106,7 @@ impl Fault {
                 answer["data"]["video_status"] = 3.into();
                 answer["data"]["video"] = "".into();
             }),
-            Self::VideoIsNoUrl => edit_json(response, |answer| {
+            Self::VideoInvalidUrl => edit_json(response, |answer| {
                 answer["data"]["video_status"] = 3.into();
                 answer["data"]["video"] = "soon".into();
             }),

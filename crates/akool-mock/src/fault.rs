@@ -108,11 +108,11 @@ pub enum Fault {
     /// Completed without a link to the video.
     NoVideo,
     /// Completed with a link that is not a URL.
-    VideoIsNoUrl,
+    VideoInvalidUrl,
     /// The correct status, but other fields have undocumented types.
     OtherTypes,
     /// The job has expired: code 1014, "resource does not exist".
-    Forgotten,
+    ExpiredJob,
 }
 
 impl FromStr for Fault {
@@ -214,9 +214,9 @@ impl Fault {
             Self::StatusAsFraction,
             Self::StatusGoesBack,
             Self::NoVideo,
-            Self::VideoIsNoUrl,
+            Self::VideoInvalidUrl,
             Self::OtherTypes,
-            Self::Forgotten,
+            Self::ExpiredJob,
         ]);
         all
     }
@@ -285,8 +285,8 @@ impl Fault {
             Self::CodeAsText => "`code` as a string".into(),
             Self::MessageMissing => "`msg` missing".into(),
             Self::MessageNull => "`msg` is null".into(),
-            Self::EnvelopeInList => "the answer in an array".into(),
-            Self::EnvelopeTwice => "the answer in another envelope".into(),
+            Self::EnvelopeInList => "the response in an array".into(),
+            Self::EnvelopeTwice => "the response in another envelope".into(),
             Self::DataNull => "`data` is null".into(),
             Self::DataMissing => "`data` missing".into(),
             Self::DataString => "`data` is a string".into(),
@@ -300,9 +300,9 @@ impl Fault {
             Self::StatusAsFraction => "`video_status` as a decimal fraction".into(),
             Self::StatusGoesBack => "status goes back to queued".into(),
             Self::NoVideo => "completed without a link to the video".into(),
-            Self::VideoIsNoUrl => "completed with an invalid link".into(),
+            Self::VideoInvalidUrl => "completed with an invalid link".into(),
             Self::OtherTypes => "fields with undocumented types".into(),
-            Self::Forgotten => "expired job (code 1014)".into(),
+            Self::ExpiredJob => "expired job (code 1014)".into(),
         }
     }
 
@@ -334,7 +334,7 @@ impl Fault {
             | Self::RetryAfterDate
             | Self::RetryAfterAbsurd
             | Self::RetryAfterNegative
-            | Self::Forgotten => true,
+            | Self::ExpiredJob => true,
             Self::Code(code) => CODES.contains(&code) && !matches!(code, 1015 | 1205 | 1208 | 1299),
             _ => false,
         }

@@ -32,7 +32,7 @@
 //!
 //! The server validates its own answers too. It violates the description only if the test configures this: with a
 //! [`Fault`], the number of a status ([`Timeline::status`], [`Timeline::stuck`]), a code
-//! ([`MockServer::refuse_language`]), a renamed field ([`MockServer::rename_field`]) or a recorded exchange
+//! ([`MockServer::reject_language`]), a renamed field ([`MockServer::rename_field`]) or a recorded exchange
 //! ([`MockServer::replay`]).
 //!
 //! The server calls the webhook of a job on each change of status. The calls are signed and encrypted as documented.

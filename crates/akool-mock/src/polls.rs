@@ -15,11 +15,11 @@ impl ServiceState {
     /// Answers a poll.
     pub(crate) fn get_video_info(&mut self, request: &Request<Bytes>, now: SystemTime) -> Outcome {
         if let Err((code, message)) = self.authorize(request.headers()) {
-            return Outcome::refused(code, message);
+            return Outcome::rejected(code, message);
         }
         let mut ids = job_ids(request);
         let (Some(id), None) = (ids.next().filter(|id| !id.is_empty()), ids.next()) else {
-            return Outcome::refused(1003, "video_model_id is missing, empty or given twice");
+            return Outcome::rejected(1003, "video_model_id is missing, empty or given twice");
         };
         if !self.jobs.contains_key(&id)
             && let Some(job) = self.restore(&id)
@@ -27,7 +27,7 @@ impl ServiceState {
             self.jobs.insert(id.clone(), job);
         }
         let Some(job) = self.jobs.get_mut(&id) else {
-            return Outcome::refused(1008, "The content does not exist").of_job(id);
+            return Outcome::rejected(1008, "The content does not exist").of_job(id);
         };
         let state = job.poll(now);
         let summary = match (state.status, &state.error) {

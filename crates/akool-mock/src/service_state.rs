@@ -44,7 +44,7 @@ pub struct CreatedJob {
 #[derive(Clone, Debug)]
 pub(crate) enum Plan {
     Create(Timeline),
-    Refuse(i64, String),
+    Reject(i64, String),
 }
 
 /// The state of the service.
