@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 /// Replaces a credential that a server sent back.
 const REDACTED: &str = "[credential]";
-/// A shorter credential cannot be told from other text, and is left.
+/// A shorter credential cannot be distinguished from other text, and is not redacted.
 const MIN_REDACTED_LEN: usize = 4;
 
 /// An API key or a bearer token, sent in one header.
@@ -95,8 +95,8 @@ impl Credential {
     }
 }
 
-/// Building a searcher for the whole secret costs more than reading a small body. So its first bytes are looked for
-/// before that.
+/// Building a searcher for the whole secret costs more than reading a small body, so this first searches for its
+/// first bytes.
 fn is_in(secret: &[u8], bytes: &[u8]) -> bool {
     secret
         .get(..MIN_REDACTED_LEN)

@@ -93,7 +93,7 @@ impl fmt::Debug for Transport {
     }
 }
 
-/// A response as it came, for [`Transport::on_response`].
+/// A response as received, for [`Transport::on_response`].
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Response<'a> {
@@ -105,7 +105,7 @@ pub struct Response<'a> {
     pub status: StatusCode,
     /// All headers, without the credential.
     pub headers: &'a HeaderMap,
-    /// The bytes of the body that came, without the credential. They may contain links.
+    /// The bytes of the body that arrived, without the credential. They may contain links.
     pub body: &'a [u8],
     /// Whether that is the whole body.
     pub end: BodyEnd,
@@ -150,14 +150,14 @@ pub struct Received {
     pub date: Option<HeaderValue>,
     /// The header `Content-Encoding`.
     pub content_encoding: Option<HeaderValue>,
-    /// The bytes of the body that came, without the credential.
+    /// The bytes of the body that arrived, without the credential.
     pub body: Bytes,
     /// Whether that is the whole body.
     pub end: BodyEnd,
 }
 
 impl Received {
-    /// A response made by hand, to be decoded like one that came.
+    /// A response made by hand, to be decoded like a received one.
     pub fn new(status: StatusCode, body: impl Into<Bytes>, end: BodyEnd) -> Self {
         Self { status, retry_after: None, date: None, content_encoding: None, body: body.into(), end }
     }
@@ -168,7 +168,7 @@ impl Received {
 pub struct Receiver(Arc<Mutex<Option<Received>>>);
 
 impl Receiver {
-    /// Takes the response. `None` if its headers did not come.
+    /// Takes the response. `None` if its headers did not arrive.
     pub fn take(&self) -> Option<Received> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -254,7 +254,7 @@ impl ClientHooks<Transport> for Client {
     }
 }
 
-/// Reads a body up to a limit, and keeps what came of one that broke off.
+/// Reads a body up to a limit, and keeps what arrived of one that was cut off.
 async fn read_body(
     response: &mut reqwest::Response,
     limit: usize,

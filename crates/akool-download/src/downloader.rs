@@ -21,7 +21,7 @@ pub struct Downloader {
 
 impl Downloader {
     /// Creates a downloader with the default settings: 10 s to connect; a connection that delivers
-    /// nothing for 30 s counts as broken; no limit on the total time; at most 4 failures in a row; at
+    /// nothing for 30 s counts as broken; no limit on the total time; 5 failed attempts in a row end a download; at
     /// most 2 minutes without further data; at most 4 files at once.
     ///
     /// # Errors
@@ -82,7 +82,7 @@ impl DownloaderBuilder {
         self
     }
 
-    /// Sets how many attempts in a row may fail before a download fails. The default is 5, the minimum
+    /// Sets how many failed attempts in a row end a download. The default is 5, the minimum
     /// 1. An attempt that receives data starts the count again.
     pub fn max_failures(mut self, attempts: u32) -> Self {
         self.retry.max_failures = attempts.max(1);

@@ -301,7 +301,7 @@ fn base_url(text: &str, allow_plain_http: bool) -> Result<String, ConfigError> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(ConfigError::BaseUrl {
             url: redact::link(&url),
-            reason: "it holds a user name or password; credentials are set apart from it",
+            reason: "it contains a user name or password; remove them and set the credential separately",
         });
     }
     if url.query().is_some() || url.fragment().is_some() {
@@ -341,13 +341,11 @@ pub enum ConfigError {
     )]
     NoCredential,
     /// There is a client id without its secret, or a secret without its id.
-    #[error(
-        "half a credential: {CLIENT_ID_VARIABLE} and {CLIENT_SECRET_VARIABLE} go together; set both or neither"
-    )]
+    #[error("incomplete credential: set both {CLIENT_ID_VARIABLE} and {CLIENT_SECRET_VARIABLE}, or neither")]
     HalfCredential,
-    /// There are client credentials beside another credential or source of credentials.
+    /// There are client credentials in addition to another credential or credential source.
     #[error(
-        "two credentials: a client id and secret were set beside another credential; leave one of them out"
+        "two credentials: a client id and secret are set in addition to another credential; remove one of them"
     )]
     TwoSources,
     /// There are both a key and a token.
@@ -357,10 +355,10 @@ pub enum ConfigError {
     )]
     TwoCredentials,
     /// A variable does not hold text.
-    #[error("the environment variable {0} is not valid Unicode; set it anew")]
+    #[error("the environment variable {0} is not valid Unicode; set it again")]
     NotUnicode(&'static str),
     /// A key or token cannot be sent.
-    #[error("the credential from {from} cannot be used; set it anew")]
+    #[error("the credential from {from} cannot be used; set it again")]
     Credential {
         /// Where it came from.
         from: &'static str,

@@ -184,8 +184,8 @@ impl Renewer {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Puts a newer credential to use than that of this generation: fetches one, or waits for the one that another
-    /// call is fetching.
+    /// Replaces the credential of this generation with a newer one: fetches it, or waits until another call has
+    /// fetched it.
     async fn renew(&self, refused: u64, transport: &Transport) -> Result<(), Error> {
         let _fetching = self.fetching.lock().await;
         if self.generation() != refused {

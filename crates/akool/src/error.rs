@@ -72,7 +72,7 @@ impl Error {
         Self::new(ErrorKind::Undecodable, message)
     }
 
-    /// The envelope has another code than success.
+    /// The envelope has a code other than success.
     pub(crate) fn business(code: BusinessCode, message: &str) -> Self {
         let quoted = match redact::excerpt(message.trim()) {
             message if message.is_empty() => String::new(),
@@ -133,7 +133,7 @@ impl Error {
     pub(crate) fn paused(remaining: Duration) -> Self {
         let seconds = remaining.as_secs_f64().ceil();
         let message =
-            format!("the service asked for a pause, which lasts {seconds} s more; nothing was sent");
+            format!("the service asked for a pause, which lasts another {seconds} s; nothing was sent");
         let mut error = Self::new(ErrorKind::RateLimited, message).without_effect();
         error.0.retry_after = Some(remaining);
         error
@@ -200,7 +200,7 @@ impl Error {
         self.0.http_status
     }
 
-    /// How long the service asks to pause, from when the response came (the header `Retry-After`). The client
+    /// How long the service asks to pause, from when the response arrived (the header `Retry-After`). The client
     /// honours at most [`MAX_RETRY_AFTER`](crate::MAX_RETRY_AFTER) of it.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after

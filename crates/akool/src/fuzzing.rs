@@ -1,4 +1,4 @@
-//! What the fuzz targets in `fuzz/` need of the crate's inside.
+//! Access to private functions, for the fuzz targets in `fuzz/`.
 
 use std::time::Duration;
 

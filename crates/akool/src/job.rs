@@ -2,7 +2,7 @@
 
 use crate::{client::Client, error::Error, id::JobId, snapshot::Snapshot, wait::Wait};
 
-/// One job of the service, made by [`Client::job`]. It holds nothing but the id, so it can be made again at any time.
+/// One job of the service, made by [`Client::job`]. Only its id needs to be kept: it can be made again at any time.
 #[derive(Clone, Debug)]
 pub struct Job {
     client: Client,

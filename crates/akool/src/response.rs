@@ -100,7 +100,7 @@ impl<T: Envelope> Reply<T> {
         let response = match (result, &received) {
             (Ok(response), _) => response,
             (Err(akool_client::Error::CommunicationError(error)), _) => {
-                // What came before the connection broke may still say which jobs were created.
+                // The bytes that arrived before the connection broke may still say which jobs were created.
                 let value = received.and_then(|received| Decoded::lenient(&received).ok());
                 return Self { value, error: Some(Error::transport(error)) };
             }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Where a job stands, as `video_status` says on the wire.
 ///
 /// The documented values have names. Any other is kept as [`Status::Unknown`]: the service may
-/// learn a new one at any time, and a job that was paid for is not given up over it.
+/// add a new one at any time, and a wait for a paid job must not end because of it.
 ///
 /// ```
 /// use akool::Status;
@@ -21,15 +21,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Status {
-    /// 1: waits to be processed.
+    /// 1: queued.
     Queueing,
     /// 2: is being translated.
     Processing,
-    /// 3: done; the video's link is there.
+    /// 3: completed; the response has the link to the video.
     Completed,
-    /// 4: will not be done; the answer may say why.
+    /// 4: failed; the response may say why.
     Failed,
-    /// A value that the description does not know. Not terminal: polling goes on.
+    /// An undocumented value. Not terminal: polling continues.
     Unknown(i64),
 }
 

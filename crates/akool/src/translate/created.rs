@@ -1,4 +1,4 @@
-//! What came back from a request to create: [`Created`].
+//! The result of a request to create: [`Created`].
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! Creating translations: [`Translate`], made by [`Client::translate`].
 //!
-//! A creation costs money and has no idempotency key. So it is checked first and sent once. `read.rs` reads what
-//! came back, and `error.rs` decides whether a request that failed may have created jobs.
+//! A creation costs money and has no idempotency key. So it is checked first and sent once. `read.rs` decodes
+//! the response, and `error.rs` decides whether a request that failed may have created jobs.
 
 mod created;
 mod error;

@@ -61,7 +61,7 @@ fn collect(requested: &[Language], response: &CreateTranslationResponse) -> Crea
         let name = Language::from(text(result.data.as_ref()?.language.as_deref())?);
         Some(requested.iter().find(|requested| requested.is(&name)).cloned().unwrap_or(name))
     };
-    // A result without a language can be told by its place, if there are as many results as languages, and if those
+    // A result without a language is matched by its position, if there are as many results as languages, and if those
     // that have a language are in that order.
     let by_place = results.len() == requested.len()
         && results

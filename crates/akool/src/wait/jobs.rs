@@ -1,7 +1,7 @@
 //! The jobs of a set: the pure half of [`WaitSet`](crate::WaitSet), without polls, sleep and clock.
 //!
 //! It holds one [`PollState`] for each job, asks the poller what to do after each poll, and the scheduler which job
-//! comes next. Times count from the beginning of the set.
+//! to poll next. Times count from the beginning of the set.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -42,7 +42,7 @@ struct Entry {
     wait: u64,
     /// Whether a poll is under way.
     polling: bool,
-    /// A trigger came while a poll was under way, perhaps too late for it.
+    /// A trigger arrived while a poll was under way, perhaps too late for it.
     triggered: bool,
 }
 

@@ -6,14 +6,14 @@ use crate::status::Status;
 
 /// No interval is shorter: a wait never spins.
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
-/// The longest backoff, if the service asks for no longer pause.
+/// The longest backoff, unless the service asks for a longer pause.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 /// How often to poll a job, and how many failed polls in a row to retry.
 ///
 /// By default, the interval between two polls is a tenth of the job's age, at least 3 s and at most 60 s, with a
 /// jitter of a tenth. So the end of a job of more than half a minute is noticed within a twentieth of its duration
-/// on average, and a job of 15 minutes takes about 45 polls. After a failed poll, the pause starts at the shortest
+/// on average, and a job of 15 minutes takes about 48 polls. After a failed poll, the pause starts at the shortest
 /// interval and doubles with each further failure, up to a minute. After 20 failed polls in a row, about a quarter
 /// of an hour, a wait gives up. A longer `Retry-After` of the service is honoured.
 ///
@@ -46,11 +46,11 @@ enum Interval {
     Custom(Arc<dyn Fn(&PollContext) -> Duration + Send + Sync>),
 }
 
-/// What a policy of your own decides by; see [`PollPolicy::from_fn`].
+/// The input of a custom policy; see [`PollPolicy::from_fn`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct PollContext {
-    /// How old the job is: by the service's clock, or at least as long as the wait lasts.
+    /// How old the job is: by the service's clock, and at least the time since the wait began.
     pub age: Duration,
     /// The job's status.
     pub status: Status,
@@ -104,8 +104,8 @@ impl PollPolicy {
     /// For waits that are triggered by webhooks: polls in between are only a safety net for triggers that are lost.
     /// The interval is a quarter of the job's age, from 30 s to 5 minutes.
     ///
-    /// A job of 15 minutes takes 15 polls instead of 45. Its end is noticed when the trigger comes. If that is lost,
-    /// it is noticed up to three minutes late on average.
+    /// A job of 15 minutes takes 15 polls instead of 48. Its end is noticed when the trigger arrives. If the trigger is
+    /// lost, the end is noticed about two minutes late on average.
     pub fn safety_net() -> Self {
         Self {
             interval: Interval::Growing(0.25),
@@ -122,7 +122,8 @@ impl PollPolicy {
         self
     }
 
-    /// Sets the longest interval (60 s by default). If it is shorter than the shortest, it counts as that.
+    /// Sets the longest interval (60 s by default). A value below the shortest interval is treated as the
+    /// shortest.
     #[must_use]
     pub fn with_max_interval(mut self, interval: Duration) -> Self {
         self.max_interval = interval;

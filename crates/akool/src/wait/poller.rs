@@ -57,7 +57,7 @@ pub enum Observation {
         status: Status,
         /// How much of the job is done, in percent, if the response says so.
         progress: Option<u8>,
-        /// How old the job is, if the response says so. A wait that is resumed continues at the pace of its job.
+        /// How old the job is, if the response says so. So a resumed wait uses the interval for that age.
         age: Option<Duration>,
         /// How long the job's video is, if the response says so.
         video_length: Option<Duration>,
@@ -66,14 +66,14 @@ pub enum Observation {
     Completed,
     /// The job failed.
     Failed,
-    /// The poll failed in a way that may pass.
+    /// The poll failed with a transient error.
     TransientError {
         /// The kind of error.
         kind: ErrorKind,
         /// How long the service asks to pause.
         retry_after: Option<Duration>,
     },
-    /// The poll failed in a way that retrying does not change.
+    /// The poll failed with an error that retrying does not fix.
     Rejected {
         /// The kind of error.
         kind: ErrorKind,
@@ -81,7 +81,7 @@ pub enum Observation {
 }
 
 impl Observation {
-    /// What the result of a poll means. This is the only place that decides which statuses are an end.
+    /// What the result of a poll means. This is the only place that decides what a wait does at each status.
     pub fn of(result: &Result<Snapshot, Error>) -> Self {
         match result {
             Ok(snapshot) => match snapshot.status() {
@@ -105,7 +105,7 @@ impl Observation {
         }
     }
 
-    /// A job that is not at its end, of which nothing but the status is known.
+    /// A job that has not ended, with only its status known.
     pub fn running(status: Status) -> Self {
         Self::Running { status, progress: None, age: None, video_length: None }
     }
@@ -134,7 +134,7 @@ pub enum End {
     Timeout,
     /// Too many polls in a row failed.
     RetriesExhausted,
-    /// A poll failed in a way that retrying does not change.
+    /// A poll failed with an error that retrying does not fix.
     Rejected,
 }
 
@@ -216,10 +216,10 @@ impl Poller {
     /// Brings the next poll forward, because the job may have changed, and returns when it is due now. Call it between
     /// two polls.
     ///
-    /// A trigger may be forged, doubled or lost, so its effect is limited. It never shortens the pause after a failed
-    /// poll. The poll comes no sooner after the last one than
-    /// [`with_min_trigger_gap`](PollPolicy::with_min_trigger_gap) says; this gap doubles after each triggered poll that
-    /// showed nothing new, until a poll shows something new.
+    /// A trigger may be forged, duplicated or lost, so its effect is limited. It never shortens the pause after a failed
+    /// poll. The gap to the last poll is at least
+    /// [`with_min_trigger_gap`](PollPolicy::with_min_trigger_gap); it doubles after each triggered poll that shows
+    /// nothing new, and resets when a poll shows a change.
     ///
     /// ```
     /// use std::time::Duration;

@@ -26,7 +26,7 @@ pub(super) enum Next {
 pub(super) struct Pause {
     /// Nothing is sent before this time.
     pub(super) until: Duration,
-    /// When this set continues, if no timeout comes first: a little later, so that several do not in step.
+    /// When this set resumes, unless a timeout passes first: a little later, so that sets do not resume in step.
     pub(super) continue_at: Duration,
 }
 

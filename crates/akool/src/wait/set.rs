@@ -1,4 +1,4 @@
-//! Waits for many jobs: [`WaitSet`]. The only module of the crate that polls, sleeps and reads the clock.
+//! Waits for many jobs: [`WaitSet`]. The only module of `wait` that polls, sleeps and reads the clock.
 //!
 //! The poller decides for each job, the scheduler among the jobs. Nothing is spawned: dropping a set ends it.
 
@@ -99,7 +99,7 @@ pub struct WaitSet {
     clock: Clock,
     /// Polls that began before this time were under way while nobody polled the set.
     left_alone_until: Duration,
-    /// A pause that the service asked for, and until when this set keeps it: not all sets begin again at once.
+    /// The end of the pause that the service asked for, and when this set resumes: sets do not all resume at once.
     pause: Option<(Instant, Instant)>,
 }
 
@@ -321,7 +321,7 @@ impl WaitSet {
         let most = if self.under_way.is_empty() { MAX_SLEEP } else { HEARTBEAT };
         let until = self.clock.read + wake.saturating_sub(self.clock.now).min(most);
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-        // A timer that rings too early does no harm, and resetting it is expensive.
+        // A timer that fires too early does no harm, and resetting it is expensive.
         if timer.is_elapsed() || timer.deadline() > until {
             timer.as_mut().reset(until);
         }

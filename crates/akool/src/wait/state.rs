@@ -1,10 +1,10 @@
-//! What a wait keeps of one job: [`PollState`].
+//! The state of the wait for one job: [`PollState`].
 
 use std::time::Duration;
 
 use crate::{id::JobId, kind::ErrorKind, status::Status, wait::error::LastKnown};
 
-/// What a wait keeps of one job between two polls.
+/// The state of the wait for one job, between two polls.
 ///
 /// It is small, because a [`WaitSet`](crate::WaitSet) holds one for each of its jobs. With feature `serde` it can be
 /// stored: a [`Poller`](crate::Poller) with the same policy then makes the same decisions as if it had never stopped.

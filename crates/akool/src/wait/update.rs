@@ -39,7 +39,7 @@ pub enum Update {
         /// How long until the next poll.
         next_poll_in: Duration,
     },
-    /// The wait is over. This is the last update of a job, and comes exactly once.
+    /// The wait is over. This is the last update of a job, and is sent exactly once.
     Finished(Result<Translation, WaitError>),
 }
 
