@@ -11,7 +11,7 @@ use wiremock::{Mock, ResponseTemplate, matchers::any};
 /// The job id in the vendor's example.
 pub const ID: &str = "64dd92c1f0b6684651e90e09";
 
-/// Held by tests that need an otherwise idle machine: they wait for 100,000 jobs, or assert on elapsed time.
+/// Held by tests that wait for 100,000 jobs or assert on elapsed time, so that no two of them run at once.
 pub static QUIET: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// A policy that polls every 10 ms, so that tests do not wait.
