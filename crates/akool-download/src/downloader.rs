@@ -1,9 +1,13 @@
 //! The settings and the HTTP client of downloads: [`Downloader`].
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use reqwest::redirect;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use url::Url;
 
 use crate::{link, retry::Retry};
 
@@ -13,9 +17,11 @@ const MAX_CONCURRENT_FILES: usize = 4;
 /// Downloads files without credentials. Cheap to clone; clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Downloader {
-    pub(crate) http: reqwest::Client,
+    http: reqwest::Client,
+    /// For links to this machine, made when the first one is used.
+    local_http: Arc<OnceLock<reqwest::Client>>,
     pub(crate) retry: Retry,
-    pub(crate) slots: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     any_redirect: bool,
 }
 
@@ -35,9 +41,23 @@ impl Downloader {
         DownloaderBuilder::default()
     }
 
-    /// Returns an HTTP client for links to this machine.
-    pub(crate) fn without_proxy(&self) -> reqwest::Result<reqwest::Client> {
-        configured(reqwest::ClientBuilder::new().no_proxy(), self.any_redirect).build()
+    /// Waits until another download may start. It may run as long as the permit is held.
+    pub(crate) async fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        // The semaphore is never closed, so this always returns a permit.
+        Arc::clone(&self.slots).acquire_owned().await.ok()
+    }
+
+    /// Returns the HTTP client for a link. A link with `http:` leads to this machine, which a proxy cannot reach; nor
+    /// should the proxy see the link.
+    pub(crate) fn http_for(&self, link: &Url) -> reqwest::Result<reqwest::Client> {
+        if link.scheme() != "http" {
+            return Ok(self.http.clone());
+        }
+        if let Some(http) = self.local_http.get() {
+            return Ok(http.clone());
+        }
+        let http = configured(reqwest::ClientBuilder::new().no_proxy(), self.any_redirect).build()?;
+        Ok(self.local_http.get_or_init(|| http).clone())
     }
 }
 
@@ -127,6 +147,7 @@ impl DownloaderBuilder {
         let http = configured(self.http, self.any_redirect).build().map_err(BuildError)?;
         Ok(Downloader {
             http,
+            local_http: Arc::default(),
             retry: self.retry,
             slots: Arc::new(Semaphore::new(self.max_concurrent_files.clamp(1, Semaphore::MAX_PERMITS))),
             any_redirect: self.any_redirect,
@@ -155,5 +176,5 @@ fn configured(http: reqwest::ClientBuilder, any_redirect: bool) -> reqwest::Clie
         .referer(false)
         .connect_timeout(Duration::from_secs(10))
         .read_timeout(Duration::from_secs(30))
-        .user_agent(concat!("akool-rust/", env!("CARGO_PKG_VERSION")))
+        .user_agent(akool::http::USER_AGENT)
 }

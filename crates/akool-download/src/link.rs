@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use akool::http::is_loopback;
 use reqwest::redirect;
 use url::{Host, Url};
 
@@ -29,16 +30,6 @@ pub(crate) fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
         attempt.error("redirect to an unsafe address")
     } else {
         attempt.follow()
-    }
-}
-
-/// Returns whether the host of the URL is this machine, by its literal name.
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
     }
 }
 

@@ -1,11 +1,12 @@
 //! What a response means for a download, from its status and headers alone: [`Answer`].
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use headers::{ContentRange, Date, HeaderMapExt};
+use akool::http::retry_after;
+use headers::{ContentRange, HeaderMapExt};
 use reqwest::{
     StatusCode,
-    header::{HeaderMap, HeaderValue, IF_RANGE, RETRY_AFTER},
+    header::{HeaderMap, HeaderValue, IF_RANGE},
 };
 
 use crate::version::Version;
@@ -97,17 +98,6 @@ impl Answer {
     }
 }
 
-/// Returns the pause that `Retry-After` requests, in seconds or as a date. A date counts from the response's own
-/// `Date`, so that the two clocks need not agree.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
-    }
-    let now = headers.typed_get::<Date>().map_or_else(SystemTime::now, SystemTime::from);
-    httpdate::parse_http_date(value).ok()?.duration_since(now).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use reqwest::header::RANGE;
@@ -171,18 +161,5 @@ mod tests {
         let headers = range(10, &version);
         assert_eq!(headers[RANGE], "bytes=10-");
         assert_eq!(headers[IF_RANGE], "Sun, 22 Nov 2026 10:00:00 GMT");
-    }
-
-    #[test]
-    fn retry_after_is_read_as_seconds_or_date() {
-        let read = |value| {
-            retry_after(&headers(&[("retry-after", value), ("date", "Sun, 22 Nov 2026 10:00:00 GMT")]))
-        };
-        assert_eq!(read("120"), Some(Duration::from_secs(120)));
-        assert_eq!(read("99999999999999999999"), Some(Duration::from_secs(u64::MAX)));
-        assert_eq!(read("Sun, 22 Nov 2026 10:01:00 GMT"), Some(Duration::from_secs(60)));
-        for none in ["Sun, 22 Nov 2026 09:00:00 GMT", "", "-5", "soon", "1.5"] {
-            assert_eq!(read(none), None, "{none}");
-        }
     }
 }

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
+use akool::MAX_RETRY_AFTER;
 use tokio::time::{Instant, timeout};
 
 /// The shortest pause, so that a download never spins.
 const MIN_PAUSE: Duration = Duration::from_millis(10);
 /// The longest pause that the downloader makes on its own.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
-/// The longest pause that a server can request.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
 
 /// The retry settings of a downloader.
 #[derive(Clone, Copy, Debug)]

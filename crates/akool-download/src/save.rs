@@ -6,7 +6,6 @@ use std::{
     io,
     path::{Path, PathBuf},
     pin::Pin,
-    sync::Arc,
 };
 
 use akool::{Job, RemoteFile};
@@ -92,13 +91,12 @@ impl Save {
         let path = self.folder.join(&name);
         let part = self.folder.join(format!("{name}.part"));
         if let Some(bytes) = self.existing(&path).await? {
-            part::remove_stale(&part);
+            // What cannot be removed does no harm.
+            let _ = tokio::task::spawn_blocking(move || part::remove_stale(&part)).await;
             return Ok(Saved { path, bytes, kept: true });
         }
 
-        let slots = Arc::clone(&self.transfer.downloader.slots);
-        // The semaphore is never closed, so this always returns a permit.
-        let _slot = slots.acquire().await.ok();
+        let _slot = self.transfer.downloader.slot().await;
         let mut part = Part::open(part).await?;
         let bytes = self.transfer.run(&mut part).await?;
         part.finish(&path).await?;

@@ -61,20 +61,13 @@ impl Transfer {
     /// # Errors
     /// If the file cannot be downloaded, is not a file of the expected kind, or if the sink fails.
     pub async fn write_to(self, sink: &mut impl Sink) -> Result<u64, DownloadError> {
-        let slots = Arc::clone(&self.downloader.slots);
-        // The semaphore is never closed, so this always returns a permit.
-        let _slot = slots.acquire().await.ok();
+        let _slot = self.downloader.slot().await;
         self.run(sink).await
     }
 
     /// Downloads the file. The caller has a slot.
     pub(crate) async fn run(mut self, sink: &mut impl Sink) -> Result<u64, DownloadError> {
         self.check_link()?;
-        if self.file.url.scheme() == "http" {
-            // A proxy cannot reach this machine, and should not see the link.
-            self.downloader.http =
-                self.downloader.without_proxy().map_err(|error| self.failed(root_cause(&error)))?;
-        }
         let stall = Stall::new(self.downloader.retry.stall_timeout, sink.position());
         Attempts { transfer: &mut self, sink, stall }.run().await
     }
@@ -210,7 +203,9 @@ impl<S: Sink> Attempts<'_, S> {
     async fn attempt(&mut self) -> Result<(), Failure> {
         let Transfer { downloader, file, .. } = &self.transfer;
         let headers = range(self.sink.position(), self.sink.version());
-        let request = downloader.http.get(file.url.clone()).headers(headers);
+        let http =
+            downloader.http_for(&file.url).map_err(|error| self.transfer.failed(root_cause(&error)))?;
+        let request = http.get(file.url.clone()).headers(headers);
         let response = self.stall.wait(request.send()).await?;
         let response = response.map_err(|error| self.transfer.request_failed(error))?;
         let version = self.accept(response).await?;

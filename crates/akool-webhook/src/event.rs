@@ -2,7 +2,7 @@
 
 use std::{fmt, time::SystemTime};
 
-use akool::{JobId, Status, lenient, redact, types};
+use akool::{JobId, Status, http, lenient, redact, types};
 use url::Url;
 
 /// What a message says about a job. Use it as a trigger: see
@@ -33,7 +33,7 @@ impl WebhookEvent {
             job: text(event.id)?.into(),
             status: event.status.or(event.video_status)?.into(),
             product: text(event.type_),
-            url: link(event.url).or_else(|| link(event.video)),
+            url: [event.url, event.video].into_iter().flatten().find_map(|text| http::link(&text)),
             progress: event.progress.map(|percent| percent.clamp(0, 100) as u8),
             error_code: event.error_code,
             error_reason: text(event.error_reason).or_else(|| text(event.error_message)),
@@ -98,12 +98,6 @@ impl fmt::Debug for WebhookEvent {
             .field("sent_at", &self.sent_at)
             .finish()
     }
-}
-
-/// Reads an http or https URL.
-fn link(text: Option<String>) -> Option<Url> {
-    let url = Url::parse(text?.trim()).ok()?;
-    matches!(url.scheme(), "http" | "https").then_some(url)
 }
 
 #[cfg(test)]

@@ -4,17 +4,17 @@ use std::{fmt, time::Duration};
 
 use akool_client::{Credential, Response, Secret, Transport};
 use reqwest::redirect;
-use url::{Host, Url};
+use url::Url;
 
 use crate::{
     client::{Client, TokenSource},
     credentials::CredentialSource,
+    http::{self, is_loopback},
     redact,
 };
 
 /// The service's own address.
 const PRODUCTION: &str = "https://openapi.akool.com";
-const USER_AGENT: &str = concat!("akool-rust/", env!("CARGO_PKG_VERSION"));
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_CREATE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -261,7 +261,7 @@ impl ClientBuilder {
             .no_deflate()
             .connect_timeout(self.connect_timeout)
             .timeout(self.request_timeout)
-            .user_agent(USER_AGENT)
+            .user_agent(http::USER_AGENT)
             // A creation must not be sent twice, and waits have retries of their own.
             .retry(reqwest::retry::never().max_retries_per_request(0))
             .build()
@@ -318,16 +318,6 @@ fn base_url(text: &str, allow_plain_http: bool) -> Result<String, ConfigError> {
         _ => return Err(invalid("it is neither https nor http")),
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
-}
-
-/// Whether the host is this machine, by its literal name.
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
 }
 
 /// Why a [`Client`] cannot be built.

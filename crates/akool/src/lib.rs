@@ -46,6 +46,7 @@
 //! The requests and types are generated from the service's OpenAPI description, in the crate `akool-client`. The
 //! generated types are in [`types`].
 
+pub mod http;
 pub mod redact;
 
 mod account;

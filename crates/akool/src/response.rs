@@ -3,7 +3,7 @@
 //! Every response is decoded into its generated type by progenitor's own path. If that fails, the same bytes are
 //! decoded again, field by field, into the same type. Then the envelope's `code` decides: HTTP 200 is not success.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use akool_client::{
     BodyEnd, Received, ResponseValue,
@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 
-use crate::{code::BusinessCode, error::Error, kind::ErrorKind, redact};
+use crate::{code::BusinessCode, error::Error, http, kind::ErrorKind, redact};
 
 /// A response type of the description: an envelope with a code and a message.
 pub(crate) trait Envelope: DeserializeOwned {
@@ -116,9 +116,9 @@ impl<T: Envelope> Reply<T> {
     }
 
     fn strict(response: ResponseValue<T>, code: BusinessCode, received: &Received) -> Self {
-        let date = date(received.date.as_ref());
+        let date = http::date(received.date.as_ref());
         let error = (code != BusinessCode::SUCCESS).then(|| {
-            let retry_after = retry_after(received.retry_after.as_ref(), date);
+            let retry_after = http::pause(received.retry_after.as_ref(), date);
             Error::business(code, response.msg().unwrap_or_default())
                 .with_response(received.status.as_u16(), retry_after)
         });
@@ -131,7 +131,7 @@ impl<T: Envelope> Reply<T> {
     pub(crate) fn lenient(received: &Received) -> Self {
         let decoded = Decoded::<T>::lenient(received);
         let error = verdict(received, decoded.as_ref().map(|decoded| &decoded.value));
-        let retry_after = retry_after(received.retry_after.as_ref(), date(received.date.as_ref()));
+        let retry_after = http::pause(received.retry_after.as_ref(), http::date(received.date.as_ref()));
         let error = error.map(|error| error.with_response(received.status.as_u16(), retry_after));
         Self { value: decoded.ok(), error }
     }
@@ -143,7 +143,7 @@ impl<T: DeserializeOwned> Decoded<T> {
             Err(_) if received.end != BodyEnd::Complete => lenient(&completed(&received.body))?,
             decoded => decoded?,
         };
-        let date = date(received.date.as_ref());
+        let date = http::date(received.date.as_ref());
         Ok(Self { value, http_status: received.status.as_u16(), unexpected_fields, date })
     }
 }
@@ -369,21 +369,6 @@ fn other_forms(value: &Value) -> Vec<Value> {
         .collect()
 }
 
-pub(crate) fn date(value: Option<&HeaderValue>) -> Option<SystemTime> {
-    httpdate::parse_http_date(value?.to_str().ok()?).ok()
-}
-
-/// `Retry-After` as seconds or as a date. A date counts from the response's own `Date`, so that two clocks need
-/// not agree. A value that is negative, past or unreadable counts as none.
-pub(crate) fn retry_after(value: Option<&HeaderValue>, now: Option<SystemTime>) -> Option<Duration> {
-    let text = value?.to_str().ok()?.trim();
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than fit are a very long time, which the client bounds.
-        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
-    }
-    date(value)?.duration_since(now.unwrap_or_else(SystemTime::now)).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
@@ -565,21 +550,5 @@ mod tests {
         let error = Reply::<GetVideoInfoResponse>::new(Err(refused), None).error.unwrap();
         assert_eq!(error.to_string(), "the request cannot be built: no id");
         assert!(error.is_without_effect());
-    }
-
-    #[test]
-    fn retry_after_is_read_as_seconds_or_date() {
-        let read = |value: &str, at: Option<&str>| {
-            let header = |text: &str| HeaderValue::from_str(text).unwrap();
-            retry_after(Some(&header(value)), date(at.map(header).as_ref()))
-        };
-        let at = Some("Sun, 22 Nov 2026 10:00:00 GMT");
-        assert_eq!(read("120", None), Some(Duration::from_secs(120)));
-        assert_eq!(read("Sun, 22 Nov 2026 10:01:00 GMT", at), Some(Duration::from_secs(60)));
-        assert_eq!(read("Sun, 22 Nov 2026 09:00:00 GMT", at), None);
-        assert_eq!(read("99999999999999999999999", None), Some(Duration::from_secs(u64::MAX)));
-        for nonsense in ["", "-5", "soon", "1.5", "+3"] {
-            assert_eq!(read(nonsense, at), None, "{nonsense}");
-        }
     }
 }
