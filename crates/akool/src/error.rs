@@ -165,6 +165,12 @@ impl Error {
         self.0.without_effect
     }
 
+    /// Whether time ran out, also while connecting.
+    pub(crate) fn is_timeout(&self) -> bool {
+        let source = self.0.source.as_ref().and_then(|source| source.downcast_ref::<reqwest::Error>());
+        self.kind() == ErrorKind::Timeout || source.is_some_and(reqwest::Error::is_timeout)
+    }
+
     /// The kind of error: what it means to the code that handles it.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

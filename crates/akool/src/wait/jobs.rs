@@ -8,7 +8,6 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use crate::{
     error::Error,
     id::JobId,
-    kind::ErrorKind,
     snapshot::Snapshot,
     wait::{
         error::WaitError,
@@ -209,8 +208,7 @@ impl Jobs {
         let Attempt { job, slot, wait, due, began, .. } = attempt;
         let entry = self.entries.get_mut(slot as usize)?.as_mut().filter(|entry| entry.wait == wait)?;
         entry.polling = false;
-        let timed_out =
-            matches!(&result, Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Connect));
+        let timed_out = result.as_ref().is_err_and(Error::is_timeout);
         if timed_out && began < left_alone_until && entry.timeout().is_none_or(|timeout| now < timeout) {
             self.scheduler.schedule(slot, due);
             return None;

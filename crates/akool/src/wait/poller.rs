@@ -43,8 +43,8 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct Poller {
-    policy: PollPolicy,
-    timeout: Option<Duration>,
+    pub(super) policy: PollPolicy,
+    pub(super) timeout: Option<Duration>,
 }
 
 /// What one poll of a job observed. [`Observation::of`] makes it from the result of [`Job::get`](crate::Job::get).

@@ -89,8 +89,6 @@ pub struct WaitSet {
     client: Client,
     /// Policy and timeout for jobs that are inserted from now on.
     poller: Arc<Poller>,
-    policy: PollPolicy,
-    timeout: Option<Duration>,
     max_concurrent_polls: usize,
     jobs: Jobs,
     under_way: FuturesUnordered<Pin<Box<dyn Future<Output = Polled> + Send>>>,
@@ -123,12 +121,9 @@ impl Client {
     /// # }
     /// ```
     pub fn wait_set(&self) -> WaitSet {
-        let (policy, timeout) = (PollPolicy::default(), Some(DEFAULT_TIMEOUT));
         WaitSet {
             client: self.clone(),
-            poller: Arc::new(Poller::new(policy.clone(), timeout)),
-            policy,
-            timeout,
+            poller: Arc::new(Poller::new(PollPolicy::default(), Some(DEFAULT_TIMEOUT))),
             max_concurrent_polls: DEFAULT_CONCURRENT_POLLS,
             jobs: Jobs::default(),
             under_way: FuturesUnordered::new(),
@@ -160,15 +155,13 @@ impl WaitSet {
     /// Sets how long to wait for each job that is inserted from now on, from its insertion ([`DEFAULT_TIMEOUT`], 2
     /// hours, by default). See [`Wait::timeout`](crate::Wait::timeout).
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self.poller = Arc::new(Poller::new(self.policy.clone(), self.timeout));
+        Arc::make_mut(&mut self.poller).timeout = Some(timeout);
         self
     }
 
     /// Waits without a timeout for the jobs that are inserted from now on.
     pub fn without_timeout(mut self) -> Self {
-        self.timeout = None;
-        self.poller = Arc::new(Poller::new(self.policy.clone(), self.timeout));
+        Arc::make_mut(&mut self.poller).timeout = None;
         self
     }
 
@@ -180,8 +173,7 @@ impl WaitSet {
 
     /// Like [`policy`](Self::policy), for a set that already runs.
     pub fn set_policy(&mut self, policy: PollPolicy) {
-        self.policy = policy;
-        self.poller = Arc::new(Poller::new(self.policy.clone(), self.timeout));
+        Arc::make_mut(&mut self.poller).policy = policy;
     }
 
     /// Sets how many polls may be under way at a time (16 by default, at least 1). With HTTP/1.1 there are as many

@@ -4,7 +4,7 @@ use akool_client::{BodyEnd, Received, types::GetVideoInfoResponse};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{response::Reply, wait::policy::PollPolicy};
+use crate::{kind::ErrorKind, response::Reply, wait::policy::PollPolicy};
 
 const MILLI: Duration = Duration::from_millis(1);
 
@@ -150,7 +150,7 @@ fn a_trigger_brings_a_poll_forward_and_one_during_a_poll_counts_after_it() {
 fn a_poll_that_timed_out_while_nobody_polled_the_set_is_repeated() {
     for (kind, left_alone_until, repeated) in [
         (ErrorKind::Timeout, secs(5), true),
-        (ErrorKind::Connect, secs(5), true),
+        (ErrorKind::Connect, secs(5), false),
         (ErrorKind::Unavailable, secs(5), false),
         (ErrorKind::Timeout, secs(0), false),
     ] {
