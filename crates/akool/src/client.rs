@@ -103,21 +103,14 @@ impl Client {
             };
             let generation = renewer.generation();
             if !self.transport.has_credential() {
-                return match renewer.renew(generation, &self.transport).await {
-                    Ok(()) => self.attempt(&request).await,
-                    Err(error) => Reply::failed(error.without_effect()),
-                };
+                return self.attempt_renewed(renewer, generation, &request).await;
             }
             let refused = self.attempt(&request).await;
             let is_refused = refused.error.as_ref().map(Error::kind) == Some(ErrorKind::CredentialsRefused);
             if !is_refused || refused.value.as_ref().is_some_and(|decoded| decoded.value.has_effect()) {
                 return refused;
             }
-            match renewer.renew(generation, &self.transport).await {
-                Ok(()) => self.attempt(&request).await,
-                // The request itself was refused, and so had no effect.
-                Err(error) => Reply::failed(error.without_effect()),
-            }
+            self.attempt_renewed(renewer, generation, &request).await
         });
         let span = debug_span!("akool.call", operation);
         let reply = attempts.instrument(span.clone()).await;
@@ -128,6 +121,26 @@ impl Client {
             }
         }
         reply
+    }
+
+    /// Replaces the credential of this generation, and sends the request. So far, the request had no effect.
+    async fn attempt_renewed<T: Envelope, F>(
+        &self,
+        renewer: &Renewer,
+        generation: u64,
+        request: impl Fn(akool_client::Client) -> F,
+    ) -> Reply<T>
+    where
+        F: Future<Output = Result<ResponseValue<T>, akool_client::Error>>,
+    {
+        if let Err(error) = renewer.renew(generation, &self.transport).await {
+            return Reply::failed(error.without_effect());
+        }
+        // Another call may have been asked to pause meanwhile.
+        match self.pause.remaining() {
+            Some(remaining) => Reply::failed(Error::paused(remaining)),
+            None => self.attempt(request).await,
+        }
     }
 
     /// Sends a request once.
