@@ -92,7 +92,7 @@ async fn list(
         });
         return Ok(outcome);
     }
-    let mut table = Table::new(["ID", "LANGUAGE", "STATUS", "REQUESTED", "SOURCE"]).cut_column(4);
+    let mut table = Table::new(["ID", "LANGUAGE", "STATUS", "REQUESTED", "SOURCE"]);
     for row in &rows {
         table.row([
             row.job.as_ref().map_or_else(|| row.entry.to_string(), JobId::to_string),

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use akool_mock::{MockServer, sandbox::scenarios, scenarios::Scenarios};
 use serde_json::json;
 
-use crate::{args::Sandbox, outcome::Outcome, report::Report};
+use crate::{args::Sandbox, interrupt::interruption, outcome::Outcome, report::Report};
 
 pub(crate) async fn run(options: &Sandbox, report: &Report) -> Outcome {
     let json = report.is_json();
@@ -108,9 +108,7 @@ pub(crate) async fn run(options: &Sandbox, report: &Report) -> Outcome {
         ));
     }
     list(&jobs, report);
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
+    interruption().await;
     Outcome::Done
 }
 

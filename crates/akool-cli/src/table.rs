@@ -6,14 +6,12 @@ use console::{Term, measure_text_width, truncate_str};
 
 use crate::env;
 
-/// The minimum width of the column that is cut.
+/// The minimum width of the last column.
 const MIN_WIDTH: usize = 8;
 
 /// Rows under headings. On a terminal, they are cut to its width.
 pub(crate) struct Table<const N: usize> {
     rows: Vec<[String; N]>,
-    /// The column that is cut if there is not enough room.
-    cut: usize,
     width: Option<usize>,
 }
 
@@ -24,13 +22,7 @@ impl<const N: usize> Table<N> {
         let columns = std::env::var(env::COLUMNS).ok().and_then(|columns| columns.parse().ok());
         // Nothing is cut in a pipe or a file, unless COLUMNS is set.
         let width = columns.or_else(|| terminal.is_term().then(|| usize::from(terminal.size().1)));
-        Self { rows: vec![headings.map(str::to_owned)], cut: N - 1, width: width.filter(|width| *width > 0) }
-    }
-
-    /// This column is cut if there is not enough room.
-    pub(crate) fn cut_column(mut self, column: usize) -> Self {
-        self.cut = column;
-        self
+        Self { rows: vec![headings.map(str::to_owned)], width: width.filter(|width| *width > 0) }
     }
 
     /// Cells may be coloured. They must not contain control characters from the service.
@@ -48,10 +40,11 @@ impl<const N: usize> fmt::Display for Table<N> {
         let mut shown = N;
         if let Some(width) = self.width {
             let needed = |widths: &[usize]| widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
-            // First one column is cut, then whole columns are left out, the last one first.
-            let least = widths[self.cut].min(MIN_WIDTH);
+            let last = N - 1;
+            // First the last column is cut, then whole columns are left out, the last one first.
+            let least = widths[last].min(MIN_WIDTH);
             let over = needed(&widths).saturating_sub(width);
-            widths[self.cut] = widths[self.cut].saturating_sub(over).max(least);
+            widths[last] = widths[last].saturating_sub(over).max(least);
             while shown > 1 && needed(&widths[..shown]) > width {
                 shown -= 1;
             }

@@ -19,8 +19,7 @@ use reqwest::ResponseBuilderExt;
 
 use crate::{Client, Credential};
 
-/// The largest body that is read, in bytes, unless [`Transport::body_limit`] sets another limit: 1 MiB. The
-/// documented responses have about 1 KiB.
+/// The largest body that is read, in bytes: 1 MiB. The documented responses have about 1 KiB.
 const BODY_LIMIT: usize = 1024 * 1024;
 
 /// Everything that goes with the requests of a [`Client`]: the credential, and the bounds of a response.
@@ -30,7 +29,6 @@ pub struct Transport {
     credential: Arc<RwLock<Option<Arc<Credential>>>>,
     /// Whether the credential is sent, and not only redacted.
     sends_credential: bool,
-    body_limit: usize,
     timeout: Option<Duration>,
     on_response: Option<Arc<OnResponse>>,
     received: Option<Receiver>,
@@ -44,7 +42,6 @@ impl Transport {
         Self {
             credential: Arc::new(RwLock::new(credential.map(Arc::new))),
             sends_credential: true,
-            body_limit: BODY_LIMIT,
             timeout: None,
             on_response: None,
             received: None,
@@ -55,14 +52,6 @@ impl Transport {
     /// body.
     pub fn redacting(credential: Option<Credential>) -> Self {
         Self { sends_credential: false, ..Self::new(credential) }
-    }
-
-    /// Sets the largest body that is read, in bytes (1 MiB by default). A larger body is cut off there, so
-    /// that it cannot be decoded.
-    #[must_use]
-    pub fn body_limit(mut self, bytes: usize) -> Self {
-        self.body_limit = bytes;
-        self
     }
 
     /// Sets a function that is called once for each response, before it is decoded.
@@ -89,7 +78,7 @@ impl Transport {
 
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transport").field("body_limit", &self.body_limit).finish_non_exhaustive()
+        f.debug_struct("Transport").field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }
 
@@ -131,7 +120,7 @@ pub enum BodyEnd {
     Complete,
     /// The connection broke, or the timeout passed, before its end.
     Broken,
-    /// It was larger than [`Transport::body_limit`], and was cut off there.
+    /// It was larger than the client reads, and was cut off there.
     TooLarge {
         /// The limit, in bytes.
         limit: usize,
@@ -213,7 +202,7 @@ impl ClientHooks<Transport> for Client {
             request.headers_mut().insert(name, value);
         }
         let mut response = self.client.execute(request).await?;
-        let (mut body, end, broken) = read_body(&mut response, self.inner.body_limit).await;
+        let (mut body, end, broken) = read_body(&mut response, BODY_LIMIT).await;
         let status = response.status();
         let mut headers = std::mem::take(response.headers_mut());
         if let Some(credential) = credential {

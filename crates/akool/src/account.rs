@@ -22,11 +22,6 @@ use crate::{client::Client, error::Error, redact};
 pub struct Language(Cow<'static, str>);
 
 impl Language {
-    /// A language that is known when the program is compiled.
-    pub const fn from_static(code: &'static str) -> Self {
-        Self(Cow::Borrowed(code))
-    }
-
     /// The code.
     pub fn code(&self) -> &str {
         &self.0

@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    future::pending,
     net::SocketAddr,
     time::{Duration, SystemTime},
 };
@@ -19,7 +18,7 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::event;
-use crate::{args::Listen, outcome::Outcome, report::Report};
+use crate::{args::Listen, interrupt::interruption, outcome::Outcome, report::Report};
 
 /// Further connections wait until one of these is closed.
 const MAX_CONNECTIONS: usize = 64;
@@ -54,14 +53,9 @@ pub(super) async fn run(options: &Listen, verifier: WebhookVerifier, report: &Re
     report.line(format_args!("Listening for webhook messages on {url}; stop with Ctrl-C."));
     let verifier = verifier.max_age(options.max_age).nonces(MemoryNonces::new(MAX_NONCES));
     let server = Server { verifier, report };
-    let interrupted = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            pending::<()>().await;
-        }
-    };
     tokio::select! {
         () = server.serve(listener) => Outcome::Unexpected,
-        () = interrupted => Outcome::Done,
+        () = interruption() => Outcome::Done,
     }
 }
 

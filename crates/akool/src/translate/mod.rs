@@ -42,10 +42,6 @@ pub enum Captions {
 }
 
 impl Captions {
-    /// Every choice, in the order of its number on the wire.
-    pub const ALL: &'static [Self] =
-        &[Self::None, Self::Original, Self::Translated, Self::Replaced, Self::Added];
-
     fn number(self) -> i64 {
         match self {
             Self::None => 0,
