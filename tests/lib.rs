@@ -1,7 +1,11 @@
 //! Helpers of the tests in `library/`, which test the crates in one process. The tests in `program/` are a test binary of
 //! `akool-cli` and have their own.
 
-use std::time::Duration;
+use std::{
+    fs::DirEntry,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use akool::{Client, ConfigError, Credential, PollPolicy};
 use akool_mock::MockServer;
@@ -82,6 +86,30 @@ pub async fn respond(server: &wiremock::MockServer, response: ResponseTemplate) 
 /// Mounts a response to the next `times` requests.
 pub async fn respond_times(server: &wiremock::MockServer, times: u64, response: ResponseTemplate) {
     Mock::given(any()).respond_with(response).up_to_n_times(times).mount(server).await;
+}
+
+/// Waits until a condition holds that another task or thread brings about.
+///
+/// # Panics
+/// If it does not hold within a minute.
+pub async fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let give_up = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < give_up, "not within a minute: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// The names of the files in a folder, sorted.
+///
+/// # Panics
+/// If the folder cannot be read.
+pub fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("a readable folder");
+    let name = |entry: DirEntry| entry.file_name().into_string().expect("a name in UTF-8");
+    let mut names: Vec<_> = entries.map(|entry| name(entry.expect("a readable entry"))).collect();
+    names.sort();
+    names
 }
 
 /// A listener on a free port of this machine, and its URL.

@@ -8,7 +8,7 @@ use akool_ledger::{
     Outcome, ensure,
 };
 use akool_mock::{Fault, MockServer, Timeline, Times};
-use akool_tests::{ID, chain, client_of, client_with_key, listen, respond, token_client_of};
+use akool_tests::{ID, chain, client_of, client_with_key, listen, respond, token_client_of, wait_until};
 use futures_util::future::join_all;
 
 const VIDEO: &str = "https://example.com/talk.mp4";
@@ -400,9 +400,7 @@ async fn a_dropped_creation_is_recorded_as_unknown() {
         let (ledger, translate) = (ledger.clone(), translate.clone());
         tokio::spawn(async move { ensure(&*ledger, translate).await })
     };
-    while server.created().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    wait_until("the request arrived", || !server.created().is_empty()).await;
     assert!(matches!(ledger.read().unwrap().entries[0].outcome, Outcome::InFlight));
     let ensured = ensure(&*ledger, translate).await;
     assert!(ensured.sent.is_none() && ensured.known[0].in_flight);

@@ -11,7 +11,7 @@ use std::{
 use akool::{FileKind, JobId, RemoteFile};
 use akool_download::{DownloadError, Downloader, Saved};
 use akool_mock::{MockServer, Timeline};
-use akool_tests::{ID, client_of, listen};
+use akool_tests::{ID, QUIET, client_of, listen, names, wait_until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const ETAG: &str = "etag: \"1\"";
@@ -122,15 +122,6 @@ fn patient() -> Downloader {
     downloader(3, Duration::from_secs(60))
 }
 
-fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
-}
-
 fn assert_saved(saved: &Saved, contents: &[u8]) {
     assert!(!saved.kept && fs::read(&saved.path).unwrap() == contents, "not the same bytes");
     assert_eq!(names(saved.path.parent().unwrap()), [saved.path.file_name().unwrap().to_str().unwrap()]);
@@ -186,9 +177,7 @@ async fn a_dropped_download_is_resumed_only_with_a_strong_validator() {
             assert_eq!(names(folder.path()), [format!("{name}.part"), format!("{name}.part.json")]);
         } else {
             // Another thread may still be writing the part, and removes it afterwards.
-            while !names(folder.path()).is_empty() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            wait_until("the part is removed", || names(folder.path()).is_empty()).await;
         }
         let saved = patient().save(&server.file, folder.path()).await.unwrap();
         assert_saved(&saved, &video(0));
@@ -227,6 +216,7 @@ async fn a_failed_download_is_resumed_by_the_next_one() {
 
 #[tokio::test]
 async fn a_server_that_keeps_dropping_the_connection_stalls_the_download() {
+    let _quiet = QUIET.lock().await;
     let contents = video(0);
     // Without a validator, each attempt starts again. Every second one gets further than the one before.
     let server = Server::start(move |number, _| {
@@ -243,6 +233,7 @@ async fn a_server_that_keeps_dropping_the_connection_stalls_the_download() {
 
 #[tokio::test]
 async fn a_long_retry_after_stalls_the_download_and_the_next_one_resumes() {
+    let _quiet = QUIET.lock().await;
     let contents = video(0);
     let server = Server::start(move |number, request| match number {
         0 => (whole(&contents, ETAG, 900_000), End::Close),
@@ -267,6 +258,7 @@ async fn a_long_retry_after_stalls_the_download_and_the_next_one_resumes() {
 
 #[tokio::test]
 async fn a_silent_connection_stalls_the_download_and_the_next_one_resumes() {
+    let _quiet = QUIET.lock().await;
     let contents = video(0);
     let server = Server::start(move |number, request| match number {
         0 => (whole(&contents, DATE, 900_000), End::Hang),
@@ -288,6 +280,7 @@ async fn a_silent_connection_stalls_the_download_and_the_next_one_resumes() {
 
 #[tokio::test]
 async fn data_that_arrives_slowly_does_not_stall_the_download() {
+    let _quiet = QUIET.lock().await;
     let contents = video(0);
     let server = Server::start(move |number, request| match number {
         // Each attempt gets a little further, and all together take longer than the timeout.

@@ -1,12 +1,12 @@
 //! Downloads: a file is complete under its own name, or does not exist. `download_resumes` has the downloads that stop
 //! and are resumed later.
 
-use std::{error::Error, fs, future::IntoFuture, path::Path, time::Duration};
+use std::{error::Error, fs, future::IntoFuture, time::Duration};
 
 use akool::{FileKind, RemoteFile};
 use akool_download::{DownloadError, Downloader, Sink, Version};
 use akool_mock::{Fault, MockServer, Timeline, Times};
-use akool_tests::{ID, client_of, listen, respond, respond_times};
+use akool_tests::{ID, client_of, listen, names, respond, respond_times};
 use bytes::Bytes;
 use wiremock::{Mock, ResponseTemplate, matchers::header_exists};
 
@@ -31,15 +31,6 @@ async fn file_at(url: &str) -> RemoteFile {
     let mut file = files(&server).await.remove(0);
     file.url = url.parse().unwrap();
     file
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
 }
 
 #[tokio::test]

@@ -208,8 +208,8 @@ fn client_for(server: &MockServer, fault: Fault) -> Client {
     let mut builder = Client::builder()
         .credential(Credential::api_key(server.api_key()).unwrap())
         // Long enough for a busy machine; short if the fault is a response that never arrives.
-        .request_timeout(Duration::from_millis(if hangs(fault) { 500 } else { 20_000 }))
-        .create_timeout(Duration::from_millis(if hangs(fault) { 500 } else { 20_000 }))
+        .request_timeout(Duration::from_millis(if fault.hangs() { 500 } else { 20_000 }))
+        .create_timeout(Duration::from_millis(if fault.hangs() { 500 } else { 20_000 }))
         .connect_timeout(Duration::from_millis(if fault == Fault::ConnectHangs { 200 } else { 10_000 }));
     let mut http = reqwest::Client::builder().no_proxy();
     if fault == Fault::NameNotFound {
@@ -219,19 +219,6 @@ fn client_for(server: &MockServer, fault: Fault) -> Client {
         builder = builder.base_url(server.url_for(fault));
     }
     builder.http(http).build().unwrap()
-}
-
-/// Whether a request that meets this fault ends only with its timeout.
-fn hangs(fault: Fault) -> bool {
-    matches!(
-        fault,
-        Fault::NeverAnswers
-            | Fault::Trickle
-            | Fault::DrippingHeaders
-            | Fault::DrippingBody
-            | Fault::EndlessInformational
-            | Fault::ConnectHangs
-    )
 }
 
 /// Whether the fault happens before a request reaches a server.
@@ -301,7 +288,7 @@ async fn wait_under_transient(fault: Fault) {
     server.inject(fault, Times::Once);
     // With at most two failures, one is retried. If the request timeout is short on purpose, a busy machine
     // may fail more polls than one.
-    let max_failures = if hangs(fault) { 20 } else { 2 };
+    let max_failures = if fault.hangs() { 20 } else { 2 };
     let wait = client_for(&server, fault).job(ID).wait().policy(eager().with_max_failures(max_failures));
     let updates: Vec<_> = wait.updates().collect().await;
     let errors: Vec<_> = updates
@@ -318,7 +305,7 @@ async fn wait_under_transient(fault: Fault) {
         Ends(_) => return assert!(end.is_err(), "{fault:?}"),
     }
     assert!(end.is_ok(), "{fault:?}: {end:?}");
-    if !hangs(fault) {
+    if !fault.hangs() {
         assert!(errors.len() <= 1, "{fault:?}: {errors:?}");
         assert_eq!(server.polls_of(ID).len(), 2, "{fault:?}");
     }

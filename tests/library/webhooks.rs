@@ -9,7 +9,7 @@ use std::{
 
 use akool::{JobId, PollPolicy, Status, Update, Wait};
 use akool_mock::{Fault, MockServer, Polls, Timeline, Times, WebhookCall, WebhookFault};
-use akool_tests::{ID, client_of};
+use akool_tests::{ID, QUIET, client_of};
 use akool_webhook::{MemoryNonces, Rejection, WebhookError, WebhookEvent, WebhookVerifier};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::{
@@ -291,6 +291,7 @@ async fn a_flood_of_triggers_causes_few_polls() {
 
 #[tokio::test]
 async fn a_trigger_does_not_shorten_a_retry_after() {
+    let _quiet = QUIET.lock().await;
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().completed());
     server.inject(Fault::RetryAfterSeconds, Times::Once);

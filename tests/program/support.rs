@@ -3,6 +3,8 @@
 use std::{
     io::{BufRead, BufReader},
     process::{Child, ChildStdout, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use akool_mock::MockServer;
@@ -65,6 +67,16 @@ pub(crate) fn snapshots(folder: &str) -> insta::Settings {
     settings.add_filter(r"\d+(\.\d)? ?s\b", "[time]");
     settings.add_filter(r"\d+ polls, \d+ ", "[n] polls, [n] ");
     settings
+}
+
+/// Waits until a condition holds that this process brings about.
+pub(crate) fn wait_until(child: &mut Child, what: &str, mut condition: impl FnMut() -> bool) {
+    let give_up = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(child.try_wait().unwrap().is_none(), "the program ended before: {what}");
+        assert!(Instant::now() < give_up, "not within a minute: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 pub(crate) fn interrupt(child: &Child) {

@@ -13,7 +13,7 @@ use std::{
 use akool_mock::{Fault, MockServer, Polls, Timeline, Times};
 use serde_json::Value;
 
-use crate::support::{self, KILLS, QUIET, code, interrupt, objects, snapshots, stderr, stdout};
+use crate::support::{self, KILLS, QUIET, code, interrupt, objects, snapshots, stderr, stdout, wait_until};
 
 const VIDEO: &str = "https://example.com/talk.mp4?Signature=MARKER";
 
@@ -197,10 +197,8 @@ async fn the_first_ctrl_c_during_creation_waits_for_the_ids() {
     server.inject_into_creations(Fault::Trickle, Times::Once);
     let state = tempfile::tempdir().unwrap();
     let mut command = akool_at(&server, state.path(), &["translate", VIDEO, "--to", "es"]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    while server.created().is_empty() {
-        thread::sleep(Duration::from_millis(1));
-    }
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until(&mut child, "the request arrived", || !server.created().is_empty());
     interrupt(&child);
     let output = child.wait_with_output().unwrap();
     assert_shown("interrupted", &server, &output, state.path());
@@ -214,9 +212,7 @@ async fn the_second_ctrl_c_during_creation_quits_with_an_unknown_outcome() {
     let state = tempfile::tempdir().unwrap();
     let mut command = akool_at(&server, state.path(), &["translate", VIDEO, "--to", "es"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    while server.created().is_empty() {
-        thread::sleep(Duration::from_millis(1));
-    }
+    wait_until(&mut child, "the request arrived", || !server.created().is_empty());
     interrupt(&child);
     let mut errors = BufReader::new(child.stderr.take().unwrap());
     let mut printed = String::new();
@@ -431,10 +427,7 @@ async fn killed_at_a_hundred_moments_no_job_is_lost_or_paid_twice() {
         };
         let mut child = command(folder.path(), &url).spawn().unwrap();
         if never {
-            while created(&server).is_empty() {
-                assert!(child.try_wait().unwrap().is_none(), "it ended before it sent the request");
-                thread::sleep(Duration::from_millis(1));
-            }
+            wait_until(&mut child, "the request arrived", || !created(&server).is_empty());
         } else {
             thread::sleep((whole * (number * 37 % KILLS) / KILLS).max(Duration::from_millis(1)));
         }

@@ -147,6 +147,19 @@ const CODES: [i64; 28] = [
 ];
 
 impl Fault {
+    /// Whether a request that meets this fault ends only with its timeout.
+    pub fn hangs(self) -> bool {
+        matches!(
+            self,
+            Self::NeverAnswers
+                | Self::Trickle
+                | Self::DrippingHeaders
+                | Self::DrippingBody
+                | Self::EndlessInformational
+                | Self::ConnectHangs
+        )
+    }
+
     /// Returns every fault. Faults with a number occur once for each number that matters.
     ///
     /// ```
