@@ -189,8 +189,10 @@ impl ClientHooks<Transport> for Client {
         mut request: reqwest::Request,
         operation: &OperationInfo,
     ) -> reqwest::Result<reqwest::Response> {
-        let target =
-            self.inner.on_response.as_ref().map(|_| request.url()[url::Position::BeforePath..].to_owned());
+        let target = self.inner.on_response.as_ref().map(|_| {
+            let url = request.url();
+            url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()))
+        });
         if let Some(timeout) = self.inner.timeout {
             *request.timeout_mut() = Some(timeout);
         }

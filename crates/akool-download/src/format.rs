@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn every_iso_bmff_or_matroska_file_is_a_video() {
-        assert!(video(include_bytes!("../../akool-mock/assets/video.mp4")));
+        assert!(video(b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41\0\0\x08\x6amoov\0\0\0\x6cmvhd"));
         assert!(video(b"\0\0\0\x18ftypXXXX\0\0\0\0isommp42"));
         assert!(video(b"\0\0\0\x14ftypqt  \0\0\0\0qt  "));
         assert!(video(b"\0\0\0\x08wide\0\0\x10\0mdat"));
@@ -206,7 +206,6 @@ mod tests {
             format!("\u{feff}{text}").encode_utf16().flat_map(unit).collect()
         };
         let cue = "1\r\n00:00:00,000 --> 00:00:01,000 X1:40\r\nBuenos días.\r\n";
-        assert!(subtitles(include_bytes!("../../akool-mock/assets/translated.srt")));
         assert!(subtitles(cue.as_bytes()));
         assert!(subtitles(format!("\u{feff}\n\n{cue}").as_bytes()));
         assert!(subtitles(&utf_16(cue, u16::to_le_bytes)));
