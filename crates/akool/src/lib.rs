@@ -91,7 +91,8 @@ pub use response::{Lenient, lenient};
 pub use snapshot::Snapshot;
 pub use status::Status;
 pub use translate::{
-    Captions, CreateError, Created, CreatedJob, InvalidTranslation, NotCreated, Rejection, Translate,
+    Captions, CreateError, Created, CreatedJob, InvalidTranslation, NotCreated, Rejection, SourceId,
+    Translate, WorkKey,
 };
 pub use translation::{FileKind, RemoteFile, Translation};
 pub use wait::{

@@ -5,6 +5,7 @@
 
 mod created;
 mod error;
+mod key;
 mod read;
 
 use std::{
@@ -19,6 +20,7 @@ use url::Url;
 pub use self::{
     created::{Created, CreatedJob, Rejection},
     error::{CreateError, InvalidTranslation, NotCreated},
+    key::{SourceId, WorkKey},
 };
 use crate::{account::Language, client::Client, redact};
 
