@@ -1,22 +1,19 @@
 //! Creations, the ledger, languages and tokens, against the mock server.
 
-use std::sync::Arc;
-
 use akool::{Captions, Client, CreateError, Credential, ErrorKind, Language, LanguageInfo, VoiceStyle};
-use akool_ledger::{
-    Begin, CreationOutcome, EnsureError, EntryId, Intent, Ledger, LedgerError, LedgerFile, LedgerFuture,
-    Outcome, ensure,
-};
+use akool_ledger::{EnsureError, EnsureEvent, Filter, Ledger, WorkOutcome};
 use akool_mock::{Fault, MockServer, Timeline, Times};
-use akool_tests::{ID, chain, client_of, client_with_key, listen, respond, token_client_of, wait_until};
+use akool_tests::{
+    ID, chain, client_of, client_with_key, listen, names, respond, token_client_of, wait_until,
+};
 use futures_util::future::join_all;
 
 const VIDEO: &str = "https://example.com/talk.mp4";
 
-fn ledger() -> (tempfile::TempDir, Arc<LedgerFile>) {
+fn ledger() -> (tempfile::TempDir, Ledger) {
     let folder = tempfile::tempdir().unwrap();
-    let ledger = LedgerFile::at(folder.path().join("ledger.jsonl"));
-    (folder, Arc::new(ledger))
+    let ledger = Ledger::open(folder.path().join("ledger.db")).unwrap();
+    (folder, ledger)
 }
 
 /// The last segments of the requested paths, in order.
@@ -74,7 +71,7 @@ async fn a_response_with_one_job_for_two_languages_leaves_both_unknown() {
     // `into_jobs` promises a job per language, so it is an error.
     let (_folder, ledger) = ledger();
     let translate = client_of(&server).translate(VIDEO).to(["es", "fr"]);
-    let ensured = ensure(&*ledger, translate).await.into_jobs();
+    let ensured = ledger.translate(translate).await;
     assert!(matches!(ensured, Err(EnsureError::Partly(_))), "{ensured:?}");
     let created = client_of(&server).translate(VIDEO).to(["ja"]).send().await.unwrap();
     assert_eq!(created.jobs[0].language, Some("ja".into()));
@@ -222,47 +219,71 @@ async fn the_ledger_records_the_ids_and_blocks_the_same_creation() {
     let (_folder, ledger) = ledger();
     let client = client_of(&server);
     let translate = |languages: [&'static str; 2]| client.translate(VIDEO).to(languages).lipsync(true);
-    let jobs = ensure(&*ledger, translate(["es", "fr"])).await.into_jobs().unwrap();
-    let entries = ledger.read().unwrap().entries;
-    assert_eq!(entries.len(), 1);
-    assert_eq!((entries[0].url(), entries[0].base_url.as_str()), (VIDEO, client.base_url()));
-    assert_eq!(entries[0].request["lipsync"], true);
-    assert!(entries[0].jobs().iter().map(|job| &job.id).eq(&jobs));
+    let jobs = ledger.translate(translate(["es", "fr"])).await.unwrap();
+    let works = ledger.works(&Filter::all().at(client.base_url())).await.unwrap();
+    assert!(
+        works
+            .iter()
+            .map(|work| (&work.source[..], &work.job().unwrap().id))
+            .eq([(VIDEO, &jobs[0].id), (VIDEO, &jobs[1].id)])
+    );
+    assert_eq!(ledger.pending().await.unwrap().len(), 2);
+    assert!(ledger.works(&Filter::all().at("https://other.example")).await.unwrap().is_empty());
 
     // The same creation is not sent unless the caller allows a duplicate.
-    let ensured = ensure(&*ledger, translate(["fr", "es"])).await;
+    let ensured = ledger.translate(translate(["fr", "es"])).run().await;
     assert!(ensured.sent.is_none());
-    assert_eq!((ensured.known.len(), ensured.known[0].job.as_ref()), (2, Some(&jobs[1])));
+    let known = ensured.known[0].job().unwrap();
+    assert_eq!((ensured.known.len(), &known.id, &known.language), (2, &jobs[1].id, &Some("fr".into())));
     assert_eq!(server.created().len(), 2);
-    let ensured = ensure(&*ledger, translate(["fr", "ja"])).allow_duplicate().await;
+    let ensured = ledger.translate(translate(["fr", "ja"])).allow_duplicate().run().await;
     assert!(ensured.known.is_empty() && ensured.into_jobs().unwrap().len() == 2);
     assert_eq!(server.created().len(), 4);
 }
 
 #[tokio::test]
-async fn ensure_reuses_recorded_jobs_and_creates_the_others() {
+async fn recorded_jobs_are_reused_and_the_others_are_created() {
     let server = MockServer::start().await;
     let (_folder, ledger) = ledger();
     let client = client_of(&server);
     let ensure = async |languages: &[&'static str]| {
-        ensure(&*ledger, client.translate(VIDEO).to(languages.iter().copied())).await
+        ledger.translate(client.translate(VIDEO).to(languages.iter().copied())).run().await
     };
-    let first = ensure(&["es", "fr"]).await.into_jobs().unwrap();
-    assert_eq!(ensure(&["es", "fr"]).await.into_jobs().unwrap(), first);
-    let more = ensure(&["ja", "fr"]).await.into_jobs().unwrap();
+    let ids = |jobs: Vec<akool_ledger::LedgerJob>| jobs.into_iter().map(|job| job.id).collect::<Vec<_>>();
+    let first = ids(ensure(&["es", "fr"]).await.into_jobs().unwrap());
+    assert_eq!(ids(ensure(&["es", "fr"]).await.into_jobs().unwrap()), first);
+    let more = ids(ensure(&["ja", "fr"]).await.into_jobs().unwrap());
     assert_eq!((more.len(), &more[0]), (2, &first[1]));
     assert_eq!(server.created().len(), 3);
 
     server.inject_into_creations(Fault::Http(502), Times::Once);
     let unknown = ensure(&["de", "es"]).await;
-    assert_eq!(
-        unknown.known[0].job.as_ref(),
-        Some(&first[0]),
-        "the recorded job is reported beside the error"
-    );
+    let known = &unknown.known[0].job().unwrap().id;
+    assert_eq!(known, &first[0], "the recorded job is reported beside the error");
     assert!(matches!(unknown.into_jobs(), Err(EnsureError::OutcomeUnknown { .. })));
     assert!(matches!(ensure(&["de"]).await.into_jobs(), Err(EnsureError::AlreadyThere(_))));
     assert_eq!(server.created().len(), 4);
+}
+
+#[tokio::test]
+async fn spellings_of_one_request_pay_once() {
+    let server = MockServer::start().await;
+    let (_folder, ledger) = ledger();
+    let client = client_of(&server);
+    for (url, language) in [
+        ("https://example.com/~ann/talk%2F1.mp4?a=1", "pt-BR"),
+        ("https://EXAMPLE.com/~ann/talk%2F1.mp4?a=1", "pt-br"),
+        ("https://example.com./%7Eann/talk%2f1.mp4?a=1", "PT-BR"),
+        ("https://example.com:443/%7eann/talk%2F1.mp4?a=1#t=3", "pt-BR"),
+        ("HTTPS://example.com/~ann/t%61lk%2F1.mp4?a=1", "pt-BR"),
+    ] {
+        ledger.translate(client.translate(url).to([language]).lipsync(false)).await.unwrap();
+    }
+    assert_eq!(server.created().len(), 1);
+    for url in ["https://example.com/~ann/talk/1.mp4?a=1", "https://example.com/~ann/talk%2F1.mp4?a=2"] {
+        ledger.translate(client.translate(url).to(["pt-BR"])).await.unwrap();
+    }
+    assert_eq!(server.created().len(), 3, "these may be other videos");
 }
 
 #[tokio::test]
@@ -271,18 +292,18 @@ async fn an_unknown_outcome_blocks_the_same_creation_until_it_is_forgotten() {
     server.inject_into_creations(Fault::Http(502), Times::Once);
     let (_folder, ledger) = ledger();
     let translate = client_of(&server).translate(VIDEO).to(["es"]);
-    let error = ensure(&*ledger, translate.clone()).await.into_jobs().unwrap_err();
+    let error = ledger.translate(translate.clone()).await.unwrap_err();
     assert!(error.may_have_created());
-    let EnsureError::OutcomeUnknown { entry: id, .. } = &error else { panic!("{error}") };
-    let entry = &ledger.read().unwrap().entries[0];
-    assert_eq!(&entry.id, id);
-    assert!(matches!(&entry.outcome, Outcome::Unknown { why: Some(why) } if why.contains("502")));
-    let error = ensure(&*ledger, translate.clone()).await.into_jobs().unwrap_err();
+    let EnsureError::OutcomeUnknown { entry, .. } = &error else { panic!("{error}") };
+    let works = ledger.works(&Filter::pending()).await.unwrap();
+    assert_eq!(&works[0].entry, entry);
+    assert!(matches!(&works[0].outcome, WorkOutcome::Unknown { why: Some(why) } if why.contains("502")));
+    let error = ledger.translate(translate.clone()).await.unwrap_err();
     assert!(matches!(error, EnsureError::AlreadyThere(_)), "{error}");
     assert_eq!(server.exchanges().len(), 1);
 
-    assert!(ledger.forget(&entry.id, None).unwrap());
-    ensure(&*ledger, translate).await.into_jobs().unwrap();
+    assert!(ledger.forget(&works[0].entry, None).await.unwrap());
+    ledger.translate(translate).await.unwrap();
 }
 
 #[tokio::test]
@@ -291,10 +312,31 @@ async fn a_creation_that_was_not_created_can_be_sent_again() {
     server.inject_into_creations(Fault::Code(1006), Times::Once);
     let (_folder, ledger) = ledger();
     let translate = client_of(&server).translate(VIDEO).to(["es"]);
-    let error = ensure(&*ledger, translate.clone()).await.into_jobs().unwrap_err();
+    let error = ledger.translate(translate.clone()).await.unwrap_err();
     assert!(matches!(error, EnsureError::NotCreated(CreateError::NotCreated(_))), "{error}");
-    ensure(&*ledger, translate).await.into_jobs().unwrap();
-    assert_eq!(ledger.read().unwrap().entries.len(), 2);
+    ledger.translate(translate).await.unwrap();
+    assert_eq!(ledger.works(&Filter::all()).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_failed_job_is_created_again_after_saying_so() {
+    let server = MockServer::start().await;
+    server.on_create(Timeline::new().failed(1015, "no speech"));
+    let (_folder, ledger) = ledger();
+    let client = client_of(&server);
+    let translate = client.translate(VIDEO).to(["es"]);
+    let job = ledger.translate(translate.clone()).await.unwrap().remove(0);
+    let snapshot = client.job(&job.id).get().await.unwrap();
+    ledger.record(client.base_url(), &snapshot, None).await.unwrap();
+    assert!(ledger.pending().await.unwrap().is_empty());
+    let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
+    let again = ledger.translate(translate).on_event(move |event| {
+        let EnsureEvent::CreatingAgain(job) = event else { panic!("{event:?}") };
+        sender.send(job.clone()).unwrap();
+    });
+    assert_ne!(again.await.unwrap()[0].id, job.id);
+    let failed = events.recv().await.unwrap();
+    assert_eq!((failed.id, failed.error_reason.as_deref()), (job.id, Some("no speech")));
 }
 
 #[tokio::test]
@@ -355,10 +397,15 @@ async fn a_key_that_the_server_echoes_is_redacted_in_results_and_in_the_ledger()
         serve_bytes(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes());
     let (_folder, ledger) = ledger();
     let client = client_with_key(url, "MARKERKEY");
-    let ensured = ensure(&*ledger, client.translate(VIDEO).to(["es", "fr"])).await;
+    let ensured = ledger.translate(client.translate(VIDEO).to(["es", "fr"])).run().await;
     let Some(Ok(created)) = ensured.sent else { panic!("{ensured:?}") };
     assert_eq!(created.rejected.len(), 1);
-    let shown = format!("{created:?} {}", std::fs::read_to_string(ledger.path()).unwrap());
+    let mut shown = format!("{created:?}");
+    for name in names(ledger.path().parent().unwrap()) {
+        let bytes = std::fs::read(ledger.path().with_file_name(name)).unwrap();
+        shown += &String::from_utf8_lossy(&bytes);
+    }
+    assert!(shown.contains("bad key"));
     assert!(!shown.contains("MARKER"), "{shown}");
 }
 
@@ -398,50 +445,75 @@ async fn a_dropped_creation_is_recorded_as_unknown() {
     let translate = client.translate(VIDEO).to(["es"]);
     let task = {
         let (ledger, translate) = (ledger.clone(), translate.clone());
-        tokio::spawn(async move { ensure(&*ledger, translate).await })
+        tokio::spawn(async move { ledger.translate(translate).await })
     };
     wait_until("the request arrived", || !server.created().is_empty()).await;
-    assert!(matches!(ledger.read().unwrap().entries[0].outcome, Outcome::InFlight));
-    let ensured = ensure(&*ledger, translate).await;
-    assert!(ensured.sent.is_none() && ensured.known[0].in_flight);
+    assert!(ledger.works(&Filter::all()).await.unwrap()[0].is_in_flight());
+    let ensured = ledger.translate(translate).run().await;
+    assert!(ensured.sent.is_none() && ensured.known[0].is_in_flight());
     task.abort();
     assert!(task.await.unwrap_err().is_cancelled());
-    assert!(matches!(ledger.read().unwrap().entries[0].outcome, Outcome::Unknown { .. }));
+    let works = ledger.works(&Filter::all()).await.unwrap();
+    assert!(matches!(works[0].outcome, WorkOutcome::Unknown { .. }), "{works:?}");
 }
 
-/// A ledger that cannot write the outcome, or not even the intent.
-#[derive(Debug)]
-struct Failing {
-    intent: bool,
+#[tokio::test]
+async fn a_creation_that_is_dropped_before_it_is_sent_leaves_nothing() {
+    let server = MockServer::start().await;
+    let (_folder, ledger) = ledger();
+    let translate = client_of(&server).translate(VIDEO).to(["es"]);
+    // Polled once, so that the intent is being written; then dropped.
+    let mut creation = Box::pin(ledger.translate(translate.clone()).run());
+    assert!(futures_util::FutureExt::now_or_never(&mut creation).is_none());
+    drop(creation);
+    // Operations on one ledger happen one after the other.
+    let jobs = ledger.translate(translate).await;
+    assert!(jobs.is_ok() || matches!(jobs, Err(EnsureError::AlreadyThere(_))), "{jobs:?}");
+    let works = ledger.works(&Filter::all()).await.unwrap();
+    assert!(works.iter().all(|work| work.job().is_some()), "{works:?}");
+    assert!(server.created().len() <= 1);
 }
 
-impl Ledger for Failing {
-    fn begin<'a>(&'a self, _: &'a Intent) -> LedgerFuture<'a, Begin> {
-        let begun =
-            if self.intent { Err(LedgerError::new("disk full")) } else { Ok(Begin::Written("e1".into())) };
-        Box::pin(async { begun })
-    }
-
-    fn record<'a>(&'a self, _: &'a EntryId, _: &'a CreationOutcome) -> LedgerFuture<'a, ()> {
-        Box::pin(async { Err(LedgerError::new("disk full")) })
-    }
+/// Makes a ledger that cannot write one of its tables.
+fn failing(ledger: &Ledger, change: &str, table: &str) {
+    let database = rusqlite::Connection::open(ledger.path()).unwrap();
+    let trigger = format!(
+        "CREATE TRIGGER fails BEFORE {change} ON {table} BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+    );
+    database.execute_batch(&trigger).unwrap();
 }
 
 #[tokio::test]
 async fn nothing_is_sent_if_the_ledger_cannot_write_the_intent() {
     let server = MockServer::start().await;
-    let translate = client_of(&server).translate(VIDEO).to(["es"]);
-    let error = ensure(&Failing { intent: true }, translate).await.into_jobs().unwrap_err();
+    let (_folder, ledger) = ledger();
+    failing(&ledger, "INSERT", "jobs");
+    let error = ledger.translate(client_of(&server).translate(VIDEO).to(["es"])).await.unwrap_err();
     assert!(matches!(error, EnsureError::Ledger(_)), "{error}");
     assert!(chain(&error).contains("disk full"), "{}", chain(&error));
     assert!(server.exchanges().is_empty());
+    assert_eq!(
+        names(ledger.path().parent().unwrap()).iter().filter(|name| name.ends_with("lock")).count(),
+        0
+    );
 }
 
 #[tokio::test]
-async fn ids_that_the_ledger_cannot_write_are_in_the_error() {
+async fn ids_that_the_ledger_cannot_write_are_reported_and_written_later() {
     let server = MockServer::start().await;
-    let translate = client_of(&server).translate(VIDEO).to(["es"]);
-    let error = ensure(&Failing { intent: false }, translate).await.into_jobs().unwrap_err();
-    assert!(error.may_have_created());
-    assert!(error.to_string().contains(&server.created()[0].id), "{error}");
+    let (_folder, ledger) = ledger();
+    failing(&ledger, "UPDATE", "jobs");
+    let path = ledger.path().to_owned();
+    let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
+    let jobs = ledger.translate(client_of(&server).translate(VIDEO).to(["es"])).on_event(move |event| {
+        let EnsureEvent::Unrecorded { created, error } = event else { panic!("{event:?}") };
+        sender.send((created.jobs[0].id.clone(), chain(error))).unwrap();
+        // The disk has room again.
+        rusqlite::Connection::open(&path).unwrap().execute_batch("DROP TRIGGER fails").unwrap();
+    });
+    let jobs = jobs.await.unwrap();
+    let (id, error) = events.recv().await.unwrap();
+    assert_eq!((&id, id.as_str()), (&jobs[0].id, &*server.created()[0].id));
+    assert!(error.contains("disk full"), "{error}");
+    assert_eq!(ledger.pending().await.unwrap()[0].id, id);
 }

@@ -172,22 +172,98 @@ async fn concurrent_equal_commands_pay_once_and_all_get_the_job() {
 }
 
 #[tokio::test]
-async fn a_damaged_ledger_is_reported_and_prevents_a_second_payment() {
+async fn a_ledger_that_cannot_be_used_is_reported_before_anything_is_paid_for() {
     let server = MockServer::start().await;
     let state = tempfile::tempdir().unwrap();
     let run = |args: &[&str]| akool_at(&server, state.path(), args).output().unwrap();
-    run(&["translate", VIDEO, "--to", "es", "--no-wait"]);
-    let path = state.path().join("akool/ledger.jsonl");
-    let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, text.replacen("intent", "intend", 1)).unwrap();
-    for args in
-        [&["jobs"][..], &["wait", "--pending", "--interval", "10ms"], &["translate", VIDEO, "--to", "es"]]
-    {
-        let output = run(args);
-        assert_eq!(code(&output), 1, "{args:?}");
-        assert!(stderr(&output).contains("line 1 of the ledger"), "{args:?}: {}", stderr(&output));
-    }
-    assert_eq!(server.created().len(), 1);
+    let folder = state.path().join("akool");
+    fs::create_dir_all(&folder).unwrap();
+    let (earlier, ledger) = (folder.join("ledger.jsonl"), folder.join("ledger.db"));
+    let check = |wanted: &str| {
+        for args in
+            [&["jobs"][..], &["wait", "--pending", "--interval", "10ms"], &["translate", VIDEO, "--to", "es"]]
+        {
+            let output = run(args);
+            assert_eq!(code(&output), 2, "{args:?}");
+            assert!(stderr(&output).contains(wanted), "{args:?}: {}", stderr(&output));
+        }
+    };
+    // A line of an earlier version that cannot be read.
+    fs::write(&earlier, "{\"v\":1,\"at\":1,\"intend\":{}}\n").unwrap();
+    check("line 1 of the ledger");
+    fs::remove_file(&earlier).unwrap();
+    fs::remove_file(&ledger).unwrap();
+    fs::write(&ledger, "not a database".repeat(100)).unwrap();
+    check("is damaged; restore a copy, or move it away");
+    assert!(server.created().is_empty());
+    // A wait for a known job goes on without the ledger.
+    server.job("known", Timeline::new().completed());
+    let output = run(&["wait", "known", "--interval", "10ms"]);
+    assert_eq!(code(&output), 0);
+    assert!(
+        stderr(&output).contains("warning: the status of the jobs is not recorded"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[tokio::test]
+async fn the_ledger_of_an_earlier_version_is_imported() {
+    let server = MockServer::start().await;
+    server.on_create(Timeline::new().completed());
+    server.job("known", Timeline::new().completed());
+    let state = tempfile::tempdir().unwrap();
+    let folder = state.path().join("akool");
+    fs::create_dir_all(&folder).unwrap();
+    let intent = serde_json::json!({"v": 1, "at": 1_700_000_000_000_u64, "intent": {"entry": "t1",
+        "base_url": server.tcp_url(), "languages": ["es"], "request": {"url": VIDEO, "language": "es"}}});
+    let created = serde_json::json!({"v": 1, "at": 1_700_000_000_001_u64, "created": {"entry": "t1",
+        "jobs": [{"id": "known", "language": "es"}]}});
+    fs::write(folder.join("ledger.jsonl"), format!("{intent}\n{created}\n")).unwrap();
+    let run = |args: &[&str]| akool_at(&server, state.path(), args).output().unwrap();
+    let output = run(&["translate", VIDEO, "--to", "es", "--interval", "10ms", "--json"]);
+    assert_eq!((code(&output), &objects(&output)[0]["event"]), (0, &"reused".into()), "{}", stderr(&output));
+    assert!(server.created().is_empty());
+    assert!(folder.join("ledger.jsonl.imported").exists());
+    assert_eq!(jobs(&server, state.path(), &[])[0]["status"], "completed");
+}
+
+#[tokio::test]
+async fn another_file_can_be_selected_as_the_ledger() {
+    let server = MockServer::start().await;
+    let state = tempfile::tempdir().unwrap();
+    let (one, other) = (state.path().join("one.db"), state.path().join("other.db"));
+    let run = |variable: &Path, args: &[&str]| {
+        akool_at(&server, state.path(), args).env("AKOOL_LEDGER", variable).output().unwrap()
+    };
+    let listed = |variable: &Path, args: &[&str]| {
+        stdout(&run(variable, &[&["jobs", "--json"], args].concat())).lines().count()
+    };
+    assert_eq!(code(&run(&one, &["translate", VIDEO, "--to", "es", "--no-wait"])), 0);
+    let selected = other.to_str().unwrap();
+    assert_eq!(code(&run(&one, &["translate", VIDEO, "--to", "es", "--no-wait", "--ledger", selected])), 0);
+    assert_eq!(server.created().len(), 2, "the ledgers do not know of each other");
+    assert_eq!((listed(&one, &[]), listed(&other, &[]), listed(&one, &["--ledger", selected])), (1, 1, 1));
+    assert!(!state.path().join("akool").exists());
+    // The sandbox ignores the variable, as it ignores credentials.
+    let mut sandbox = support::akool(&["--sandbox", "jobs", "--json"]);
+    let output = sandbox.env("XDG_STATE_HOME", state.path()).env("AKOOL_LEDGER", &one).output().unwrap();
+    assert_eq!((code(&output), stdout(&output).as_str()), (0, ""));
+}
+
+#[tokio::test]
+async fn a_failed_job_is_created_again_only_after_saying_so() {
+    let server = MockServer::start().await;
+    server.on_create(Timeline::new().failed(1015, "no speech"));
+    let state = tempfile::tempdir().unwrap();
+    let run = |more: &[&str]| {
+        let args = [&["translate", VIDEO, "--to", "es", "--interval", "10ms"], more].concat();
+        akool_at(&server, state.path(), &args).output().unwrap()
+    };
+    assert_eq!(code(&run(&[])), 3);
+    assert_shown("failed-again", &server, &run(&[]), state.path());
+    assert_shown("failed-again-json", &server, &run(&["--json"]), state.path());
+    assert_eq!(server.created().len(), 3);
 }
 
 #[tokio::test]
@@ -312,8 +388,12 @@ async fn invalid_arguments_send_and_write_nothing() {
 
     // If the ledger cannot be written, no request is sent.
     let output = akool_at(&server, &file, &["translate", VIDEO, "--to", "es"]).output().unwrap();
-    assert_eq!(code(&output), 1);
-    assert!(stderr(&output).contains("no request was sent"), "{}", stderr(&output));
+    assert_eq!(code(&output), 2);
+    assert!(
+        stderr(&output).contains("cannot create the folder") && stderr(&output).contains("XDG_STATE_HOME"),
+        "{}",
+        stderr(&output)
+    );
     assert!(server.exchanges().is_empty());
 }
 

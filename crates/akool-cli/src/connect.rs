@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     io::Read,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -16,6 +16,8 @@ pub(crate) struct Connection {
     pub(crate) client: Client,
     /// Names the credential without its value.
     pub(crate) credential: String,
+    /// The file of the ledger, from `--ledger`.
+    pub(crate) ledger: Option<PathBuf>,
     #[cfg(feature = "sandbox")]
     pub(crate) sandbox: Option<akool_mock::MockServer>,
 }
@@ -54,13 +56,14 @@ pub(crate) async fn connect(
 ) -> Result<Connection, UsageError> {
     #[cfg(feature = "sandbox")]
     if global.sandbox {
-        return sandbox(responses).await;
+        return sandbox(global, responses).await;
     }
     let (builder, credential) = builder(global)?;
     let client = with_responses(builder, responses).build().map_err(explain)?;
     Ok(Connection {
         client,
         credential,
+        ledger: global.ledger.clone(),
         #[cfg(feature = "sandbox")]
         sandbox: None,
     })
@@ -70,7 +73,7 @@ pub(crate) async fn connect(
 pub(crate) async fn without_credential(global: &Global) -> Result<Connection, UsageError> {
     #[cfg(feature = "sandbox")]
     if global.sandbox {
-        return sandbox(None).await;
+        return sandbox(global, None).await;
     }
     let credential = Credential::api_key("none").map_err(explain)?;
     let mut builder = Client::builder().credential(credential).base_url_from_env().map_err(explain)?;
@@ -80,6 +83,7 @@ pub(crate) async fn without_credential(global: &Global) -> Result<Connection, Us
     Ok(Connection {
         client: builder.build().map_err(explain)?,
         credential: "none".to_owned(),
+        ledger: global.ledger.clone(),
         #[cfg(feature = "sandbox")]
         sandbox: None,
     })
@@ -158,12 +162,17 @@ fn explain(error: impl std::error::Error) -> UsageError {
 }
 
 #[cfg(feature = "sandbox")]
-async fn sandbox(responses: Option<&Responses>) -> Result<Connection, UsageError> {
+async fn sandbox(global: &Global, responses: Option<&Responses>) -> Result<Connection, UsageError> {
     let server = akool_mock::MockServer::builder().lenient().start().await;
     server.seed_demo_jobs();
     server.reject_unlisted_languages();
     let credential = Credential::api_key(server.api_key()).map_err(explain)?;
     let builder = Client::builder().credential(credential).base_url(server.url());
     let client = with_responses(builder, responses).build().map_err(explain)?;
-    Ok(Connection { client, credential: "the sandbox's own key".to_owned(), sandbox: Some(server) })
+    Ok(Connection {
+        client,
+        credential: "the sandbox's own key".to_owned(),
+        ledger: global.ledger.clone(),
+        sandbox: Some(server),
+    })
 }

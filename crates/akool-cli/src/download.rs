@@ -26,7 +26,7 @@ pub(crate) async fn run(options: &Download, connection: &Connection, report: &Re
     let fetch =
         Fetch { downloader: &downloader, folder: &options.output, report, overwrite: options.overwrite };
     let ids: BTreeSet<_> = options.jobs.ids.iter().map(|id| JobId::from(id.as_str())).collect();
-    ledger::label_jobs(connection, |id, language| report.label(id, language));
+    ledger::label_jobs(connection, ids.iter().cloned(), |id, language| report.label(id, language)).await;
     let all = async {
         let mut outcome = Outcome::Done;
         for id in ids {

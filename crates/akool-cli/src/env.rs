@@ -6,16 +6,18 @@ pub(crate) const API_KEY: &str = "AKOOL_API_KEY";
 pub(crate) const TOKEN: &str = "AKOOL_TOKEN";
 pub(crate) const CLIENT_ID: &str = "AKOOL_CLIENT_ID";
 pub(crate) const CLIENT_SECRET: &str = "AKOOL_CLIENT_SECRET";
+pub(crate) const LEDGER: &str = "AKOOL_LEDGER";
 pub(crate) const NO_COLOR: &str = "NO_COLOR";
 pub(crate) const COLUMNS: &str = "COLUMNS";
 
 /// The help text is made from this list, and the README is tested against the help text.
-const ALL: [(&str, &str); 9] = [
+const ALL: [(&str, &str); 10] = [
     (API_KEY, "the API key"),
     (TOKEN, "a bearer token, used instead of the key"),
     (CLIENT_ID, "a client id: gets bearer tokens if no key or token is set, opens webhooks"),
     (CLIENT_SECRET, "the secret of the client id [default for webhooks: the API key]"),
     ("AKOOL_API_HOST", "the base URL of the API [default: https://openapi.akool.com]"),
+    (LEDGER, "the file of the ledger of created jobs; --sandbox ignores it"),
     ("XDG_STATE_HOME", "the folder of the ledger, which is in akool/ [default: ~/.local/state]"),
     ("RUST_LOG", "what to log to stderr, such as akool=debug"),
     (NO_COLOR, "disables colours"),

@@ -9,7 +9,7 @@ use std::{
 
 use akool::{Client, JobId, PollPolicy, Snapshot, Status, Translation, Update, WaitError};
 use akool_download::Downloader;
-use akool_ledger::LedgerFile;
+use akool_ledger::Ledger;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     connect::Connection,
     fetch::{Fetch, downloader},
     interrupt::interruption,
+    ledger,
     outcome::Outcome,
     report::Report,
     text,
@@ -31,9 +32,13 @@ pub(crate) struct Follow<'a> {
     client: &'a Client,
     report: &'a Report,
     /// The status of each job is recorded here, if the ledger has the job.
-    ledger: Option<LedgerFile>,
+    ledger: Option<Ledger>,
+    /// The API address under which the ledger has these jobs.
+    api: &'a str,
     ledger_failed: Cell<bool>,
     policy: PollPolicy,
+    /// Whether the user or the sandbox sets the interval.
+    has_interval: bool,
     downloads: Option<(Downloader, &'a Path)>,
     /// The jobs whose outcome was not reported yet, with their last snapshots.
     open: RefCell<BTreeMap<JobId, Option<Snapshot>>>,
@@ -45,26 +50,36 @@ impl<'a> Follow<'a> {
         options: &'a args::Follow,
         connection: &'a Connection,
         report: &'a Report,
-        ledger: Option<LedgerFile>,
     ) -> Result<Self, String> {
-        let interval = options.interval.or(connection.is_sandbox().then_some(SANDBOX_INTERVAL));
-        let policy = interval
-            .map_or_else(PollPolicy::default, PollPolicy::fixed)
-            .with_max_failures(options.max_failures);
         let downloads = match &options.output {
             None => None,
             Some(folder) => Some((downloader(folder, options.stall_timeout)?, folder.as_path())),
         };
+        let interval = options.interval.or(connection.is_sandbox().then_some(SANDBOX_INTERVAL));
+        let policy = interval.map_or_else(PollPolicy::default, PollPolicy::fixed);
         Ok(Self {
             options,
             client: &connection.client,
             report,
-            ledger,
+            ledger: None,
+            api: ledger::api(connection),
             ledger_failed: Cell::new(false),
-            policy,
+            policy: policy.with_max_failures(options.max_failures),
+            has_interval: interval.is_some(),
             downloads,
             open: RefCell::default(),
         })
+    }
+
+    /// Records the jobs' statuses in this ledger, and polls when its earlier jobs ended, unless an interval is set.
+    pub(crate) async fn with_ledger(mut self, ledger: Option<Ledger>) -> Self {
+        self.ledger = ledger;
+        if let Some(ledger) = self.ledger.as_ref().filter(|_| !self.has_interval)
+            && let Ok(policy) = ledger.poll_policy(self.api).await
+        {
+            self.policy = policy.with_max_failures(self.options.max_failures);
+        }
+        self
     }
 
     /// Waits for these jobs until all have ended or the program is interrupted.
@@ -131,13 +146,14 @@ impl<'a> Follow<'a> {
                 }
                 self.report_unexpected(&snapshot, &mut progress.unexpected);
                 self.open.borrow_mut().insert(id.clone(), Some(snapshot.clone()));
-                self.note(&mut progress.noted, &snapshot).await;
+                self.record(progress, &snapshot).await;
+                progress.running_until = snapshot.age();
             }
             Update::Retrying { error, attempt, next_poll_in, .. } => {
                 self.report.retrying(&error, attempt, self.policy.max_failures(), next_poll_in);
             }
             Update::Finished(Ok(translation)) => {
-                self.note(&mut progress.noted, translation.snapshot()).await;
+                self.record(progress, translation.snapshot()).await;
                 self.report_unexpected(translation.snapshot(), &mut progress.unexpected);
                 return Some(Ok(translation));
             }
@@ -147,7 +163,7 @@ impl<'a> Follow<'a> {
                     last = Some(failed.snapshot.clone());
                 }
                 if let Some(snapshot) = &last {
-                    self.note(&mut progress.noted, snapshot).await;
+                    self.record(progress, snapshot).await;
                 }
                 self.report.ended(&error, last.as_ref());
                 return Some(Err(Outcome::from(&error)));
@@ -158,15 +174,14 @@ impl<'a> Follow<'a> {
     }
 
     /// Records the status of a job in the ledger, if it has changed.
-    async fn note(&self, noted: &mut Option<Status>, snapshot: &Snapshot) {
-        let Some(ledger) = self.ledger.as_ref().filter(|_| *noted != Some(snapshot.status())) else {
+    async fn record(&self, progress: &mut Progress, snapshot: &Snapshot) {
+        let Some(ledger) = self.ledger.as_ref().filter(|_| progress.recorded != Some(snapshot.status()))
+        else {
             return;
         };
-        *noted = Some(snapshot.status());
-        let (ledger, id, status) = (ledger.clone(), snapshot.id().clone(), snapshot.status());
-        // On another thread, because another process may have locked the file.
-        let noted = tokio::task::spawn_blocking(move || ledger.note(&id, status)).await;
-        if let Ok(Err(error)) = noted
+        progress.recorded = Some(snapshot.status());
+        let recorded = ledger.record(self.api, snapshot, progress.running_until).await;
+        if let Err(error) = recorded
             && !self.ledger_failed.replace(true)
         {
             // The wait is more important, and `akool jobs --refresh` records the status later.
@@ -208,8 +223,10 @@ impl<'a> Follow<'a> {
 struct Progress {
     /// The job had not ended at the first poll.
     waited: bool,
+    /// The age of the job at the last poll before its end.
+    running_until: Option<Duration>,
     /// The status that was last recorded in the ledger.
-    noted: Option<Status>,
+    recorded: Option<Status>,
     /// What was reported as unexpected.
     unexpected: BTreeSet<String>,
 }

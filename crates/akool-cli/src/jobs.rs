@@ -2,15 +2,15 @@
 
 use std::time::SystemTime;
 
-use akool::JobId;
-use akool_ledger::LedgerFile;
+use akool::{JobId, Language};
+use akool_ledger::{EntryId, Filter, Ledger, LedgerError, Work, WorkOutcome};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 
 use crate::{
     args::Jobs,
     connect::Connection,
-    ledger::{self, Row, State},
+    ledger::{self, api},
     outcome::Outcome,
     report::Report,
     table::Table,
@@ -20,71 +20,92 @@ use crate::{
 const MAX_CONCURRENT_POLLS: usize = 8;
 
 pub(crate) async fn run(options: &Jobs, connection: &Connection, report: &Report) -> Outcome {
-    let ledger = match ledger::file(connection) {
+    let ledger = match ledger::open_existing(connection).await {
         Ok(ledger) => ledger,
         Err(error) => {
             report.error(None, "ledger", error);
             return Outcome::Usage;
         }
     };
-    match list(options, connection, report, &ledger).await {
-        Ok(outcome) => outcome,
-        Err(error) => {
-            report.error(None, "ledger", text::with_causes(&error));
-            Outcome::Unexpected
-        }
+    let outcome = match (&options.adopt, &options.forget) {
+        (Some((name, job)), _) => adopt(ledger.as_ref(), name, &job.as_str().into(), report).await,
+        (None, Some(name)) => forget(ledger.as_ref(), name, report).await,
+        (None, None) => list(options, connection, report, ledger.as_ref()).await,
+    };
+    outcome.unwrap_or_else(|error| {
+        report.error(None, "ledger", text::with_causes(&error));
+        Outcome::Unexpected
+    })
+}
+
+/// `ENTRY` or `ENTRY:LANGUAGE`.
+fn parse(name: &str) -> (EntryId, Option<Language>) {
+    match name.split_once(':') {
+        Some((entry, language)) => (entry.into(), Some(language.into())),
+        None => (name.into(), None),
     }
+}
+
+async fn adopt(
+    ledger: Option<&Ledger>,
+    name: &str,
+    job: &JobId,
+    report: &Report,
+) -> Result<Outcome, LedgerError> {
+    let (entry, language) = parse(name);
+    match ledger {
+        Some(ledger) => {
+            ledger.adopt(&entry, language.as_ref(), job).await?;
+            report.line(format_args!("recorded job {job}; `akool wait --pending` waits for it"));
+            Ok(Outcome::Done)
+        }
+        None => Ok(not_there(name, report)),
+    }
+}
+
+async fn forget(ledger: Option<&Ledger>, name: &str, report: &Report) -> Result<Outcome, LedgerError> {
+    let (entry, language) = parse(name);
+    if let Some(ledger) = ledger
+        && (ledger.forget_job(&name.into()).await? || ledger.forget(&entry, language.as_ref()).await?)
+    {
+        report.line(format_args!("removed {name} from the list"));
+        return Ok(Outcome::Done);
+    }
+    Ok(not_there(name, report))
+}
+
+fn not_there(name: &str, report: &Report) -> Outcome {
+    report.error(
+        None,
+        "no_match",
+        format!("{name} is not in the ledger; `akool jobs --all` lists its entries"),
+    );
+    Outcome::Unexpected
 }
 
 async fn list(
     options: &Jobs,
     connection: &Connection,
     report: &Report,
-    ledger: &LedgerFile,
-) -> Result<Outcome, akool_ledger::LedgerError> {
-    if let Some((entry, job)) = &options.adopt {
-        let (entry, language) = match entry.split_once(':') {
-            Some((entry, language)) => (entry, Some(language.into())),
-            None => (entry.as_str(), None),
-        };
-        ledger.adopt(&entry.into(), language.as_ref(), &job.as_str().into())?;
-        report.line(format_args!("recorded job {job}; `akool wait --pending` waits for it"));
-        return Ok(Outcome::Done);
-    }
-    if let Some(name) = &options.forget {
-        let (entry, language) = match name.split_once(':') {
-            Some((entry, language)) => (entry, Some(language.into())),
-            None => (name.as_str(), None),
-        };
-        return if ledger.forget_job(&name.as_str().into())?
-            || ledger.forget(&entry.into(), language.as_ref())?
-        {
-            report.line(format_args!("removed {name} from the list"));
-            Ok(Outcome::Done)
-        } else {
-            let text = format!("{name} is not in the ledger; `akool jobs --all` lists its entries");
-            report.error(None, "no_match", text);
-            Ok(Outcome::Unexpected)
-        };
-    }
-    let ledger::Rows { mut rows, damage } = ledger::rows(ledger, connection)?;
+    ledger: Option<&Ledger>,
+) -> Result<Outcome, LedgerError> {
     let mut outcome = Outcome::Done;
-    if let Some(damage) = damage {
-        report.error(None, "ledger", damage);
-        outcome = Outcome::Unexpected;
+    let mut works = Vec::new();
+    if let Some(ledger) = ledger {
+        if options.refresh {
+            outcome = refresh(ledger, connection, report).await?;
+        }
+        let filter = if options.pending { Filter::pending() } else { Filter::all() };
+        works = ledger.works(&filter.at(api(connection))).await?;
+        works.retain(|work| options.all || is_listed(work));
     }
-    if options.refresh {
-        outcome = outcome.max(refresh(&rows, connection, report, ledger).await?);
-        rows = ledger::rows(ledger, connection)?.rows;
-    }
-    rows.retain(|row| options.all || if options.pending { row.is_pending() } else { row.is_listed() });
     if report.is_json() {
-        for row in &rows {
-            report.object(&object(row));
+        for work in &works {
+            report.object(&object(work));
         }
         return Ok(outcome);
     }
-    if rows.is_empty() {
+    if works.is_empty() {
         report.note(if options.pending {
             "no job is pending"
         } else {
@@ -93,36 +114,36 @@ async fn list(
         return Ok(outcome);
     }
     let mut table = Table::new(["ID", "LANGUAGE", "STATUS", "REQUESTED", "SOURCE"]);
-    for row in &rows {
+    for work in &works {
         table.row([
-            row.job.as_ref().map_or_else(|| row.entry.to_string(), JobId::to_string),
-            row.language.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string),
-            state(row),
-            ago(row.at),
-            row.source.clone(),
+            work.job().map_or_else(|| work.entry.to_string(), |job| job.id.to_string()),
+            work.language.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string),
+            state(work),
+            ago(work.requested_at),
+            work.source.clone(),
         ]);
     }
     report.line(table);
-    if rows.iter().any(|row| matches!(row.state, State::Unknown { .. }) && !row.forgotten) {
+    if works.iter().any(|work| matches!(work.outcome, WorkOutcome::Unknown { .. }) && !work.is_forgotten) {
         report.note("outcome unknown: see `akool jobs --help`");
     }
     Ok(outcome)
 }
 
+/// Whether it is listed without `--all`.
+fn is_listed(work: &Work) -> bool {
+    !work.is_forgotten && !matches!(work.outcome, WorkOutcome::Rejected(_) | WorkOutcome::NotCreated { .. })
+}
+
 /// Polls every job that has not ended yet.
-async fn refresh(
-    rows: &[Row],
-    connection: &Connection,
-    report: &Report,
-    ledger: &LedgerFile,
-) -> Result<Outcome, akool_ledger::LedgerError> {
-    let jobs = rows.iter().filter(|row| row.is_pending()).filter_map(|row| row.job.as_ref());
-    let polls = stream::iter(jobs).map(async |id| connection.client.job(id).get().await);
+async fn refresh(ledger: &Ledger, connection: &Connection, report: &Report) -> Result<Outcome, LedgerError> {
+    let jobs = ledger.jobs(&Filter::pending().at(api(connection))).await?;
+    let polls = stream::iter(jobs).map(async |job| connection.client.job(&job.id).get().await);
     let mut polls = std::pin::pin!(polls.buffer_unordered(MAX_CONCURRENT_POLLS));
     let mut outcome = Outcome::Done;
     while let Some(poll) = polls.next().await {
         match poll {
-            Ok(snapshot) => ledger.note(snapshot.id(), snapshot.status())?,
+            Ok(snapshot) => ledger.record(api(connection), &snapshot, None).await?,
             Err(error) => {
                 report.call_failed(error.job(), &error);
                 outcome = outcome.max(Outcome::from(&error));
@@ -132,37 +153,42 @@ async fn refresh(
     Ok(outcome)
 }
 
-fn state(row: &Row) -> String {
-    match &row.state {
-        _ if row.forgotten => "forgotten".to_owned(),
-        State::Job(Some(last)) => status(*last).to_string(),
-        State::Job(None) => "created".to_owned(),
-        State::Unknown { .. } => uncertain("outcome unknown").to_string(),
-        State::InFlight => "being created".to_owned(),
-        State::Rejected(code) => format!("rejected ({})", code.0),
-        State::NotCreated { .. } => "not created".to_owned(),
+fn state(work: &Work) -> String {
+    match &work.outcome {
+        _ if work.is_forgotten => "forgotten".to_owned(),
+        WorkOutcome::Created(job) => {
+            job.status.map_or_else(|| "created".to_owned(), |last| status(last).to_string())
+        }
+        WorkOutcome::InFlight => "being created".to_owned(),
+        WorkOutcome::Rejected(rejection) => format!("rejected ({})", rejection.code.0),
+        WorkOutcome::NotCreated { .. } => "not created".to_owned(),
+        _ => uncertain("outcome unknown").to_string(),
     }
 }
 
-fn object(row: &Row) -> serde_json::Value {
+fn object(work: &Work) -> serde_json::Value {
     let time = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
-    let (status, why) = match &row.state {
-        State::Job(status) => (status.map_or("created", akool::Status::name), None),
-        State::Unknown { why } => ("outcome_unknown", why.clone()),
-        State::InFlight => ("being_created", None),
-        State::Rejected(code) => ("rejected", Some(code.to_string())),
-        State::NotCreated { why } => ("not_created", Some(why.clone())),
+    let job = work.job();
+    let (status, message) = match &work.outcome {
+        WorkOutcome::Created(job) => {
+            (job.status.map_or("created", akool::Status::name), job.error_reason.clone())
+        }
+        WorkOutcome::Unknown { why } => ("outcome_unknown", why.clone()),
+        WorkOutcome::InFlight => ("being_created", None),
+        WorkOutcome::Rejected(rejection) => ("rejected", Some(rejection.code.to_string())),
+        WorkOutcome::NotCreated { why } => ("not_created", Some(why.clone())),
+        _ => ("outcome_unknown", None),
     };
     json!({
         "event": "job",
-        "id": row.job,
-        "entry": row.entry,
-        "language": row.language,
+        "id": job.map(|job| &job.id),
+        "entry": work.entry,
+        "language": work.language,
         "status": status,
-        "message": why,
-        "source": row.source,
-        "requested_at": time(row.at),
-        "changed_at": row.seen.map(time),
-        "forgotten": row.forgotten,
+        "message": message,
+        "source": work.source,
+        "requested_at": time(work.requested_at),
+        "changed_at": job.and_then(|job| job.changed_at).map(time),
+        "forgotten": work.is_forgotten,
     })
 }

@@ -8,7 +8,8 @@ use crate::{args::Ids, connect::Connection, ledger, outcome::Outcome, report::Re
 const MAX_CONCURRENT_POLLS: usize = 8;
 
 pub(crate) async fn run(options: &Ids, connection: &Connection, report: &Report) -> Outcome {
-    ledger::label_jobs(connection, |id, language| report.label(id, language));
+    let ids = options.ids.iter().map(|id| JobId::from(id.as_str()));
+    ledger::label_jobs(connection, ids, |id, language| report.label(id, language)).await;
     let polls = stream::iter(&options.ids).map(async |id| {
         let id = JobId::from(id.as_str());
         (connection.client.job(&id).get().await, id)

@@ -1,16 +1,17 @@
 //! `akool translate`: creates jobs, waits for them and downloads their files.
 
-use std::{collections::BTreeSet, future::IntoFuture, pin::pin};
+use std::{collections::BTreeSet, pin::pin};
 
 use akool::{Client, JobId};
-use akool_ledger::{EnsureError, KnownWork, ensure};
+use akool_ledger::{EnsureError, EnsureEvent, LedgerJob, Work};
+use tokio::sync::mpsc;
 
 use crate::{
     args::{Captions, Translate},
     connect::Connection,
     follow::Follow,
     interrupt::interruption,
-    ledger::{self, IN_FLIGHT_INTERVAL},
+    ledger::{self, IN_FLIGHT_INTERVAL, api},
     outcome::Outcome,
     report::Report,
     text,
@@ -30,64 +31,76 @@ impl Created {
 }
 
 pub(crate) async fn run(options: &Translate, connection: &Connection, report: &Report) -> Outcome {
-    let ledger = match ledger::file(connection) {
-        Ok(ledger) => ledger,
-        Err(error) => {
-            report.error(None, "ledger", error);
-            return Outcome::Usage;
-        }
-    };
-    let follow = match Follow::prepare(&options.follow, connection, report, Some(ledger.clone())) {
+    // A mistake on the command line leaves no file behind.
+    if let Err(error) = request(options, &options.to, &connection.client).request() {
+        report.not_created(&EnsureError::NotCreated(error.into()));
+        return Outcome::Usage;
+    }
+    let follow = match Follow::prepare(&options.follow, connection, report) {
         Ok(follow) => follow,
         Err(error) => {
             report.error(None, "usage", error);
             return Outcome::Usage;
         }
     };
+    let ledger = match ledger::open(connection).await {
+        Ok(ledger) => ledger,
+        Err(error) => {
+            report.error(None, "ledger", error);
+            return Outcome::Usage;
+        }
+    };
     let mut all = Created::default();
-    let ledger = ledger::for_creation(&ledger, connection);
     let mut languages = options.to.clone();
     let mut reported = false;
     // Repeated only while another process is creating some of these languages.
     while !languages.is_empty() {
         let request = request(options, &languages, &connection.client);
-        let mut ensure = ensure(&*ledger, request);
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let mut ensure = ledger.translate(request).api(api(connection)).on_event(move |event| {
+            let _ = sender.send(Event::from(event));
+        });
         if options.allow_duplicate {
             ensure = ensure.allow_duplicate();
         }
-        let mut ensure = pin!(ensure.into_future());
-        let ensured = tokio::select! {
-            ensured = &mut ensure => ensured,
-            () = interruption() => {
-                report.note("interrupted while creating jobs; waiting for their ids (interrupt again to quit)");
-                all.worsen(Outcome::Interrupted);
-                tokio::select! {
-                    ensured = &mut ensure => ensured,
-                    () = interruption() => {
+        let mut ensure = pin!(ensure.run());
+        let mut interruptions = 0;
+        let ensured = loop {
+            tokio::select! {
+                biased;
+                Some(event) = events.recv() => event.report(report),
+                ensured = &mut ensure => break ensured,
+                () = interruption() => {
+                    interruptions += 1;
+                    if interruptions > 1 {
                         report.interrupted_creation();
                         return Outcome::Interrupted;
                     }
+                    report.note(
+                        "interrupted while creating jobs; waiting for their ids (interrupt again to quit)",
+                    );
+                    all.worsen(Outcome::Interrupted);
                 }
             }
         };
-        let in_flight = |work: &&KnownWork| work.in_flight;
+        let in_flight = ensured.known.iter().filter(|work| work.is_in_flight());
         languages =
-            ensured.known.iter().filter(in_flight).map(|work| work.language.code().to_owned()).collect();
-        let known = ensured.known.iter().filter(|work| !work.in_flight || !reported);
+            in_flight.flat_map(|work| &work.language).map(|language| language.code().to_owned()).collect();
+        let known = ensured.known.iter().filter(|work| !work.is_in_flight() || !reported);
         reused(known, &mut all, report);
         reported |= !languages.is_empty();
         match ensured.sent {
             None => {}
             Some(Ok(result)) => created(&result, &mut all, report),
+            // The ids have been printed.
             Some(Err(EnsureError::Unrecorded { created: result, source })) => {
-                let why = text::with_causes(&source);
-                report.error(
-                    None,
-                    "ledger",
-                    format_args!("jobs were created, but could not be recorded: {why}; save the ids below"),
+                let text = format!(
+                    "the ids above could not be recorded: {}; save them, nothing else has them",
+                    text::with_causes(&source)
                 );
+                report.error(None, "ledger", text);
                 created(&result, &mut all, report);
-                all.worsen(Outcome::Unexpected);
+                all.worsen(Outcome::Unknown);
             }
             Some(Err(error)) => {
                 report.not_created(&error);
@@ -119,7 +132,35 @@ pub(crate) async fn run(options: &Translate, connection: &Connection, report: &R
     if options.no_wait || all.jobs.is_empty() {
         return outcome;
     }
-    outcome.max(follow.run(all.jobs).await)
+    outcome.max(follow.with_ledger(Some(ledger)).await.run(all.jobs).await)
+}
+
+/// What happens before a creation has its result.
+enum Event {
+    CreatingAgain(LedgerJob),
+    Unrecorded { ids: Vec<JobId>, error: String },
+}
+
+impl From<EnsureEvent<'_>> for Event {
+    fn from(event: EnsureEvent<'_>) -> Self {
+        match event {
+            EnsureEvent::Unrecorded { created, error } => Self::Unrecorded {
+                ids: created.jobs.iter().map(|job| job.id.clone()).collect(),
+                error: text::with_causes(error),
+            },
+            EnsureEvent::CreatingAgain(job) => Self::CreatingAgain(job.clone()),
+            _ => Self::Unrecorded { ids: Vec::new(), error: String::new() },
+        }
+    }
+}
+
+impl Event {
+    fn report(self, report: &Report) {
+        match self {
+            Self::CreatingAgain(job) => report.creating_again(&job),
+            Self::Unrecorded { ids, error } => report.unrecorded(&ids, &error),
+        }
+    }
 }
 
 fn request(options: &Translate, languages: &[String], client: &Client) -> akool::Translate {
@@ -184,15 +225,15 @@ fn created(result: &akool::Created, all: &mut Created, report: &Report) {
     }
 }
 
-fn reused<'a>(work: impl Iterator<Item = &'a KnownWork>, all: &mut Created, report: &Report) {
-    for work in work {
+fn reused<'a>(works: impl Iterator<Item = &'a Work>, all: &mut Created, report: &Report) {
+    for work in works {
         report.reused(work);
-        match &work.job {
+        match work.job() {
             Some(job) => {
-                report.label(job, Some(&work.language));
-                all.jobs.insert(job.clone());
+                report.label(&job.id, work.language.as_ref());
+                all.jobs.insert(job.id.clone());
             }
-            None if work.in_flight => {}
+            None if work.is_in_flight() => {}
             None => all.worsen(Outcome::Unknown),
         }
     }

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use akool::JobId;
-use akool_ledger::{LedgerError, LedgerFile};
+use akool_ledger::{Filter, Ledger, LedgerError, Work};
 
 use crate::{
     args::Wait,
     connect::Connection,
     follow::Follow,
     interrupt::interruption,
-    ledger::{self, IN_FLIGHT_INTERVAL, Rows, State},
+    ledger::{self, IN_FLIGHT_INTERVAL, api},
     outcome::Outcome,
     report::Report,
     text,
@@ -19,43 +19,45 @@ use crate::{
 pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report) -> Outcome {
     let mut ids: BTreeSet<_> = options.ids.iter().map(|id| JobId::from(id.as_str())).collect();
     let mut outcome = Outcome::Done;
-    // Only `--pending` needs the ledger.
-    let ledger = match ledger::file(connection) {
-        Ok(ledger) => Some(ledger),
+    let follow = match Follow::prepare(&options.follow, connection, report) {
+        Ok(follow) => follow,
+        Err(error) => {
+            report.error(None, "usage", error);
+            return Outcome::Usage;
+        }
+    };
+    let ledger = match ledger::open_existing(connection).await {
+        Ok(ledger) => ledger,
         Err(error) if options.pending => {
             report.error(None, "ledger", error);
             return Outcome::Usage;
         }
-        Err(_) => None,
+        // Only `--pending` needs the ledger.
+        Err(error) => {
+            report.note(format_args!("warning: the status of the jobs is not recorded: {error}"));
+            None
+        }
     };
-    if let Some(ledger) = ledger.as_ref().filter(|_| options.pending) {
-        let rows = tokio::select! {
-            rows = recorded(ledger, connection, report) => rows,
+    if options.pending {
+        let works = tokio::select! {
+            works = recorded(ledger.as_ref(), connection, report) => works,
             () = interruption() => return Outcome::Interrupted,
         };
-        let Rows { rows, damage } = match rows {
-            Ok(rows) => rows,
+        let works = match works {
+            Ok(works) => works,
             Err(error) => {
                 report.error(None, "ledger", text::with_causes(&error));
                 return Outcome::Unexpected;
             }
         };
-        if let Some(damage) = damage {
-            report.error(None, "ledger", damage);
-            outcome = outcome.max(Outcome::Unexpected);
-        }
-        for row in rows.iter().filter(|row| row.is_pending()) {
-            match &row.job {
+        for work in &works {
+            match work.job() {
                 Some(job) => {
-                    report.label(job, row.language.as_ref());
-                    ids.insert(job.clone());
+                    report.label(&job.id, work.language.as_ref());
+                    ids.insert(job.id.clone());
                 }
                 None => {
-                    let why = match &row.state {
-                        State::Unknown { why } => why.as_deref(),
-                        _ => None,
-                    };
-                    report.unknown_entry(&row.entry, row.language.as_ref(), row.at, why);
+                    report.unknown_work(work);
                     outcome = outcome.max(Outcome::Unknown);
                 }
             }
@@ -65,26 +67,21 @@ pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report
             return outcome;
         }
     }
-    match Follow::prepare(&options.follow, connection, report, ledger) {
-        Ok(follow) => outcome.max(follow.run(ids).await),
-        Err(error) => {
-            report.error(None, "usage", error);
-            Outcome::Usage
-        }
-    }
+    outcome.max(follow.with_ledger(ledger).await.run(ids).await)
 }
 
-/// The rows of the ledger, once no other process is creating jobs.
+/// The pending work, once no other process is creating jobs.
 async fn recorded(
-    ledger: &LedgerFile,
+    ledger: Option<&Ledger>,
     connection: &Connection,
     report: &Report,
-) -> Result<Rows, LedgerError> {
+) -> Result<Vec<Work>, LedgerError> {
+    let Some(ledger) = ledger else { return Ok(Vec::new()) };
     let mut reported = false;
     loop {
-        let rows = ledger::rows(ledger, connection)?;
-        if rows.rows.iter().all(|row| row.state != State::InFlight) {
-            return Ok(rows);
+        let works = ledger.works(&Filter::pending().at(api(connection))).await?;
+        if !works.iter().any(Work::is_in_flight) {
+            return Ok(works);
         }
         if !reported {
             report.note("another process is creating jobs; waiting for the outcome");

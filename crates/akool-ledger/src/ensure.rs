@@ -1,154 +1,210 @@
-//! Creating only what the ledger does not have: [`ensure()`].
+//! Creating only what the ledger does not have: [`Ensure`].
 
 use std::{
+    fmt,
     future::{Future, IntoFuture},
     pin::Pin,
+    time::Duration,
 };
 
-use akool::{CreateError, Created, JobId, Language, Translate};
+use akool::{CreateError, Created, Language, Translate};
+use tokio::time::Instant;
 
 use crate::{
     error::{EnsureError, LedgerError},
-    intent::Intent,
-    store::{Begin, CreationOutcome, Ledger},
-    work::{EntryId, KnownWork},
+    ledger::{Begun, Ledger, Request},
+    store::{CreationOutcome, Intent},
+    work::{LedgerJob, Work, WorkOutcome},
 };
 
-/// Makes sure that there is a job for each language of the request: reuses the jobs that the ledger has,
-/// and creates the others. The same call after a crash continues where it stopped, and pays only once.
-/// Await the result.
+/// How long to try to store ids that were paid for.
+const MAX_RECORD_TIME: Duration = Duration::from_secs(30);
+const RECORD_PAUSE: Duration = Duration::from_millis(500);
+
+/// A request that creates only what the ledger does not have, made by [`Ledger::translate`].
 ///
-/// The ledger stores the intent before the request is sent, and the outcome after it. If the future is
-/// dropped after the request was sent, the ledger keeps the entry with an unknown outcome.
+/// Awaited, it returns the jobs of all languages, those that the ledger had first. [`run`](Self::run) returns more
+/// details. If the future is dropped after the request was sent, the outcome is unknown, as after a crash.
 ///
 /// ```no_run
-/// # async fn example(client: akool::Client) -> Result<(), akool_ledger::EnsureError> {
-/// use akool_ledger::{LedgerFile, ensure};
-///
-/// let ledger = LedgerFile::at("state/ledger.jsonl");
-/// let translate = client.translate("https://example.com/talk.mp4").to(["es", "fr"]);
-/// let ensured = ensure(&ledger, translate).await;
+/// # async fn example(client: akool::Client, ledger: akool_ledger::Ledger) -> Result<(), akool_ledger::EnsureError> {
+/// let request = client.translate("https://example.com/talk.mp4").to(["es", "fr"]);
+/// let ensured = ledger.translate(request).run().await;
 /// println!("{} languages have been created before", ensured.known.len());
 /// let jobs = ensured.into_jobs()?;
 /// # Ok(())
 /// # }
 /// ```
-pub fn ensure(ledger: &dyn Ledger, translate: Translate) -> Ensure<'_> {
-    Ensure { ledger, translate, allow_duplicate: false }
-}
-
-/// A request made by [`ensure()`].
-#[derive(Clone, Debug)]
 #[must_use = "nothing is created until this is awaited"]
-pub struct Ensure<'a> {
-    ledger: &'a dyn Ledger,
-    translate: Translate,
+pub struct Ensure {
+    ledger: Ledger,
+    request: Translate,
+    api: String,
     allow_duplicate: bool,
+    on_event: Option<OnEvent>,
 }
 
-impl Ensure<'_> {
+type OnEvent = Box<dyn FnMut(EnsureEvent<'_>) + Send>;
+
+/// What happens before the result of an [`Ensure`]; see [`Ensure::on_event`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum EnsureEvent<'a> {
+    /// This job of the same work has failed, so the work is about to be created and paid for again.
+    CreatingAgain(&'a LedgerJob),
+    /// Jobs were created, and could not be stored at once. Keep their ids: storing them is tried for 30 seconds more. If
+    /// that fails too, the result is [`EnsureError::Unrecorded`].
+    Unrecorded {
+        /// The created jobs.
+        created: &'a Created,
+        /// Why they could not be stored.
+        error: &'a LedgerError,
+    },
+}
+
+impl Ensure {
+    pub(crate) fn new(ledger: Ledger, request: Translate) -> Self {
+        let api = request.client().base_url().to_owned();
+        Self { ledger, request, api, allow_duplicate: false, on_event: None }
+    }
+
     /// Creates and pays for the jobs even if the ledger has the same work already.
     pub fn allow_duplicate(mut self) -> Self {
         self.allow_duplicate = true;
         self
     }
 
-    async fn run(mut self) -> Ensured {
-        let mut known: Vec<KnownWork> = Vec::new();
-        let sent = loop {
+    /// Sets the API address under which the work is stored, in place of the client's
+    /// [`base_url`](akool::Client::base_url): for a server whose address changes.
+    pub fn api(mut self, api: impl Into<String>) -> Self {
+        self.api = api.into();
+        self
+    }
+
+    /// Sets a function that is called for each [`EnsureEvent`].
+    pub fn on_event(mut self, call: impl FnMut(EnsureEvent<'_>) + Send + 'static) -> Self {
+        self.on_event = Some(Box::new(call));
+        self
+    }
+
+    /// Creates what the ledger does not have, and returns what it had and what came of the request.
+    pub async fn run(mut self) -> Ensured {
+        let mut known: Vec<Work> = Vec::new();
+        loop {
             match self.begin().await {
-                Ok(Begin::Written(entry)) => break Some(self.send(entry).await),
-                Ok(Begin::AlreadyThere(work)) => {
-                    let before = self.translate.languages().len();
-                    let is_known = |language: &Language| work.iter().any(|work| work.language.is(language));
-                    self.translate = self.translate.retain_languages(|language| !is_known(language));
-                    let left = self.translate.languages().len();
-                    known.extend(work);
-                    if left == 0 {
-                        break None;
+                Ok(Begun::Written(request, failed)) => {
+                    for job in &failed {
+                        self.report(EnsureEvent::CreatingAgain(job));
                     }
-                    if left == before {
-                        let error = "the ledger returned work in other languages than the requested ones";
-                        break Some(Err(LedgerError::new(error).into()));
+                    return Ensured { known, sent: Some(self.send(request).await) };
+                }
+                Ok(Begun::AlreadyThere(work)) => {
+                    let is_known = |language: &Language| {
+                        work.iter().any(|work| work.language.as_ref().is_some_and(|known| known.is(language)))
+                    };
+                    self.request = self.request.retain_languages(|language| !is_known(language));
+                    known.extend(work);
+                    if self.request.languages().is_empty() {
+                        return Ensured { known, sent: None };
                     }
                 }
-                Err(error) => break Some(Err(error)),
+                Err(error) => return Ensured { known, sent: Some(Err(error)) },
             }
-        };
-        Ensured { known, sent }
+        }
+    }
+
+    fn report(&mut self, event: EnsureEvent<'_>) {
+        if let Some(call) = &mut self.on_event {
+            call(event);
+        }
     }
 
     /// Stores the intent.
-    async fn begin(&self) -> Result<Begin, EnsureError> {
-        let intent = Intent::of(&self.translate, self.allow_duplicate)?;
-        Ok(self.ledger.begin(&intent).await?)
+    async fn begin(&mut self) -> Result<Begun, EnsureError> {
+        let request = self.request.request().map_err(|error| EnsureError::NotCreated(error.into()))?;
+        let intent = Intent {
+            api: self.api.clone(),
+            languages: self.request.languages().to_vec(),
+            request,
+            allow_duplicate: self.allow_duplicate,
+        };
+        Ok(self.ledger.begin(intent).await?)
     }
 
     /// Sends the request, and stores its outcome.
-    async fn send(self, entry: EntryId) -> Result<Created, EnsureError> {
-        let mut guard = Guard { request: Some((self.ledger, &entry)) };
-        let sent = self.translate.send().await;
-        guard.request = None;
-        drop(guard);
-        let recorded = self.ledger.record(&entry, &CreationOutcome::of(&sent)).await;
+    async fn send(&mut self, mut request: Request) -> Result<Created, EnsureError> {
+        request.set_sent();
+        let sent = self.request.clone().send().await;
+        let outcome = CreationOutcome::of(&sent);
+        let give_up = Instant::now() + MAX_RECORD_TIME;
+        let mut recorded = self.ledger.record_outcome(&request.entry, &outcome).await;
+        if let (Err(error), Ok(created)) = (&recorded, &sent) {
+            self.report(EnsureEvent::Unrecorded { created, error });
+        }
+        while recorded.is_err() && sent.is_ok() && Instant::now() < give_up {
+            tokio::time::sleep(RECORD_PAUSE).await;
+            recorded = self.ledger.record_outcome(&request.entry, &outcome).await;
+        }
         match (sent, recorded) {
             (Ok(created), Ok(())) => Ok(created),
-            (Ok(created), Err(error)) => Err(EnsureError::Unrecorded { created, source: error }),
-            (Err(error @ CreateError::OutcomeUnknown(_)), _) => {
-                Err(EnsureError::OutcomeUnknown { entry, source: error })
+            (Ok(created), Err(source)) => Err(EnsureError::Unrecorded { created, source }),
+            (Err(source @ CreateError::OutcomeUnknown(_)), _) => {
+                Err(EnsureError::OutcomeUnknown { entry: request.entry.clone(), source })
             }
             (Err(error), _) => Err(EnsureError::NotCreated(error)),
         }
     }
 }
 
-impl<'a> IntoFuture for Ensure<'a> {
-    type Output = Ensured;
-    type IntoFuture = Pin<Box<dyn Future<Output = Ensured> + Send + 'a>>;
+impl IntoFuture for Ensure {
+    type Output = Result<Vec<LedgerJob>, EnsureError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        Box::pin(async { self.run().await.into_jobs() })
     }
 }
 
-/// Tells the ledger if the future is dropped while the request is being made.
-struct Guard<'a> {
-    request: Option<(&'a dyn Ledger, &'a EntryId)>,
-}
-
-impl Drop for Guard<'_> {
-    fn drop(&mut self) {
-        if let Some((ledger, entry)) = self.request {
-            ledger.abandon(entry);
-        }
+impl fmt::Debug for Ensure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ensure")
+            .field("ledger", &self.ledger)
+            .field("request", &self.request)
+            .field("api", &self.api)
+            .field("allow_duplicate", &self.allow_duplicate)
+            .finish_non_exhaustive()
     }
 }
 
-/// The result of [`ensure()`].
+/// What the ledger had, and what came of the request for the rest.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Ensured {
     /// The work that the ledger had already: jobs, or work whose outcome is unknown or not known yet.
-    pub known: Vec<KnownWork>,
+    pub known: Vec<Work>,
     /// The result of the request for the rest. `None` if the ledger had everything.
     pub sent: Option<Result<Created, EnsureError>>,
 }
 
 impl Ensured {
-    /// Returns the ids of all jobs, those that the ledger had first.
+    /// The jobs of all languages, those that the ledger had first.
     ///
     /// # Errors
-    /// If there is not a job for every language: the rest was not created, or only in part, or an
-    /// outcome is unknown. The ledger keeps the jobs that exist.
-    pub fn into_jobs(self) -> Result<Vec<JobId>, EnsureError> {
+    /// If there is not a job for every language: the rest was not created, or only in part, or an outcome is unknown.
+    /// The ledger keeps the jobs that exist.
+    pub fn into_jobs(self) -> Result<Vec<LedgerJob>, EnsureError> {
         let created = self.sent.transpose()?;
         if let Some(created) = created.as_ref().filter(|created| !created.is_complete()) {
             return Err(EnsureError::Partly(created.clone()));
         }
-        if self.known.iter().any(|work| work.job.is_none()) {
+        if self.known.iter().any(|work| work.job().is_none()) {
             return Err(EnsureError::AlreadyThere(self.known));
         }
-        let created = created.into_iter().flat_map(|created| created.jobs).map(|job| job.id);
-        Ok(self.known.into_iter().filter_map(|work| work.job).chain(created).collect())
+        let known = self.known.into_iter().filter_map(|work| match work.outcome {
+            WorkOutcome::Created(job) => Some(job),
+            _ => None,
+        });
+        let created = created.into_iter().flat_map(|created| created.jobs).map(LedgerJob::from);
+        Ok(known.chain(created).collect())
     }
 }

@@ -1,28 +1,28 @@
-//! Why [`ensure()`](crate::ensure()) failed: [`EnsureError`], and [`LedgerError`] for the ledger itself.
+//! Why a translation was not created ([`EnsureError`]), and why a ledger failed ([`LedgerError`]).
 
 use std::{error::Error as StdError, fmt};
 
 use akool::{CreateError, Created};
 
-use crate::work::{EntryId, KnownWork};
+use crate::work::{EntryId, Work};
 
 /// Why there is not a job for every language.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnsureError {
-    /// The ledger has this work, but not a job for all of it: an outcome is unknown, or another process
-    /// is creating the jobs now. No request was sent for it.
+    /// The ledger has this work, but not a job for all of it: an outcome is unknown, or another process is creating
+    /// the jobs now. No request was sent for it.
     #[error("already requested: {}", list(.0))]
-    AlreadyThere(Vec<KnownWork>),
+    AlreadyThere(Vec<Work>),
     /// The intent could not be stored. No request was sent.
     #[error("the ledger failed, so no request was sent")]
     Ledger(#[from] LedgerError),
-    /// The request is invalid, or was rejected, or did not reach the service. Nothing was created, and
-    /// the same request may be sent again.
+    /// The request is invalid, or was rejected, or did not reach the service. Nothing was created, and the same request
+    /// may be sent again.
     #[error(transparent)]
     NotCreated(CreateError),
-    /// The request may have reached the service, so jobs may have been created and paid for, but their
-    /// ids are unknown. The ledger keeps the entry, and does not send the request again.
+    /// The request may have reached the service, so jobs may have been created and paid for, but their ids are unknown.
+    /// The ledger keeps the entry, and does not send the request again.
     #[error("ledger entry {entry}")]
     OutcomeUnknown {
         /// The entry of the request.
@@ -30,8 +30,8 @@ pub enum EnsureError {
         /// Why the outcome is unknown; always [`CreateError::OutcomeUnknown`].
         source: CreateError,
     },
-    /// Jobs were created, but not for every language: the others were rejected, or their outcome is
-    /// unknown. Only [`Ensured::into_jobs`](crate::Ensured::into_jobs) returns this error.
+    /// Jobs were created, but not for every language: the others were rejected, or their outcome is unknown. Only
+    /// [`Ensured::into_jobs`](crate::Ensured::into_jobs) returns this error.
     #[error("jobs were created ({}), but not for every language{}", ids(.0), rest(.0))]
     Partly(Created),
     /// Jobs were created, but the ledger could not store them. Keep their ids: nothing else has them.
@@ -45,13 +45,12 @@ pub enum EnsureError {
 }
 
 impl EnsureError {
-    /// Returns whether jobs may exist that were paid for by this request, so that it must not simply be
-    /// sent again.
+    /// Whether jobs may exist that were paid for by this request, so that it must not simply be sent again.
     pub fn may_have_created(&self) -> bool {
         matches!(self, Self::OutcomeUnknown { .. } | Self::Partly(_) | Self::Unrecorded { .. })
     }
 
-    /// Returns the error of the failed request, if one was sent.
+    /// The error of the failed request, if one was sent.
     pub fn error(&self) -> Option<&akool::Error> {
         match self {
             Self::NotCreated(error) | Self::OutcomeUnknown { source: error, .. } => error.error(),
@@ -59,12 +58,9 @@ impl EnsureError {
         }
     }
 
-    /// Returns what to do next, as a sentence without a capital letter and a full stop.
+    /// What to do next, as a sentence without a capital letter and a full stop.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::AlreadyThere(work) if work.iter().all(|work| work.job.is_some()) => {
-                "allow a duplicate to pay for it again"
-            }
             Self::AlreadyThere(_) => "find the outcome in the service's console before you allow a duplicate",
             Self::Ledger(_) => "check that the ledger can be written",
             Self::NotCreated(error) | Self::OutcomeUnknown { source: error, .. } => error.help(),
@@ -74,7 +70,7 @@ impl EnsureError {
     }
 }
 
-fn list(work: &[KnownWork]) -> String {
+fn list(work: &[Work]) -> String {
     let shown: Vec<_> = work.iter().map(ToString::to_string).collect();
     shown.join("; ")
 }
@@ -90,7 +86,7 @@ fn rest(created: &Created) -> String {
     rejected.chain(unknown).collect()
 }
 
-/// Why a ledger could not be read or written.
+/// Why a ledger could not be read or written. `Display` names the file, the problem and the next step.
 #[derive(Debug)]
 pub struct LedgerError {
     what: String,
@@ -98,13 +94,15 @@ pub struct LedgerError {
 }
 
 impl LedgerError {
-    /// Creates an error from a text or another error. People will read the text.
-    pub fn new(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { what: source.into().to_string(), source: None }
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), source: None }
     }
 
-    pub(crate) fn io(what: String, source: std::io::Error) -> Self {
-        Self { what, source: Some(Box::new(source)) }
+    pub(crate) fn with_source(
+        what: impl Into<String>,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        Self { what: what.into(), source: Some(source.into()) }
     }
 }
 

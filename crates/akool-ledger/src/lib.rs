@@ -1,42 +1,41 @@
-//! Remembers which translations were created, so that the same work is not paid for twice: [`ensure()`]
-//! creates only the jobs that a [`Ledger`] does not have.
+//! Remembers which translations were created, so that the same work is not paid for twice.
 //!
-//! A created job costs money, and a request to create cannot be repeated safely. So the ledger stores
-//! the intent durably before the request is sent, and the outcome after it. A crash in between leaves an
-//! entry whose outcome is unknown. It never loses the request.
+//! A created job costs money, and a request to create cannot be repeated safely. [`Ledger::translate`] creates only the
+//! jobs that the ledger does not have. It stores the intent durably before the request is sent, and the outcome after
+//! it. A crash in between leaves work whose outcome is unknown: it is listed, and never requested again by itself.
 //!
 //! ```no_run
-//! # async fn example(client: akool::Client) -> Result<(), akool_ledger::EnsureError> {
-//! use akool_ledger::{LedgerFile, ensure};
+//! # async fn example(client: akool::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! use akool_ledger::Ledger;
 //!
-//! let ledger = LedgerFile::at("state/ledger.jsonl");
-//! let translate = client.translate("https://example.com/talk.mp4").to(["es", "fr"]);
-//! for id in ensure(&ledger, translate).await.into_jobs()? {
-//!     println!("{id}");
+//! let ledger = Ledger::open("state/ledger.db")?;
+//! let request = client.translate("https://example.com/talk.mp4").to(["es", "fr"]);
+//! for job in ledger.translate(request).await? {
+//!     println!("{job}");
 //! }
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! The ledger is one SQLite file that several processes can share. Two requests are the same work if they ask the same
+//! API address for the same [`WorkKey`](akool::WorkKey).
 
+mod database;
 mod durations;
 mod ensure;
-mod entry;
 mod error;
-mod file;
-mod intent;
-mod lines;
+mod import;
+mod in_flight;
+mod ledger;
 mod store;
 mod work;
 
 pub use self::{
     durations::Durations,
-    ensure::{Ensure, Ensured, ensure},
-    entry::{Contents, Entry, LedgerJob, Outcome},
+    ensure::{Ensure, EnsureEvent, Ensured},
     error::{EnsureError, LedgerError},
-    file::LedgerFile,
-    intent::Intent,
-    store::{Begin, CreationOutcome, Ledger, LedgerFuture},
-    work::{EntryId, KnownWork},
+    ledger::Ledger,
+    work::{EntryId, Filter, LedgerJob, Work, WorkOutcome},
 };
 
 /// The example of the README, compiled as a documentation test.

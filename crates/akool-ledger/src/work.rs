@@ -1,55 +1,119 @@
-//! Work that a ledger has: [`KnownWork`], [`EntryId`].
+//! What a ledger knows: [`Work`], [`LedgerJob`], and which of it to list.
 
 use std::{fmt, time::SystemTime};
 
-use akool::{JobId, Language, Status};
+use akool::{CreatedJob, JobId, Language, Rejection, Status};
 use serde::{Deserialize, Serialize};
 
-/// The translation into one language that the ledger has already.
+/// A translation into one language that was requested.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct KnownWork {
-    /// The entry of the request.
+pub struct Work {
+    /// The entry of the request, which may have asked for more languages.
     pub entry: EntryId,
-    /// When the request was made.
-    pub at: SystemTime,
-    /// The target language.
-    pub language: Language,
-    /// The job. `None` if the outcome of the request is unknown, or not known yet.
-    pub job: Option<JobId>,
-    /// The last known status of the job.
-    pub status: Option<Status>,
-    /// Whether another future or process is making the request now.
-    pub in_flight: bool,
+    /// The target language. `None` for a job if the response did not say which of several it is.
+    pub language: Option<Language>,
+    /// The URL of the video in a form that is safe to print: without user name, query and fragment.
+    pub source: String,
+    /// When it was requested.
+    pub requested_at: SystemTime,
+    /// What came of it.
+    pub outcome: WorkOutcome,
+    /// Whether someone removed it with [`forget`](crate::Ledger::forget) or [`forget_job`](crate::Ledger::forget_job).
+    pub is_forgotten: bool,
 }
 
-impl KnownWork {
-    /// Creates work whose outcome is unknown.
-    pub fn new(entry: EntryId, at: SystemTime, language: Language) -> Self {
-        Self { entry, at, language, job: None, status: None, in_flight: false }
+/// What came of a request, for one language.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum WorkOutcome {
+    /// A running process is making the request.
+    InFlight,
+    /// It is unknown whether a job was created and paid for.
+    Unknown {
+        /// Why it is unknown. `None` if the process that made the request ended before it could say so.
+        why: Option<String>,
+    },
+    /// A job was created.
+    Created(LedgerJob),
+    /// The service rejected the language. Nothing was created for it.
+    Rejected(Rejection),
+    /// Nothing was created.
+    NotCreated {
+        /// The reason.
+        why: String,
+    },
+}
+
+/// A job that was created, and its last known status.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct LedgerJob {
+    /// The id of the job.
+    pub id: JobId,
+    /// The target language. `None` if the response did not say which of several it is.
+    pub language: Option<Language>,
+    /// When the job was requested.
+    pub created_at: SystemTime,
+    /// The last known status.
+    pub status: Option<Status>,
+    /// When the status was last recorded as new.
+    pub changed_at: Option<SystemTime>,
+    /// Why the job failed, if it did.
+    pub error_reason: Option<String>,
+}
+
+impl Work {
+    /// The job, if one was created.
+    pub fn job(&self) -> Option<&LedgerJob> {
+        match &self.outcome {
+            WorkOutcome::Created(job) => Some(job),
+            _ => None,
+        }
+    }
+
+    /// Whether a running process is making the request.
+    pub fn is_in_flight(&self) -> bool {
+        self.outcome == WorkOutcome::InFlight
+    }
+
+    /// Whether the job has not ended, or may exist.
+    pub fn is_pending(&self) -> bool {
+        !self.is_forgotten
+            && match &self.outcome {
+                WorkOutcome::Created(job) => !job.status.is_some_and(Status::is_terminal),
+                WorkOutcome::Unknown { .. } | WorkOutcome::InFlight => true,
+                WorkOutcome::Rejected(_) | WorkOutcome::NotCreated { .. } => false,
+            }
     }
 }
 
-impl fmt::Display for KnownWork {
+impl fmt::Display for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.job, self.status) {
-            (Some(job), Some(status)) => write!(f, "{} is job {job} ({status})", self.language),
-            (Some(job), None) => write!(f, "{} is job {job}", self.language),
-            (None, _) if self.in_flight => {
-                write!(f, "{} is being created now (ledger entry {})", self.language, self.entry)
+        match &self.language {
+            Some(language) => write!(f, "{language}")?,
+            None => f.write_str("a language")?,
+        }
+        match &self.outcome {
+            WorkOutcome::Created(LedgerJob { id, status: Some(status), .. }) => {
+                write!(f, " is job {id} ({status})")
             }
-            (None, _) => write!(f, "{}: outcome unknown (ledger entry {})", self.language, self.entry),
+            WorkOutcome::Created(job) => write!(f, " is job {}", job.id),
+            WorkOutcome::InFlight => write!(f, " is being created now (ledger entry {})", self.entry),
+            WorkOutcome::Unknown { .. } => write!(f, ": outcome unknown (ledger entry {})", self.entry),
+            WorkOutcome::Rejected(_) => f.write_str(" was rejected"),
+            WorkOutcome::NotCreated { .. } => f.write_str(" was not created"),
         }
     }
 }
 
-/// The id of an entry in a ledger.
+/// The id of an entry in a ledger, which is one request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EntryId(String);
 
 impl EntryId {
-    /// Returns the id as text.
+    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -70,5 +134,69 @@ impl From<&str> for EntryId {
 impl fmt::Display for EntryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
+    }
+}
+
+/// Which work of a ledger to list.
+///
+/// ```
+/// use akool_ledger::Filter;
+///
+/// let unfinished = Filter::pending().at("https://openapi.akool.com");
+/// # let _ = unfinished;
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub(crate) pending: bool,
+    pub(crate) api: Option<String>,
+    pub(crate) job: Option<JobId>,
+}
+
+impl Filter {
+    /// Everything, also what was rejected, not created or forgotten.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Jobs that have not ended, and work that may have created a job.
+    pub fn pending() -> Self {
+        Self { pending: true, ..Self::default() }
+    }
+
+    /// The job with this id. It may have several languages.
+    pub fn job(id: impl Into<JobId>) -> Self {
+        Self { job: Some(id.into()), ..Self::default() }
+    }
+
+    /// Only what was requested at this API address; see [`Client::base_url`](akool::Client::base_url).
+    #[must_use]
+    pub fn at(mut self, api: impl Into<String>) -> Self {
+        self.api = Some(api.into());
+        self
+    }
+}
+
+/// The language and the id: `es 64dd92c1f0b6684651e90e09`.
+impl fmt::Display for LedgerJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.language {
+            Some(language) => write!(f, "{language} {}", self.id),
+            None => write!(f, "{}", self.id),
+        }
+    }
+}
+
+impl From<CreatedJob> for LedgerJob {
+    /// The job as it was created just now.
+    fn from(job: CreatedJob) -> Self {
+        let now = SystemTime::now();
+        Self {
+            id: job.id,
+            language: job.language,
+            created_at: now,
+            status: job.status,
+            changed_at: job.status.map(|_| now),
+            error_reason: None,
+        }
     }
 }

@@ -37,6 +37,10 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) api_key_file: Option<PathBuf>,
 
+    /// File of the ledger of created jobs [default: $AKOOL_LEDGER, or akool/ledger.db in $XDG_STATE_HOME]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ledger: Option<PathBuf>,
+
     /// Print one JSON object per line to stdout, and nothing else
     #[arg(long, global = true)]
     pub(crate) json: bool,

@@ -25,6 +25,9 @@ impl Cli {
         if let Some(file) = &self.global.api_key_file {
             resume.option("--api-key-file", &file.display().to_string());
         }
+        if let Some(file) = &self.global.ledger {
+            resume.option("--ledger", &file.display().to_string());
+        }
         if *timeout != Timeout(Some(akool::DEFAULT_TIMEOUT)) {
             resume.option("--timeout", &timeout.0.map_or_else(|| "none".to_owned(), duration));
         }

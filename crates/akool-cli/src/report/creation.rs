@@ -1,11 +1,9 @@
 //! Reports on requests that create jobs.
 
-use std::time::SystemTime;
-
 use akool::{
     BusinessCode, CreateError, CreatedJob, Error, JobId, Language, NotCreated, Rejection, redact::excerpt,
 };
-use akool_ledger::{EnsureError, EntryId, KnownWork};
+use akool_ledger::{EnsureError, EntryId, LedgerJob, Work, WorkOutcome};
 use serde_json::json;
 
 use super::Report;
@@ -49,55 +47,70 @@ impl Report {
     }
 
     /// A language that the ledger already has.
-    pub(crate) fn reused(&self, work: &KnownWork) {
-        let when = ago(work.at);
-        if self.is_json() {
-            let time = humantime::format_rfc3339_seconds(work.at).to_string();
-            let event = match &work.job {
-                Some(_) => Some("reused"),
-                None if work.in_flight => Some("being_created"),
-                None => None,
-            };
-            match event {
-                Some(event) => self.object(&json!({
-                    "event": event,
-                    "id": work.job,
-                    "entry": work.entry,
-                    "language": work.language,
-                    "status": work.status.map(akool::Status::name),
-                    "requested_at": time,
-                })),
-                None => {
-                    let text =
-                        "it was requested before, and its outcome is unknown; it was not requested again";
-                    self.outcome_unknown(Some(&work.entry), std::slice::from_ref(&work.language), text);
-                }
-            }
+    pub(crate) fn reused(&self, work: &Work) {
+        let when = ago(work.requested_at);
+        let language = work.language.as_ref().map_or("?", Language::code);
+        if self.is_json() && (work.job().is_some() || work.is_in_flight()) {
+            self.object(&json!({
+                "event": if work.is_in_flight() { "being_created" } else { "reused" },
+                "id": work.job().map(|job| &job.id),
+                "entry": work.entry,
+                "language": work.language,
+                "status": work.job().and_then(|job| job.status).map(akool::Status::name),
+                "requested_at": humantime::format_rfc3339_seconds(work.requested_at).to_string(),
+            }));
         }
-        match &work.job {
-            Some(id) => {
+        match work.job() {
+            Some(job) => {
                 if self.settings.ids_only && !self.is_json() {
-                    self.line(id);
+                    self.line(&job.id);
                 }
                 if self.settings.quiet {
                     return;
                 }
                 self.note(format_args!(
-                    "{id}  {}  already created {when}, reusing it (`--allow-duplicate` creates and pays for another)",
-                    work.language
+                    "{}  {language}  already created {when}, reusing it (`--allow-duplicate` creates and pays for another)",
+                    job.id
                 ));
             }
-            None if work.in_flight => self.note(format_args!(
-                "{}  another process is creating it; waiting for the outcome",
-                work.language
-            )),
-            None => self.note(format_args!(
-                "{} {}: requested {when}, outcome unknown; it was not requested again.{}",
-                text::error(),
-                work.language,
-                next_steps(&format!("{}:{}", work.entry, work.language))
-            )),
+            None if work.is_in_flight() => {
+                self.note(format_args!("{language}  another process is creating it; waiting for the outcome"))
+            }
+            None => {
+                let text = "it was requested before, and its outcome is unknown; it was not requested again";
+                self.outcome_unknown(Some(&work.entry), work.language.as_slice(), text);
+                self.note(format_args!(
+                    "{} {language}: requested {when}, outcome unknown; it was not requested again.{}",
+                    text::error(),
+                    next_steps(&format!("{}:{language}", work.entry))
+                ));
+            }
         }
+    }
+
+    /// A job that failed earlier, so that its work is created and paid for again.
+    pub(crate) fn creating_again(&self, job: &LedgerJob) {
+        if self.is_json() {
+            return self.object(&json!({
+                "event": "creating_again", "id": job.id, "language": job.language, "message": job.error_reason,
+            }));
+        }
+        let language = job.language.as_ref().map_or("?", Language::code);
+        let when = ago(job.changed_at.unwrap_or(job.created_at));
+        let why = job.error_reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+        self.note(format_args!("{language}: failed {when} ({}{why}); creating it again", job.id));
+    }
+
+    /// Jobs that were created and could not be recorded yet.
+    pub(crate) fn unrecorded(&self, ids: &[JobId], error: &str) {
+        let ids: Vec<_> = ids.iter().map(JobId::as_str).collect();
+        if self.is_json() {
+            self.object(&json!({ "event": "unrecorded", "ids": ids, "message": error }));
+        }
+        self.note(format_args!(
+            "warning: jobs were created and could not be recorded ({error}); trying again for 30 s. Save their ids: {}",
+            ids.join(" ")
+        ));
     }
 
     /// Languages whose jobs the response does not name.
@@ -128,21 +141,19 @@ impl Report {
         }
     }
 
-    /// An entry of the ledger whose outcome is unknown.
-    pub(crate) fn unknown_entry(
-        &self,
-        entry: &EntryId,
-        language: Option<&Language>,
-        requested: SystemTime,
-        why: Option<&str>,
-    ) {
-        self.outcome_unknown(Some(entry), language.cloned().as_slice(), "the outcome is unknown");
-        let why = why.map_or_else(String::new, |why| format!(" ({why})"));
-        let code = language.map_or("?", Language::code);
+    /// Work in the ledger whose outcome is unknown.
+    pub(crate) fn unknown_work(&self, work: &Work) {
+        self.outcome_unknown(Some(&work.entry), work.language.as_slice(), "the outcome is unknown");
+        let why = match &work.outcome {
+            WorkOutcome::Unknown { why: Some(why) } => format!(" ({why})"),
+            _ => String::new(),
+        };
+        let code = work.language.as_ref().map_or("?", Language::code);
         self.note(format_args!(
-            "{entry}  {code}  requested {}, outcome unknown{why}.{}",
-            ago(requested),
-            next_steps(&format!("{entry}:{code}"))
+            "{}  {code}  requested {}, outcome unknown{why}.{}",
+            work.entry,
+            ago(work.requested_at),
+            next_steps(&format!("{}:{code}", work.entry))
         ));
     }
 
@@ -186,7 +197,7 @@ impl Report {
         }
         let help = match error {
             EnsureError::Ledger(_) => {
-                "check that the ledger can be read and written; XDG_STATE_HOME sets its folder".to_owned()
+                "check that the ledger can be read and written; --ledger selects another file".to_owned()
             }
             _ if error.error().and_then(Error::code) == Some(PARAMETER) => {
                 format!("{}. `akool languages` lists the language codes", error.help())

@@ -1,0 +1,245 @@
+//! The ledger for its users: [`Ledger`] runs every operation on a thread for blocking work.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use akool::{JobId, Language, PollPolicy, Snapshot, Translate};
+use rusqlite::Connection;
+
+use crate::{
+    database,
+    ensure::Ensure,
+    error::LedgerError,
+    in_flight::InFlight,
+    store::{Begin, CreationOutcome, Intent, Seen, Store},
+    work::{EntryId, Filter, LedgerJob, Work},
+};
+
+/// Remembers which translations were created, in a file that several processes can share. Cheap to clone.
+///
+/// Its methods need a tokio runtime, because SQLite works on a thread for blocking work.
+///
+/// ```no_run
+/// # async fn example(client: akool::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// use akool_ledger::Ledger;
+///
+/// let ledger = Ledger::open("state/ledger.db")?;
+/// // Reuses the jobs that exist, and creates and pays for the others.
+/// let jobs = ledger.translate(client.translate("https://example.com/talk.mp4").to(["es"])).await?;
+/// // After a restart: what has not ended yet.
+/// for job in ledger.pending().await? {
+///     let translation = client.job(&job.id).wait().await?;
+///     ledger.record(client.base_url(), translation.snapshot(), None).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Ledger(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+}
+
+impl Ledger {
+    /// Opens the ledger in this file, and creates the file and its folder if they do not exist, readable only by this
+    /// user. This blocks, for a long time if the ledger of an earlier version is imported: that is a file of the same
+    /// name that ends in `.jsonl`. It is renamed afterwards.
+    ///
+    /// # Errors
+    /// If the file cannot be created, read or written, belongs to another program or to a later version of this one, is
+    /// damaged, or is locked by another process for 30 seconds; or if a line of the ledger of an earlier version cannot
+    /// be read.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, LedgerError> {
+        let path = path.into();
+        let mut connection = database::open(&path)?;
+        Store { path: &path, connection: &mut connection }.mark_dead()?;
+        Ok(Self(Arc::new(Inner { path, connection: Mutex::new(connection) })))
+    }
+
+    /// The path of the file.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Makes sure that there is a job for each language of the request: reuses the jobs that the ledger has, and creates
+    /// the others. The same call after a crash continues where it stopped, and pays only once. Await the result.
+    pub fn translate(&self, request: Translate) -> Ensure {
+        Ensure::new(self.clone(), request)
+    }
+
+    /// The jobs that have not ended.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub async fn pending(&self) -> Result<Vec<LedgerJob>, LedgerError> {
+        self.jobs(&Filter::pending()).await
+    }
+
+    /// The jobs that a filter selects, oldest first.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub async fn jobs(&self, filter: &Filter) -> Result<Vec<LedgerJob>, LedgerError> {
+        let works = self.works(filter).await?;
+        Ok(works.into_iter().filter_map(|work| work.job().cloned()).collect())
+    }
+
+    /// The work that a filter selects, oldest first: jobs, and what was requested and has no job.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub async fn works(&self, filter: &Filter) -> Result<Vec<Work>, LedgerError> {
+        let filter = filter.clone();
+        self.run(move |store| store.works(&filter)).await
+    }
+
+    /// Stores the status that a poll returned, if the ledger has the job. `api` is the [address](akool::Client::base_url)
+    /// at which it was polled: a status from another service does not count. `running_until` is the age of the job at the
+    /// last poll before its end, for [`poll_policy`](Self::poll_policy).
+    ///
+    /// # Errors
+    /// If the ledger cannot be read or written.
+    pub async fn record(
+        &self,
+        api: &str,
+        snapshot: &Snapshot,
+        running_until: Option<Duration>,
+    ) -> Result<(), LedgerError> {
+        let (api, seen) = (api.to_owned(), Seen::new(snapshot, running_until));
+        self.run(move |store| store.record(&api, &seen)).await
+    }
+
+    /// Stores the job of a request whose outcome was unknown: use this when you have found the job. The language may be
+    /// omitted if the outcome of only one language is unknown.
+    ///
+    /// # Errors
+    /// If the ledger does not have the request, its outcome is not unknown, the language is omitted and several are
+    /// unknown, or the ledger cannot be read or written.
+    pub async fn adopt(
+        &self,
+        entry: &EntryId,
+        language: Option<&Language>,
+        job: &JobId,
+    ) -> Result<(), LedgerError> {
+        let (entry, language, job) = (entry.clone(), language.cloned(), job.clone());
+        self.run(move |store| store.adopt(&entry, language.as_ref(), &job)).await
+    }
+
+    /// Removes the unknown outcomes of a request, or that of one language: use this when you have found out that nothing
+    /// was created. The jobs of the request stay. Returns whether the ledger has the request.
+    ///
+    /// # Errors
+    /// If a running process is making the request, the outcome of the language is not unknown, or the ledger cannot be
+    /// read or written.
+    pub async fn forget(&self, entry: &EntryId, language: Option<&Language>) -> Result<bool, LedgerError> {
+        let (entry, language) = (entry.clone(), language.cloned());
+        self.run(move |store| store.forget(&entry, language.as_ref())).await
+    }
+
+    /// Removes a job: it is not pending any more, and the same work may be created again. Returns whether the ledger has
+    /// the job.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read or written.
+    pub async fn forget_job(&self, job: &JobId) -> Result<bool, LedgerError> {
+        let job = job.clone();
+        self.run(move |store| store.forget_job(&job)).await
+    }
+
+    /// A policy that polls most often at the ages at which the jobs at this API address ended so far; see
+    /// [`Durations::poll_policy`](crate::Durations::poll_policy). With fewer than 20 such jobs, it is the default policy.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub async fn poll_policy(&self, api: &str) -> Result<PollPolicy, LedgerError> {
+        let api = api.to_owned();
+        Ok(self.run(move |store| store.durations(&api)).await?.poll_policy())
+    }
+
+    pub(crate) async fn begin(&self, intent: Intent) -> Result<Begun, LedgerError> {
+        let ledger = self.clone();
+        let begin = self.run(move |store| {
+            let begin = store.begin(&intent)?;
+            // Made here, so that an intent whose future is dropped meanwhile is withdrawn.
+            Ok(match begin {
+                Begin::AlreadyThere(work) => Begun::AlreadyThere(work),
+                Begin::Written { entry, in_flight, failed } => {
+                    let request = Request { ledger, entry, is_sent: false, in_flight: Some(in_flight) };
+                    Begun::Written(request, failed)
+                }
+            })
+        });
+        begin.await
+    }
+
+    pub(crate) async fn record_outcome(
+        &self,
+        entry: &EntryId,
+        outcome: &CreationOutcome,
+    ) -> Result<(), LedgerError> {
+        let (entry, outcome) = (entry.clone(), outcome.clone());
+        self.run(move |store| store.record_outcome(&entry, &outcome)).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Store<'_>) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let ledger = self.clone();
+        let done = tokio::task::spawn_blocking(move || ledger.0.with_store(work)).await;
+        done.unwrap_or_else(|_| Err(LedgerError::new("the runtime is shutting down")))
+    }
+}
+
+impl Inner {
+    fn with_store<T>(&self, work: impl FnOnce(&mut Store<'_>) -> T) -> T {
+        // A panic while it was locked has rolled its transaction back.
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        work(&mut Store { path: &self.path, connection: &mut connection })
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ledger").field(&self.0.path).finish()
+    }
+}
+
+/// The result of [`Ledger::begin`].
+pub(crate) enum Begun {
+    Written(Request, Vec<LedgerJob>),
+    AlreadyThere(Vec<Work>),
+}
+
+/// A request whose intent is stored. As long as it lives, the request is in flight. If it is dropped before it was sent,
+/// the intent is withdrawn; if it is dropped after that, the outcome is unknown.
+pub(crate) struct Request {
+    ledger: Ledger,
+    pub(crate) entry: EntryId,
+    is_sent: bool,
+    in_flight: Option<InFlight>,
+}
+
+impl Request {
+    /// From now on, the request may have an effect.
+    pub(crate) fn set_sent(&mut self) {
+        self.is_sent = true;
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        if !self.is_sent {
+            // On the thread for blocking work: nobody awaits the result of `begin` any more. If this fails, the outcome
+            // is unknown.
+            let _ = self.ledger.0.with_store(|store| store.withdraw(&self.entry));
+        }
+        self.in_flight = None;
+    }
+}

@@ -1,0 +1,339 @@
+use std::{fs, path::PathBuf};
+
+use akool::{Client, CreatedJob, Credential};
+
+use super::*;
+use crate::database;
+
+const API: &str = "https://api.example";
+
+struct Ledger {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+    connection: Connection,
+    /// Held like a running process holds them.
+    in_flight: Vec<InFlight>,
+}
+
+impl Ledger {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state/akool/ledger.db");
+        Self { connection: database::open(&path).unwrap(), _folder: folder, path, in_flight: Vec::new() }
+    }
+
+    fn store(&mut self) -> Store<'_> {
+        Store { path: &self.path, connection: &mut self.connection }
+    }
+
+    /// Another process.
+    fn elsewhere(&self) -> Connection {
+        database::open(&self.path).unwrap()
+    }
+
+    fn begin(&mut self, intent: &Intent) -> Result<(EntryId, Vec<LedgerJob>), Vec<Work>> {
+        match self.store().begin(intent).unwrap() {
+            Begin::Written { entry, in_flight, failed } => {
+                self.in_flight.push(in_flight);
+                Ok((entry, failed))
+            }
+            Begin::AlreadyThere(works) => Err(works),
+        }
+    }
+
+    fn written(&mut self, intent: &Intent) -> EntryId {
+        self.begin(intent).unwrap().0
+    }
+
+    fn record(&mut self, entry: &EntryId, outcome: &CreationOutcome) {
+        self.store().record_outcome(entry, outcome).unwrap();
+        self.in_flight.clear();
+    }
+
+    /// The work that the ledger has already, as text; "free" if there is none.
+    fn known(&mut self, languages: &[&str]) -> String {
+        match self.begin(&intent(languages)) {
+            Err(works) => works.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+            Ok((entry, _)) => {
+                self.record(&entry, &CreationOutcome::NotCreated("a test".into()));
+                "free".to_owned()
+            }
+        }
+    }
+
+    fn works(&mut self, filter: &Filter) -> Vec<Work> {
+        self.store().works(filter).unwrap()
+    }
+
+    fn set_status(&mut self, job: &str, status: Status) {
+        self.store().record(API, &seen(job, status)).unwrap();
+    }
+}
+
+fn intent(languages: &[&str]) -> Intent {
+    let client = Client::new(Credential::api_key("sandbox-key-000000000000").unwrap()).unwrap();
+    let translate =
+        client.translate("https://a.example/v.mp4?Signature=MARKER").to(languages.iter().copied());
+    Intent {
+        api: API.to_owned(),
+        languages: translate.languages().to_vec(),
+        request: translate.request().unwrap(),
+        allow_duplicate: false,
+    }
+}
+
+fn created(jobs: &[(&str, &str)], unknown: &[&str]) -> CreationOutcome {
+    let jobs = jobs.iter().map(|(id, language)| {
+        let mut job = CreatedJob::new(*id);
+        job.language = Some((*language).into());
+        job
+    });
+    let unknown = unknown.iter().map(|code| Language::from(*code)).collect();
+    CreationOutcome::Created(Created::new(jobs.collect(), Vec::new(), unknown))
+}
+
+fn seen(job: &str, status: Status) -> Seen {
+    Seen {
+        job: job.into(),
+        status,
+        age: Some(Duration::from_secs(190)),
+        running_until: Some(Duration::from_secs(170)),
+        video_length: None,
+        error_reason: (status == Status::Failed).then(|| "no speech".to_owned()),
+    }
+}
+
+#[test]
+fn an_intent_without_an_outcome_is_in_flight_until_its_process_dies() {
+    let mut ledger = Ledger::new();
+    assert!(ledger.works(&Filter::all()).is_empty());
+    let entry = ledger.written(&intent(&["es"]));
+    let works = ledger.works(&Filter::pending());
+    assert_eq!((works.len(), &works[0].entry, works[0].is_in_flight()), (1, &entry, true));
+    assert_eq!(works[0].source, "https://a.example/v.mp4?[redacted]");
+    assert!(ledger.known(&["es"]).starts_with("es is being created now"));
+    let mut elsewhere = ledger.elsewhere();
+    let path = ledger.path.clone();
+    let mut other = Store { path: &path, connection: &mut elsewhere };
+    assert!(other.works(&Filter::all()).unwrap()[0].is_in_flight(), "other processes know it too");
+    other.mark_dead().unwrap();
+    assert!(other.forget(&entry, None).unwrap_err().to_string().contains("running process"));
+    assert!(other.adopt(&entry, None, &"1".into()).unwrap_err().to_string().contains("running process"));
+    // The process that made the request has died.
+    ledger.in_flight.clear();
+    let unknown = WorkOutcome::Unknown { why: None };
+    assert_eq!(other.works(&Filter::pending()).unwrap()[0].outcome, unknown);
+    other.mark_dead().unwrap();
+    assert_eq!(other.works(&Filter::pending()).unwrap()[0].outcome, unknown);
+    assert_eq!(ledger.known(&["es"]), format!("es: outcome unknown (ledger entry {entry})"));
+}
+
+#[test]
+fn work_is_known_until_its_job_fails_or_is_forgotten() {
+    let mut ledger = Ledger::new();
+    let first = ledger.written(&intent(&["es", "fr", "ja"]));
+    ledger.record(&first, &created(&[("1", "ES"), ("2", "fr")], &["ja"]));
+    assert_eq!(ledger.known(&["es"]), "es is job 1");
+    assert_eq!(ledger.known(&["de"]), "free");
+    assert_eq!(ledger.known(&["de", "fr"]), "fr is job 2");
+    assert_eq!(ledger.known(&["ja"]), format!("ja: outcome unknown (ledger entry {first})"));
+    ledger.set_status("1", Status::Processing);
+    assert_eq!(ledger.known(&["es"]), "es is job 1 (processing)");
+    ledger.set_status("1", Status::Failed);
+    assert_eq!(ledger.known(&["es"]), "free");
+    assert!(ledger.store().forget(&first, Some(&"JA".into())).unwrap());
+    assert!(ledger.store().forget(&first, Some(&"es".into())).is_err());
+    assert_eq!(ledger.known(&["JA"]), "free");
+    assert_eq!(ledger.known(&["fr"]), "fr is job 2", "its job stays");
+    assert!(ledger.store().forget_job(&"2".into()).unwrap());
+    assert_eq!(ledger.known(&["fr"]), "free");
+    assert!(!ledger.store().forget(&"nobody".into(), None).unwrap());
+    assert!(!ledger.store().forget_job(&"nobody".into()).unwrap());
+}
+
+#[test]
+fn another_option_another_address_and_an_allowed_duplicate_are_other_work() {
+    let mut ledger = Ledger::new();
+    let first = ledger.written(&intent(&["es"]));
+    ledger.record(&first, &created(&[("1", "es")], &[]));
+    let mut other = intent(&["es"]);
+    other.request.lipsync = Some(true);
+    ledger.written(&other);
+    ledger.written(&Intent { api: "https://other.example".to_owned(), ..intent(&["es"]) });
+    let duplicate = ledger.written(&Intent { allow_duplicate: true, ..intent(&["es"]) });
+    ledger.record(&duplicate, &created(&[("2", "es")], &[]));
+    assert_eq!(ledger.known(&["es"]), "es is job 2", "the latest one is reused");
+    assert_eq!(ledger.works(&Filter::pending().at(API)).len(), 3);
+    assert_eq!(ledger.works(&Filter::pending()).len(), 4);
+}
+
+#[test]
+fn a_failed_job_is_named_before_it_is_created_again() {
+    let mut ledger = Ledger::new();
+    let first = ledger.written(&intent(&["es", "fr"]));
+    ledger.record(&first, &created(&[("1", "es"), ("2", "fr")], &[]));
+    ledger.set_status("1", Status::Failed);
+    ledger.set_status("2", Status::Failed);
+    ledger.store().forget_job(&"2".into()).unwrap();
+    let (_, failed) = ledger.begin(&intent(&["es", "fr", "de"])).unwrap();
+    assert_eq!(failed.len(), 1);
+    assert_eq!((failed[0].id.as_str(), failed[0].error_reason.as_deref()), ("1", Some("no speech")));
+}
+
+#[test]
+fn an_adopted_job_is_known_work() {
+    let mut ledger = Ledger::new();
+    let first = ledger.written(&intent(&["es", "fr"]));
+    ledger.record(&first, &CreationOutcome::Unknown("a test".into()));
+    let several = ledger.store().adopt(&first, None, &"1".into()).unwrap_err().to_string();
+    assert!(several.contains("(es, fr); name one"), "{several}");
+    ledger.store().adopt(&first, Some(&"ES".into()), &"1".into()).unwrap();
+    ledger.store().adopt(&first, None, &"2".into()).unwrap();
+    let known = ledger.store().adopt(&first, None, &"3".into()).unwrap_err().to_string();
+    assert!(known.contains("is not unknown"), "{known}");
+    assert!(ledger.store().adopt(&"nobody".into(), None, &"3".into()).is_err());
+    assert_eq!(ledger.known(&["fr", "es"]), "fr is job 2; es is job 1");
+}
+
+#[test]
+fn a_late_outcome_overrides_an_earlier_forget() {
+    let mut ledger = Ledger::new();
+    let first = ledger.written(&intent(&["es"]));
+    // As another process does that takes this one for dead.
+    ledger.in_flight.clear();
+    ledger.store().forget(&first, None).unwrap();
+    ledger.record(&first, &created(&[("1", "es")], &[]));
+    assert_eq!(ledger.known(&["es"]), "es is job 1");
+    // Unless the work was requested again meanwhile: then that job is the one to reuse.
+    let second = ledger.written(&intent(&["fr"]));
+    ledger.in_flight.clear();
+    ledger.store().forget(&second, None).unwrap();
+    let third = ledger.written(&intent(&["fr"]));
+    ledger.record(&third, &created(&[("3", "fr")], &[]));
+    ledger.record(&second, &created(&[("2", "fr")], &[]));
+    assert_eq!(ledger.known(&["fr"]), "fr is job 3");
+    assert_eq!(ledger.works(&Filter::pending()).len(), 3, "all of them were paid for");
+}
+
+#[test]
+fn a_withdrawn_intent_leaves_nothing() {
+    let mut ledger = Ledger::new();
+    let entry = ledger.written(&intent(&["es"]));
+    ledger.store().withdraw(&entry).unwrap();
+    assert!(ledger.works(&Filter::all()).is_empty());
+    assert_eq!(ledger.known(&["es"]), "free");
+}
+
+#[test]
+fn a_job_whose_language_is_not_known_stands_for_all_languages() {
+    let mut ledger = Ledger::new();
+    let entry = ledger.written(&intent(&["es", "fr"]));
+    let unknown = vec!["es".into(), "fr".into()];
+    let outcome = Created::new(vec![CreatedJob::new("1")], Vec::new(), unknown);
+    ledger.record(&entry, &CreationOutcome::Created(outcome));
+    let works = ledger.works(&Filter::all());
+    assert_eq!((works.len(), works[0].job().unwrap().id.as_str(), &works[0].language), (1, "1", &None));
+    assert!(ledger.known(&["fr"]).starts_with("fr: outcome unknown"));
+    // Rejections and outcomes by language.
+    let second = ledger.written(&intent(&["de", "it"]));
+    let mut rejection = Rejection::new(BusinessCode(1003), "no");
+    rejection.language = Some("DE".into());
+    let outcome = Created::new(Vec::new(), vec![rejection], vec!["it".into()]);
+    ledger.record(&second, &CreationOutcome::Created(outcome));
+    let works = ledger.works(&Filter::all());
+    let WorkOutcome::Rejected(rejection) = &works[1].outcome else { panic!("{works:?}") };
+    assert_eq!((rejection.code.0, &*rejection.message), (1003, "no"));
+    assert!(matches!(works[2].outcome, WorkOutcome::Unknown { why: Some(_) }));
+    assert_eq!(ledger.known(&["de"]), "free");
+}
+
+#[test]
+fn a_status_counts_at_its_api_address_and_for_every_language_of_the_job() {
+    let mut ledger = Ledger::new();
+    let first = ledger.written(&intent(&["es", "fr"]));
+    ledger.record(&first, &created(&[("1", "es"), ("1", "fr")], &[]));
+    ledger.store().record("https://other.example", &seen("1", Status::Completed)).unwrap();
+    assert_eq!(ledger.works(&Filter::pending()).len(), 2);
+    ledger.set_status("1", Status::Completed);
+    assert!(ledger.works(&Filter::pending()).is_empty());
+    assert_eq!(ledger.store().durations(API).unwrap().count(), 2);
+    assert_eq!(ledger.store().durations("https://other.example").unwrap().count(), 0);
+}
+
+#[test]
+fn questions_about_pending_work_use_the_index() {
+    let ledger = Ledger::new();
+    for select in [
+        format!("{WORK} WHERE {PENDING} AND jobs.api = 'x'"),
+        format!("SELECT DISTINCT request FROM jobs WHERE {PENDING} AND state = 0"),
+        format!("{WORK} WHERE work = x'00' ORDER BY open IS NULL, number DESC LIMIT 1"),
+        "SELECT running_until FROM jobs WHERE api = 'x' AND ended_by IS NOT NULL ORDER BY number DESC"
+            .to_owned(),
+    ] {
+        let mut plan = ledger.connection.prepare(&format!("EXPLAIN QUERY PLAN {select}")).unwrap();
+        let steps: Vec<String> = plan.query_map([], |row| row.get(3)).unwrap().map(Result::unwrap).collect();
+        assert!(steps[0].contains("USING INDEX"), "{select}: {steps:?}");
+    }
+}
+
+#[test]
+fn several_processes_share_one_ledger() {
+    let ledger = Ledger::new();
+    let path = &*ledger.path;
+    let written = std::thread::scope(|scope| {
+        let processes: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(move || {
+                    let mut connection = database::open(path).unwrap();
+                    let mut store = Store { path, connection: &mut connection };
+                    // Held until all are done.
+                    store.begin(&intent(&["es"])).unwrap()
+                })
+            })
+            .collect();
+        let begun: Vec<_> = processes.into_iter().map(|process| process.join().unwrap()).collect();
+        begun.iter().filter(|begin| matches!(begin, Begin::Written { .. })).count()
+    });
+    assert_eq!(written, 1, "one of them makes the request");
+}
+
+#[test]
+fn later_versions_other_databases_and_damaged_files_are_refused_unchanged() {
+    let refused = |path: &Path| {
+        let before = fs::read(path).unwrap_or_default();
+        let error = database::open(path).unwrap_err().to_string();
+        assert_eq!(fs::read(path).unwrap_or_default(), before, "{error}");
+        error
+    };
+    let mut ledger = Ledger::new();
+    ledger.connection.pragma_update(None, "user_version", 99).unwrap();
+    let path = ledger.path.clone();
+    drop(std::mem::replace(&mut ledger.connection, Connection::open_in_memory().unwrap()));
+    assert!(refused(&path).contains("a later version of this program"), "{}", refused(&path));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.db");
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE mine (x)").unwrap();
+    assert!(refused(&path).contains("database of another program"));
+    fs::write(&path, "not a database, but a text that is long enough to be taken for one".repeat(100))
+        .unwrap();
+    assert!(refused(&path).contains("is damaged"));
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(refused(&path).contains("cannot open the ledger"));
+}
+
+#[cfg(unix)]
+#[test]
+fn only_the_user_can_read_the_files() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mut ledger = Ledger::new();
+    ledger.written(&intent(&["es"]));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let folder = ledger.path.parent().unwrap();
+    assert_eq!(mode(folder), 0o700);
+    for file in fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+}
