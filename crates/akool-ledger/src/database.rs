@@ -46,6 +46,8 @@ const MIGRATIONS: [&str; 1] = [
         running_until INTEGER,
         ended_by INTEGER,
         video_length INTEGER,
+        credits_held REAL,
+        credits_charged REAL,
         forgotten INTEGER NOT NULL DEFAULT 0,
         -- SHA-256 of API address and work key.
         work BLOB NOT NULL,
@@ -58,6 +60,18 @@ const MIGRATIONS: [&str; 1] = [
     CREATE INDEX pending_jobs ON jobs (api)
         WHERE forgotten = 0 AND (state < 2 OR state = 2 AND (status IS NULL OR status NOT IN (3, 4)));
     CREATE INDEX ended_jobs ON jobs (api) WHERE ended_by IS NOT NULL;
+
+    -- The files that were saved.
+    CREATE TABLE files (
+        job TEXT NOT NULL,
+        -- As it is named in the URLs of files and in JSON.
+        kind TEXT NOT NULL,
+        path TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        sha256 BLOB NOT NULL,
+        saved_at INTEGER NOT NULL,
+        PRIMARY KEY (job, kind, path)
+    ) STRICT, WITHOUT ROWID;
 
     -- The ledgers of earlier versions that were imported, by the SHA-256 of the file.
     CREATE TABLE imports (sha256 BLOB NOT NULL PRIMARY KEY, imported_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
