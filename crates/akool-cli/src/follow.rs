@@ -11,6 +11,7 @@ use akool::{Client, JobId, PollPolicy, Snapshot, Status, Translation, Update, Wa
 use akool_download::Downloader;
 use akool_ledger::Ledger;
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::sync::mpsc;
 
 use crate::{
     args,
@@ -85,44 +86,77 @@ impl<'a> Follow<'a> {
     /// Waits for these jobs until all have ended or the program is interrupted.
     pub(crate) async fn run(&self, ids: BTreeSet<JobId>) -> Outcome {
         *self.open.borrow_mut() = ids.iter().map(|id| (id.clone(), None)).collect();
+        let (sender, jobs) = mpsc::unbounded_channel();
+        for id in ids {
+            let _ = sender.send(id);
+        }
+        drop(sender);
         tokio::select! {
-            outcome = self.follow(ids) => outcome,
+            outcome = self.drive(jobs, |_| {}) => outcome,
             () = interruption() => {
-                self.report.interrupted(&self.open.borrow());
+                self.report.interrupted(&self.open.borrow(), false);
                 Outcome::Interrupted
             }
         }
     }
 
-    /// Waits for each job. The end of one job, and its downloads, do not delay the others.
-    async fn follow(&self, ids: BTreeSet<JobId>) -> Outcome {
+    /// The completed jobs whose files are being downloaded.
+    pub(crate) fn downloading(&self) -> Vec<(JobId, Option<Snapshot>)> {
+        let open = self.open.borrow();
+        let is_completed =
+            |snapshot: &Snapshot| self.downloads.is_some() && snapshot.status() == Status::Completed;
+        let completed = open.iter().filter(|(_, last)| last.as_ref().is_some_and(is_completed));
+        completed.map(|(id, last)| (id.clone(), last.clone())).collect()
+    }
+
+    /// The last snapshot of a job that has not ended, if there is one.
+    pub(crate) fn last_snapshot(&self, id: &JobId) -> Option<Snapshot> {
+        self.open.borrow().get(id).cloned().flatten()
+    }
+
+    /// Waits for each job that arrives, until no more will and all have ended. The end of one job, and its downloads, do
+    /// not delay the others. `on_end` is called when the wait for a job has ended, before its downloads.
+    pub(crate) async fn drive(
+        &self,
+        mut jobs: mpsc::UnboundedReceiver<JobId>,
+        on_end: impl Fn(Ended),
+    ) -> Outcome {
         let mut waits = self.client.wait_set().policy(self.policy.clone());
         waits = match self.options.timeout.0 {
             Some(timeout) => waits.timeout(timeout),
             None => waits.without_timeout(),
         };
-        for id in &ids {
-            self.report.start(id);
+        if let Some(rate) = self.options.max_polls_per_second {
+            waits = waits.max_polls_per_second(rate);
         }
-        waits.extend(ids);
         let mut progress: BTreeMap<JobId, Progress> = BTreeMap::new();
         let mut downloading = FuturesUnordered::new();
         let mut outcome = Outcome::Done;
         loop {
             tokio::select! {
+                Some(id) = jobs.recv() => {
+                    self.report.start(&id);
+                    self.open.borrow_mut().entry(id.clone()).or_default();
+                    waits.insert(id);
+                }
                 Some((id, update)) = waits.next() => {
-                    let progress = progress.entry(id.clone()).or_default();
-                    match self.take(&id, update, progress).await {
-                        Some(Ok(translation)) => {
-                            let waited = progress.waited;
+                    let known = progress.entry(id.clone()).or_default();
+                    let Some(end) = self.take(&id, update, known).await else { continue };
+                    let waited = known.waited;
+                    progress.remove(&id);
+                    match end {
+                        Ok(translation) => {
+                            on_end(Ended { id, outcome: Outcome::Done });
                             downloading.push(async move {
                                 let outcome = self.completed(&translation, waited).await;
                                 self.open.borrow_mut().remove(translation.id());
                                 outcome
                             });
                         }
-                        Some(Err(ended)) => outcome = outcome.max(ended),
-                        None => {}
+                        Err(ended) => {
+                            on_end(Ended { id, outcome: ended });
+                            outcome = outcome.max(ended);
+                        }
                     }
                 }
                 Some(fetched) = downloading.next() => outcome = outcome.max(fetched),
@@ -216,6 +250,12 @@ impl<'a> Follow<'a> {
             }
         }
     }
+}
+
+/// How the wait for a job ended: [`Outcome::Done`] if the job is completed.
+pub(crate) struct Ended {
+    pub(crate) id: JobId,
+    pub(crate) outcome: Outcome,
 }
 
 /// What is known of one wait.

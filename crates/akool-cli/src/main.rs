@@ -5,7 +5,8 @@
 //! - `main`
 //! - the commands: `translate`, `wait`, `status`, `download`, `jobs`, `languages`, `auth`, `contract`,
 //!   `webhook`, `sandbox`, `shell`
-//! - `follow`, which several commands share
+//! - `create`, `plan`: the parts of `translate`
+//! - `follow`, which several commands share; `rows`
 //! - `fetch`, `ledger`
 //! - `connect`, `report`
 //! - `args`, `table`
@@ -15,6 +16,7 @@ mod args;
 mod auth;
 mod connect;
 mod contract;
+mod create;
 mod download;
 mod env;
 mod fetch;
@@ -24,8 +26,10 @@ mod jobs;
 mod languages;
 mod ledger;
 mod outcome;
+mod plan;
 mod report;
 mod resume;
+mod rows;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod shell;

@@ -17,6 +17,11 @@ impl Resume {
         self.options += &format!(" {name} {}", quoted(value));
     }
 
+    /// The command that waits for all jobs in the ledger that have not ended.
+    pub(crate) fn pending(&self) -> String {
+        format!("akool wait{} --pending", self.options)
+    }
+
     /// The command that waits for these jobs.
     pub(crate) fn command<'a>(&self, ids: impl IntoIterator<Item = &'a JobId>) -> String {
         let ids: Vec<_> = ids.into_iter().map(|id| quoted(id.as_str())).collect();

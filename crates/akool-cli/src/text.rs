@@ -62,6 +62,11 @@ pub(crate) fn links(snapshot: &Snapshot) -> String {
     lines.map(|file| format!("\n  {:<24}{}", file.kind.to_string(), file.url)).collect()
 }
 
+/// A URL without the parts that may be secret.
+pub(crate) fn source(url: &str) -> String {
+    url::Url::parse(url).map_or_else(|_| excerpt(url), |url| akool::redact::link(&url))
+}
+
 /// `0.5 s`, `12 s`, `3 min 5 s`, `1 h 2 min`.
 pub(crate) fn short(duration: Duration) -> String {
     let secs = duration.as_secs();

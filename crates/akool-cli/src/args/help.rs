@@ -10,7 +10,15 @@ Examples:
   akool translate https://example.com/talk.mp4 --to es,fr --output out
   akool translate https://example.com/talk.mp4 --to ja --lipsync --captions translated
   akool translate https://example.com/talk.mp4 --to de --no-wait
+  akool translate --from-file videos.csv --output out
   akool --sandbox translate https://example.com/talk.mp4 --to es --output out
+
+A file has a header and a row for each video:
+  url,to,lipsync
+  https://example.com/talk.mp4,\"es,fr\",true
+  https://example.com/intro.mp4,de,
+or a line of JSON for each video, with the same names. An option of the command line holds for every row
+that does not set it. The whole file is checked before the first job is created.
 
 Each language is a job of its own and costs credits. Each request is recorded in a ledger before it is
 sent (see `akool jobs`) and is never sent twice: the same command reuses the jobs that exist, also after

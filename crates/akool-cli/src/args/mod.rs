@@ -1,15 +1,18 @@
 //! The command line, as clap's types.
 
 mod help;
+mod request;
 mod resume;
 mod value;
 
 use std::{path::PathBuf, time::Duration};
 
-use akool::VoiceStyle;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 
-pub(crate) use self::value::Timeout;
+pub(crate) use self::{
+    request::{Request, RequestRow},
+    value::Timeout,
+};
 
 /// Translate videos with AKOOL: create jobs, wait for them, download their files
 #[derive(Debug, Parser)]
@@ -143,6 +146,10 @@ pub(crate) struct Follow {
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_failures: u32,
 
+    /// Poll at most this often per second, over all jobs [default: no limit]
+    #[arg(long, value_name = "N", value_parser = value::rate)]
+    pub(crate) max_polls_per_second: Option<f64>,
+
     /// Save the video, its subtitles and the video without captions to this folder
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
@@ -153,84 +160,43 @@ pub(crate) struct Follow {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("target").required(true).multiple(true).args(["to", "from_file"])))]
 pub(crate) struct Translate {
-    /// Public URL of the video, which AKOOL downloads
-    #[arg(value_name = "URL")]
-    pub(crate) url: String,
+    /// Public URLs of videos, which AKOOL downloads
+    #[arg(value_name = "URL", required_unless_present = "from_file")]
+    pub(crate) urls: Vec<String>,
 
-    /// Target languages, separated by commas; `akool languages` lists them
-    #[arg(long, value_name = "LANGUAGES", required = true, value_delimiter = ',')]
-    pub(crate) to: Vec<String>,
+    #[command(flatten)]
+    pub(crate) request: Request,
 
-    /// Language that is spoken in the video [default: detected]
-    #[arg(long, value_name = "LANGUAGE")]
-    pub(crate) source_language: Option<String>,
+    /// Translate the videos in this file (`-`: standard input): CSV with a header or JSON lines, with `url`, `to` and
+    /// other options of this command as names
+    #[arg(long, value_name = "FILE", conflicts_with = "urls")]
+    pub(crate) from_file: Option<PathBuf>,
 
-    /// Adapt lip movements to the new voice
-    #[arg(long)]
-    pub(crate) lipsync: bool,
-
-    /// Number of speakers, up to 10; 0 detects it [default: 0]
-    #[arg(long, value_name = "N")]
-    pub(crate) speakers: Option<u8>,
-
-    /// Remove background music
-    #[arg(long)]
-    pub(crate) remove_background_music: bool,
-
-    /// Burned-in subtitles: none, original, translated, replaced (original ones by translated ones) or
-    /// added (translated ones to the original ones) [default: none]
-    #[arg(long, value_name = "KIND", hide_possible_values = true)]
-    pub(crate) captions: Option<Captions>,
-
-    /// Public URL of an SRT or ASS file with subtitles, which AKOOL downloads
-    #[arg(long, value_name = "URL")]
-    pub(crate) caption_file: Option<String>,
-
-    /// Do not translate this word (can be repeated)
-    #[arg(long, value_name = "WORD")]
-    pub(crate) keep_word: Vec<String>,
-
-    /// Translate a word in this way (can be repeated)
-    #[arg(long, value_name = "WORD=TRANSLATION", value_parser = value::pair)]
-    pub(crate) translate_word: Vec<(String, String)>,
-
-    /// Pronounce a word in this way (can be repeated)
-    #[arg(long, value_name = "WORD=SOUND", value_parser = value::pair)]
-    pub(crate) pronounce_word: Vec<(String, String)>,
-
-    /// Style of the new voice [default: professional]
-    #[arg(long, value_name = "STYLE", value_parser = value::style())]
-    pub(crate) style: Option<VoiceStyle>,
-
-    /// Let the length of the video change to fit the speech
-    #[arg(long)]
-    pub(crate) dynamic_duration: bool,
-
-    /// URL that AKOOL calls when the jobs change
-    #[arg(long, value_name = "URL")]
-    pub(crate) webhook: Option<String>,
+    /// Leave out the rows and languages of the file that are not valid, instead of creating nothing
+    #[arg(long, requires = "from_file")]
+    pub(crate) skip_invalid: bool,
 
     /// Create and pay for jobs that the ledger already has
     #[arg(long)]
     pub(crate) allow_duplicate: bool,
 
+    /// How many jobs may be active at a time; the others are created as these end
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = value::count)]
+    pub(crate) max_active: usize,
+
+    /// Write the outcome of each row of the file, as JSON lines
+    #[arg(long, value_name = "FILE", conflicts_with = "no_wait")]
+    pub(crate) report: Option<PathBuf>,
+
     /// Print the job ids and do not wait
-    #[arg(long, conflicts_with_all = ["timeout", "interval", "max_failures", "output", "stall_timeout"])]
+    #[arg(long, conflicts_with_all = ["timeout", "interval", "max_failures", "max_polls_per_second", "output",
+        "stall_timeout"])]
     pub(crate) no_wait: bool,
 
     #[command(flatten)]
     pub(crate) follow: Follow,
-}
-
-/// `--captions`.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Captions {
-    None,
-    Original,
-    Translated,
-    Replaced,
-    Added,
 }
 
 #[derive(Debug, Args)]

@@ -13,7 +13,7 @@ impl Cli {
             Command::Translate(translate) => &translate.follow,
             _ => return None,
         };
-        let Follow { timeout, interval, max_failures, output, stall_timeout } = follow;
+        let Follow { timeout, interval, max_failures, max_polls_per_second, output, stall_timeout } = follow;
         let mut resume = Resume::default();
         #[cfg(feature = "sandbox")]
         if self.global.sandbox {
@@ -36,6 +36,9 @@ impl Cli {
         }
         if *max_failures != akool::PollPolicy::default().max_failures() {
             resume.option("--max-failures", &max_failures.to_string());
+        }
+        if let Some(rate) = max_polls_per_second {
+            resume.option("--max-polls-per-second", &rate.to_string());
         }
         if let Some(folder) = output {
             resume.option("--output", &folder.display().to_string());

@@ -28,6 +28,16 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "not a valid duration; write it as 90s, 30m or 2h".to_owned())
 }
 
+/// A number of at least one.
+pub(super) fn count(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "write a number of at least 1".to_owned())
+}
+
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| "write a number above 0".to_owned())
+}
+
 /// `A=B`, neither of them empty.
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {

@@ -46,6 +46,30 @@ impl Report {
         ));
     }
 
+    /// A row of a file, or a language of it, that is left out.
+    pub(crate) fn left_out(&self, line: u64, error: &str) {
+        if self.is_json() {
+            self.object(&json!({ "event": "left_out", "line": line, "message": error }));
+        }
+        self.note(format_args!("line {line} left out: {error}"));
+    }
+
+    /// How many of the jobs of a run have ended in each way.
+    pub(crate) fn summary(&self, text: &str, members: serde_json::Map<String, serde_json::Value>) {
+        if self.is_json() {
+            let event = [("event".to_owned(), json!("summary"))];
+            return self.object(&event.into_iter().chain(members).collect::<serde_json::Map<_, _>>());
+        }
+        self.line(text);
+    }
+
+    /// How many of the jobs of a run have ended.
+    pub(crate) fn advance(&self, ended: usize, total: usize) {
+        if let Some(screen) = &self.screen {
+            screen.advance(ended, total);
+        }
+    }
+
     /// A language that the ledger already has.
     pub(crate) fn reused(&self, work: &Work) {
         let when = ago(work.requested_at);

@@ -42,7 +42,8 @@ impl Report {
     }
 
     /// The jobs that had not ended, or were not downloaded, when the program was interrupted.
-    pub(crate) fn interrupted(&self, open: &BTreeMap<JobId, Option<Snapshot>>) {
+    /// `in_ledger`: the ledger has all of them.
+    pub(crate) fn interrupted(&self, open: &BTreeMap<JobId, Option<Snapshot>>, in_ledger: bool) {
         let mut downloading = false;
         if let Some(screen) = &self.screen {
             screen.freeze();
@@ -69,7 +70,9 @@ impl Report {
             text += ", incomplete downloads are resumed if the server supports it";
         }
         if let Some(resume) = self.settings.resume.as_ref().filter(|_| !open.is_empty()) {
-            text += &format!(". Resume with:\n  {}", resume.command(open.keys()));
+            let all = in_ledger && open.len() > 1;
+            let command = if all { resume.pending() } else { resume.command(open.keys()) };
+            text += &format!(". Resume with:\n  {command}");
         }
         self.note(text);
     }
