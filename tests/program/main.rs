@@ -7,6 +7,8 @@ mod commands;
 mod contract;
 mod documents;
 mod downloads;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod kills;
 mod support;
 mod translate;

@@ -1,6 +1,7 @@
 //! What a ledger stores and answers, in SQL. Everything here blocks; [`Ledger`](crate::Ledger) calls it on other threads.
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -24,7 +25,12 @@ use crate::{
 /// Work that has not ended, as in the index of the same name.
 const PENDING: &str =
     "forgotten = 0 AND (state < 2 OR state = 2 AND (status IS NULL OR status NOT IN (3, 4)))";
-/// The columns that [`Store::work`] reads.
+/// Selects the requests in flight, a row for each language.
+fn in_flight() -> String {
+    format!("SELECT request FROM jobs INDEXED BY pending_jobs WHERE {PENDING} AND state = 0")
+}
+
+/// The columns that [`work`] reads.
 const WORK: &str = "SELECT jobs.request, requests.requested_at, requests.request, language, state, message, code, job, \
                     status, changed_at, forgotten FROM jobs JOIN requests ON requests.id = jobs.request";
 /// How many ended jobs the poll policy is learned from.
@@ -338,9 +344,9 @@ impl Store<'_> {
 
     /// Marks requests as unknown whose process has died.
     pub(crate) fn mark_dead(&mut self) -> Result<(), LedgerError> {
-        let select = format!("SELECT DISTINCT request FROM jobs WHERE {PENDING} AND state = 0");
-        let entries = self.read(&select, [], |row| row.get::<_, String>(0))?;
-        for entry in entries.into_iter().map(EntryId::from) {
+        let entries = self.read(&in_flight(), [], |row| row.get::<_, String>(0))?;
+        let entries: BTreeSet<_> = entries.into_iter().map(EntryId::from).collect();
+        for entry in entries {
             if !is_in_flight(self.path, &entry) {
                 self.write(|transaction| {
                     let update = "UPDATE jobs SET state = 1 WHERE request = ? AND state = 0";

@@ -261,18 +261,25 @@ fn a_status_counts_at_its_api_address_and_for_every_language_of_the_job() {
 }
 
 #[test]
-fn questions_about_pending_work_use_the_index() {
+fn each_question_has_its_index() {
     let ledger = Ledger::new();
-    for select in [
-        format!("{WORK} WHERE {PENDING} AND jobs.api = 'x'"),
-        format!("SELECT DISTINCT request FROM jobs WHERE {PENDING} AND state = 0"),
-        format!("{WORK} WHERE work = x'00' ORDER BY open IS NULL, number DESC LIMIT 1"),
-        "SELECT running_until FROM jobs WHERE api = 'x' AND ended_by IS NOT NULL ORDER BY number DESC"
-            .to_owned(),
+    for (select, index) in [
+        (format!("{WORK} WHERE {PENDING} AND jobs.api = 'x' ORDER BY number"), "pending_jobs"),
+        (in_flight(), "pending_jobs"),
+        (
+            format!("{WORK} WHERE work = x'00' ORDER BY open IS NULL, number DESC LIMIT 1"),
+            "sqlite_autoindex_jobs",
+        ),
+        (format!("{WORK} WHERE true AND jobs.api = 'x' AND job = 'x'"), "jobs_by_id"),
+        (
+            "SELECT running_until FROM jobs WHERE api = 'x' AND ended_by IS NOT NULL ORDER BY number DESC"
+                .to_owned(),
+            "ended_jobs",
+        ),
     ] {
         let mut plan = ledger.connection.prepare(&format!("EXPLAIN QUERY PLAN {select}")).unwrap();
         let steps: Vec<String> = plan.query_map([], |row| row.get(3)).unwrap().map(Result::unwrap).collect();
-        assert!(steps[0].contains("USING INDEX"), "{select}: {steps:?}");
+        assert!(steps[0].contains(&format!("INDEX {index}")), "{select}: {steps:?}");
     }
 }
 
@@ -335,5 +342,66 @@ fn only_the_user_can_read_the_files() {
     for file in fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+}
+
+/// Fills a ledger with jobs that have ended, each of its own request.
+fn fill(ledger: &mut Ledger, jobs: u32) {
+    let transaction = ledger.connection.transaction().unwrap();
+    for number in 0..jobs {
+        let entry = EntryId::from(format!("x{number}"));
+        let request = format!(r#"{{"language":"es","url":"https://a.example/{number}.mp4"}}"#);
+        transaction
+            .prepare_cached("INSERT INTO requests VALUES (?, ?, 0, ?)")
+            .unwrap()
+            .execute(params![entry.as_str(), API, request])
+            .unwrap();
+        let work: [u8; 32] = Sha256::digest(number.to_le_bytes()).into();
+        insert(&transaction, &entry, API, Some(&"es".into()), state::CREATED, work, true).unwrap();
+    }
+    transaction.execute_batch("UPDATE jobs SET job = 'job' || number, status = 3, ended_by = 1000").unwrap();
+    transaction.commit().unwrap();
+}
+
+/// The median time of opening the ledger, of listing what is pending, and of accepting and recording new work.
+fn medians(ledger: &mut Ledger) -> [Duration; 3] {
+    const ROUNDS: u32 = 31;
+    let mut times = [const { Vec::new() }; 3];
+    let mut measure = |index: usize, work: &mut dyn FnMut()| {
+        let began = std::time::Instant::now();
+        work();
+        times[index].push(began.elapsed());
+    };
+    for number in 0..ROUNDS {
+        measure(0, &mut || {
+            let mut connection = ledger.elsewhere();
+            Store { path: &ledger.path, connection: &mut connection }.mark_dead().unwrap();
+        });
+        measure(1, &mut || assert!(ledger.works(&Filter::pending().at(API)).len() < 100));
+        let mut new = intent(&["es"]);
+        new.request.url = format!("https://b.example/{number}.mp4");
+        measure(2, &mut || {
+            let entry = ledger.written(&new);
+            ledger.record(&entry, &created(&[(&*format!("new{number}"), "es")], &[]));
+        });
+    }
+    times.map(|mut times| {
+        times.sort();
+        times[times.len() / 2]
+    })
+}
+
+/// With `LEDGER_JOBS=1000000`, this takes a minute in a release build.
+#[test]
+fn a_large_ledger_is_as_fast_as_a_small_one() {
+    let large = std::env::var("LEDGER_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(20_000);
+    let (mut few, mut many) = (Ledger::new(), Ledger::new());
+    fill(&mut few, 1_000);
+    fill(&mut many, large);
+    let (few, many) = (medians(&mut few), medians(&mut many));
+    for ((few, many), what) in few.into_iter().zip(many).zip(["open", "pending", "create"]) {
+        let ratio = many.as_secs_f64() / few.as_secs_f64();
+        println!("{what}: {few:?} with 1,000 jobs, {many:?} with {large}: {ratio:.2} x");
+        assert!(ratio <= 1.5, "{what}: {few:?} with 1,000 jobs, {many:?} with {large}");
     }
 }
