@@ -89,6 +89,7 @@ async fn an_invalid_request_is_not_sent() {
         (client.translate("file:///talk.mp4").to(["es"]), "is neither an https nor an http URL"),
         (client.translate(VIDEO), "there is no target language"),
         (client.translate("https://example.com/a\nb.mp4").to(["es"]), "a control character"),
+        (client.translate("https://example.com/a b.mp4").to(["es"]), "a control character"),
         (client.translate("https:talk.mp4").to(["es"]), "without a host"),
         (ok().to(["es"]), "es is there twice"),
         (ok().to(["ES"]), "ES is there twice"),

@@ -123,3 +123,69 @@ impl InvalidTranslation {
         Self(message.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BusinessCode, Language, Rejection};
+
+    #[test]
+    fn the_code_and_the_status_decide_whether_jobs_may_exist() {
+        let code =
+            |code: i64, status: u16| Error::business(BusinessCode(code), "").with_response(status, None);
+        let http = |status: u16| Error::http(status, "").with_response(status, None);
+        for (error, may_have_created) in [
+            (code(1006, 200), false),
+            (code(1006, 400), false),
+            (code(1006, 408), true),
+            (code(1006, 499), true),
+            (code(1006, 502), true),
+            (code(1015, 200), true),
+            (code(4711, 200), true),
+            (http(302), true),
+            (http(307), false),
+            (http(401), false),
+            (http(408), true),
+            (http(409), false),
+            (http(498), false),
+            (http(499), true),
+            (http(503), true),
+            (Error::new(ErrorKind::Interrupted, "x"), true),
+            (Error::new(ErrorKind::Interrupted, "x").without_effect(), false),
+        ] {
+            let shown = format!("{error:?}");
+            assert_eq!(CreateError::of(error).may_have_created(), may_have_created, "{shown}");
+        }
+    }
+
+    #[test]
+    fn each_error_says_what_happened_why_and_what_to_do() {
+        let cause = || Error::new(ErrorKind::Connect, "cannot connect").with_source("refused");
+        let unknown = CreateError::OutcomeUnknown(cause());
+        assert!(unknown.to_string().starts_with("the outcome is unknown: cannot connect; jobs may"));
+        assert!(unknown.help().contains("console"));
+        assert_eq!(StdError::source(&unknown).unwrap().to_string(), "refused");
+        assert_eq!(unknown.error().unwrap().kind(), ErrorKind::Connect);
+
+        let not_created =
+            |rejected, kind| CreateError::NotCreated(NotCreated { rejected, error: Error::new(kind, "no") });
+        let plain = not_created(Vec::new(), ErrorKind::Connect);
+        assert_eq!(plain.to_string(), "nothing was created: no");
+        assert_eq!(plain.help(), ErrorKind::Connect.help());
+        assert!(not_created(Vec::new(), ErrorKind::UnknownJob).help().contains("belongs to this account"));
+        for kind in [ErrorKind::RateLimited, ErrorKind::UnknownCode] {
+            assert_eq!(not_created(Vec::new(), kind).help(), "try again later");
+        }
+        let rejection = |code: &str| {
+            let mut rejection = Rejection::new(BusinessCode(1003), "unsupported");
+            rejection.language = Some(Language::from(code));
+            rejection
+        };
+        let text = not_created(vec![rejection("x"), rejection("y")], ErrorKind::Rejected).to_string();
+        assert!(text.starts_with("nothing was created: x: ") && text.contains("; y: "), "{text}");
+
+        let invalid = CreateError::from(InvalidTranslation::new("no URL"));
+        assert_eq!((invalid.to_string().as_str(), invalid.help()), ("no URL", "change the request"));
+        assert!(invalid.error().is_none() && StdError::source(&invalid).is_none());
+    }
+}

@@ -188,6 +188,15 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_the_results_do_not_list_is_kept() {
+        let results = json!([{"code": 1000, "data": {"_id": "1", "language": "es"}}]);
+        for (id, wanted) in [("2", "es=1 fr=2"), ("1", "es=1 fr??")] {
+            let body = json!({"code": 1000, "data": {"_id": id}, "all_results": results});
+            assert_eq!(shown(&["es", "fr"], &body), wanted);
+        }
+    }
+
+    #[test]
     fn a_success_without_an_id_is_unknown_whatever_the_envelope_says() {
         for code in [1000, 1006] {
             let body = json!({"code": code, "all_results": [

@@ -194,3 +194,72 @@ impl fmt::Display for Seconds {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    fn last(status: Option<Status>) -> LastKnown {
+        LastKnown {
+            job: "a".into(),
+            waited: Duration::from_secs(3661),
+            attempts: 5,
+            failures: 2,
+            status,
+            progress: None,
+            last_error: None,
+        }
+    }
+
+    fn error() -> Error {
+        Error::new(ErrorKind::Unavailable, "HTTP status 503").with_job(&"a".into())
+    }
+
+    #[test]
+    fn durations_are_rounded_for_people() {
+        for (millis, wanted) in [
+            (1_500, "1.5 s"),
+            (9_940, "9.9 s"),
+            (10_000, "10 s"),
+            (59_900, "59 s"),
+            (61_000, "1 min 1 s"),
+            (3_599_000, "59 min 59 s"),
+            (3_661_000, "1 h 1 min"),
+            (90_061_000, "25 h 1 min"),
+        ] {
+            assert_eq!(Seconds(Duration::from_millis(millis)).to_string(), wanted);
+        }
+    }
+
+    #[test]
+    fn each_end_says_what_is_known_why_and_what_to_do() {
+        let timeout = |status, source| WaitError::Timeout { last: last(status), source };
+        let plain = timeout(Some(Status::Processing), None);
+        assert_eq!(plain.to_string(), "job a: not completed after 1 h 1 min; last known status: processing");
+        assert!(plain.help().contains("longer timeout") && plain.source().is_none());
+        assert!(plain.last_error().is_none());
+        let without_link = timeout(Some(Status::Completed), Some(error()));
+        assert_eq!(without_link.help(), ErrorKind::MissingVideo.help());
+        assert_eq!(without_link.last_error().unwrap().kind(), ErrorKind::Unavailable);
+        assert!(without_link.to_string().ends_with("completed, without a usable link to the video"));
+        assert_eq!(without_link.source().unwrap().to_string(), "job a: HTTP status 503");
+
+        let exhausted = WaitError::RetriesExhausted { last: last(None), source: error() };
+        assert_eq!(
+            exhausted.to_string(),
+            "job a: gave up after 2 failed polls in a row; its status is not known"
+        );
+        assert_eq!(exhausted.last_error().unwrap().kind(), ErrorKind::Unavailable);
+        assert_eq!((exhausted.help(), exhausted.job().as_str()), (ErrorKind::Unavailable.help(), "a"));
+        let once = WaitError::RetriesExhausted {
+            last: LastKnown { failures: 1, ..last(Some(Status::Queueing)) },
+            source: error(),
+        };
+        assert!(once.to_string().contains("after 1 failed poll;"), "{once}");
+        let rejected = WaitError::Rejected { last: last(None), source: error() };
+        assert_eq!(rejected.to_string(), "job a: HTTP status 503");
+        assert!(rejected.source().is_none() && rejected.last_known().is_some());
+    }
+}
