@@ -173,7 +173,7 @@ fn cause(fault: Fault) -> String {
         | Fault::RetryAfterAbsurd
         | Fault::RetryAfterNegative => "HTTP status 429".into(),
         Fault::ForeignEnvelope(status) => format!("code {status}"),
-        Fault::Html => "Please sign in".into(),
+        Fault::Html => "page for browsers".into(),
         Fault::TruncatedJson => "EOF".into(),
         Fault::EmptyBody => "is empty".into(),
         Fault::Utf16 => "not JSON".into(),

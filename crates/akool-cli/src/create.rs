@@ -6,7 +6,7 @@ use std::{
     io::Write,
 };
 
-use akool::{JobId, Language};
+use akool::{BusinessCode, JobId, Language};
 use akool_ledger::{EnsureError, EnsureEvent, Ensured, Ledger, LedgerJob, Work};
 use serde_json::json;
 use tokio::sync::{Notify, mpsc};
@@ -21,6 +21,9 @@ use crate::{
     report::Report,
     text,
 };
+
+/// A parameter is wrong, such as a language that AKOOL does not support.
+const PARAMETER: BusinessCode = BusinessCode(1003);
 
 /// What became of one language of one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,7 +177,7 @@ impl<'a> Creator<'a> {
                 self.active.set(self.active.get() + 1);
                 let _ = jobs.send(id);
             }
-            let (ended, goes_on) = self.report_sent(ensured);
+            let (ended, goes_on) = self.report_sent(ensured, &languages).await;
             outcome = outcome.max(ended);
             if !goes_on {
                 break;
@@ -285,7 +288,7 @@ impl<'a> Creator<'a> {
     }
 
     /// Reports what came of the request. Returns the outcome, and whether other requests can succeed.
-    fn report_sent(&self, ensured: Ensured) -> (Outcome, bool) {
+    async fn report_sent(&self, ensured: Ensured, languages: &[String]) -> (Outcome, bool) {
         let is_unknown = |work: &Work| work.job().is_none() && !work.is_in_flight();
         let known = if ensured.known.iter().any(is_unknown) { Outcome::Unknown } else { Outcome::Done };
         let (sent, goes_on) = match ensured.sent {
@@ -301,7 +304,9 @@ impl<'a> Creator<'a> {
                 (self.report_created(&created).max(Outcome::Unknown), false)
             }
             Some(Err(error)) => {
-                self.report.not_created(&error);
+                if !self.report_unsupported(&error, languages).await {
+                    self.report.not_created(&error);
+                }
                 let outcome = Outcome::from(&error);
                 let is_general =
                     matches!(error, EnsureError::Ledger(_)) || outcome == Outcome::CredentialsRefused;
@@ -309,6 +314,23 @@ impl<'a> Creator<'a> {
             }
         };
         (known.max(sent), goes_on)
+    }
+
+    /// Names the languages that the service does not list, if it found a parameter wrong. Returns whether there are any.
+    async fn report_unsupported(&self, error: &EnsureError, languages: &[String]) -> bool {
+        if error.error().and_then(akool::Error::code) != Some(PARAMETER) {
+            return false;
+        }
+        let Ok(listed) = self.connection.client.languages().await else { return false };
+        let is_listed = |code: &&String| {
+            let language = Language::from(code.as_str());
+            listed.iter().any(|listed| listed.language.is(&language))
+        };
+        let unsupported: Vec<_> = languages.iter().filter(|code| !is_listed(code)).collect();
+        for code in &unsupported {
+            self.report.unsupported(code);
+        }
+        !unsupported.is_empty()
     }
 
     fn report_created(&self, created: &akool::Created) -> Outcome {

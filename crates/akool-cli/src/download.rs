@@ -55,9 +55,9 @@ pub(crate) async fn run(options: &Download, connection: &Connection, report: &Re
                 }
                 None => {
                     let text = format!(
-                        "job {id} is not completed yet (status: {}); wait for it with: akool wait {id} --output {}",
+                        "job {id} is not completed yet (status: {}); wait for it with: {}",
                         text::status(status),
-                        options.output.display()
+                        report.wait_command(&id, &options.output)
                     );
                     report.error(Some(&id), "not_completed", text);
                     Outcome::Timeout

@@ -84,7 +84,8 @@ impl<'a> Follow<'a> {
     }
 
     /// Waits for these jobs until all have ended or the program is interrupted.
-    pub(crate) async fn run(&self, ids: BTreeSet<JobId>) -> Outcome {
+    /// `in_ledger`: the ledger has all of them.
+    pub(crate) async fn run(&self, ids: BTreeSet<JobId>, in_ledger: bool) -> Outcome {
         *self.open.borrow_mut() = ids.iter().map(|id| (id.clone(), None)).collect();
         let (sender, jobs) = mpsc::unbounded_channel();
         for id in ids {
@@ -94,7 +95,7 @@ impl<'a> Follow<'a> {
         tokio::select! {
             outcome = self.drive(jobs, |_| {}) => outcome,
             () = interruption() => {
-                self.report.interrupted(&self.open.borrow(), false);
+                self.report.interrupted(&self.open.borrow(), in_ledger);
                 Outcome::Interrupted
             }
         }

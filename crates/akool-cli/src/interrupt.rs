@@ -1,24 +1,39 @@
 //! Waits for the signals that interrupt the program: [`interruption`].
 
-/// Returns on Ctrl-C, on SIGTERM, or if the terminal is closed.
+/// Returns on Ctrl-C, on SIGTERM, or if the terminal is closed. A program that was started by `nohup` goes on without its
+/// terminal.
 pub(crate) async fn interruption() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
 
+        let ignored = ignores_hang_up();
         if let (Ok(mut terminate), Ok(mut hang_up)) =
             (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
         {
-            tokio::select! {
+            return tokio::select! {
                 _ = tokio::signal::ctrl_c() => {}
                 _ = terminate.recv() => {}
-                _ = hang_up.recv() => {}
-            }
-            return;
+                _ = hang_up.recv(), if !ignored => {}
+            };
         }
     }
     if tokio::signal::ctrl_c().await.is_err() {
         // No handler could be installed, so the system ends the process on Ctrl-C.
         std::future::pending::<()>().await;
     }
+}
+
+/// Whether the program was started with SIGHUP ignored. It is read once, before the first handler replaces that.
+#[cfg(unix)]
+fn ignores_hang_up() -> bool {
+    static IGNORES: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *IGNORES.get_or_init(|| {
+        // Only Linux tells this in a file.
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        // SIGHUP is signal 1, and so bit 0.
+        mask.is_some_and(|mask| mask & 1 == 1)
+    })
 }

@@ -56,7 +56,8 @@ async fn adopt(
     match ledger {
         Some(ledger) => {
             ledger.adopt(&entry, language.as_ref(), job).await?;
-            report.line(format_args!("recorded job {job}; `akool wait --pending` waits for it"));
+            let wait = report.command("wait --pending");
+            report.line(format_args!("recorded job {job}; `{wait}` waits for it"));
             Ok(Outcome::Done)
         }
         None => Ok(not_there(name, report)),

@@ -68,6 +68,7 @@ fn main() -> ExitCode {
         quiet: cli.global.quiet,
         progress: waits && !ids_only,
         ids_only,
+        globals: cli.globals(),
         resume: cli.resume(),
     });
     let mut outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -127,14 +128,15 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
         Command::Webhook(_) | Command::Completions(_) | Command::Man(_) => Outcome::Usage,
     };
     #[cfg(feature = "sandbox")]
-    if connection.is_sandbox()
-        && outcome == Outcome::Unexpected
-        && matches!(
-            cli.command,
-            Command::Wait(_) | Command::Status(_) | Command::Download(_) | Command::Contract(_)
-        )
-    {
-        sandbox::list_demo_jobs(report);
+    if connection.is_sandbox() {
+        if report.has_unknown_job() {
+            sandbox::list_demo_jobs(report);
+        }
+        if report.has_links() {
+            report.note(
+                "The sandbox of this command has ended, and its links with it; save files with --output.",
+            );
+        }
     }
     outcome
 }

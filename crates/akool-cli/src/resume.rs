@@ -3,7 +3,7 @@
 use akool::JobId;
 
 /// The options of a wait, as they are written on the command line.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Resume {
     options: String,
 }
@@ -15,6 +15,11 @@ impl Resume {
 
     pub(crate) fn option(&mut self, name: &str, value: &str) {
         self.options += &format!(" {name} {}", quoted(value));
+    }
+
+    /// Another command with these options, and arguments that need no quotes.
+    pub(crate) fn with(&self, command: &str) -> String {
+        format!("akool{} {command}", self.options)
     }
 
     /// The command that waits for all jobs in the ledger that have not ended.

@@ -67,7 +67,8 @@ pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report
             return outcome;
         }
     }
-    outcome.max(follow.with_ledger(ledger).await.run(ids).await)
+    let in_ledger = options.pending && options.ids.is_empty();
+    outcome.max(follow.with_ledger(ledger).await.run(ids, in_ledger).await)
 }
 
 /// The pending work, once no other process is creating jobs.

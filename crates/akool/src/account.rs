@@ -39,6 +39,33 @@ impl Language {
     }
 }
 
+/// One language, or a list of languages, for [`Translate::to`](crate::Translate::to). `M` tells the two apart and is
+/// inferred.
+pub trait IntoLanguages<M> {
+    /// The languages.
+    fn into_languages(self) -> impl Iterator<Item = Language>;
+}
+
+/// See [`IntoLanguages`].
+#[derive(Debug)]
+pub enum One {}
+
+/// See [`IntoLanguages`].
+#[derive(Debug)]
+pub enum Several {}
+
+impl<L: Into<Language>> IntoLanguages<One> for L {
+    fn into_languages(self) -> impl Iterator<Item = Language> {
+        std::iter::once(self.into())
+    }
+}
+
+impl<L: Into<Language>, I: IntoIterator<Item = L>> IntoLanguages<Several> for I {
+    fn into_languages(self) -> impl Iterator<Item = Language> {
+        self.into_iter().map(Into::into)
+    }
+}
+
 impl From<&str> for Language {
     fn from(code: &str) -> Self {
         Self(Cow::Owned(code.to_owned()))

@@ -93,10 +93,11 @@ impl Error {
             408 | 425 | 500..=599 => ErrorKind::Unavailable,
             _ => ErrorKind::Rejected,
         };
-        let detail = match body_start.trim() {
+        let detail = match (body_start.trim(), page(body_start)) {
             _ if kind == ErrorKind::Redirected => ", a redirect, which the client does not follow".to_owned(),
-            "" => String::new(),
-            start => format!(": {}", redact::excerpt(start)),
+            (_, Some(page)) => format!(" and {page}"),
+            ("", None) => String::new(),
+            (start, None) => format!(": {}", redact::excerpt(start)),
         };
         Self::new(kind, format!("the service answered with HTTP status {status}{detail}"))
     }
@@ -211,4 +212,17 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
+}
+
+/// What to say of a body that is HTML or XML: its title, because the rest is not for people. `None` for other bodies.
+pub(crate) fn page(body: &str) -> Option<String> {
+    if !body.trim_start_matches('\u{feff}').trim_start().starts_with('<') {
+        return None;
+    }
+    let title = body.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
+    let title = title.map(|(title, _)| redact::excerpt(title.trim())).filter(|title| !title.is_empty());
+    Some(title.map_or_else(
+        || "a page for browsers".to_owned(),
+        |title| format!("a page for browsers (\"{title}\")"),
+    ))
 }

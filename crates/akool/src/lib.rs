@@ -78,7 +78,7 @@ pub use akool_client::{
     types::{VideoInfoResult, VoiceStyle},
 };
 
-pub use account::{Language, LanguageInfo};
+pub use account::{IntoLanguages, Language, LanguageInfo, One, Several};
 pub use builder::{ClientBuilder, ConfigError};
 pub use client::{Client, MAX_RETRY_AFTER};
 pub use code::BusinessCode;

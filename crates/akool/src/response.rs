@@ -14,7 +14,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 
-use crate::{code::BusinessCode, error::Error, http, kind::ErrorKind, redact};
+use crate::{
+    code::BusinessCode,
+    error::{Error, page},
+    http,
+    kind::ErrorKind,
+    redact,
+};
 
 /// A response type of the description: an envelope with a code and a message.
 pub(crate) trait Envelope: DeserializeOwned {
@@ -172,13 +178,18 @@ fn verdict<T: Envelope>(received: &Received, decoded: Result<&T, &serde_json::Er
         (Some(_), Ok(_)) => None,
         (_, Ok(_)) => Some(Error::undecodable(format!("{NO_CODE}; it starts with {}", quoted(&start())))),
         (_, Err(_)) if received.body.is_empty() => Some(Error::undecodable("the response is empty")),
-        (_, Err(error)) => Some(Error::undecodable(match coding(received.content_encoding.as_ref()) {
-            Some(coding) => {
-                format!("the response is compressed ({coding}), which the client did not request")
-            }
-            None if error.is_data() => format!("{NO_CODE}; it starts with {}", quoted(&start())),
-            None => format!("the response is not JSON ({error}); it starts with {}", quoted(&start())),
-        })),
+        (_, Err(error)) => {
+            Some(Error::undecodable(match (coding(received.content_encoding.as_ref()), page(&start())) {
+                (Some(coding), _) => {
+                    format!("the response is compressed ({coding}), which the client did not request")
+                }
+                (None, Some(page)) => format!("the response is {page}, not JSON"),
+                (None, None) if error.is_data() => format!("{NO_CODE}; it starts with {}", quoted(&start())),
+                (None, None) => {
+                    format!("the response is not JSON ({error}); it starts with {}", quoted(&start()))
+                }
+            }))
+        }
     }
 }
 
@@ -487,13 +498,15 @@ mod tests {
             (200, "[3]", whole, Some((Undecodable, "no readable `code`; it starts with `[3]`"))),
             (
                 200,
-                "<html>",
+                "nonsense",
                 whole,
                 Some((
                     Undecodable,
-                    "is not JSON (expected value at line 1 column 1); it starts with `<html>`",
+                    "is not JSON (expected ident at line 1 column 2); it starts with `nonsense`",
                 )),
             ),
+            (200, " <html>", whole, Some((Undecodable, "a page for browsers, not JSON"))),
+            (502, "<html>", whole, Some((Unavailable, "HTTP status 502 and a page for browsers"))),
         ] {
             let received = Received::new(reqwest::StatusCode::from_u16(status).unwrap(), body, end);
             match (error_of(&received), wanted) {

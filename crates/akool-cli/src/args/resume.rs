@@ -6,6 +6,25 @@ use super::{Cli, Command, Follow, Timeout};
 use crate::resume::Resume;
 
 impl Cli {
+    /// The options of this command line that other commands need too, to find the same jobs.
+    pub(crate) fn globals(&self) -> Resume {
+        let mut globals = Resume::default();
+        #[cfg(feature = "sandbox")]
+        if self.global.sandbox {
+            globals.flag("--sandbox");
+        }
+        if let Some(url) = &self.global.base_url {
+            globals.option("--base-url", url);
+        }
+        if let Some(file) = &self.global.api_key_file {
+            globals.option("--api-key-file", &file.display().to_string());
+        }
+        if let Some(file) = &self.global.ledger {
+            globals.option("--ledger", &file.display().to_string());
+        }
+        globals
+    }
+
     /// `None` if this command does not wait for jobs.
     pub(crate) fn resume(&self) -> Option<Resume> {
         let follow = match &self.command {
@@ -14,20 +33,7 @@ impl Cli {
             _ => return None,
         };
         let Follow { timeout, interval, max_failures, max_polls_per_second, output, stall_timeout } = follow;
-        let mut resume = Resume::default();
-        #[cfg(feature = "sandbox")]
-        if self.global.sandbox {
-            resume.flag("--sandbox");
-        }
-        if let Some(url) = &self.global.base_url {
-            resume.option("--base-url", url);
-        }
-        if let Some(file) = &self.global.api_key_file {
-            resume.option("--api-key-file", &file.display().to_string());
-        }
-        if let Some(file) = &self.global.ledger {
-            resume.option("--ledger", &file.display().to_string());
-        }
+        let mut resume = self.globals();
         if *timeout != Timeout(Some(akool::DEFAULT_TIMEOUT)) {
             resume.option("--timeout", &timeout.0.map_or_else(|| "none".to_owned(), duration));
         }

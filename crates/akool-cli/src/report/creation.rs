@@ -25,6 +25,17 @@ impl Report {
         }
     }
 
+    /// A language that AKOOL does not list.
+    pub(crate) fn unsupported(&self, code: &str) {
+        let text = format!("{code}: not supported. `{}` lists the codes", self.command("languages"));
+        if self.is_json() {
+            self.object(
+                &json!({ "event": "rejected", "language": code, "code": PARAMETER, "message": text }),
+            );
+        }
+        self.note(format_args!("{} {text}", bad("rejected:").for_stderr()));
+    }
+
     /// A language that AKOOL rejected.
     pub(crate) fn rejected(&self, rejection: &Rejection) {
         if self.is_json() {
@@ -106,7 +117,7 @@ impl Report {
                 self.note(format_args!(
                     "{} {language}: requested {when}, outcome unknown; it was not requested again.{}",
                     text::error(),
-                    next_steps(&format!("{}:{language}", work.entry))
+                    self.next_steps(&format!("{}:{language}", work.entry))
                 ));
             }
         }
@@ -177,7 +188,7 @@ impl Report {
             "{}  {code}  requested {}, outcome unknown{why}.{}",
             work.entry,
             ago(work.requested_at),
-            next_steps(&format!("{}:{code}", work.entry))
+            self.next_steps(&format!("{}:{code}", work.entry))
         ));
     }
 
@@ -207,7 +218,7 @@ impl Report {
             let text = format!(
                 "the outcome is unknown: {why}. A job may have been created and charged; it was not requested \
                  again.{}",
-                next_steps(&format!("{entry}:LANGUAGE"))
+                self.next_steps(&format!("{entry}:LANGUAGE"))
             );
             self.outcome_unknown(Some(entry), &[], &text);
             return self.note(format_args!("{} {text}", text::error()));
@@ -230,11 +241,10 @@ impl Report {
         };
         self.failure(None, kind, text, (kind != "usage").then_some(&help));
     }
-}
 
-fn next_steps(entry: &str) -> String {
-    format!(
-        "\n  Look for it in AKOOL's console. If it is there: akool jobs --adopt {entry}=ID\n  If it is not: akool \
-         jobs --forget {entry}"
-    )
+    fn next_steps(&self, entry: &str) -> String {
+        let adopt = self.command(&format!("jobs --adopt {entry}=ID"));
+        let forget = self.command(&format!("jobs --forget {entry}"));
+        format!("\n  Look for it in AKOOL's console. If it is there: {adopt}\n  If it is not: {forget}")
+    }
 }

@@ -14,6 +14,9 @@ impl Report {
     /// A wait that ended without a translation. `last`: the last snapshot of the job.
     pub(crate) fn ended(&self, error: &WaitError, last: Option<&Snapshot>) {
         self.close(error.job());
+        if error.last_error().is_some_and(|error| error.kind() == ErrorKind::UnknownJob) {
+            self.unknown_job.set(true);
+        }
         if !self.is_json() {
             return match error {
                 WaitError::JobFailed(job) => {

@@ -21,7 +21,10 @@ impl Report {
         }
         let mut text = format!("{}  {}", self.name(snapshot.id()), describe(snapshot));
         match snapshot.status() {
-            Status::Completed => text += &links(snapshot),
+            Status::Completed => {
+                self.links.set(true);
+                text += &links(snapshot);
+            }
             Status::Failed => text += &format!(": {}", reason(snapshot)),
             _ => {}
         }
@@ -71,11 +74,13 @@ impl Report {
     /// A completed job. `waited`: it was not completed at the first poll.
     pub(crate) fn completed(&self, translation: &Translation, waited: bool, downloading: bool) {
         let snapshot = translation.snapshot();
+        self.ages.borrow_mut().extend(snapshot.age().map(|age| (snapshot.id().clone(), age)));
         if self.is_json() {
             return self.object(&self.of("completed", snapshot));
         }
         if !downloading {
             self.close(snapshot.id());
+            self.links.set(true);
             self.line(self.completion(snapshot.id(), waited) + &links(snapshot));
         } else if let Some(bar) = self.bar(snapshot.id()) {
             bar.set_message("completed, downloading files");
@@ -122,12 +127,13 @@ impl Report {
         self.line(text);
     }
 
+    /// `waited`: the wait has seen the end of the job, so it is known how long the job took.
     fn completion(&self, id: &JobId, waited: bool) -> String {
         let name = self.name(id);
-        if waited {
-            format!("{name}  {} after {}", good("completed"), short(self.started.elapsed()))
-        } else {
-            format!("{name}  {}", good("completed"))
+        let took = self.ages.borrow().get(id).copied();
+        match took.filter(|_| waited) {
+            Some(took) => format!("{name}  {} after {}", good("completed"), short(took)),
+            None => format!("{name}  {}", good("completed")),
         }
     }
 

@@ -14,10 +14,11 @@ use std::{
     collections::BTreeMap,
     fmt::Display,
     io::{self, IsTerminal, Write},
-    time::Instant,
+    path::Path,
+    time::Duration,
 };
 
-use akool::{Error, JobId, Language};
+use akool::{Error, ErrorKind, JobId, Language};
 use serde::Serialize;
 
 use self::{object::Object, screen::Screen};
@@ -33,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) progress: bool,
     /// Print nothing but the ids of created jobs to stdout.
     pub(crate) ids_only: bool,
+    /// The options that printed commands need.
+    pub(crate) globals: Resume,
     /// The command that resumes this run, if it waits for jobs.
     pub(crate) resume: Option<Resume>,
 }
@@ -42,7 +45,11 @@ pub(crate) struct Report {
     /// The languages of jobs, as far as they are known.
     labels: RefCell<BTreeMap<JobId, Language>>,
     screen: Option<Screen>,
-    started: Instant,
+    /// How old jobs were when they were completed.
+    ages: RefCell<BTreeMap<JobId, Duration>>,
+    /// Whether an error was about a job that AKOOL does not know, and whether links were printed.
+    unknown_job: Cell<bool>,
+    links: Cell<bool>,
     /// The first error of writing to stdout.
     write_error: Cell<Option<io::ErrorKind>>,
 }
@@ -55,7 +62,9 @@ impl Report {
             settings,
             labels: RefCell::default(),
             screen: progress.then(Screen::default),
-            started: Instant::now(),
+            ages: RefCell::default(),
+            unknown_job: Cell::new(false),
+            links: Cell::new(false),
             write_error: Cell::new(None),
         }
     }
@@ -63,6 +72,28 @@ impl Report {
     /// The first error of writing to stdout. A closed pipe is not an error: its reader has what it needs.
     pub(crate) fn write_error(&self) -> Option<io::ErrorKind> {
         self.write_error.get().filter(|kind| *kind != io::ErrorKind::BrokenPipe)
+    }
+
+    /// Whether an error was about a job that AKOOL does not know.
+    pub(crate) fn has_unknown_job(&self) -> bool {
+        self.unknown_job.get()
+    }
+
+    /// Whether links to files were printed for people.
+    pub(crate) fn has_links(&self) -> bool {
+        self.links.get()
+    }
+
+    /// A command to paste, with the options of this run that it needs.
+    pub(crate) fn command(&self, command: &str) -> String {
+        self.settings.globals.with(command)
+    }
+
+    /// The command that waits for a job and saves its files.
+    pub(crate) fn wait_command(&self, id: &JobId, folder: &Path) -> String {
+        let mut resume = self.settings.globals.clone();
+        resume.option("--output", &folder.display().to_string());
+        resume.command([id])
     }
 
     pub(crate) fn is_json(&self) -> bool {
@@ -106,6 +137,7 @@ impl Report {
 
     /// An error, and what to do about it on its own line.
     pub(crate) fn failure(&self, id: Option<&JobId>, kind: &str, error: impl Display, help: Option<&str>) {
+        self.unknown_job.set(self.unknown_job.get() || kind == ErrorKind::UnknownJob.name());
         if let Some(id) = id {
             self.close(id);
         }

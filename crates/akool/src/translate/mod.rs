@@ -22,7 +22,11 @@ pub use self::{
     error::{CreateError, InvalidTranslation, NotCreated},
     key::{SourceId, WorkKey},
 };
-use crate::{account::Language, client::Client, redact};
+use crate::{
+    account::{IntoLanguages, Language},
+    client::Client,
+    redact,
+};
 
 /// The most speakers that the service can tell apart.
 const MAX_SPEAKERS: u8 = 10;
@@ -133,9 +137,16 @@ impl Client {
 }
 
 impl Translate {
-    /// Adds target languages. The service creates one job for each.
-    pub fn to<L: Into<Language>>(mut self, languages: impl IntoIterator<Item = L>) -> Self {
-        self.languages.extend(languages.into_iter().map(Into::into));
+    /// Adds target languages: one, or a list of them. The service creates one job for each.
+    ///
+    /// ```
+    /// # fn example(client: akool::Client) {
+    /// let request = client.translate("https://example.com/talk.mp4").to("es").to(["fr", "ja"]);
+    /// # let _ = request;
+    /// # }
+    /// ```
+    pub fn to<M>(mut self, languages: impl IntoLanguages<M>) -> Self {
+        self.languages.extend(languages.into_languages());
         self
     }
 
