@@ -414,3 +414,66 @@ async fn the_key_is_not_in_the_process_list() {
     child.wait().unwrap();
     assert!(!String::from_utf8_lossy(&line).contains("MARKER-KEY"));
 }
+
+#[test]
+fn global_options_take_one_line_each() {
+    for command in ["translate", "wait", "jobs", "status"] {
+        let help = stdout(&akool(&[command, "--help"]).env("COLUMNS", "100").output().unwrap());
+        let options = help.lines().skip_while(|line| *line != "Global options:").skip(1);
+        let options: Vec<_> = options.take_while(|line| !line.is_empty()).collect();
+        assert!(options.len() >= 6, "{help}");
+        assert!(options.iter().all(|line| line.trim_start().starts_with('-')), "{help}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_program_that_ignores_the_end_of_its_terminal_goes_on() {
+    let server = MockServer::start().await;
+    for (script, ignores) in [("trap '' HUP; exec \"$0\" \"$@\"", true), ("exec \"$0\" \"$@\"", false)] {
+        let id = format!("hung up {ignores}");
+        server.job(&id, Timeline::new().stuck(2));
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            script,
+            env!("CARGO_BIN_EXE_akool"),
+            "wait",
+            &id,
+            "--interval",
+            "10ms",
+            "--json",
+        ]);
+        command.env("AKOOL_API_HOST", server.url()).env("AKOOL_API_KEY", server.api_key());
+        command.env("XDG_STATE_HOME", "/nonexistent").stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        wait_until_polled(&server, &id, &mut child);
+        assert!(Command::new("kill").args(["-HUP", &child.id().to_string()]).status().unwrap().success());
+        if ignores {
+            let polls = server.polls_of(&id).len();
+            wait_until(&mut child, "more polls", || server.polls_of(&id).len() > polls + 3);
+            child.kill().unwrap();
+        }
+        let status = child.wait().unwrap();
+        assert_eq!(status.code(), (!ignores).then_some(130));
+    }
+}
+
+#[test]
+fn printed_commands_have_the_options_that_they_need() {
+    let state = tempfile::tempdir().unwrap();
+    let ledger = state.path().join("my ledger.db");
+    let ledger = ledger.to_str().unwrap();
+    let run = |args: &[&str]| {
+        let mut command = akool(&[&["--sandbox", "--ledger", ledger], args].concat());
+        command.output().unwrap()
+    };
+    let output = run(&["translate", "https://example.com/talk.mp4", "--to", "klingon"]);
+    let wanted =
+        format!("klingon: not supported. `akool --sandbox --ledger '{ledger}' languages` lists the codes");
+    assert!(stderr(&output).contains(&wanted), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("demo"), "no list of jobs: {}", stderr(&output));
+    let output = run(&["translate", "https://example.com/talk.mp4", "--to", "es", "--interval", "100ms"]);
+    assert!(stderr(&output).contains("its links with it; save files with --output"), "{}", stderr(&output));
+    assert!(stdout(&output).contains("completed after"), "{}", stdout(&output));
+}

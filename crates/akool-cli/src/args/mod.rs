@@ -27,12 +27,12 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Use an embedded mock server: needs no key and no network, ignores credentials in the environment
+    /// Use an embedded mock server, without a key and network
     #[cfg(feature = "sandbox")]
     #[arg(long, global = true, conflicts_with_all = ["base_url", "api_key_file"])]
     pub(crate) sandbox: bool,
 
-    /// Base URL of the API [default: $AKOOL_API_HOST, or https://openapi.akool.com]
+    /// Base URL of the API [default: $AKOOL_API_HOST, or AKOOL's own]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) base_url: Option<String>,
 
@@ -40,11 +40,11 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) api_key_file: Option<PathBuf>,
 
-    /// File of the ledger of created jobs [default: $AKOOL_LEDGER, or akool/ledger.db in $XDG_STATE_HOME]
+    /// File of the ledger [default: $AKOOL_LEDGER, or the user's own]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) ledger: Option<PathBuf>,
 
-    /// Print one JSON object per line to stdout, and nothing else
+    /// Print one JSON object per line to stdout
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
@@ -52,7 +52,7 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 
-    /// Log each poll to stderr; -vv logs everything
+    /// Log each poll to stderr (-vv: everything)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 }
