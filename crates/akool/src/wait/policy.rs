@@ -276,6 +276,31 @@ mod tests {
     }
 
     #[test]
+    fn a_fixed_interval_is_neither_bounded_nor_varied() {
+        for interval in [secs(1), secs(600)] {
+            let policy = PollPolicy::fixed(interval);
+            for (age, random) in [(0, 0.0), (100, 0.5), (100_000, 1.0)] {
+                assert_eq!(policy.interval(&aged(secs(age)), random), interval);
+            }
+        }
+    }
+
+    #[test]
+    fn bounds_can_be_set() {
+        let policy = PollPolicy::default().with_jitter(0.0).with_max_failures(7);
+        let bounded = policy.with_min_interval(secs(20)).with_max_interval(secs(30));
+        let at = |policy: &PollPolicy, age| policy.interval(&aged(secs(age)), 0.5);
+        assert_eq!([0, 250, 1000].map(|age| at(&bounded, age)), [secs(20), secs(25), secs(30)]);
+        assert_eq!(bounded.max_failures(), 7, "the other settings stay");
+        let inverted = bounded.with_max_interval(secs(1));
+        assert_eq!(at(&inverted, 1000), secs(20));
+        let net = PollPolicy::safety_net().with_jitter(0.0);
+        assert_eq!([0, 400, 10_000].map(|age| at(&net, age)), [secs(30), secs(100), secs(300)]);
+        let shown = format!("{net:?}");
+        assert!(shown.contains("growth: Some(0.25)") && shown.contains("max_failures: 20"), "{shown}");
+    }
+
+    #[test]
     fn the_backoff_doubles_up_to_a_minute() {
         let policy = PollPolicy::default().with_jitter(0.0);
         let pauses: Vec<_> = (1..=7).map(|n| policy.backoff(n, 0.5).as_secs()).collect();

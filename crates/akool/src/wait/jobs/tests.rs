@@ -132,6 +132,19 @@ fn updates_say_what_changed_and_when_the_next_poll_comes() {
 }
 
 #[test]
+fn a_completed_job_without_a_link_is_retried() {
+    let mut jobs = jobs(&["a"], secs(0));
+    let attempt = begin(&mut jobs, secs(0));
+    let body = r#"{"code": 1000, "data": {"video_status": 3, "video": ""}}"#;
+    let received = Received::new(reqwest::StatusCode::OK, body, BodyEnd::Complete);
+    let response = Reply::<GetVideoInfoResponse>::lenient(&received).into_result().unwrap();
+    let snapshot = Snapshot::new("a".into(), response);
+    let (_, update) = jobs.observe(attempt, secs(1), Duration::ZERO, snapshot).unwrap();
+    let Update::Retrying { error, attempt, .. } = update else { panic!("{update:?}") };
+    assert_eq!((error.kind(), attempt), (ErrorKind::MissingVideo, 1));
+}
+
+#[test]
 fn a_trigger_brings_a_poll_forward_and_one_during_a_poll_counts_after_it() {
     let mut jobs = jobs(&["a", "b"], secs(0));
     round(&mut jobs, secs(0));
