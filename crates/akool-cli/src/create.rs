@@ -133,10 +133,7 @@ impl<'a> Creator<'a> {
         {
             target.fate = fate;
         }
-        self.report.advance(
-            self.count(|fate| !matches!(fate, Fate::Planned | Fate::Active)),
-            self.targets.borrow().len(),
-        );
+        self.report_progress();
         self.active.set(self.active.get().saturating_sub(1));
         self.ended.notify_one();
     }
@@ -151,6 +148,7 @@ impl<'a> Creator<'a> {
     /// Creates all jobs, as many at a time as may be active, and passes on their ids.
     pub(crate) async fn run(&self, jobs: mpsc::UnboundedSender<JobId>) -> Outcome {
         let mut outcome = Outcome::Done;
+        self.report_progress();
         if self.targets.borrow().iter().any(|target| target.fate == Fate::Refused) {
             outcome = Outcome::JobFailed;
         }
@@ -347,6 +345,11 @@ impl<'a> Creator<'a> {
             outcome = outcome.max(Outcome::Unknown);
         }
         outcome
+    }
+
+    fn report_progress(&self) {
+        let ended = self.count(|fate| !matches!(fate, Fate::Planned | Fate::Active));
+        self.report.advance(ended, self.targets.borrow().len());
     }
 
     fn count(&self, is_counted: impl Fn(Fate) -> bool) -> usize {

@@ -6,6 +6,8 @@ use akool::JobId;
 use console::Term;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use crate::text::short;
+
 /// A line has room for a bar on terminals of at least this many columns.
 const WIDE: u16 = 90;
 /// Lines of the terminal that are left for other text.
@@ -26,6 +28,8 @@ struct Jobs {
     by_id: BTreeMap<JobId, u64>,
     lines: BTreeMap<u64, Line>,
     total: Option<ProgressBar>,
+    /// For how many lines there was room, and which lines there were, when they were laid out last.
+    laid_out: (usize, u16, usize, u64),
 }
 
 struct Line {
@@ -37,19 +41,13 @@ impl Screen {
     /// The line of a job, which is added if it does not exist. `name` is its prefix.
     pub(super) fn bar(&self, id: &JobId, name: impl FnOnce() -> String) -> ProgressBar {
         let mut jobs = self.jobs.borrow_mut();
-        if let Some(line) = jobs.by_id.get(id).and_then(|began| jobs.lines.get(began)) {
-            return line.bar.clone();
+        let known = jobs.by_id.get(id).and_then(|began| jobs.lines.get(began)).map(|line| line.bar.clone());
+        if let Some(bar) = known {
+            // The window may have another size now.
+            self.lay_out(&mut jobs);
+            return bar;
         }
         let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::hidden()).with_prefix(name());
-        let narrow = Term::stderr().size().1 < WIDE;
-        let template = if narrow {
-            "{spinner} {prefix}  {elapsed:>4}  {wide_msg}"
-        } else {
-            "{spinner} {prefix}  {bar:20} {elapsed:>4}  {wide_msg}"
-        };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("━╸ "));
-        }
         bar.enable_steady_tick(Duration::from_millis(120));
         let began = jobs.began;
         jobs.began += 1;
@@ -77,25 +75,34 @@ impl Screen {
         let mut jobs = self.jobs.borrow_mut();
         let bar = jobs.total.get_or_insert_with(|| {
             let bar = self.lines.add(ProgressBar::new(0));
-            let template = "{pos} of {len} ended  {rate}  ETA {eta}{wide_msg}";
+            let template = "{pos} of {len} ended{pace}{wide_msg}";
             if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style.with_key("rate", |state: &ProgressState, text: &mut dyn Write| {
-                    let _ = write!(text, "{:.1}/min", state.per_sec() * 60.0);
-                }));
+                bar.set_style(style.with_key("pace", pace));
             }
             bar
         });
         bar.set_length(total as u64);
         bar.set_position(ended as u64);
+        // Below all others, and with the number of those that do not fit.
+        jobs.laid_out = (0, 0, 0, 0);
         self.lay_out(&mut jobs);
     }
 
     /// Shows as many lines as the terminal has room for now, the oldest jobs first, and says how many more there are.
     fn lay_out(&self, jobs: &mut Jobs) {
-        let room = usize::from(Term::stderr().size().0).saturating_sub(LEFT_FREE).max(1);
+        let (rows, columns) = Term::stderr().size();
+        let room = usize::from(rows).saturating_sub(LEFT_FREE).max(1);
+        let laid_out = (room, columns, jobs.lines.len(), jobs.began);
+        if jobs.laid_out == laid_out {
+            return;
+        }
+        jobs.laid_out = laid_out;
         let mut hidden = 0_usize;
         for (index, line) in jobs.lines.values_mut().enumerate() {
             let fits = index < room;
+            if let Ok(style) = ProgressStyle::with_template(template(columns)) {
+                line.bar.set_style(style.progress_chars("━╸ "));
+            }
             hidden += usize::from(!fits);
             if fits && !line.is_shown {
                 match &jobs.total {
@@ -121,5 +128,23 @@ impl Screen {
     /// Leaves the lines as they are: after Ctrl-C the cursor is elsewhere, because the terminal shows `^C`.
     pub(super) fn freeze(&self) {
         self.lines.set_draw_target(ProgressDrawTarget::hidden());
+    }
+}
+
+fn template(columns: u16) -> &'static str {
+    if columns < WIDE {
+        "{spinner} {prefix}  {elapsed:>4}  {wide_msg}"
+    } else {
+        "{spinner} {prefix}  {bar:20} {elapsed:>4}  {wide_msg}"
+    }
+}
+
+/// How many jobs end in a minute, and when all will have ended if they go on like that.
+fn pace(state: &ProgressState, text: &mut dyn Write) {
+    let (ended, seconds) = (state.pos() as f64, state.elapsed().as_secs_f64());
+    if ended > 0.0 && seconds > 1.0 {
+        let left = state.len().unwrap_or_default().saturating_sub(state.pos()) as f64 * seconds / ended;
+        let eta = short(Duration::try_from_secs_f64(left).unwrap_or_default());
+        let _ = write!(text, ", {:.1} a minute, ETA {eta}", ended * 60.0 / seconds);
     }
 }
