@@ -275,7 +275,10 @@ mod tests {
     #[test]
     fn debug_shows_no_link() {
         let url = "https://example.com/a?Signature=MARKER";
-        let (source, key) = (SourceId::url(url), key(&client().translate(url).to(["es"])));
+        let translate = client().translate(url).to(["es"]).webhook("https://example.com/?token=MARKER");
+        let shown = format!("{translate:?}");
+        assert!(shown.contains("https://example.com/a?[redacted]") && !shown.contains("MARKER"), "{shown}");
+        let (source, key) = (SourceId::url(url), key(&translate));
         assert!(key.as_str().contains("MARKER") && !format!("{source:?} {key:?}").contains("MARKER"));
     }
 

@@ -410,6 +410,15 @@ mod tests {
     }
 
     #[test]
+    fn a_trigger_for_a_poll_that_is_due_anyway_does_not_count() {
+        let mut wait = triggered();
+        wait.observe(0, 0, processing());
+        assert_eq!(wait.poll_now(30), 30);
+        wait.observe(30, 30, processing());
+        assert_eq!(wait.poll_now(31), 33, "the gap has not doubled");
+    }
+
+    #[test]
     fn a_trigger_never_shortens_a_pause_after_an_error() {
         for retry_after in [Some(120), None] {
             let mut wait = triggered();

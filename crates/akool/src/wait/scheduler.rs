@@ -260,6 +260,24 @@ mod tests {
     }
 
     #[test]
+    fn a_timeout_at_the_end_of_a_pause_still_gets_its_last_poll() {
+        let mut scheduler = Scheduler::default();
+        scheduler.schedule(0, secs(1));
+        let timeout = |_| Some(secs(50));
+        assert_eq!(scheduler.next(secs(2), PAUSE, timeout), Next::NotBefore(secs(50)));
+        assert_eq!(scheduler.next(secs(50), PAUSE, timeout), Next::Poll(0, secs(1)));
+    }
+
+    #[test]
+    fn a_job_that_is_moved_often_leaves_few_entries_behind() {
+        let mut queue = DueQueue::default();
+        for time in 0..10_000 {
+            queue.push(0, secs(time), secs(time));
+            assert!(queue.heap.len() <= 67, "{}", queue.heap.len());
+        }
+    }
+
+    #[test]
     fn a_pause_holds_back_all_and_keeps_their_order() {
         let mut scheduler = Scheduler::default();
         for (slot, at) in [(0, 20), (1, 10), (2, 30)] {

@@ -178,6 +178,17 @@ fn a_poll_that_timed_out_while_nobody_polled_the_set_is_repeated() {
 }
 
 #[test]
+fn the_last_poll_is_not_repeated_even_if_nobody_polled_the_set() {
+    for (timeout, repeated) in [(7, true), (6, false)] {
+        let mut jobs = Jobs::default();
+        jobs.insert("a".into(), poller(Some(secs(timeout))), 0, secs(0));
+        let attempt = begin(&mut jobs, secs(0));
+        let update = jobs.observe(attempt, secs(6), secs(5), failed(ErrorKind::Timeout));
+        assert_eq!(update.is_none(), repeated, "{timeout}");
+    }
+}
+
+#[test]
 fn a_poll_is_cut_off_five_seconds_after_the_timeout() {
     let mut jobs = Jobs::default();
     jobs.insert("a".into(), poller(Some(secs(20))), 0, secs(100));
