@@ -50,8 +50,11 @@ async fn conforming_responses_are_reported_with_the_fields_that_were_not_receive
         )),
         "{text}"
     );
+    assert!(text.contains("were in none of these responses (-v lists them)"), "{text}");
+    assert!(!text.contains("/body/data/team_id"), "{text}");
+    let (_, text) = shown(&run_at(&server, &["contract", "check", ID, "-v"]));
     assert!(text.contains("/body/data/team_id (the field `team_id`)"), "{text}");
-    server.assert_polls(ID).count(1).with_api_key(&server.api_key());
+    server.assert_polls(ID).count(2).with_api_key(&server.api_key());
 }
 
 #[tokio::test]
@@ -73,7 +76,7 @@ async fn a_renamed_field_is_reported_with_its_pointer_and_meaning() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new());
     server.rename_field("/data/progress", "percent");
-    let (code, text) = shown(&run_at(&server, &["contract", "check", ID]));
+    let (code, text) = shown(&run_at(&server, &["contract", "check", ID, "-v"]));
     assert_eq!(code, 8, "{text}");
     assert!(text.contains("/body/data/percent: undocumented field"), "{text}");
     assert!(text.contains("/body/data/progress (the field `progress`)"), "{text}");

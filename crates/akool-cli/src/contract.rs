@@ -135,7 +135,12 @@ fn summary(whole: &Findings, responses: usize, coverage: &Coverage<'_>, report: 
     let (s, v) = (if responses == 1 { "" } else { "s" }, if violations == 1 { "" } else { "s" });
     report.line(format_args!("{verdict}: {responses} response{s}, {violations} violation{v}, {drift} new"));
     // For information only: few jobs have every field.
-    if !never.drift.is_empty() {
+    if !never.drift.is_empty() && !report.is_verbose() {
+        let count = never.drift.len();
+        report.note(format_args!(
+            "{count} documented fields and values were in none of these responses (-v lists them)"
+        ));
+    } else if !never.drift.is_empty() {
         let places = never.drift.iter().map(|drift| format!("{} ({})", drift.pointer, drift.documented));
         report.note(format_args!(
             "documented, but in none of these responses:\n  {}",

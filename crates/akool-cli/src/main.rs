@@ -66,6 +66,7 @@ fn main() -> ExitCode {
     let report = Report::new(Settings {
         json: cli.global.json,
         quiet: cli.global.quiet,
+        verbose: cli.global.verbose > 0,
         progress: waits && !ids_only,
         ids_only,
         globals: cli.globals(),

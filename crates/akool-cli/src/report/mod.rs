@@ -30,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) json: bool,
     /// Print only results and errors.
     pub(crate) quiet: bool,
+    /// Print details that are for information only.
+    pub(crate) verbose: bool,
     /// Show a progress line for each job if stdout and stderr are terminals.
     pub(crate) progress: bool,
     /// Print nothing but the ids of created jobs to stdout.
@@ -94,6 +96,10 @@ impl Report {
         let mut resume = self.settings.globals.clone();
         resume.option("--output", &folder.display().to_string());
         resume.command([id])
+    }
+
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.settings.verbose
     }
 
     pub(crate) fn is_json(&self) -> bool {
