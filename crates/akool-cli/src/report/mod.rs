@@ -77,11 +77,13 @@ impl Report {
     }
 
     /// Whether an error was about a job that AKOOL does not know.
+    #[cfg(feature = "sandbox")]
     pub(crate) fn has_unknown_job(&self) -> bool {
         self.unknown_job.get()
     }
 
     /// Whether links to files were printed for people.
+    #[cfg(feature = "sandbox")]
     pub(crate) fn has_links(&self) -> bool {
         self.links.get()
     }
