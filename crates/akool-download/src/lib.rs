@@ -36,6 +36,7 @@ mod save;
 mod sink;
 mod transfer;
 mod version;
+mod webvtt;
 
 pub use self::{
     downloader::{BuildError, Downloader, DownloaderBuilder},
@@ -44,6 +45,7 @@ pub use self::{
     sink::Sink,
     transfer::{Progress, Transfer},
     version::Version,
+    webvtt::{NoCues, webvtt},
 };
 
 /// The example of the README, compiled as a documentation test.
