@@ -29,6 +29,7 @@ mod error;
 mod format;
 mod link;
 mod lock;
+mod name;
 mod part;
 mod response;
 mod retry;
@@ -41,6 +42,7 @@ mod webvtt;
 pub use self::{
     downloader::{BuildError, Downloader, DownloaderBuilder},
     error::DownloadError,
+    name::{FileNames, NameTemplate, TemplateError, kind_name, source_name},
     save::{Save, Saved},
     sink::Sink,
     transfer::{Progress, Transfer},
