@@ -43,6 +43,7 @@ pub use self::{
     downloader::{BuildError, Downloader, DownloaderBuilder},
     error::DownloadError,
     name::{FileNames, NameTemplate, TemplateError, kind_name, source_name},
+    part::sha256_of,
     save::{Save, Saved},
     sink::Sink,
     transfer::{Progress, Transfer},
