@@ -72,6 +72,7 @@ const MIGRATIONS: [&str; 1] = [
         saved_at INTEGER NOT NULL,
         PRIMARY KEY (job, kind, path)
     ) STRICT, WITHOUT ROWID;
+    CREATE INDEX files_by_path ON files (path);
 
     -- The ledgers of earlier versions that were imported, by the SHA-256 of the file.
     CREATE TABLE imports (sha256 BLOB NOT NULL PRIMARY KEY, imported_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
