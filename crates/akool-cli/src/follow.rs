@@ -3,24 +3,16 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
-    path::Path,
     time::Duration,
 };
 
 use akool::{Client, JobId, PollPolicy, Snapshot, Status, Translation, Update, WaitError};
-use akool_download::Downloader;
 use akool_ledger::Ledger;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 
 use crate::{
-    args,
-    connect::Connection,
-    fetch::{Fetch, downloader},
-    interrupt::interruption,
-    ledger,
-    outcome::Outcome,
-    report::Report,
-    text,
+    args, connect::Connection, fetch::Fetch, interrupt::interruption, ledger, outcome::Outcome,
+    report::Report, text,
 };
 
 /// Polls a sandbox more often than the default policy, because its jobs take seconds.
@@ -39,7 +31,7 @@ pub(crate) struct Follow<'a> {
     policy: PollPolicy,
     /// Whether the user or the sandbox sets the interval.
     has_interval: bool,
-    downloads: Option<(Downloader, &'a Path)>,
+    downloads: Option<Fetch<'a>>,
     /// The jobs whose outcome was not reported yet, with their last snapshots.
     open: RefCell<BTreeMap<JobId, Option<Snapshot>>>,
 }
@@ -52,8 +44,11 @@ impl<'a> Follow<'a> {
         report: &'a Report,
     ) -> Result<Self, String> {
         let downloads = match &options.output {
+            None if options.files.is_set() => {
+                return Err("--files, --vtt, --name-template and --overwrite need --output".to_owned());
+            }
             None => None,
-            Some(folder) => Some((downloader(folder, options.stall_timeout)?, folder.as_path())),
+            Some(folder) => Some(Fetch::prepare(folder, &options.files, options.stall_timeout, report)?),
         };
         let interval = options.interval.or(connection.is_sandbox().then_some(SANDBOX_INTERVAL));
         let policy = interval.map_or_else(PollPolicy::default, PollPolicy::fixed);
@@ -83,7 +78,10 @@ impl<'a> Follow<'a> {
     }
 
     /// Waits for these jobs until all have ended or the program is interrupted.
-    pub(crate) async fn run(&self, ids: BTreeSet<JobId>) -> Outcome {
+    pub(crate) async fn run(mut self, ids: BTreeSet<JobId>) -> Outcome {
+        if let Some(fetch) = &mut self.downloads {
+            fetch.learn(self.ledger.as_ref(), self.api, &ids).await;
+        }
         *self.open.borrow_mut() = ids.iter().map(|id| (id.clone(), None)).collect();
         tokio::select! {
             outcome = self.follow(ids) => outcome,
@@ -210,10 +208,7 @@ impl<'a> Follow<'a> {
         self.open.borrow_mut().insert(translation.id().clone(), last);
         match &self.downloads {
             None => Outcome::Done,
-            Some((downloader, folder)) => {
-                let fetch = Fetch { downloader, folder, report: self.report, overwrite: false };
-                fetch.all(&self.client.job(translation.id()), translation, waited).await
-            }
+            Some(fetch) => fetch.all(&self.client.job(translation.id()), translation, waited).await,
         }
     }
 }

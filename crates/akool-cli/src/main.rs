@@ -7,6 +7,7 @@
 //!   `webhook`, `sandbox`, `shell`
 //! - `follow`, which several commands share
 //! - `fetch`, `ledger`
+//! - `names`
 //! - `connect`, `report`
 //! - `args`, `table`
 //! - `outcome`, `env`, `text`, `resume`, `interrupt`
@@ -23,6 +24,7 @@ mod interrupt;
 mod jobs;
 mod languages;
 mod ledger;
+mod names;
 mod outcome;
 mod report;
 mod resume;
