@@ -144,7 +144,7 @@ impl NameTemplate {
         self.render(job, kind, extension(kind), with_id)
     }
 
-    /// The name of the [WebVTT](crate::webvtt) file that is made from subtitles of this kind.
+    /// The name of the [WebVTT](crate::webvtt()) file that is made from subtitles of this kind.
     pub fn vtt_name(&self, job: &FileNames, kind: FileKind, with_id: bool) -> String {
         self.render(job, kind, "vtt", with_id)
     }

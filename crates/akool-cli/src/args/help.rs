@@ -29,10 +29,11 @@ pub(super) const STATUS: &str = "Example:\n  akool status 64dd92c1f0b6684651e90e
 pub(super) const DOWNLOAD: &str = "\
 Examples:
   akool download 64dd92c1f0b6684651e90e09 --output out
-  akool download 64dd92c1f0b6684651e90e09 --files subtitles --vtt --name-template '{language}-{source}.{ext}'
+  akool download 64dd92c1f0b6684651e90e09 --files subtitles --vtt
+  akool download 64dd92c1f0b6684651e90e09 --name-template '{language}-{source}-{kind}.{ext}'
 
-A file that exists is never overwritten without --overwrite. If another file has the name, the id of the
-job is added.";
+A file that exists is never overwritten without --overwrite. If another file has the name, the id of
+the job is added.";
 
 pub(super) const JOBS: &str = "\
 Examples:
