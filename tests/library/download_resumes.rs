@@ -428,7 +428,7 @@ async fn a_symbolic_link_at_the_version_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_download_waits_shortly_for_the_lock_of_the_part() {
+async fn a_download_waits_for_the_lock_of_the_part() {
     let contents = video(0);
     let served = contents.clone();
     let server = Server::start(move |_, request| (ranged(&served, ETAG, "\"1\"", request), End::Close)).await;
@@ -437,15 +437,17 @@ async fn a_download_waits_shortly_for_the_lock_of_the_part() {
         leave(folder.path(), &server.file, &contents[..900_000], r#"{"etag":"\"1\"","total":2000000}"#);
     let lock = fs::File::options().write(true).open(part).unwrap();
     lock.lock().unwrap();
-    let error = patient().save(&server.file, folder.path()).await.unwrap_err();
-    assert!(matches!(error, DownloadError::InUse { .. }), "{error:?}");
-
-    // A download that was dropped keeps its lock until its last write is done.
+    let (sender, waiting) = tokio::sync::oneshot::channel();
+    let sender = Mutex::new(Some(sender));
+    let report = move |path: &Path| {
+        let sender = sender.lock().unwrap().take().expect("the wait is reported once");
+        sender.send(path.to_owned()).unwrap();
+    };
     let release = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(waiting.await.unwrap(), folder.path().join(server.file.file_name()));
         drop(lock);
     };
-    let save = patient().save(&server.file, folder.path()).into_future();
+    let save = patient().save(&server.file, folder.path()).on_wait(report).into_future();
     let (saved, ()) = futures_util::join!(save, release);
     assert_saved(&saved.unwrap(), &contents);
     assert_eq!(server.sent("range"), [Some("bytes=900000-".to_owned())]);

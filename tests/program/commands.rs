@@ -201,7 +201,7 @@ async fn other_files_in_the_output_folder_are_not_touched() {
     std::os::unix::fs::symlink("/nonexistent/x", folder.path().join(format!("{ID}.original.srt"))).unwrap();
     let mine = folder.path().join("mine");
     fs::write(&mine, "precious").unwrap();
-    fs::hard_link(&mine, folder.path().join(format!("{ID}.translated.srt.part"))).unwrap();
+    fs::hard_link(&mine, folder.path().join(format!("{ID}.srt.part"))).unwrap();
     let args = ["wait", ID, "--output", folder.path().to_str().unwrap()];
     let output = akool_at(&server, &args).output().unwrap();
     let printed = shown(&output, None);
@@ -385,12 +385,12 @@ async fn a_full_disk_and_a_missing_permission_leave_only_complete_files_and_part
         names
     };
     let (parts, complete): (Vec<_>, Vec<_>) = names().into_iter().partition(|name| name.contains(".part"));
-    assert_eq!(complete, ["original.srt", "translated.srt"].map(|end| format!("{ID}.{end}")));
+    assert_eq!(complete, ["original.srt", "srt"].map(|end| format!("{ID}.{end}")));
     assert_eq!(parts.len(), 4, "two videos do not fit; each has a part and its version: {parts:?}");
 
     let output = akool_at(&server, &["wait", ID, "--output"]).arg(folder.path()).output().unwrap();
     assert_eq!(code(&output), 0, "{}", stderr(&output));
-    let ends = ["mp4", "no-captions.mp4", "original.srt", "translated.srt"];
+    let ends = ["mp4", "no-captions.mp4", "original.srt", "srt"];
     assert_eq!(names(), ends.map(|end| format!("{ID}.{end}")));
     let resumed = server.exchanges().into_iter().filter(|exchange| exchange.headers.contains_key("range"));
     assert_eq!(resumed.count(), 2);

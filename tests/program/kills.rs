@@ -70,7 +70,7 @@ async fn killed_at_a_hundred_moments_the_files_are_complete_after_the_next_run()
         ("video.mp4", "mp4", contents(b"\0\0\0\0mdat", 1, 8_000_000)),
         ("no-captions.mp4", "no-captions.mp4", contents(b"\0\0\0\0mdat", 2, 6_000_000)),
         ("original.srt", "original.srt", contents(CUE, 3, 40_000)),
-        ("translated.srt", "translated.srt", contents(CUE, 4, 50_000)),
+        ("translated.srt", "srt", contents(CUE, 4, 50_000)),
     ];
     for (name, _, bytes) in &files {
         server.file(*name, bytes.clone());

@@ -5,28 +5,28 @@ use std::collections::BTreeSet;
 use akool::{ErrorKind, JobId, Status, Translation};
 
 use crate::{
-    args::Download,
-    connect::Connection,
-    fetch::{Fetch, downloader},
-    interrupt::interruption,
-    ledger,
-    outcome::Outcome,
-    report::Report,
-    text,
+    args::Download, connect::Connection, fetch::Fetch, interrupt::interruption, ledger, outcome::Outcome,
+    report::Report, text,
 };
 
 pub(crate) async fn run(options: &Download, connection: &Connection, report: &Report) -> Outcome {
-    let downloader = match downloader(&options.output, options.stall_timeout) {
-        Ok(downloader) => downloader,
+    let mut fetch = match Fetch::prepare(&options.output, &options.files, options.stall_timeout, report) {
+        Ok(fetch) => fetch,
         Err(error) => {
             report.error(None, "usage", error);
             return Outcome::Usage;
         }
     };
-    let fetch =
-        Fetch { downloader: &downloader, folder: &options.output, report, overwrite: options.overwrite };
     let ids: BTreeSet<_> = options.jobs.ids.iter().map(|id| JobId::from(id.as_str())).collect();
     ledger::label_jobs(connection, ids.iter().cloned(), |id, language| report.label(id, language)).await;
+    let ledger = ledger::open_existing(connection).await.unwrap_or_else(|error| {
+        report.note(format_args!("warning: the files are not recorded: {error}"));
+        None
+    });
+    fetch.set_ledger(ledger);
+    for id in &ids {
+        fetch.learn(ledger::api(connection), id).await;
+    }
     let all = async {
         let mut outcome = Outcome::Done;
         for id in ids {

@@ -3,25 +3,17 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
-    path::Path,
     time::Duration,
 };
 
 use akool::{Client, JobId, PollPolicy, Snapshot, Status, Translation, Update, WaitError};
-use akool_download::Downloader;
 use akool_ledger::Ledger;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::mpsc;
 
 use crate::{
-    args,
-    connect::Connection,
-    fetch::{Fetch, downloader},
-    interrupt::interruption,
-    ledger,
-    outcome::Outcome,
-    report::Report,
-    text,
+    args, connect::Connection, fetch::Fetch, interrupt::interruption, ledger, outcome::Outcome,
+    report::Report, text,
 };
 
 /// Polls a sandbox more often than the default policy, because its jobs take seconds.
@@ -40,7 +32,7 @@ pub(crate) struct Follow<'a> {
     policy: PollPolicy,
     /// Whether the user or the sandbox sets the interval.
     has_interval: bool,
-    downloads: Option<(Downloader, &'a Path)>,
+    downloads: Option<Fetch<'a>>,
     /// The jobs whose outcome was not reported yet, with their last snapshots.
     open: RefCell<BTreeMap<JobId, Option<Snapshot>>>,
 }
@@ -53,8 +45,11 @@ impl<'a> Follow<'a> {
         report: &'a Report,
     ) -> Result<Self, String> {
         let downloads = match &options.output {
+            None if options.files.is_set() => {
+                return Err("--files, --vtt, --name-template and --overwrite need --output".to_owned());
+            }
             None => None,
-            Some(folder) => Some((downloader(folder, options.stall_timeout)?, folder.as_path())),
+            Some(folder) => Some(Fetch::prepare(folder, &options.files, options.stall_timeout, report)?),
         };
         let interval = options.interval.or(connection.is_sandbox().then_some(SANDBOX_INTERVAL));
         let policy = interval.map_or_else(PollPolicy::default, PollPolicy::fixed);
@@ -74,6 +69,9 @@ impl<'a> Follow<'a> {
 
     /// Records the jobs' statuses in this ledger, and polls when its earlier jobs ended, unless an interval is set.
     pub(crate) async fn with_ledger(mut self, ledger: Option<Ledger>) -> Self {
+        if let Some(fetch) = &mut self.downloads {
+            fetch.set_ledger(ledger.clone());
+        }
         self.ledger = ledger;
         if let Some(ledger) = self.ledger.as_ref().filter(|_| !self.has_interval)
             && let Ok(policy) = ledger.poll_policy(self.api).await
@@ -137,6 +135,9 @@ impl<'a> Follow<'a> {
             tokio::select! {
                 Some(id) = jobs.recv() => {
                     self.report.start(&id);
+                    if let Some(fetch) = &self.downloads {
+                        fetch.learn(self.api, &id).await;
+                    }
                     self.open.borrow_mut().entry(id.clone()).or_default();
                     waits.insert(id);
                 }
@@ -245,10 +246,7 @@ impl<'a> Follow<'a> {
         self.open.borrow_mut().insert(translation.id().clone(), last);
         match &self.downloads {
             None => Outcome::Done,
-            Some((downloader, folder)) => {
-                let fetch = Fetch { downloader, folder, report: self.report, overwrite: false };
-                fetch.all(&self.client.job(translation.id()), translation, waited).await
-            }
+            Some(fetch) => fetch.all(&self.client.job(translation.id()), translation, waited).await,
         }
     }
 }

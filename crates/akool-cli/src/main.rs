@@ -8,6 +8,7 @@
 //! - `create`, `plan`: the parts of `translate`
 //! - `follow`, which several commands share; `rows`
 //! - `fetch`, `ledger`
+//! - `names`
 //! - `connect`, `report`
 //! - `args`, `table`
 //! - `outcome`, `env`, `text`, `resume`, `interrupt`
@@ -25,6 +26,7 @@ mod interrupt;
 mod jobs;
 mod languages;
 mod ledger;
+mod names;
 mod outcome;
 mod plan;
 mod report;

@@ -60,10 +60,14 @@ pub enum DownloadError {
         /// The reason of the last failure.
         why: String,
     },
-    /// Another process, or another download of this one, is writing the same file.
-    #[error("{} is being written by another download", .path.display())]
-    InUse {
-        /// The temporary file.
+    /// There is another file of that name.
+    #[error("{} exists and is not the {file} of job {job}", .path.display())]
+    Exists {
+        /// The kind of file.
+        file: FileKind,
+        /// The job of the file.
+        job: JobId,
+        /// The file that exists.
         path: PathBuf,
     },
     /// The file cannot be written.
@@ -89,7 +93,7 @@ impl DownloadError {
             Self::Stalled { .. } => {
                 "try again later, or set a longer stall timeout; the download resumes if the server supports it"
             }
-            Self::InUse { .. } => "wait for the other download, or choose another folder",
+            Self::Exists { .. } => "move it away, overwrite it, or choose another folder",
             Self::Io { .. } => "check free space and permissions, or choose another folder",
         }
     }

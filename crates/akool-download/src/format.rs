@@ -7,7 +7,7 @@ use akool::FileKind;
 use bytes::Bytes;
 
 /// The maximum number of bytes that are examined.
-const MAX_EXAMINED: usize = 4 * 1024;
+pub(crate) const MAX_EXAMINED: usize = 4 * 1024;
 /// A size whose first byte is a printable character, as in a text, is this large or larger.
 const SMALLEST_TEXT_SIZE: u64 = 0x2000_0000;
 /// The EBML header, with which Matroska and WebM files start.
@@ -60,6 +60,15 @@ impl FirstBytes {
                 Err(format!("the server sent {} instead of {wanted}", describe(&ascii(first))))
             }
         }
+    }
+}
+
+/// Returns whether the start of a file on disk, of that length, is that of a file of this kind.
+pub(crate) fn is_kind(kind: FileKind, start: Vec<u8>, length: u64) -> bool {
+    let mut first = FirstBytes::new(kind, Some(length));
+    match first.push(start.into()) {
+        Ok(None) => first.end().is_ok(),
+        pushed => pushed.is_ok(),
     }
 }
 

@@ -29,6 +29,7 @@ mod error;
 mod format;
 mod link;
 mod lock;
+mod name;
 mod part;
 mod response;
 mod retry;
@@ -36,14 +37,18 @@ mod save;
 mod sink;
 mod transfer;
 mod version;
+mod webvtt;
 
 pub use self::{
     downloader::{BuildError, Downloader, DownloaderBuilder},
     error::DownloadError,
+    name::{FileNames, NameTemplate, TemplateError, kind_name, source_name},
+    part::sha256_of,
     save::{Save, Saved},
     sink::Sink,
     transfer::{Progress, Transfer},
     version::Version,
+    webvtt::{NoCues, webvtt},
 };
 
 /// The example of the README, compiled as a documentation test.

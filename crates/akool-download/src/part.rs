@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tempfile::TempPath;
 use tokio::task::JoinHandle;
@@ -19,10 +20,10 @@ const MAX_BATCH_BYTES: usize = 256 * 1024;
 const MAX_BATCH_CHUNKS: usize = 1024;
 /// or when it is this old, so that a slow download that is killed loses little.
 const MAX_BATCH_AGE: Duration = Duration::from_secs(1);
-/// The number of times that a locked file is opened, and the pause between them. A download that was dropped in this
-/// process keeps its lock until its last write is done.
-const LOCK_ATTEMPTS: u32 = 20;
+/// The pause before a locked file is opened again, and the number of attempts after which the wait is reported. A
+/// download that was dropped in this process keeps its lock until its last write is done.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
+const UNREPORTED_ATTEMPTS: u32 = 20;
 
 /// An incomplete file. Another thread writes to disk while more data arrives.
 pub(crate) struct Part {
@@ -33,6 +34,25 @@ pub(crate) struct Part {
     batched: usize,
     batched_since: Instant,
     bytes: u64,
+    version: Version,
+    options: Options,
+}
+
+/// What the part of a file is used for.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// Identifies the job and the kind of file. Another file can have the same name on disk.
+    pub(crate) file: String,
+    /// Whether the hash is needed also if the server sends no checksum.
+    pub(crate) hash: bool,
+}
+
+/// What is stored beside the part.
+#[derive(Default, Deserialize, Serialize)]
+struct Stored {
+    /// Missing in what an earlier version of this crate stored. It gave each file a name of its own.
+    file: Option<String>,
+    #[serde(flatten)]
     version: Version,
 }
 
@@ -59,19 +79,29 @@ enum Disk {
 }
 
 impl Part {
-    /// Opens the part of an earlier download, or creates one.
-    pub(crate) async fn open(path: PathBuf) -> Result<Self, DownloadError> {
+    /// Opens the part of an earlier download, or creates one. Waits while another download is writing it, which is
+    /// reported once.
+    pub(crate) async fn open(
+        path: PathBuf,
+        options: Options,
+        on_wait: impl FnOnce(),
+    ) -> Result<Self, DownloadError> {
         let at = |source| DownloadError::Io { path: path.clone(), source };
         let mut attempts = 0;
+        let mut on_wait = Some(on_wait);
         let mut file = loop {
-            match lock(&path).map_err(at)? {
-                Some(file) => break file,
-                None if attempts < LOCK_ATTEMPTS => tokio::time::sleep(LOCK_PAUSE).await,
-                None => return Err(DownloadError::InUse { path }),
+            if let Some(file) = lock(&path).map_err(at)? {
+                break file;
             }
             attempts += 1;
+            if attempts == UNREPORTED_ATTEMPTS
+                && let Some(report) = on_wait.take()
+            {
+                report();
+            }
+            tokio::time::sleep(LOCK_PAUSE).await;
         };
-        let mut version = read_version(&path);
+        let mut version = read_version(&path, &options.file);
         let bytes = resumed_length(&version, file.metadata().map_err(at)?.len());
         if bytes == 0 {
             version = Version::default();
@@ -92,6 +122,7 @@ impl Part {
             batched_since: Instant::now(),
             bytes,
             version,
+            options,
         })
     }
 
@@ -112,13 +143,21 @@ impl Part {
         .await
     }
 
-    /// Writes the file to disk and then renames it, so that the name always means a complete file.
-    pub(crate) async fn finish(mut self, path: &Path) -> Result<(), DownloadError> {
+    /// Writes the file to disk and then renames it, so that the name always means a complete file. Fails if there is
+    /// another file of that name, unless it is overwritten or empty.
+    pub(crate) async fn finish(mut self, path: &Path, overwrite: bool) -> Result<(), DownloadError> {
         self.flush().await?;
         let target = path.to_owned();
         self.path = path.to_owned();
         self.work(move |writer| {
             writer.file.get_ref().sync_all()?;
+            if !overwrite && target.symlink_metadata().is_ok_and(|found| !found.is_file() || found.len() > 0)
+            {
+                return Err(io::Error::new(
+                    io::ErrorKind::AlreadyExists,
+                    "another program has created the file",
+                ));
+            }
             if let Some(part) = writer.path.take() {
                 remove_version(&part)?;
                 part.persist(target)?;
@@ -187,15 +226,16 @@ impl Sink for Part {
         self.bytes = 0;
         self.version = version.clone();
         let path = self.path.clone();
+        let Options { file, hash } = self.options.clone();
         self.work(move |writer| {
             remove_version(&path)?;
             writer.is_resumable = false;
-            writer.hash = version.has_checksum().then(Sha256::new);
+            writer.hash = (hash || version.has_checksum()).then(Sha256::new);
             writer.file.flush()?;
             writer.file.get_mut().set_len(0)?;
             writer.file.rewind()?;
             if version.is_resumable() {
-                write_version(&path, &version)?;
+                write_version(&path, Stored { file: Some(file), version })?;
                 writer.is_resumable = true;
             }
             Ok(())
@@ -229,13 +269,7 @@ impl Sink for Part {
                 // The data was not hashed when it arrived, so it is read back.
                 writer.file.rewind()?;
                 let mut hash = Sha256::new();
-                let mut block = vec![0; MAX_BATCH_BYTES];
-                loop {
-                    match writer.file.get_mut().read(&mut block)? {
-                        0 => break,
-                        bytes => hash.update(&block[..bytes]),
-                    }
-                }
+                hash_all(writer.file.get_mut(), &mut hash)?;
                 writer.hash = Some(hash);
             }
             Ok(())
@@ -292,15 +326,36 @@ fn version_path(part: &Path) -> PathBuf {
     path.into()
 }
 
-/// Returns an empty version if there is none, or if it was not completely written.
-fn read_version(part: &Path) -> Version {
+/// Returns an empty version if there is none for this file, or if it was not completely written.
+fn read_version(part: &Path, file: &str) -> Version {
     let text = std::fs::read(version_path(part)).unwrap_or_default();
-    serde_json::from_slice(&text).unwrap_or_default()
+    let stored: Stored = serde_json::from_slice(&text).unwrap_or_default();
+    if stored.file.is_none_or(|stored| stored == file) { stored.version } else { Version::default() }
 }
 
-fn write_version(part: &Path, version: &Version) -> io::Result<()> {
+fn write_version(part: &Path, stored: Stored) -> io::Result<()> {
     // `create_new` does not follow symbolic links.
-    std::fs::File::create_new(version_path(part))?.write_all(&serde_json::to_vec(version)?)
+    std::fs::File::create_new(version_path(part))?.write_all(&serde_json::to_vec(&stored)?)
+}
+
+/// Returns the SHA-256 of a file. This blocks.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn sha256_of(path: &Path) -> io::Result<[u8; 32]> {
+    let mut hash = Sha256::new();
+    hash_all(&mut std::fs::File::open(path)?, &mut hash)?;
+    Ok(hash.finalize().into())
+}
+
+fn hash_all(file: &mut std::fs::File, hash: &mut Sha256) -> io::Result<()> {
+    let mut block = vec![0; MAX_BATCH_BYTES];
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(()),
+            bytes => hash.update(&block[..bytes]),
+        }
+    }
 }
 
 fn remove_version(part: &Path) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     future::{Future, IntoFuture},
-    io,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     pin::Pin,
 };
@@ -13,10 +13,16 @@ use akool::{Job, RemoteFile};
 use crate::{
     downloader::Downloader,
     error::DownloadError,
+    format::{MAX_EXAMINED, is_kind},
     lock::not_a_file,
-    part::{self, Part},
+    name::safe_name,
+    part::{self, Options, Part, sha256_of},
+    sink::Sink as _,
     transfer::{Progress, Transfer},
 };
+
+/// See [`Save::on_wait`].
+type OnWait = Box<dyn Fn(&Path) + Send + Sync>;
 
 /// A download, made by [`Downloader::save`](crate::Downloader::save). If the future is dropped, another download of
 /// the same file resumes.
@@ -24,23 +30,58 @@ use crate::{
 pub struct Save {
     transfer: Transfer,
     folder: PathBuf,
+    /// The first that is free is used. Empty: the file's own name.
+    names: Vec<String>,
     overwrite: bool,
+    sha256: bool,
+    on_wait: Option<OnWait>,
 }
 
 impl Downloader {
     /// Saves a file in a folder, under [its name](RemoteFile::file_name). Creates the folder if it does
     /// not exist. Await the result.
     ///
-    /// If a file of that name exists, it is complete, so it is kept and nothing is downloaded.
+    /// If a file of that name exists, it is complete, so it is kept and nothing is downloaded. If another download is
+    /// writing it, also in another process, this one waits for it.
     pub fn save(&self, file: &RemoteFile, folder: impl Into<PathBuf>) -> Save {
-        Save { transfer: self.fetch(file), folder: folder.into(), overwrite: false }
+        Save {
+            transfer: self.fetch(file),
+            folder: folder.into(),
+            names: Vec::new(),
+            overwrite: false,
+            sha256: false,
+            on_wait: None,
+        }
     }
 }
 
 impl Save {
+    /// Saves the file under this name; [`NameTemplate`](crate::NameTemplate) makes names that say what a file is. In a
+    /// name that is not safe on every system, characters are replaced.
+    ///
+    /// Other files can have such a name. So a file that exists is kept only if its length is what the server announces
+    /// and its first bytes are those of a file of this kind. Otherwise the result is [`DownloadError::Exists`], unless
+    /// there is [another name](Self::or_named).
+    pub fn named(mut self, name: &str) -> Self {
+        self.names = vec![safe_name(name)];
+        self
+    }
+
+    /// Saves the file under this name if another file has the [name](Self::named) before.
+    pub fn or_named(mut self, name: &str) -> Self {
+        self.names.push(safe_name(name));
+        self
+    }
+
     /// Downloads the file even if one of its name exists, and replaces that one.
     pub fn overwrite(mut self) -> Self {
         self.overwrite = true;
+        self
+    }
+
+    /// Also returns the SHA-256 of the file, for a record of it.
+    pub fn with_sha256(mut self) -> Self {
+        self.sha256 = true;
         self
     }
 
@@ -53,6 +94,13 @@ impl Save {
     /// Sets a function that is called whenever data has arrived. It must not block.
     pub fn on_progress(mut self, call: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         self.transfer = self.transfer.on_progress(call);
+        self
+    }
+
+    /// Sets a function that is called with the path of the file if another download has been writing it for a second.
+    /// It must not block.
+    pub fn on_wait(mut self, call: impl Fn(&Path) + Send + Sync + 'static) -> Self {
+        self.on_wait = Some(Box::new(call));
         self
     }
 }
@@ -82,41 +130,109 @@ pub struct Saved {
     pub bytes: u64,
     /// Whether the file existed already, so that nothing was downloaded.
     pub kept: bool,
+    /// The SHA-256 of the file, if it was [requested](Save::with_sha256).
+    pub sha256: Option<[u8; 32]>,
 }
 
 impl Save {
     async fn run(self) -> Result<Saved, DownloadError> {
         self.transfer.check_link()?;
-        let name = self.transfer.file.file_name();
-        let path = self.folder.join(&name);
-        let part = self.folder.join(format!("{name}.part"));
-        if let Some(bytes) = self.existing(&path).await? {
-            // What cannot be removed does no harm.
-            let _ = tokio::task::spawn_blocking(move || part::remove_stale(&part)).await;
-            return Ok(Saved { path, bytes, kept: true });
+        tokio::fs::create_dir_all(&self.folder).await.map_err(io_at(&self.folder))?;
+        let own = [self.transfer.file.file_name()];
+        let names = if self.names.is_empty() { &own } else { self.names.as_slice() };
+        let mut names = names.iter().peekable();
+        loop {
+            // There is at least one name, and the last one returns.
+            let name = names.next().unwrap_or(&own[0]);
+            match self.save_as(name).await {
+                Err(error) if names.peek().is_some() && is_taken(&error) => {}
+                result => return result,
+            }
         }
-
-        let _slot = self.transfer.downloader.slot().await;
-        let mut part = Part::open(part).await?;
-        let bytes = self.transfer.run(&mut part).await?;
-        part.finish(&path).await?;
-        Ok(Saved { path, bytes, kept: false })
     }
 
-    /// Creates the folder. Returns the length of a file that makes the download unnecessary.
+    async fn save_as(&self, name: &str) -> Result<Saved, DownloadError> {
+        let path = self.folder.join(name);
+        let part = self.folder.join(format!("{name}.part"));
+        if let Some(bytes) = self.existing(&path).await? {
+            return self.keep(path, part, bytes).await;
+        }
+        let slot = self.transfer.downloader.slot().await;
+        let options = Options { file: self.transfer.file.file_name(), hash: self.sha256 };
+        let mut writer = Part::open(part.clone(), options, || {
+            tracing::debug!(path = %path.display(), "another download is writing this file");
+            if let Some(call) = &self.on_wait {
+                call(&path);
+            }
+        })
+        .await?;
+        // Another download may have saved a file of this name before it released the part.
+        if let Some(bytes) = self.existing(&path).await? {
+            drop((writer, slot));
+            return self.keep(path, part, bytes).await;
+        }
+        let bytes = self.transfer.clone().run(&mut writer).await?;
+        let sha256 = if self.sha256 { Some(writer.sha256().await?) } else { None };
+        writer.finish(&path, self.overwrite).await?;
+        Ok(Saved { path, bytes, kept: false, sha256 })
+    }
+
+    /// Returns a file that exists, if it is the result of this download.
+    async fn keep(&self, path: PathBuf, part: PathBuf, bytes: u64) -> Result<Saved, DownloadError> {
+        let kind = self.transfer.file.kind;
+        if !self.names.is_empty() {
+            let is_kind = blocking(&path, move |path| Ok(is_kind(kind, start_of(path)?, bytes))).await?;
+            let _slot = self.transfer.downloader.slot().await;
+            if !is_kind || self.transfer.length().await? != Some(bytes) {
+                return Err(self.transfer.exists(path));
+            }
+        }
+        let sha256 = if self.sha256 { Some(blocking(&path, sha256_of).await?) } else { None };
+        // What cannot be removed does no harm.
+        let _ = tokio::task::spawn_blocking(move || part::remove_stale(&part)).await;
+        Ok(Saved { path, bytes, kept: true, sha256 })
+    }
+
+    /// Returns the length of a file that is not replaced.
     async fn existing(&self, path: &Path) -> Result<Option<u64>, DownloadError> {
-        let at = |path: &Path| {
-            let path = path.to_owned();
-            move |source| DownloadError::Io { path, source }
-        };
-        tokio::fs::create_dir_all(&self.folder).await.map_err(at(&self.folder))?;
         match tokio::fs::symlink_metadata(path).await {
             // No file of a translation is empty, so an empty one is not the result of a download.
             Ok(found) if found.is_file() && found.len() > 0 && !self.overwrite => Ok(Some(found.len())),
             Ok(found) if found.is_file() => Ok(None),
-            Ok(_) => Err(at(path)(not_a_file())),
+            Ok(_) => Err(io_at(path)(not_a_file())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(at(path)(error)),
+            Err(error) => Err(io_at(path)(error)),
         }
     }
+}
+
+/// Whether something else has the name of the file.
+fn is_taken(error: &DownloadError) -> bool {
+    match error {
+        DownloadError::Exists { .. } => true,
+        DownloadError::Io { source, .. } => source.kind() == io::ErrorKind::AlreadyExists,
+        _ => false,
+    }
+}
+
+fn io_at(path: &Path) -> impl FnOnce(io::Error) -> DownloadError {
+    let path = path.to_owned();
+    move |source| DownloadError::Io { path, source }
+}
+
+/// Works on a file on another thread.
+async fn blocking<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+) -> Result<T, DownloadError> {
+    let file = path.to_owned();
+    let done = tokio::task::spawn_blocking(move || work(&file)).await;
+    done.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(io_at(path))
+}
+
+/// Returns as many bytes as are needed to recognise the kind of a file.
+fn start_of(path: &Path) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    std::fs::File::open(path)?.take(MAX_EXAMINED as u64).read_to_end(&mut start)?;
+    Ok(start)
 }

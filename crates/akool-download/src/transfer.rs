@@ -1,8 +1,9 @@
 //! The HTTP half of a download: [`Transfer`] requests a file, verifies what arrives, and writes it to a [`Sink`].
 
-use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+use std::{error::Error as StdError, fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use akool::{Job, RemoteFile, Translation, redact};
+use bytes::Bytes;
 use reqwest::{Response, header::TRANSFER_ENCODING};
 
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
 };
 
 /// A download into a [`Sink`], made by [`Downloader::fetch`].
+#[derive(Clone)]
 #[must_use = "nothing is downloaded until `write_to` is awaited"]
 pub struct Transfer {
     pub(crate) downloader: Downloader,
@@ -72,6 +74,16 @@ impl Transfer {
         Attempts { transfer: &mut self, sink, stall }.run().await
     }
 
+    /// Requests the file and returns the length that the server announces. `None` if it announces none.
+    pub(crate) async fn length(&self) -> Result<Option<u64>, DownloadError> {
+        let mut probe = Probe::default();
+        let transfer = Self { progress: None, ..self.clone() };
+        match transfer.run(&mut probe).await {
+            Err(error) if !probe.is_done => Err(error),
+            _ => Ok(probe.length),
+        }
+    }
+
     pub(crate) fn check_link(&self) -> Result<(), DownloadError> {
         link::check(&self.file.url).map_err(|why| self.unsafe_link(why))
     }
@@ -93,6 +105,10 @@ impl Transfer {
         let RemoteFile { kind, job, url, .. } = &self.file;
         let timeout = self.downloader.retry.stall_timeout;
         DownloadError::Stalled { file: *kind, job: job.clone(), link: redact::link(url), timeout, why }
+    }
+
+    pub(crate) fn exists(&self, path: PathBuf) -> DownloadError {
+        DownloadError::Exists { file: self.file.kind, job: self.file.job.clone(), path }
     }
 
     fn expired(&self, status: u16) -> DownloadError {
@@ -120,6 +136,50 @@ impl Transfer {
 impl fmt::Debug for Transfer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Transfer").field(&self.file).finish()
+    }
+}
+
+/// Receives nothing: it ends the download once a file of the right kind begins to arrive.
+#[derive(Default)]
+struct Probe {
+    version: Version,
+    length: Option<u64>,
+    is_done: bool,
+}
+
+impl Probe {
+    fn end<T>(&mut self, length: Option<u64>) -> Result<T, DownloadError> {
+        (self.length, self.is_done) = (length, true);
+        Err(DownloadError::Io { path: Default::default(), source: io::Error::other("the length is known") })
+    }
+}
+
+impl Sink for Probe {
+    fn position(&self) -> u64 {
+        0
+    }
+
+    fn version(&self) -> &Version {
+        &self.version
+    }
+
+    async fn restart(&mut self, version: Version) -> Result<(), DownloadError> {
+        match version.total {
+            Some(_) => self.end(version.total),
+            None => Ok(()),
+        }
+    }
+
+    async fn write(&mut self, _: Bytes) -> Result<(), DownloadError> {
+        self.end(None)
+    }
+
+    async fn flush(&mut self) -> Result<(), DownloadError> {
+        Ok(())
+    }
+
+    async fn sha256(&mut self) -> Result<[u8; 32], DownloadError> {
+        self.end(None)
     }
 }
 

@@ -72,6 +72,7 @@ const MIGRATIONS: [&str; 1] = [
         saved_at INTEGER NOT NULL,
         PRIMARY KEY (job, kind, path)
     ) STRICT, WITHOUT ROWID;
+    CREATE INDEX files_by_path ON files (path);
 
     -- The ledgers of earlier versions that were imported, by the SHA-256 of the file.
     CREATE TABLE imports (sha256 BLOB NOT NULL PRIMARY KEY, imported_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
@@ -121,9 +122,10 @@ fn create_file(path: &Path) -> Result<(), LedgerError> {
 /// Refuses a database of another program, before anything is written to it.
 fn check_kind(path: &Path, connection: &Connection) -> Result<(), LedgerError> {
     let failed = |error| failed(path, "open", error);
-    let id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(failed)?;
-    let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
+    // In one statement, because another process may be creating the tables.
+    let select = "SELECT application_id, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id";
+    let (id, tables): (i32, i64) =
+        connection.query_row(select, [], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
     if id == APPLICATION_ID || (id == 0 && tables == 0) {
         return Ok(());
     }

@@ -16,7 +16,7 @@ use crate::{
     error::LedgerError,
     in_flight::InFlight,
     store::{Begin, CreationOutcome, Intent, Seen, Store},
-    work::{EntryId, Filter, LedgerJob, Work},
+    work::{EntryId, Filter, LedgerJob, SavedFile, Work},
 };
 
 /// Remembers which translations were created, in a file that several processes can share. Cheap to clone.
@@ -113,6 +113,33 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         let (api, seen) = (api.to_owned(), Seen::new(snapshot, running_until));
         self.run(move |store| store.record(&api, &seen)).await
+    }
+
+    /// Stores that a file was saved, and forgets what was saved at this path before. The ledger need not have the job.
+    ///
+    /// # Errors
+    /// If the path is not UTF-8, or the ledger cannot be written.
+    pub async fn record_file(&self, file: &SavedFile) -> Result<(), LedgerError> {
+        let file = file.clone();
+        self.run(move |store| store.record_file(&file)).await
+    }
+
+    /// The files that were saved of a job, oldest first.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub async fn files(&self, job: &JobId) -> Result<Vec<SavedFile>, LedgerError> {
+        let job = job.clone();
+        self.run(move |store| store.files(&job)).await
+    }
+
+    /// The file that was last saved at this absolute path.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub async fn file_at(&self, path: &Path) -> Result<Option<SavedFile>, LedgerError> {
+        let path = path.to_owned();
+        self.run(move |store| store.file_at(&path)).await
     }
 
     /// Stores the job of a request whose outcome was unknown: use this when you have found the job. The language may be

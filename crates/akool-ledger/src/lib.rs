@@ -35,7 +35,7 @@ pub use self::{
     ensure::{Ensure, EnsureEvent, Ensured},
     error::{EnsureError, LedgerError},
     ledger::Ledger,
-    work::{EntryId, Filter, LedgerJob, Work, WorkOutcome},
+    work::{EntryId, Filter, LedgerJob, SavedFile, Work, WorkOutcome},
 };
 
 /// The example of the README, compiled as a documentation test.

@@ -19,7 +19,7 @@ use crate::{
     durations::Durations,
     error::LedgerError,
     in_flight::{InFlight, is_in_flight, remove_left},
-    work::{EntryId, Filter, LedgerJob, Work, WorkOutcome},
+    work::{EntryId, Filter, LedgerJob, SavedFile, Work, WorkOutcome},
 };
 
 /// Work that has not ended, as in the index of the same name.
@@ -33,6 +33,8 @@ fn in_flight() -> String {
 /// The columns that [`work`] reads.
 const WORK: &str = "SELECT jobs.request, requests.requested_at, requests.request, language, state, message, code, job, \
                     status, changed_at, forgotten FROM jobs JOIN requests ON requests.id = jobs.request";
+/// The columns that [`saved_file`] reads.
+const FILE: &str = "SELECT job, kind, path, bytes, sha256, saved_at FROM files";
 /// How many ended jobs the poll policy is learned from.
 const LEARNED_FROM: u32 = 1000;
 
@@ -320,6 +322,32 @@ impl Store<'_> {
         self.read(&select, named_params! { ":api": filter.api, ":job": id }, |row| work(path, row))
     }
 
+    /// Stores a file that was saved. What was saved at this path before is gone.
+    pub(crate) fn record_file(&mut self, file: &SavedFile) -> Result<(), LedgerError> {
+        let Some(path) = file.path.to_str() else {
+            return Err(LedgerError::new(format!("the path {} is not UTF-8", file.path.display())));
+        };
+        self.write(|transaction| {
+            transaction.execute("DELETE FROM files WHERE path = ?", [path])?;
+            let insert =
+                "INSERT INTO files (job, kind, path, bytes, sha256, saved_at) VALUES (?, ?, ?, ?, ?, ?)";
+            let bytes = i64::try_from(file.bytes).unwrap_or(i64::MAX);
+            let (job, saved_at) = (file.job.as_str(), millis(file.saved_at));
+            transaction.execute(insert, params![job, file.kind, path, bytes, file.sha256, saved_at]).map(drop)
+        })
+    }
+
+    /// The files that were saved of a job.
+    pub(crate) fn files(&mut self, job: &JobId) -> Result<Vec<SavedFile>, LedgerError> {
+        self.read(&format!("{FILE} WHERE job = ? ORDER BY saved_at, path"), [job.as_str()], saved_file)
+    }
+
+    /// The file that was saved at this path.
+    pub(crate) fn file_at(&mut self, path: &Path) -> Result<Option<SavedFile>, LedgerError> {
+        let files = self.read(&format!("{FILE} WHERE path = ?"), [path.to_str()], saved_file)?;
+        Ok(files.into_iter().next())
+    }
+
     fn entry(&mut self, entry: &EntryId) -> Result<Vec<Work>, LedgerError> {
         let path = self.path;
         let select = format!("{WORK} WHERE jobs.request = ? ORDER BY number");
@@ -478,11 +506,14 @@ fn work(path: &Path, row: &Row<'_>) -> rusqlite::Result<Work> {
     let requested_at = time(row.get(1)?);
     let language = row.get::<_, Option<String>>(3)?.map(Language::from);
     let message: Option<String> = row.get(5)?;
+    let source_url = source_url(&row.get::<_, String>(2)?);
+    let source = source(source_url.as_ref());
     let outcome = match (row.get(4)?, row.get::<_, Option<String>>(7)?) {
         (state::IN_FLIGHT, _) if is_in_flight(path, &entry) => WorkOutcome::InFlight,
         (state::CREATED, Some(job)) => WorkOutcome::Created(LedgerJob {
             id: job.into(),
             language: language.clone(),
+            source_url,
             created_at: requested_at,
             status: row.get::<_, Option<i64>>(8)?.map(Status::from),
             changed_at: row.get::<_, Option<i64>>(9)?.map(time),
@@ -497,20 +528,28 @@ fn work(path: &Path, row: &Row<'_>) -> rusqlite::Result<Work> {
         (state::NOT_CREATED, _) => WorkOutcome::NotCreated { why: message.unwrap_or_default() },
         _ => WorkOutcome::Unknown { why: message },
     };
-    Ok(Work {
-        source: source(&row.get::<_, String>(2)?),
-        is_forgotten: row.get(10)?,
-        entry,
-        language,
-        requested_at,
-        outcome,
+    Ok(Work { source, is_forgotten: row.get(10)?, entry, language, requested_at, outcome })
+}
+
+/// Reads a row of [`FILE`].
+fn saved_file(row: &Row<'_>) -> rusqlite::Result<SavedFile> {
+    Ok(SavedFile {
+        job: row.get::<_, String>(0)?.into(),
+        kind: row.get(1)?,
+        path: row.get::<_, String>(2)?.into(),
+        bytes: u64::try_from(row.get::<_, i64>(3)?).unwrap_or_default(),
+        sha256: row.get(4)?,
+        saved_at: time(row.get(5)?),
     })
 }
 
+fn source_url(request: &str) -> Option<String> {
+    serde_json::from_str::<CreateTranslationRequest>(request).ok().map(|request| request.url)
+}
+
 /// The URL of the video, safe to print.
-fn source(request: &str) -> String {
-    let url = serde_json::from_str::<CreateTranslationRequest>(request).map(|request| request.url);
-    let url = url.unwrap_or_default();
+fn source(url: Option<&String>) -> String {
+    let url = url.cloned().unwrap_or_default();
     Url::parse(&url).map_or_else(|_| redact::excerpt(&url), |url| redact::link(&url))
 }
 

@@ -1,8 +1,8 @@
 //! What a ledger knows: [`Work`], [`LedgerJob`], and which of it to list.
 
-use std::{fmt, time::SystemTime};
+use std::{fmt, path::PathBuf, time::SystemTime};
 
-use akool::{CreatedJob, JobId, Language, Rejection, Status};
+use akool::{CreatedJob, FileKind, JobId, Language, Rejection, Status};
 use serde::{Deserialize, Serialize};
 
 /// A translation into one language that was requested.
@@ -46,13 +46,15 @@ pub enum WorkOutcome {
 }
 
 /// A job that was created, and its last known status.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct LedgerJob {
     /// The id of the job.
     pub id: JobId,
     /// The target language. `None` if the response did not say which of several it is.
     pub language: Option<Language>,
+    /// The URL of the video as it was requested. It may grant access: do not log it. `None` if it is not known.
+    pub source_url: Option<String>,
     /// When the job was requested.
     pub created_at: SystemTime,
     /// The last known status.
@@ -176,6 +178,45 @@ impl Filter {
     }
 }
 
+impl fmt::Debug for LedgerJob {
+    /// Leaves the URL of the video out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LedgerJob")
+            .field("id", &self.id)
+            .field("language", &self.language)
+            .field("created_at", &self.created_at)
+            .field("status", &self.status)
+            .field("changed_at", &self.changed_at)
+            .field("error_reason", &self.error_reason)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A file of a job that was saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SavedFile {
+    /// The job.
+    pub job: JobId,
+    /// The [name of its kind](akool::FileKind::name).
+    pub kind: String,
+    /// Its absolute path.
+    pub path: PathBuf,
+    /// Its length in bytes when it was saved.
+    pub bytes: u64,
+    /// Its SHA-256 when it was saved.
+    pub sha256: [u8; 32],
+    /// When it was saved.
+    pub saved_at: SystemTime,
+}
+
+impl SavedFile {
+    /// A file that was saved just now.
+    pub fn new(job: JobId, kind: FileKind, path: PathBuf, bytes: u64, sha256: [u8; 32]) -> Self {
+        Self { job, kind: kind.name().to_owned(), path, bytes, sha256, saved_at: SystemTime::now() }
+    }
+}
+
 /// The language and the id: `es 64dd92c1f0b6684651e90e09`.
 impl fmt::Display for LedgerJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -193,6 +234,7 @@ impl From<CreatedJob> for LedgerJob {
         Self {
             id: job.id,
             language: job.language,
+            source_url: None,
             created_at: now,
             status: job.status,
             changed_at: job.status.map(|_| now),

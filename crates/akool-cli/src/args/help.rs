@@ -34,7 +34,14 @@ If the wait stops before the jobs end, the jobs continue. Run the same command t
 
 pub(super) const STATUS: &str = "Example:\n  akool status 64dd92c1f0b6684651e90e09 --json";
 
-pub(super) const DOWNLOAD: &str = "Example:\n  akool download 64dd92c1f0b6684651e90e09 --output out";
+pub(super) const DOWNLOAD: &str = "\
+Examples:
+  akool download 64dd92c1f0b6684651e90e09 --output out
+  akool download 64dd92c1f0b6684651e90e09 --files subtitles --vtt
+  akool download 64dd92c1f0b6684651e90e09 --name-template '{language}-{source}-{kind}.{ext}'
+
+A file that exists is never overwritten without --overwrite. If another file has the name, the id of
+the job is added.";
 
 pub(super) const JOBS: &str = "\
 Examples:

@@ -7,6 +7,8 @@ mod value;
 
 use std::{path::PathBuf, time::Duration};
 
+use akool::FileKind;
+use akool_download::NameTemplate;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
 pub(crate) use self::{
@@ -154,9 +156,53 @@ pub(crate) struct Follow {
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) files: Files,
+
     /// End a download for which no further data arrives for this long [default: 2m]
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     pub(crate) stall_timeout: Option<Duration>,
+}
+
+/// Which files to save, and their names.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Files {
+    /// Files to save, separated by commas: video, subtitles, original-subtitles, no-captions [default: all]
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = value::kind(), hide_possible_values = true)]
+    pub(crate) files: Vec<FileKind>,
+
+    /// Also save the subtitles as WebVTT
+    #[arg(long)]
+    pub(crate) vtt: bool,
+
+    /// Names of the files, from {source}, {language}, {id}, {kind} and {ext} [default: talk.es.mp4,
+    /// talk.es.srt, talk.es.original.srt, talk.es.no-captions.mp4]
+    #[arg(long, value_name = "TEMPLATE")]
+    pub(crate) name_template: Option<NameTemplate>,
+
+    /// Save again the files that already exist
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+/// All kinds of files.
+pub(crate) const KINDS: [FileKind; 4] =
+    [FileKind::Video, FileKind::Subtitles, FileKind::OriginalSubtitles, FileKind::NoCaptions];
+
+impl Files {
+    /// The selected kinds.
+    pub(crate) fn kinds(&self) -> Vec<FileKind> {
+        KINDS.into_iter().filter(|kind| self.has(*kind)).collect()
+    }
+
+    pub(crate) fn has(&self, kind: FileKind) -> bool {
+        self.files.is_empty() || self.files.contains(&kind)
+    }
+
+    /// Whether an option is set that has no effect without a folder.
+    pub(crate) fn is_set(&self) -> bool {
+        !self.files.is_empty() || self.vtt || self.name_template.is_some() || self.overwrite
+    }
 }
 
 #[derive(Debug, Args)]
@@ -192,7 +238,7 @@ pub(crate) struct Translate {
 
     /// Print the job ids and do not wait
     #[arg(long, conflicts_with_all = ["timeout", "interval", "max_failures", "max_polls_per_second", "output",
-        "stall_timeout"])]
+        "files", "vtt", "name_template", "overwrite", "stall_timeout"])]
     pub(crate) no_wait: bool,
 
     #[command(flatten)]
@@ -208,9 +254,8 @@ pub(crate) struct Download {
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub(crate) output: PathBuf,
 
-    /// Download again the files that already exist
-    #[arg(long)]
-    pub(crate) overwrite: bool,
+    #[command(flatten)]
+    pub(crate) files: Files,
 
     /// End a download for which no further data arrives for this long [default: 2m]
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]

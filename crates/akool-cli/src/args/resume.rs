@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Cli, Command, Follow, Timeout};
+use akool_download::kind_name;
+
+use super::{Cli, Command, Files, Follow, Timeout};
 use crate::resume::Resume;
 
 impl Cli {
@@ -32,7 +34,9 @@ impl Cli {
             Command::Translate(translate) => &translate.follow,
             _ => return None,
         };
-        let Follow { timeout, interval, max_failures, max_polls_per_second, output, stall_timeout } = follow;
+        let Follow { timeout, interval, max_failures, max_polls_per_second, output, files, stall_timeout } =
+            follow;
+        let Files { files: kinds, vtt, name_template, overwrite } = files;
         let mut resume = self.globals();
         if *timeout != Timeout(Some(akool::DEFAULT_TIMEOUT)) {
             resume.option("--timeout", &timeout.0.map_or_else(|| "none".to_owned(), duration));
@@ -48,6 +52,19 @@ impl Cli {
         }
         if let Some(folder) = output {
             resume.option("--output", &folder.display().to_string());
+        }
+        if !kinds.is_empty() {
+            let kinds: Vec<_> = kinds.iter().map(|kind| kind_name(*kind)).collect();
+            resume.option("--files", &kinds.join(","));
+        }
+        if *vtt {
+            resume.flag("--vtt");
+        }
+        if let Some(template) = name_template {
+            resume.option("--name-template", &template.to_string());
+        }
+        if *overwrite {
+            resume.flag("--overwrite");
         }
         if let Some(timeout) = stall_timeout {
             resume.option("--stall-timeout", &duration(*timeout));
@@ -92,6 +109,12 @@ mod tests {
             "my folder",
             "--max-failures",
             "3",
+            "--files",
+            "video,no-captions",
+            "--vtt",
+            "--name-template",
+            "{id} {kind}.{ext}",
+            "--overwrite",
             "--stall-timeout",
             "10s",
             "--json",
@@ -99,7 +122,8 @@ mod tests {
         assert_eq!(
             command(&args, "a").unwrap(),
             "akool wait --base-url http://127.0.0.1:1 --timeout 1m30s --interval 1s500ms --max-failures 3 \
-             --output 'my folder' --stall-timeout 10s --json a"
+             --output 'my folder' --files video,no-captions --vtt --name-template '{id} {kind}.{ext}' --overwrite \
+             --stall-timeout 10s --json a"
         );
         assert_eq!(command(&["wait", "a", "--timeout", "none"], "a").unwrap(), "akool wait --timeout none a");
     }

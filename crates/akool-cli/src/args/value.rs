@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use akool::VoiceStyle;
+use akool::{FileKind, VoiceStyle};
+use akool_download::kind_name;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 /// `--timeout`: a duration, or explicitly none.
@@ -56,6 +57,15 @@ pub(super) fn adoption(text: &str) -> Result<(String, String), String> {
 pub(super) fn style() -> impl TypedValueParser<Value = VoiceStyle> {
     let names = akool::VoiceStyle::ALL.iter().map(|style| PossibleValue::new(style.to_string()));
     PossibleValuesParser::new(names).try_map(|name| name.parse::<VoiceStyle>())
+}
+
+/// One of the kinds of files. The error lists them.
+pub(super) fn kind() -> impl TypedValueParser<Value = FileKind> {
+    let kinds = super::KINDS;
+    let names = kinds.iter().map(|kind| PossibleValue::new(kind_name(*kind)));
+    PossibleValuesParser::new(names).try_map(move |name| {
+        kinds.into_iter().find(|kind| kind_name(*kind) == name).ok_or("not a kind of file")
+    })
 }
 
 pub(super) fn id(text: &str) -> Result<String, String> {

@@ -1,12 +1,32 @@
 //! Reports on jobs and their files.
 
-use std::{fmt::Display, time::Duration};
+use std::{fmt::Display, path::PathBuf, time::Duration};
 
 use akool::{Error, FileKind, JobId, Snapshot, Status, Translation};
 use indicatif::ProgressBar;
 
 use super::{Object, Report};
 use crate::text::{describe, good, links, reason, short, size, why};
+
+/// A file of a job on disk.
+pub(crate) struct LocalFile {
+    pub(crate) kind: FileKind,
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: u64,
+    pub(crate) state: FileState,
+}
+
+/// How a file came to be on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileState {
+    Saved,
+    /// It was saved by an earlier run.
+    Kept,
+    /// It was saved by an earlier run and has changed since then.
+    Changed,
+    /// It was made from another file of the job.
+    Converted,
+}
 
 impl Report {
     /// The status of a job, for `akool status`.
@@ -97,32 +117,38 @@ impl Report {
     }
 
     /// A file that was saved, for programs: each as soon as it is complete.
-    pub(crate) fn saved(&self, id: &JobId, kind: FileKind, file: &akool_download::Saved) {
+    pub(crate) fn saved(&self, id: &JobId, file: &LocalFile) {
         if self.is_json() {
             self.object(&Object {
                 event: "downloaded",
                 id: Some(id),
                 language: self.language(id),
-                file: Some(kind.name()),
+                file: Some(file.kind.name()),
                 path: Some(file.path.display().to_string()),
                 bytes: Some(file.bytes),
-                kept: Some(file.kept),
+                kept: Some(matches!(file.state, FileState::Kept | FileState::Changed)),
+                changed: (file.state == FileState::Changed).then_some(true),
                 ..Object::default()
             });
         }
     }
 
     /// The files of a job that were saved, for people: all at once.
-    pub(crate) fn downloaded(&self, id: &JobId, waited: bool, saved: &[(FileKind, akool_download::Saved)]) {
+    pub(crate) fn downloaded(&self, id: &JobId, waited: bool, saved: &[LocalFile]) {
         if self.is_json() {
             return;
         }
         self.close(id);
         let mut text = self.completion(id, waited);
-        for (kind, file) in saved {
-            let kept = if file.kept { ", already downloaded" } else { "" };
-            let (path, size) = (file.path.display(), size(file.bytes));
-            text += &format!("\n  {:<24}{path} ({size}{kept})", kind.to_string());
+        for file in saved {
+            let state = match file.state {
+                FileState::Saved => "",
+                FileState::Kept => ", already downloaded",
+                FileState::Changed => ", changed since it was downloaded, kept",
+                FileState::Converted => ", converted",
+            };
+            let (kind, path, size) = (file.kind.to_string(), file.path.display(), size(file.bytes));
+            text += &format!("\n  {kind:<24}{path} ({size}{state})");
         }
         self.line(text);
     }

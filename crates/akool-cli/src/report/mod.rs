@@ -21,6 +21,7 @@ use std::{
 use akool::{Error, ErrorKind, JobId, Language};
 use serde::Serialize;
 
+pub(crate) use self::job::{FileState, LocalFile};
 use self::{object::Object, screen::Screen};
 use crate::{env, resume::Resume, text};
 

@@ -46,6 +46,8 @@ pub(super) struct Object<'a> {
     pub(super) bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) kept: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) changed: Option<bool>,
 }
 
 impl<'a> Object<'a> {

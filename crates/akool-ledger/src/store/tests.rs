@@ -405,3 +405,23 @@ fn a_large_ledger_is_as_fast_as_a_small_one() {
         assert!(ratio <= 1.5, "{what}: {few:?} with 1,000 jobs, {many:?} with {large}");
     }
 }
+
+#[test]
+fn a_path_has_the_record_of_the_file_that_was_saved_there_last() {
+    let mut ledger = Ledger::new();
+    let path = PathBuf::from("/out/talk.es.mp4");
+    let file = |job: &str, path: &Path, byte| {
+        let mut file = SavedFile::new(job.into(), akool::FileKind::Video, path.to_owned(), 7, [byte; 32]);
+        file.saved_at = time(1000 + i64::from(byte));
+        file
+    };
+    let (one, two, three) = (file("a", &path, 1), file("a", Path::new("/out/a.mp4"), 2), file("b", &path, 3));
+    for saved in [&one, &two] {
+        ledger.store().record_file(saved).unwrap();
+    }
+    assert_eq!(ledger.store().files(&"a".into()).unwrap(), [one, two.clone()]);
+    ledger.store().record_file(&three).unwrap();
+    assert_eq!(ledger.store().files(&"a".into()).unwrap(), [two]);
+    assert_eq!(ledger.store().file_at(&path).unwrap(), Some(three));
+    assert_eq!(ledger.store().file_at(Path::new("/out/b.mp4")).unwrap(), None);
+}
