@@ -112,7 +112,7 @@ mod mock {
     async fn a_failed_job_has_a_reason() {
         let error = client_preferring("failed", key()).job(ID).wait().await.unwrap_err();
         let WaitError::JobFailed(job) = &error else { panic!("{error}") };
-        assert_eq!((job.error_code(), job.error_reason()), (Some(1015), Some("no speech found")));
+        assert_eq!((job.error_code(), job.error_reason()), (Some(501_312), Some("no speech found")));
     }
 
     #[tokio::test]

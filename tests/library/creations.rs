@@ -96,7 +96,6 @@ async fn an_invalid_request_is_not_sent() {
         (ok().to(["de,fr"]), "is not a language code"),
         (ok().to(["DEFAULT"]), "is not a target language"),
         (ok().source_language("e n"), "the source language \"e n\" is not a language code"),
-        (ok().speakers(11), "at most 10 speakers"),
         (ok().caption_file("subtitles.srt"), "AKOOL downloads the file itself"),
         (ok().webhook("localhost:1"), "AKOOL calls it from outside"),
         (ok().keep_words([" "]), "a word is empty"),
@@ -120,7 +119,7 @@ async fn a_request_has_only_the_fields_that_were_set() {
         .to(["es", "zh-CN-shandong"])
         .source_language("en")
         .lipsync(false)
-        .speakers(2)
+        .speakers(12)
         .remove_background_music(true)
         .captions(Captions::Replaced)
         .caption_file("https://example.com/talk.srt")

@@ -357,11 +357,10 @@ fn the_body_of_a_creation_is_checked_against_its_schema() {
             .header("content-type", "application/json");
         Contract::resolved().check_request(&request.body(body.to_string()).unwrap())
     };
-    let good = json!({"url": "https://a.example/a.mp4", "language": "es", "speaker_num": 10,
+    let good = json!({"url": "https://a.example/a.mp4", "language": "es", "speaker_num": 11,
         "studio_voice": {"style": "calm", "fixed_words": {"a": "b"}}});
     assert!(check(good.clone()).is_conforming(), "{}", check(good));
     for (name, value, pointer, expected) in [
-        ("speaker_num", json!(11), "/body/speaker_num", "maximum 10"),
         ("speaker_num", json!(-1), "/body/speaker_num", "minimum 0"),
         ("lipsync", json!("yes"), "/body/lipsync", "a boolean"),
         ("url", json!(null), "/body/url", "a string"),

@@ -204,7 +204,7 @@ mod tests {
             ("url", json!("u"), json!("")),
             ("language", json!("es"), json!("es, fr")),
             ("lipsync", json!(true), json!("true")),
-            ("speaker_num", json!(10), json!(11)),
+            ("speaker_num", json!(11), json!(-1)),
             ("caption_type", json!(0), json!(1.5)),
             ("webhookUrl", json!(""), json!(null)),
             ("studio_voice", json!({"no_translate_words": ["a"], "style": "calm"}), json!({"style": "loud"})),

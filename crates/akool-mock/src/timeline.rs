@@ -89,7 +89,7 @@ impl Timeline {
         self
     }
 
-    /// Ends failed (status 4), with this `error_code` and `error_reason`.
+    /// Ends failed (status 4), with this `error_code` and `error_reason`. The progress stays where it was.
     pub fn failed(mut self, code: i64, reason: impl Into<String>) -> Self {
         self.end = End::Failed { code, reason: reason.into() };
         self
@@ -112,6 +112,8 @@ pub(crate) struct JobTimeline {
     /// When the clock started, and when the current step began.
     times: Option<(SystemTime, SystemTime)>,
     polled: bool,
+    /// The last progress while it was processing. A failed job keeps it.
+    last_progress: u8,
 }
 
 /// The state of a job at one time.
@@ -126,7 +128,7 @@ pub(crate) struct State {
 
 impl JobTimeline {
     pub(crate) fn new(timeline: Timeline) -> Self {
-        Self { timeline, step: 0, polls: 0, times: None, polled: false }
+        Self { timeline, step: 0, polls: 0, times: None, polled: false, last_progress: 0 }
     }
 
     /// Creates a job whose clock started at `created`.
@@ -200,10 +202,14 @@ impl JobTimeline {
             (None, End::Failed { code, reason }) => (4, Some((*code, reason.clone()))),
         };
         let progress = match status {
+            4 => self.last_progress,
             3 => 100,
             2 => progress.min(99),
             _ => 0,
         };
+        if status == 2 {
+            self.last_progress = progress;
+        }
         State { status, progress, created, error }
     }
 }
@@ -232,6 +238,14 @@ mod tests {
         assert_eq!(seen(204), (7, 0));
         assert_eq!(seen(204), (3, 100));
         assert_eq!(seen(9999), (3, 100));
+    }
+
+    #[test]
+    fn a_failed_job_keeps_its_progress() {
+        let mut job = JobTimeline::new(Timeline::new().processing(Polls(4)).failed(1, "r"));
+        let mut polled = || job.poll(SystemTime::UNIX_EPOCH);
+        let seen: Vec<_> = (0..5).map(|_| polled()).map(|state| (state.status, state.progress)).collect();
+        assert_eq!(seen, [(2, 0), (2, 25), (2, 50), (2, 75), (4, 75)]);
     }
 
     #[test]

@@ -74,7 +74,8 @@ pub struct LanguageInfo {
     pub name: String,
     /// The address of an image of a flag. `url` on the wire.
     pub flag: Option<String>,
-    /// Whether a translation into it must choose a voice. Only older responses have it. `need_voice_id` on the wire.
+    /// Whether a translation into it must choose a voice. `need_voice_id` on the wire. Only older responses have it:
+    /// the vendor withdrew the choice of a voice in November 2025, and no request takes one.
     pub needs_voice: Option<bool>,
 }
 

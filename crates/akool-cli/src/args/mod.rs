@@ -170,9 +170,9 @@ pub(crate) struct Translate {
     #[arg(long)]
     pub(crate) lipsync: bool,
 
-    /// Number of speakers, up to 10; 0 detects it [default: 0]
+    /// Number of speakers; 0 detects it [default: 0]
     #[arg(long, value_name = "N")]
-    pub(crate) speakers: Option<u8>,
+    pub(crate) speakers: Option<u32>,
 
     /// Remove background music
     #[arg(long)]
