@@ -129,7 +129,7 @@ async fn a_download_sends_no_credential() {
     let downloader = akool_download::Downloader::new().unwrap();
     downloader.save(&translation.files()[0], folder.path()).await.unwrap();
     insta::assert_snapshot!(to_text(server.exchanges().last().unwrap()), @r#"
-    GET /files/64dd92c1f0b6684651e90e09/video.mp4?Signature=sandbox-signature
+    GET /files/64dd92c1f0b6684651e90e09/video.mp4
     accept: */*
     host: [server]
     user-agent: akool-rust/[version]

@@ -21,7 +21,7 @@ pub(crate) fn job(id: &str, state: &State, base_url: &str) -> Value {
     data["video_status"] = state.status.into();
     data["progress"] = state.progress.into();
     data["create_time"] = millis(state.created).into();
-    let link = |name| format!("{base_url}/files/{}/{name}?{}", encode(id), files::SIGNATURE);
+    let link = |name| format!("{base_url}/files/{}/{name}", encode(id));
     if state.status == 3 {
         data["video"] = link(files::VIDEO.name).into();
         data["audio_splits"] = json!({

@@ -96,7 +96,7 @@ impl Error {
         let detail = match body_start.trim() {
             _ if kind == ErrorKind::Redirected => ", a redirect, which the client does not follow".to_owned(),
             "" => String::new(),
-            start => format!(": {}", redact::excerpt(start)),
+            start => format!(": {}", redact::body(start)),
         };
         Self::new(kind, format!("the service answered with HTTP status {status}{detail}"))
     }

@@ -199,7 +199,7 @@ fn coding(content_encoding: Option<&HeaderValue>) -> Option<String> {
 }
 
 fn quoted(text: &str) -> String {
-    format!("`{}`", redact::excerpt(text.trim()))
+    format!("`{}`", redact::body(text.trim()))
 }
 
 /// What [`lenient`] decoded.

@@ -62,12 +62,13 @@ impl Snapshot {
         self.status
     }
 
-    /// How much of the job is done, in percent, if the response says so.
+    /// How much of the job is done, in percent, if the response says so. If the job failed, how far it got.
     pub fn progress(&self) -> Option<u8> {
         self.details.progress.map(|percent| percent.clamp(0, 100) as u8)
     }
 
-    /// The link to the translated video. It is there once the status is [`Status::Completed`], and works for 7 days.
+    /// The link to the translated video. It is there once the status is [`Status::Completed`], and works for 7 days
+    /// without a credential: do not log it.
     pub fn video(&self) -> Option<Url> {
         http::link(self.details.video.as_deref()?)
     }
@@ -87,7 +88,7 @@ impl Snapshot {
         http::link(self.details.audio_splits.as_ref()?.no_caption_video_url.as_deref()?)
     }
 
-    /// Why the job failed, as a number, if the response says so.
+    /// Why the job failed, as a number, if the response says so. It is not a [`BusinessCode`](crate::BusinessCode).
     pub fn error_code(&self) -> Option<i64> {
         self.details.error_code
     }
@@ -115,7 +116,7 @@ impl Snapshot {
         Duration::try_from_secs_f64(self.details.video_lock_duration?).ok().filter(|length| !length.is_zero())
     }
 
-    /// Everything that the response says about the job, in the generated type. Links in it are whole, and may
+    /// Everything that the response says about the job, in the generated type. Links in it are whole, and
     /// grant access: do not log it.
     pub fn details(&self) -> &VideoInfoResult {
         &self.details
@@ -129,13 +130,13 @@ impl Snapshot {
 }
 
 impl fmt::Debug for Snapshot {
-    /// Shows links without their query.
+    /// Shows only host and extension of links.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Snapshot")
             .field("id", &self.id)
             .field("status", &self.status)
             .field("progress", &self.progress())
-            .field("video", &self.video().as_ref().map(redact::link))
+            .field("video", &self.video().as_ref().map(redact::file_link))
             .field("error_code", &self.error_code())
             .field("error_reason", &self.error_reason().map(redact::excerpt))
             .field("unexpected_fields", &self.unexpected_fields)
