@@ -1,4 +1,6 @@
-//! Creations, the ledger, languages and tokens, against the mock server.
+//! Creations, the ledger, languages, credits and tokens, against the mock server.
+
+use std::time::Duration;
 
 use akool::{Captions, Client, CreateError, Credential, ErrorKind, Language, LanguageInfo, VoiceStyle};
 use akool_ledger::{EnsureError, EnsureEvent, Filter, Ledger, WorkOutcome};
@@ -37,6 +39,44 @@ async fn a_creation_returns_one_job_per_language() {
         assert_eq!((job.id.as_str(), on_server.language.as_str()), (on_server.id.as_str(), language));
         client.job(&job.id).wait().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn credits_are_held_by_a_creation_and_charged_for_a_completed_job() {
+    let server = MockServer::start().await;
+    server.set_credits(15.5);
+    server.set_credits_per_job(6);
+    server.on_create(Timeline::new().completed());
+    server.on_create_in("fr", Timeline::new().failed(1015, "no speech"));
+    let client = client_of(&server);
+    let created = client.translate(VIDEO).to(["es", "fr", "ja"]).send().await.unwrap();
+    let held: Vec<_> = created.jobs.iter().map(|job| (job.credits_held, job.video_length)).collect();
+    assert_eq!(held, [(Some(6.0), Some(Duration::from_millis(7910))); 2]);
+    assert_eq!(created.rejected[0].code.0, 1104, "too few are left for a third job");
+    assert_eq!(server.credits(), 3.5);
+
+    let completed = client.job(&created.jobs[0].id).get().await.unwrap();
+    assert_eq!((completed.credits_held(), completed.credits_charged()), (Some(6.0), Some(6.0)));
+    let failed = client.job(&created.jobs[1].id).get().await.unwrap();
+    assert_eq!((failed.credits_held(), failed.credits_charged()), (Some(6.0), None));
+}
+
+#[tokio::test]
+async fn the_ledger_has_what_was_held_and_charged() {
+    let server = MockServer::start().await;
+    server.on_create(Timeline::new().processing(akool_mock::Polls(1)).completed());
+    let client = client_of(&server);
+    let (_folder, ledger) = ledger();
+    let job = ledger.translate(client.translate(VIDEO).to(["es"])).await.unwrap().remove(0);
+    assert_eq!((job.credits_held, job.credits_charged), (Some(10.0), None));
+    let mut credits = Vec::new();
+    for _ in 0..2 {
+        let snapshot = client.job(&job.id).get().await.unwrap();
+        ledger.record(client.base_url(), &snapshot, None).await.unwrap();
+        let job = ledger.jobs(&Filter::all()).await.unwrap().remove(0);
+        credits.push((job.credits_held, job.credits_charged));
+    }
+    assert_eq!(credits, [(Some(10.0), None), (Some(10.0), Some(10.0))]);
 }
 
 #[tokio::test]

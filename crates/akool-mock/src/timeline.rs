@@ -21,6 +21,9 @@ pub struct Timeline {
     end: End,
 }
 
+/// The credits that are held for a job by default, as in the vendor's example of a poll.
+pub(crate) const DEFAULT_CREDITS_PER_JOB: u32 = 10;
+
 /// For how long a status lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
@@ -114,6 +117,7 @@ pub(crate) struct JobTimeline {
     polled: bool,
     /// The last progress while it was processing. A failed job keeps it.
     last_progress: u8,
+    credits: u32,
 }
 
 /// The state of a job at one time.
@@ -124,11 +128,19 @@ pub(crate) struct State {
     pub(crate) created: SystemTime,
     /// `error_code` and `error_reason`.
     pub(crate) error: Option<(i64, String)>,
+    /// The credits that are held for it, and charged if it completes.
+    pub(crate) credits: u32,
 }
 
 impl JobTimeline {
     pub(crate) fn new(timeline: Timeline) -> Self {
-        Self { timeline, step: 0, polls: 0, times: None, polled: false, last_progress: 0 }
+        let credits = DEFAULT_CREDITS_PER_JOB;
+        Self { timeline, step: 0, polls: 0, times: None, polled: false, last_progress: 0, credits }
+    }
+
+    /// Sets the credits that are held for the job.
+    pub(crate) fn holding(self, credits: u32) -> Self {
+        Self { credits, ..self }
     }
 
     /// Creates a job whose clock started at `created`.
@@ -210,7 +222,7 @@ impl JobTimeline {
         if status == 2 {
             self.last_progress = progress;
         }
-        State { status, progress, created, error }
+        State { status, progress, created, error, credits: self.credits }
     }
 }
 

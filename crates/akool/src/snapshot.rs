@@ -111,9 +111,30 @@ impl Snapshot {
         self.age
     }
 
-    /// How long the video is, as `video_lock_duration` has it. What that counts is not documented.
+    /// The length of the video for which credits are held. `video_lock_duration`, in seconds, on the wire.
     pub fn video_length(&self) -> Option<Duration> {
-        Duration::try_from_secs_f64(self.details.video_lock_duration?).ok().filter(|length| !length.is_zero())
+        video_length(self.details.video_lock_duration)
+    }
+
+    /// The credits that the service holds for the job, if the response says so. `deduction_lock_duration` on the wire.
+    pub fn credits_held(&self) -> Option<f64> {
+        credits(self.details.deduction_lock_duration.map(|credits| credits as f64))
+    }
+
+    /// The credits that were charged for the job, if the response says so. `deduction_duration` on the wire. Documented
+    /// for completed jobs; it is not documented whether a failed job is charged.
+    ///
+    /// ```no_run
+    /// # async fn example(client: akool::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let translation = client.job("64dd92c1f0b6684651e90e09").wait().await?;
+    /// if let Some(credits) = translation.snapshot().credits_charged() {
+    ///     println!("charged {credits} credits");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn credits_charged(&self) -> Option<f64> {
+        credits(self.details.deduction_duration.map(|credits| credits as f64))
     }
 
     /// Everything that the response says about the job, in the generated type. Links in it are whole, and
@@ -127,6 +148,16 @@ impl Snapshot {
     pub fn unexpected_fields(&self) -> &[String] {
         &self.unexpected_fields
     }
+}
+
+/// A number of credits, unless it is negative.
+pub(crate) fn credits(credits: Option<f64>) -> Option<f64> {
+    credits.filter(|credits| credits.is_finite() && *credits >= 0.0)
+}
+
+/// The length of a video, unless it is zero or negative.
+pub(crate) fn video_length(seconds: Option<f64>) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds?).ok().filter(|length| !length.is_zero())
 }
 
 impl fmt::Debug for Snapshot {
