@@ -190,6 +190,12 @@ mod mock {
 
     #[tokio::test]
     #[ignore = "needs Prism; run by cargo xtask conformance"]
+    async fn the_credits_are_returned() {
+        assert_eq!(client_preferring("", key()).credits().await.unwrap(), 1520.0);
+    }
+
+    #[tokio::test]
+    #[ignore = "needs Prism; run by cargo xtask conformance"]
     async fn a_token_is_requested_and_used() {
         let client = Client::builder()
             .client_credentials(CLIENT_ID, KEY)
@@ -268,6 +274,16 @@ mod proxy {
     async fn the_languages_are_valid() {
         let languages = client_preferring("", key()).languages().await.unwrap();
         assert!(languages.iter().any(|info| info.language.code() == "zh-CN-shandong"));
+    }
+
+    #[tokio::test]
+    #[ignore = "needs Prism and the sandbox; run by cargo xtask conformance"]
+    async fn the_credits_are_valid_and_reduced_by_a_creation() {
+        let client = client_preferring("", key());
+        let before = client.credits().await.unwrap();
+        let created = client.translate("https://example.com/talk.mp4").to(["es"]).send().await.unwrap();
+        assert!(created.jobs[0].credits_held.is_some_and(|held| held > 0.0));
+        assert!(client.credits().await.unwrap() < before);
     }
 
     #[tokio::test]

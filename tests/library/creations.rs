@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use akool::{Captions, Client, CreateError, Credential, ErrorKind, Language, LanguageInfo, VoiceStyle};
+use akool::{
+    BusinessCode, Captions, Client, CreateError, Credential, ErrorKind, Language, LanguageInfo, VoiceStyle,
+};
 use akool_ledger::{EnsureError, EnsureEvent, Filter, Ledger, WorkOutcome};
 use akool_mock::{Fault, MockServer, Timeline, Times};
 use akool_tests::{
@@ -189,6 +191,44 @@ async fn languages_returns_each_language_with_its_name() {
 
     let wrong = client_with_key(server.url(), "another");
     assert_eq!(wrong.languages().await.unwrap_err().kind(), ErrorKind::CredentialsRefused);
+}
+
+#[tokio::test]
+async fn credits_returns_the_balance_that_creations_reduce() {
+    let server = MockServer::start().await;
+    let client = client_of(&server);
+    assert_eq!(client.credits().await.unwrap(), 1_000_000.0);
+    client.translate(VIDEO).to(["es", "fr"]).send().await.unwrap();
+    assert_eq!(client.credits().await.unwrap(), 999_980.0);
+    server.set_credits(0.25);
+    assert_eq!(client.credits().await.unwrap(), 0.25);
+    let error = client.translate(VIDEO).to(["ja"]).send().await.unwrap_err();
+    assert!(matches!(&error, CreateError::NotCreated(not) if not.error.code() == Some(BusinessCode(1104))));
+    assert_eq!(server.credits(), 0.25);
+
+    let wrong = client_with_key(server.url(), "another");
+    assert_eq!(wrong.credits().await.unwrap_err().kind(), ErrorKind::CredentialsRefused);
+}
+
+#[tokio::test]
+async fn credits_are_read_as_a_number_or_a_text_and_are_never_0_by_default() {
+    for (data, expected) in [
+        (r#"{"credit": 1520}"#, Some(1520.0)),
+        (r#"{"credit": "12.5"}"#, Some(12.5)),
+        (r#"{"credit": -3, "new": []}"#, Some(-3.0)),
+        (r#"{"credit": null}"#, None),
+        ("{}", None),
+        ("[]", None),
+    ] {
+        let server = wiremock::MockServer::start().await;
+        let body = format!(r#"{{"code": 1000, "msg": "OK", "data": {data}}}"#);
+        respond(&server, wiremock::ResponseTemplate::new(200).set_body_string(body)).await;
+        let credits = client_with_key(server.uri(), "key").credits().await;
+        match expected {
+            Some(expected) => assert_eq!(credits.unwrap(), expected, "{data}"),
+            None => assert_eq!(credits.unwrap_err().kind(), ErrorKind::Undecodable, "{data}"),
+        }
+    }
 }
 
 #[tokio::test]

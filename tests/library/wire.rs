@@ -98,6 +98,19 @@ async fn languages_and_token_requests_send_only_these_headers() {
 }
 
 #[tokio::test]
+async fn a_request_for_the_credits_sends_only_these_headers() {
+    let server = MockServer::start().await;
+    client_of(&server).credits().await.unwrap();
+    insta::assert_snapshot!(to_text(&server.exchanges()[0]), @r"
+    GET /api/open/v3/faceswap/quota/info
+    accept: application/json
+    host: [server]
+    user-agent: akool-rust/[version]
+    x-api-key: [key]
+    ");
+}
+
+#[tokio::test]
 async fn ids_are_escaped_and_arrive_unchanged() {
     let server = MockServer::start().await;
     let client = client_of(&server);

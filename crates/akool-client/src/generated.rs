@@ -131,6 +131,37 @@ pub mod types {
             Default::default()
         }
     }
+    ///`CreditsInfo`
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
+    #[non_exhaustive]
+    pub struct CreditsInfo {
+        ///The credits that the account has left
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub credit: ::std::option::Option<f64>,
+    }
+    impl CreditsInfo {
+        pub fn builder() -> builder::CreditsInfo {
+            Default::default()
+        }
+    }
+    ///`GetCreditsResponse`
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
+    #[non_exhaustive]
+    pub struct GetCreditsResponse {
+        ///Interface returns business status code (1000: success)
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub code: ::std::option::Option<i64>,
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub data: ::std::option::Option<CreditsInfo>,
+        ///Interface returns status information
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub msg: ::std::option::Option<::std::string::String>,
+    }
+    impl GetCreditsResponse {
+        pub fn builder() -> builder::GetCreditsResponse {
+            Default::default()
+        }
+    }
     ///`GetVideoInfoResponse`
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
     #[non_exhaustive]
@@ -1209,6 +1240,134 @@ pub mod types {
                     video: Ok(value.video),
                     video_lock_duration: Ok(value.video_lock_duration),
                     video_status: Ok(value.video_status),
+                }
+            }
+        }
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        #[derive(PartialEq)]
+        pub struct CreditsInfo {
+            credit: ::std::result::Result<
+                ::std::option::Option<f64>,
+                ::std::string::String,
+            >,
+        }
+        impl ::std::default::Default for CreditsInfo {
+            fn default() -> Self {
+                Self {
+                    credit: Ok(Default::default()),
+                }
+            }
+        }
+        impl CreditsInfo {
+            pub fn credit<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<f64>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.credit = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for credit: {e}")
+                    });
+                self
+            }
+        }
+        impl ::std::convert::TryFrom<CreditsInfo> for super::CreditsInfo {
+            type Error = super::error::ConversionError;
+            fn try_from(
+                value: CreditsInfo,
+            ) -> ::std::result::Result<Self, super::error::ConversionError> {
+                Ok(Self { credit: value.credit? })
+            }
+        }
+        impl ::std::convert::From<super::CreditsInfo> for CreditsInfo {
+            fn from(value: super::CreditsInfo) -> Self {
+                Self { credit: Ok(value.credit) }
+            }
+        }
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        #[derive(PartialEq)]
+        pub struct GetCreditsResponse {
+            code: ::std::result::Result<
+                ::std::option::Option<i64>,
+                ::std::string::String,
+            >,
+            data: ::std::result::Result<
+                ::std::option::Option<super::CreditsInfo>,
+                ::std::string::String,
+            >,
+            msg: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
+        }
+        impl ::std::default::Default for GetCreditsResponse {
+            fn default() -> Self {
+                Self {
+                    code: Ok(Default::default()),
+                    data: Ok(Default::default()),
+                    msg: Ok(Default::default()),
+                }
+            }
+        }
+        impl GetCreditsResponse {
+            pub fn code<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<i64>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.code = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for code: {e}")
+                    });
+                self
+            }
+            pub fn data<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<super::CreditsInfo>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.data = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for data: {e}")
+                    });
+                self
+            }
+            pub fn msg<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.msg = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for msg: {e}")
+                    });
+                self
+            }
+        }
+        impl ::std::convert::TryFrom<GetCreditsResponse> for super::GetCreditsResponse {
+            type Error = super::error::ConversionError;
+            fn try_from(
+                value: GetCreditsResponse,
+            ) -> ::std::result::Result<Self, super::error::ConversionError> {
+                Ok(Self {
+                    code: value.code?,
+                    data: value.data?,
+                    msg: value.msg?,
+                })
+            }
+        }
+        impl ::std::convert::From<super::GetCreditsResponse> for GetCreditsResponse {
+            fn from(value: super::GetCreditsResponse) -> Self {
+                Self {
+                    code: Ok(value.code),
+                    data: Ok(value.data),
+                    msg: Ok(value.msg),
                 }
             }
         }
@@ -2927,6 +3086,18 @@ let response = client.get_token()
     pub fn get_token(&self) -> builder::GetToken<'_> {
         builder::GetToken::new(self)
     }
+    /**Get the credits that the account has left
+
+Sends a `GET` request to `/api/open/v3/faceswap/quota/info`
+
+```ignore
+let response = client.get_credits()
+    .send()
+    .await;
+```*/
+    pub fn get_credits(&self) -> builder::GetCredits<'_> {
+        builder::GetCredits::new(self)
+    }
 }
 /// Types for composing operation parameters.
 pub mod builder {
@@ -3177,6 +3348,45 @@ pub mod builder {
                 .build()?;
             let info = OperationInfo {
                 operation_id: "get_token",
+            };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::get_credits`]
+
+[`Client::get_credits`]: super::Client::get_credits*/
+    #[derive(Debug, Clone)]
+    pub struct GetCredits<'a> {
+        client: &'a super::Client,
+    }
+    impl<'a> GetCredits<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client }
+        }
+        ///Sends a `GET` request to `/api/open/v3/faceswap/quota/info`
+        pub async fn send(
+            self,
+        ) -> Result<ResponseValue<types::GetCreditsResponse>, Error<()>> {
+            let Self { client } = self;
+            let url = format!("{}/api/open/v3/faceswap/quota/info", client.baseurl,);
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .build()?;
+            let info = OperationInfo {
+                operation_id: "get_credits",
             };
             client.pre(&mut request, &info).await?;
             let result = client.exec(request, &info).await;

@@ -350,6 +350,22 @@ fn path_method_parameters_and_security_of_a_request_are_checked() {
 }
 
 #[test]
+fn a_balance_is_a_number_and_part_of_every_success() {
+    let check = |body: Value| {
+        let request = Request::get("/api/open/v3/faceswap/quota/info").body("").unwrap();
+        Contract::resolved().check_response(&request, &response(body.to_string()))
+    };
+    for data in [json!({"credit": 1520}), json!({"credit": 0.5})] {
+        assert!(check(json!({"code": 1000, "msg": "OK", "data": data})).is_conforming());
+    }
+    assert!(check(json!({"code": 1101, "msg": "no"})).is_conforming());
+    let report = check(json!({"code": 1000, "msg": "OK", "data": {}}));
+    assert_eq!(only(&report).0, "/body/data/credit");
+    let report = check(json!({"code": 1000, "msg": "OK", "data": {"credit": "1520"}}));
+    assert_eq!(only(&report).2, "a number");
+}
+
+#[test]
 fn the_body_of_a_creation_is_checked_against_its_schema() {
     let check = |body: Value| {
         let request = Request::post("/api/open/v3/content/video/createbytranslate")

@@ -7,7 +7,10 @@ use std::time::SystemTime;
 
 use akool_client::{
     BodyEnd, Received, ResponseValue,
-    types::{CreateTranslationResponse, GetVideoInfoResponse, ListLanguagesResponse, TokenResponse},
+    types::{
+        CreateTranslationResponse, GetCreditsResponse, GetVideoInfoResponse, ListLanguagesResponse,
+        TokenResponse,
+    },
 };
 use reqwest::header::HeaderValue;
 use serde::de::DeserializeOwned;
@@ -52,6 +55,7 @@ envelope! {
             ids.next().is_some() || self.data.as_ref().is_some_and(|data| data.id.is_some())
         }
     }
+    GetCreditsResponse {}
     GetVideoInfoResponse {}
     ListLanguagesResponse {}
     TokenResponse {
