@@ -24,7 +24,7 @@ use crate::{
 /// Work that has not ended, as in the index of the same name.
 const PENDING: &str =
     "forgotten = 0 AND (state < 2 OR state = 2 AND (status IS NULL OR status NOT IN (3, 4)))";
-/// The columns that [`Store::work`] reads.
+/// The columns that [`work`] reads.
 const WORK: &str = "SELECT jobs.request, requests.requested_at, requests.request, language, state, message, code, job, \
                     status, changed_at, forgotten, credits_held, credits_charged FROM jobs JOIN requests ON requests.id = jobs.request";
 /// How many ended jobs the poll policy is learned from.
