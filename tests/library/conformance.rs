@@ -112,7 +112,7 @@ mod mock {
     async fn a_failed_job_has_a_reason() {
         let error = client_preferring("failed", key()).job(ID).wait().await.unwrap_err();
         let WaitError::JobFailed(job) = &error else { panic!("{error}") };
-        assert_eq!((job.error_code(), job.error_reason()), (Some(1015), Some("no speech found")));
+        assert_eq!((job.error_code(), job.error_reason()), (Some(501_312), Some("no speech found")));
     }
 
     #[tokio::test]
@@ -186,6 +186,12 @@ mod mock {
         let languages = client_preferring("", key()).languages().await.unwrap();
         let codes: Vec<_> = languages.iter().map(|info| info.language.code()).collect();
         assert_eq!(codes, ["es", "zh-CN-shandong"]);
+    }
+
+    #[tokio::test]
+    #[ignore = "needs Prism; run by cargo xtask conformance"]
+    async fn the_credits_are_returned() {
+        assert_eq!(client_preferring("", key()).credits().await.unwrap(), 1520.0);
     }
 
     #[tokio::test]
@@ -268,6 +274,16 @@ mod proxy {
     async fn the_languages_are_valid() {
         let languages = client_preferring("", key()).languages().await.unwrap();
         assert!(languages.iter().any(|info| info.language.code() == "zh-CN-shandong"));
+    }
+
+    #[tokio::test]
+    #[ignore = "needs Prism and the sandbox; run by cargo xtask conformance"]
+    async fn the_credits_are_valid_and_reduced_by_a_creation() {
+        let client = client_preferring("", key());
+        let before = client.credits().await.unwrap();
+        let created = client.translate("https://example.com/talk.mp4").to(["es"]).send().await.unwrap();
+        assert!(created.jobs[0].credits_held.is_some_and(|held| held > 0.0));
+        assert!(client.credits().await.unwrap() < before);
     }
 
     #[tokio::test]

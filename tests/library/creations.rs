@@ -1,6 +1,10 @@
-//! Creations, the ledger, languages and tokens, against the mock server.
+//! Creations, the ledger, languages, credits and tokens, against the mock server.
 
-use akool::{Captions, Client, CreateError, Credential, ErrorKind, Language, LanguageInfo, VoiceStyle};
+use std::time::Duration;
+
+use akool::{
+    BusinessCode, Captions, Client, CreateError, Credential, ErrorKind, Language, LanguageInfo, VoiceStyle,
+};
 use akool_ledger::{EnsureError, EnsureEvent, Filter, Ledger, WorkOutcome};
 use akool_mock::{Fault, MockServer, Timeline, Times};
 use akool_tests::{
@@ -37,6 +41,44 @@ async fn a_creation_returns_one_job_per_language() {
         assert_eq!((job.id.as_str(), on_server.language.as_str()), (on_server.id.as_str(), language));
         client.job(&job.id).wait().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn credits_are_held_by_a_creation_and_charged_for_a_completed_job() {
+    let server = MockServer::start().await;
+    server.set_credits(15.5);
+    server.set_credits_per_job(6);
+    server.on_create(Timeline::new().completed());
+    server.on_create_in("fr", Timeline::new().failed(1015, "no speech"));
+    let client = client_of(&server);
+    let created = client.translate(VIDEO).to(["es", "fr", "ja"]).send().await.unwrap();
+    let held: Vec<_> = created.jobs.iter().map(|job| (job.credits_held, job.video_length)).collect();
+    assert_eq!(held, [(Some(6.0), Some(Duration::from_millis(7910))); 2]);
+    assert_eq!(created.rejected[0].code.0, 1104, "too few are left for a third job");
+    assert_eq!(server.credits(), 3.5);
+
+    let completed = client.job(&created.jobs[0].id).get().await.unwrap();
+    assert_eq!((completed.credits_held(), completed.credits_charged()), (Some(6.0), Some(6.0)));
+    let failed = client.job(&created.jobs[1].id).get().await.unwrap();
+    assert_eq!((failed.credits_held(), failed.credits_charged()), (Some(6.0), None));
+}
+
+#[tokio::test]
+async fn the_ledger_has_what_was_held_and_charged() {
+    let server = MockServer::start().await;
+    server.on_create(Timeline::new().processing(akool_mock::Polls(1)).completed());
+    let client = client_of(&server);
+    let (_folder, ledger) = ledger();
+    let job = ledger.translate(client.translate(VIDEO).to(["es"])).await.unwrap().remove(0);
+    assert_eq!((job.credits_held, job.credits_charged), (Some(10.0), None));
+    let mut credits = Vec::new();
+    for _ in 0..2 {
+        let snapshot = client.job(&job.id).get().await.unwrap();
+        ledger.record(client.base_url(), &snapshot, None).await.unwrap();
+        let job = ledger.jobs(&Filter::all()).await.unwrap().remove(0);
+        credits.push((job.credits_held, job.credits_charged));
+    }
+    assert_eq!(credits, [(Some(10.0), None), (Some(10.0), Some(10.0))]);
 }
 
 #[tokio::test]
@@ -97,7 +139,6 @@ async fn an_invalid_request_is_not_sent() {
         (ok().to(["de,fr"]), "is not a language code"),
         (ok().to(["DEFAULT"]), "is not a target language"),
         (ok().source_language("e n"), "the source language \"e n\" is not a language code"),
-        (ok().speakers(11), "at most 10 speakers"),
         (ok().caption_file("subtitles.srt"), "AKOOL downloads the file itself"),
         (ok().webhook("localhost:1"), "AKOOL calls it from outside"),
         (ok().keep_words([" "]), "a word is empty"),
@@ -121,7 +162,7 @@ async fn a_request_has_only_the_fields_that_were_set() {
         .to(["es", "zh-CN-shandong"])
         .source_language("en")
         .lipsync(false)
-        .speakers(2)
+        .speakers(12)
         .remove_background_music(true)
         .captions(Captions::Replaced)
         .caption_file("https://example.com/talk.srt")
@@ -151,6 +192,44 @@ async fn languages_returns_each_language_with_its_name() {
 
     let wrong = client_with_key(server.url(), "another");
     assert_eq!(wrong.languages().await.unwrap_err().kind(), ErrorKind::CredentialsRefused);
+}
+
+#[tokio::test]
+async fn credits_returns_the_balance_that_creations_reduce() {
+    let server = MockServer::start().await;
+    let client = client_of(&server);
+    assert_eq!(client.credits().await.unwrap(), 1_000_000.0);
+    client.translate(VIDEO).to(["es", "fr"]).send().await.unwrap();
+    assert_eq!(client.credits().await.unwrap(), 999_980.0);
+    server.set_credits(0.25);
+    assert_eq!(client.credits().await.unwrap(), 0.25);
+    let error = client.translate(VIDEO).to(["ja"]).send().await.unwrap_err();
+    assert!(matches!(&error, CreateError::NotCreated(not) if not.error.code() == Some(BusinessCode(1104))));
+    assert_eq!(server.credits(), 0.25);
+
+    let wrong = client_with_key(server.url(), "another");
+    assert_eq!(wrong.credits().await.unwrap_err().kind(), ErrorKind::CredentialsRefused);
+}
+
+#[tokio::test]
+async fn credits_are_read_as_a_number_or_a_text_and_are_never_0_by_default() {
+    for (data, expected) in [
+        (r#"{"credit": 1520}"#, Some(1520.0)),
+        (r#"{"credit": "12.5"}"#, Some(12.5)),
+        (r#"{"credit": -3, "new": []}"#, Some(-3.0)),
+        (r#"{"credit": null}"#, None),
+        ("{}", None),
+        ("[]", None),
+    ] {
+        let server = wiremock::MockServer::start().await;
+        let body = format!(r#"{{"code": 1000, "msg": "OK", "data": {data}}}"#);
+        respond(&server, wiremock::ResponseTemplate::new(200).set_body_string(body)).await;
+        let credits = client_with_key(server.uri(), "key").credits().await;
+        match expected {
+            Some(expected) => assert_eq!(credits.unwrap(), expected, "{data}"),
+            None => assert_eq!(credits.unwrap_err().kind(), ErrorKind::Undecodable, "{data}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -116,9 +116,9 @@ async fn an_expired_link_is_an_error_and_leaves_no_file() {
     let server = MockServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let mut file = files(&server).await.remove(0);
-    file.url.set_query(Some("Signature=MARKER"));
+    file.url.set_path("/files/MARKER/video.mp4");
     let error = downloader().save(&file, folder.path()).await.unwrap_err();
-    assert!(matches!(error, DownloadError::Expired { status: 403, .. }), "{error:?}");
+    assert!(matches!(error, DownloadError::Expired { status: 404, .. }), "{error:?}");
     let text = format!("{error} {error:?} {}", error.help());
     assert!(text.contains("7 days") && !text.contains("MARKER"), "{text}");
     assert!(names(folder.path()).is_empty());
@@ -434,7 +434,7 @@ async fn an_expired_link_is_renewed_by_polling_the_job() {
     let server = MockServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let mut file = files(&server).await.remove(0);
-    file.url.set_query(Some("Signature=expired"));
+    file.url.set_path("/files/expired/video.mp4");
     let job = client_of(&server).job(ID);
     let saved = downloader().save(&file, folder.path()).renew_link_from(&job).await.unwrap();
     assert_eq!(fs::metadata(saved.path).unwrap().len(), saved.bytes);

@@ -98,6 +98,19 @@ async fn languages_and_token_requests_send_only_these_headers() {
 }
 
 #[tokio::test]
+async fn a_request_for_the_credits_sends_only_these_headers() {
+    let server = MockServer::start().await;
+    client_of(&server).credits().await.unwrap();
+    insta::assert_snapshot!(to_text(&server.exchanges()[0]), @r"
+    GET /api/open/v3/faceswap/quota/info
+    accept: application/json
+    host: [server]
+    user-agent: akool-rust/[version]
+    x-api-key: [key]
+    ");
+}
+
+#[tokio::test]
 async fn ids_are_escaped_and_arrive_unchanged() {
     let server = MockServer::start().await;
     let client = client_of(&server);
@@ -129,7 +142,7 @@ async fn a_download_sends_no_credential() {
     let downloader = akool_download::Downloader::new().unwrap();
     downloader.save(&translation.files()[0], folder.path()).await.unwrap();
     insta::assert_snapshot!(to_text(server.exchanges().last().unwrap()), @r#"
-    GET /files/64dd92c1f0b6684651e90e09/video.mp4?Signature=sandbox-signature
+    GET /files/64dd92c1f0b6684651e90e09/video.mp4
     accept: */*
     host: [server]
     user-agent: akool-rust/[version]

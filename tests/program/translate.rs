@@ -74,7 +74,11 @@ async fn translate_saves_files_and_a_repeated_command_pays_nothing() {
     assert_eq!(server.created().len(), 1, "paid once");
     assert_eq!(code(&run(&["--allow-duplicate", "--quiet"])), 0);
     assert_eq!(server.created().len(), 2, "paid twice, as requested");
-    assert_eq!(jobs(&server, &state, &[]).len(), 2);
+    let jobs = jobs(&server, &state, &[]);
+    assert_eq!(jobs.len(), 2);
+    for job in jobs {
+        assert_eq!((job["credits_held"].as_f64(), job["credits_charged"].as_f64()), (Some(10.0), Some(10.0)));
+    }
 }
 
 #[tokio::test]
@@ -359,7 +363,7 @@ async fn invalid_arguments_send_and_write_nothing() {
         (&["translate", VIDEO], "--to"),
         (&["translate", VIDEO, "--to", ""], "is not a language code"),
         (&["translate", VIDEO, "--to", "es,es"], "is there twice"),
-        (&["translate", VIDEO, "--to", "es", "--speakers", "11"], "at most 10"),
+        (&["translate", VIDEO, "--to", "es", "--speakers", "-1"], "unexpected argument"),
         (&["translate", VIDEO, "--to", "es", "--style", "loud"], "professional"),
         (&["translate", VIDEO, "--to", "es", "--translate-word", "cat"], "LEFT=RIGHT"),
         (&["translate", VIDEO, "--to", "es", "--no-wait", "--output", "x"], "cannot be used with"),
@@ -430,6 +434,21 @@ async fn auth_names_the_credential_without_its_value() {
         .unwrap();
     assert!(stdout(&client).contains("works       yes"), "{client:?}");
     assert!(!stdout(&client).contains(&server.api_key()));
+}
+
+#[tokio::test]
+async fn credits_prints_the_balance() {
+    let server = MockServer::start().await;
+    server.set_credits(1520.5);
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| akool_at(&server, folder.path(), args).output().unwrap();
+    assert_eq!(stdout(&run(&["credits"])), "1520.5 credits\n");
+    let printed = run(&["credits", "--json"]);
+    assert_eq!((code(&printed), &*stdout(&printed)), (0, "{\"event\":\"credits\",\"credits\":1520.5}\n"));
+    assert_eq!(code(&run(&["translate", VIDEO, "--to", "es", "--no-wait"])), 0);
+    assert_eq!(stdout(&run(&["credits"])), "1510.5 credits\n");
+    let mut rejected = akool_at(&server, folder.path(), &["credits"]);
+    assert_eq!(code(&rejected.env("AKOOL_API_KEY", "wrong").output().unwrap()), 5);
 }
 
 #[tokio::test]

@@ -190,6 +190,8 @@ fn object(work: &Work) -> serde_json::Value {
         "source": work.source,
         "requested_at": time(work.requested_at),
         "changed_at": job.and_then(|job| job.changed_at).map(time),
+        "credits_held": job.and_then(|job| job.credits_held),
+        "credits_charged": job.and_then(|job| job.credits_charged),
         "forgotten": work.is_forgotten,
     })
 }

@@ -3,8 +3,8 @@
 //! Each command has a module with a function `run`. A module imports only modules of a lower line:
 //!
 //! - `main`
-//! - the commands: `translate`, `wait`, `status`, `download`, `jobs`, `languages`, `auth`, `contract`,
-//!   `webhook`, `sandbox`, `shell`
+//! - the commands: `translate`, `wait`, `status`, `download`, `jobs`, `languages`, `credits`, `auth`,
+//!   `contract`, `webhook`, `sandbox`, `shell`
 //! - `create`, `plan`: the parts of `translate`
 //! - `follow`, which several commands share; `rows`
 //! - `fetch`, `ledger`
@@ -18,6 +18,7 @@ mod auth;
 mod connect;
 mod contract;
 mod create;
+mod credits;
 mod download;
 mod env;
 mod fetch;
@@ -124,6 +125,7 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
         Command::Jobs(options) => jobs::run(options, &connection, report).await,
         Command::Languages(options) => languages::run(options, &connection, report).await,
         Command::Contract(options) => contract::run(options, &connection, &responses, report).await,
+        Command::Credits => credits::run(&connection, report).await,
         Command::Auth => auth::run(&connection, report).await,
         // These have returned above.
         #[cfg(feature = "sandbox")]

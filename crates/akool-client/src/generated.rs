@@ -68,7 +68,7 @@ pub mod types {
         pub source_language: ::std::option::Option<::std::string::String>,
         ///The number of speakers; 0 (the default) detects it
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
-        pub speaker_num: ::std::option::Option<i64>,
+        pub speaker_num: ::std::option::Option<u64>,
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub studio_voice: ::std::option::Option<StudioVoice>,
         ///The URL of the source video, which the service downloads
@@ -89,7 +89,7 @@ pub mod types {
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
     #[non_exhaustive]
     pub struct CreateTranslationResponse {
-        ///One result for each language (unverified; if it is missing, `data` is the only job)
+        ///One result for each language, in any order (unverified; if it is missing, `data` is the only job)
         #[serde(default, skip_serializing_if = "::std::vec::Vec::is_empty")]
         pub all_results: ::std::vec::Vec<LanguageResult>,
         ///Interface returns business status code (1000: success)
@@ -110,18 +110,55 @@ pub mod types {
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
     #[non_exhaustive]
     pub struct CreatedTranslation {
+        ///The credits that are held for the job
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub deduction_lock_duration: ::std::option::Option<f64>,
         ///The id of the job; a poll sends it as `video_model_id`
         #[serde(rename = "_id", skip_serializing_if = "::std::option::Option::is_none")]
         pub id: ::std::option::Option<::std::string::String>,
         ///Empty until the job is completed
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub video: ::std::option::Option<::std::string::String>,
+        ///The length of the video for which credits are held, in seconds
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub video_lock_duration: ::std::option::Option<f64>,
         ///The status of the job; see VideoInfoResult
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub video_status: ::std::option::Option<i64>,
     }
     impl CreatedTranslation {
         pub fn builder() -> builder::CreatedTranslation {
+            Default::default()
+        }
+    }
+    ///`CreditsInfo`
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
+    #[non_exhaustive]
+    pub struct CreditsInfo {
+        ///The credits that the account has left
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub credit: ::std::option::Option<f64>,
+    }
+    impl CreditsInfo {
+        pub fn builder() -> builder::CreditsInfo {
+            Default::default()
+        }
+    }
+    ///`GetCreditsResponse`
+    #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
+    #[non_exhaustive]
+    pub struct GetCreditsResponse {
+        ///Interface returns business status code (1000: success)
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub code: ::std::option::Option<i64>,
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub data: ::std::option::Option<CreditsInfo>,
+        ///Interface returns status information
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub msg: ::std::option::Option<::std::string::String>,
+    }
+    impl GetCreditsResponse {
+        pub fn builder() -> builder::GetCreditsResponse {
             Default::default()
         }
     }
@@ -153,7 +190,7 @@ pub mod types {
         ///The name of the language in English
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub lang_name: ::std::option::Option<::std::string::String>,
-        ///Whether a translation into this language needs a voice id (older responses only, unverified)
+        ///Whether a translation into this language needs a voice id. Withdrawn: only older responses have it, and no request takes a voice
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub need_voice_id: ::std::option::Option<bool>,
         ///The URL of a picture of a flag
@@ -169,6 +206,9 @@ pub mod types {
     #[derive(::serde::Deserialize, ::serde::Serialize, Clone, Debug, Default, PartialEq)]
     #[non_exhaustive]
     pub struct LanguageJob {
+        ///The credits that are held for the job
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub deduction_lock_duration: ::std::option::Option<f64>,
         ///The id of the job; a poll sends it as `video_model_id`
         #[serde(rename = "_id", skip_serializing_if = "::std::option::Option::is_none")]
         pub id: ::std::option::Option<::std::string::String>,
@@ -178,6 +218,9 @@ pub mod types {
         ///The progress of the job in percent (0 to 100)
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub progress: ::std::option::Option<i64>,
+        ///The length of the video for which credits are held, in seconds
+        #[serde(skip_serializing_if = "::std::option::Option::is_none")]
+        pub video_lock_duration: ::std::option::Option<f64>,
         ///The status of the job; see VideoInfoResult
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub video_status: ::std::option::Option<i64>,
@@ -313,13 +356,13 @@ pub mod types {
         ///Creation timestamp
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub create_time: ::std::option::Option<i64>,
-        ///The credits that the job cost
+        ///The credits that were charged for the job (present if video_status = 3)
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub deduction_duration: ::std::option::Option<i64>,
-        ///Deduction lock duration
+        ///The credits that are held for the job
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub deduction_lock_duration: ::std::option::Option<i64>,
-        ///The reason of the failure as a code (present if video_status = 4)
+        ///The reason of the failure as a code (present if video_status = 4). Not one of the codes of the envelope
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub error_code: ::std::option::Option<i64>,
         ///The reason of the failure in words (present if video_status = 4)
@@ -337,7 +380,7 @@ pub mod types {
         ///Video model ID
         #[serde(rename = "_id", skip_serializing_if = "::std::option::Option::is_none")]
         pub id: ::std::option::Option<::std::string::String>,
-        ///The progress of the job in percent (0 to 100)
+        ///The progress of the job in percent (0 to 100). It stays where it was if the job fails
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub progress: ::std::option::Option<i64>,
         ///Storage location
@@ -358,7 +401,7 @@ pub mod types {
         ///Video identifier
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub video_id: ::std::option::Option<::std::string::String>,
-        ///Video lock duration
+        ///The length of the video for which credits are held, in seconds
         #[serde(skip_serializing_if = "::std::option::Option::is_none")]
         pub video_lock_duration: ::std::option::Option<f64>,
         ///Current status of video: 1=queueing, 2=processing, 3=completed, 4=failed
@@ -760,7 +803,7 @@ pub mod types {
                 ::std::string::String,
             >,
             speaker_num: ::std::result::Result<
-                ::std::option::Option<i64>,
+                ::std::option::Option<u64>,
                 ::std::string::String,
             >,
             studio_voice: ::std::result::Result<
@@ -881,7 +924,7 @@ pub mod types {
             }
             pub fn speaker_num<T>(mut self, value: T) -> Self
             where
-                T: ::std::convert::TryInto<::std::option::Option<i64>>,
+                T: ::std::convert::TryInto<::std::option::Option<u64>>,
                 T::Error: ::std::fmt::Display,
             {
                 self.speaker_num = value
@@ -1079,12 +1122,20 @@ pub mod types {
         #[non_exhaustive]
         #[derive(PartialEq)]
         pub struct CreatedTranslation {
+            deduction_lock_duration: ::std::result::Result<
+                ::std::option::Option<f64>,
+                ::std::string::String,
+            >,
             id: ::std::result::Result<
                 ::std::option::Option<::std::string::String>,
                 ::std::string::String,
             >,
             video: ::std::result::Result<
                 ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
+            video_lock_duration: ::std::result::Result<
+                ::std::option::Option<f64>,
                 ::std::string::String,
             >,
             video_status: ::std::result::Result<
@@ -1095,13 +1146,29 @@ pub mod types {
         impl ::std::default::Default for CreatedTranslation {
             fn default() -> Self {
                 Self {
+                    deduction_lock_duration: Ok(Default::default()),
                     id: Ok(Default::default()),
                     video: Ok(Default::default()),
+                    video_lock_duration: Ok(Default::default()),
                     video_status: Ok(Default::default()),
                 }
             }
         }
         impl CreatedTranslation {
+            pub fn deduction_lock_duration<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<f64>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.deduction_lock_duration = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!(
+                            "error converting supplied value for deduction_lock_duration: {e}"
+                        )
+                    });
+                self
+            }
             pub fn id<T>(mut self, value: T) -> Self
             where
                 T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
@@ -1124,6 +1191,20 @@ pub mod types {
                     });
                 self
             }
+            pub fn video_lock_duration<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<f64>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.video_lock_duration = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!(
+                            "error converting supplied value for video_lock_duration: {e}"
+                        )
+                    });
+                self
+            }
             pub fn video_status<T>(mut self, value: T) -> Self
             where
                 T: ::std::convert::TryInto<::std::option::Option<i64>>,
@@ -1143,8 +1224,10 @@ pub mod types {
                 value: CreatedTranslation,
             ) -> ::std::result::Result<Self, super::error::ConversionError> {
                 Ok(Self {
+                    deduction_lock_duration: value.deduction_lock_duration?,
                     id: value.id?,
                     video: value.video?,
+                    video_lock_duration: value.video_lock_duration?,
                     video_status: value.video_status?,
                 })
             }
@@ -1152,9 +1235,139 @@ pub mod types {
         impl ::std::convert::From<super::CreatedTranslation> for CreatedTranslation {
             fn from(value: super::CreatedTranslation) -> Self {
                 Self {
+                    deduction_lock_duration: Ok(value.deduction_lock_duration),
                     id: Ok(value.id),
                     video: Ok(value.video),
+                    video_lock_duration: Ok(value.video_lock_duration),
                     video_status: Ok(value.video_status),
+                }
+            }
+        }
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        #[derive(PartialEq)]
+        pub struct CreditsInfo {
+            credit: ::std::result::Result<
+                ::std::option::Option<f64>,
+                ::std::string::String,
+            >,
+        }
+        impl ::std::default::Default for CreditsInfo {
+            fn default() -> Self {
+                Self {
+                    credit: Ok(Default::default()),
+                }
+            }
+        }
+        impl CreditsInfo {
+            pub fn credit<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<f64>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.credit = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for credit: {e}")
+                    });
+                self
+            }
+        }
+        impl ::std::convert::TryFrom<CreditsInfo> for super::CreditsInfo {
+            type Error = super::error::ConversionError;
+            fn try_from(
+                value: CreditsInfo,
+            ) -> ::std::result::Result<Self, super::error::ConversionError> {
+                Ok(Self { credit: value.credit? })
+            }
+        }
+        impl ::std::convert::From<super::CreditsInfo> for CreditsInfo {
+            fn from(value: super::CreditsInfo) -> Self {
+                Self { credit: Ok(value.credit) }
+            }
+        }
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        #[derive(PartialEq)]
+        pub struct GetCreditsResponse {
+            code: ::std::result::Result<
+                ::std::option::Option<i64>,
+                ::std::string::String,
+            >,
+            data: ::std::result::Result<
+                ::std::option::Option<super::CreditsInfo>,
+                ::std::string::String,
+            >,
+            msg: ::std::result::Result<
+                ::std::option::Option<::std::string::String>,
+                ::std::string::String,
+            >,
+        }
+        impl ::std::default::Default for GetCreditsResponse {
+            fn default() -> Self {
+                Self {
+                    code: Ok(Default::default()),
+                    data: Ok(Default::default()),
+                    msg: Ok(Default::default()),
+                }
+            }
+        }
+        impl GetCreditsResponse {
+            pub fn code<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<i64>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.code = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for code: {e}")
+                    });
+                self
+            }
+            pub fn data<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<super::CreditsInfo>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.data = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for data: {e}")
+                    });
+                self
+            }
+            pub fn msg<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.msg = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!("error converting supplied value for msg: {e}")
+                    });
+                self
+            }
+        }
+        impl ::std::convert::TryFrom<GetCreditsResponse> for super::GetCreditsResponse {
+            type Error = super::error::ConversionError;
+            fn try_from(
+                value: GetCreditsResponse,
+            ) -> ::std::result::Result<Self, super::error::ConversionError> {
+                Ok(Self {
+                    code: value.code?,
+                    data: value.data?,
+                    msg: value.msg?,
+                })
+            }
+        }
+        impl ::std::convert::From<super::GetCreditsResponse> for GetCreditsResponse {
+            fn from(value: super::GetCreditsResponse) -> Self {
+                Self {
+                    code: Ok(value.code),
+                    data: Ok(value.data),
+                    msg: Ok(value.msg),
                 }
             }
         }
@@ -1354,6 +1567,10 @@ pub mod types {
         #[non_exhaustive]
         #[derive(PartialEq)]
         pub struct LanguageJob {
+            deduction_lock_duration: ::std::result::Result<
+                ::std::option::Option<f64>,
+                ::std::string::String,
+            >,
             id: ::std::result::Result<
                 ::std::option::Option<::std::string::String>,
                 ::std::string::String,
@@ -1366,6 +1583,10 @@ pub mod types {
                 ::std::option::Option<i64>,
                 ::std::string::String,
             >,
+            video_lock_duration: ::std::result::Result<
+                ::std::option::Option<f64>,
+                ::std::string::String,
+            >,
             video_status: ::std::result::Result<
                 ::std::option::Option<i64>,
                 ::std::string::String,
@@ -1374,14 +1595,30 @@ pub mod types {
         impl ::std::default::Default for LanguageJob {
             fn default() -> Self {
                 Self {
+                    deduction_lock_duration: Ok(Default::default()),
                     id: Ok(Default::default()),
                     language: Ok(Default::default()),
                     progress: Ok(Default::default()),
+                    video_lock_duration: Ok(Default::default()),
                     video_status: Ok(Default::default()),
                 }
             }
         }
         impl LanguageJob {
+            pub fn deduction_lock_duration<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<f64>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.deduction_lock_duration = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!(
+                            "error converting supplied value for deduction_lock_duration: {e}"
+                        )
+                    });
+                self
+            }
             pub fn id<T>(mut self, value: T) -> Self
             where
                 T: ::std::convert::TryInto<::std::option::Option<::std::string::String>>,
@@ -1416,6 +1653,20 @@ pub mod types {
                     });
                 self
             }
+            pub fn video_lock_duration<T>(mut self, value: T) -> Self
+            where
+                T: ::std::convert::TryInto<::std::option::Option<f64>>,
+                T::Error: ::std::fmt::Display,
+            {
+                self.video_lock_duration = value
+                    .try_into()
+                    .map_err(|e| {
+                        format!(
+                            "error converting supplied value for video_lock_duration: {e}"
+                        )
+                    });
+                self
+            }
             pub fn video_status<T>(mut self, value: T) -> Self
             where
                 T: ::std::convert::TryInto<::std::option::Option<i64>>,
@@ -1435,9 +1686,11 @@ pub mod types {
                 value: LanguageJob,
             ) -> ::std::result::Result<Self, super::error::ConversionError> {
                 Ok(Self {
+                    deduction_lock_duration: value.deduction_lock_duration?,
                     id: value.id?,
                     language: value.language?,
                     progress: value.progress?,
+                    video_lock_duration: value.video_lock_duration?,
                     video_status: value.video_status?,
                 })
             }
@@ -1445,9 +1698,11 @@ pub mod types {
         impl ::std::convert::From<super::LanguageJob> for LanguageJob {
             fn from(value: super::LanguageJob) -> Self {
                 Self {
+                    deduction_lock_duration: Ok(value.deduction_lock_duration),
                     id: Ok(value.id),
                     language: Ok(value.language),
                     progress: Ok(value.progress),
+                    video_lock_duration: Ok(value.video_lock_duration),
                     video_status: Ok(value.video_status),
                 }
             }
@@ -2831,6 +3086,18 @@ let response = client.get_token()
     pub fn get_token(&self) -> builder::GetToken<'_> {
         builder::GetToken::new(self)
     }
+    /**Get the credits that the account has left
+
+Sends a `GET` request to `/api/open/v3/faceswap/quota/info`
+
+```ignore
+let response = client.get_credits()
+    .send()
+    .await;
+```*/
+    pub fn get_credits(&self) -> builder::GetCredits<'_> {
+        builder::GetCredits::new(self)
+    }
 }
 /// Types for composing operation parameters.
 pub mod builder {
@@ -3081,6 +3348,45 @@ pub mod builder {
                 .build()?;
             let info = OperationInfo {
                 operation_id: "get_token",
+            };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::get_credits`]
+
+[`Client::get_credits`]: super::Client::get_credits*/
+    #[derive(Debug, Clone)]
+    pub struct GetCredits<'a> {
+        client: &'a super::Client,
+    }
+    impl<'a> GetCredits<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client }
+        }
+        ///Sends a `GET` request to `/api/open/v3/faceswap/quota/info`
+        pub async fn send(
+            self,
+        ) -> Result<ResponseValue<types::GetCreditsResponse>, Error<()>> {
+            let Self { client } = self;
+            let url = format!("{}/api/open/v3/faceswap/quota/info", client.baseurl,);
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .build()?;
+            let info = OperationInfo {
+                operation_id: "get_credits",
             };
             client.pre(&mut request, &info).await?;
             let result = client.exec(request, &info).await;

@@ -1,4 +1,4 @@
-//! How values of a message are shown: bounded, on one line, without credentials and signatures.
+//! How values of a message are shown: bounded, on one line, without credentials and without the paths of links.
 
 use serde_json::Value;
 
@@ -59,19 +59,24 @@ pub(crate) fn is_secret(name: &str) -> bool {
     PARTS.iter().any(|part| name.contains(part)) || matches!(name.as_str(), "signature" | "key" | "cookie")
 }
 
-/// The start of a text on one line. The part of a link after `?` or `#` is removed, because it may be a
-/// signature, and so is a user name before `@`.
+/// The start of a text on one line. Of a link, only the host is shown, because the path may give access to a file.
 pub(crate) fn excerpt(text: &str) -> String {
     // Links shrink when they are redacted, so read more than is shown.
     let end = text.char_indices().nth(MAX_EXCERPT * 8).map_or(text.len(), |(at, _)| at);
     let mut shown = String::new();
-    let mut in_query = false;
+    let (mut in_host, mut in_query) = (false, false);
     for (at, letter) in text[..end].char_indices() {
         let ends_word = letter.is_whitespace() || letter.is_control() || matches!(letter, '"' | '<' | '>');
         if ends_word {
-            in_query = false;
+            (in_host, in_query) = (false, false);
         }
         if in_query {
+            continue;
+        }
+        in_host |= shown.ends_with("://") || shown.ends_with(r":\/\/");
+        if in_host && matches!(letter, '/' | '\\') {
+            (in_host, in_query) = (false, true);
+            shown.push_str("/[redacted]");
             continue;
         }
         if matches!(letter, '?' | '#') {
@@ -118,12 +123,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn excerpts_contain_no_signatures_and_no_credentials() {
+    fn excerpts_contain_no_paths_of_links_and_no_credentials() {
         for (text, wanted) in [
-            ("https://cdn.example/a.mp4?Signature=MARKER", "https://cdn.example/a.mp4?[redacted]"),
-            ("see https://a.example/#x=MARKER now", "see https://a.example/?[redacted] now"),
-            ("https://user:MARKER@a.example/b", "https://[redacted]@a.example/b"),
-            (r"https:\/\/cdn.example\/a?Signature=MARKER", r"https:\/\/cdn.example\/a?[redacted]"),
+            ("https://cdn.example/MARKER.mp4?Signature=MARKER", "https://cdn.example/[redacted]"),
+            ("see https://a.example/#x=MARKER now/then", "see https://a.example/[redacted] now/then"),
+            ("https://a.example?x=MARKER", "https://a.example?[redacted]"),
+            ("https://user:MARKER@a.example/MARKER", "https://[redacted]@a.example/[redacted]"),
+            (r"https:\/\/cdn.example\/MARKER?Signature=MARKER", r"https:\/\/cdn.example/[redacted]"),
             (r"https:\/\/user:MARKER@a.example", r"https:\/\/[redacted]@a.example"),
             ("why? = c", "why? = c"),
             ("a\n\u{1b}[31mb", "a  [31mb"),

@@ -13,7 +13,7 @@ pub(crate) const MAX_FINDINGS: usize = 100;
 ///
 /// Pointers lead into a message as if it were one document: `/method`, `/path`, `/query/NAME`,
 /// `/headers/NAME` and `/body` of a request, `/status`, `/headers/NAME` and `/body` of a response.
-/// Values are shown as excerpts, without credentials and without the signed part of links.
+/// Values are shown as excerpts, without credentials and without the paths of links.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Report {

@@ -15,19 +15,19 @@ pub enum DownloadError {
         file: FileKind,
         /// The job of the file.
         job: JobId,
-        /// The link, without its query.
+        /// The host and the extension of the link.
         link: String,
         /// The reason.
         why: &'static str,
     },
-    /// The server no longer has the file, or the signature of the link is no longer valid.
+    /// The server no longer has the file, or the link is no longer valid.
     #[error("the {file} of job {job} cannot be downloaded any more (HTTP status {status} from {link})")]
     Expired {
         /// The kind of file.
         file: FileKind,
         /// The job of the file.
         job: JobId,
-        /// The link, without its query.
+        /// The host and the extension of the link.
         link: String,
         /// The HTTP status of the response.
         status: u16,
@@ -39,7 +39,7 @@ pub enum DownloadError {
         file: FileKind,
         /// The job of the file.
         job: JobId,
-        /// The link, without its query.
+        /// The host and the extension of the link.
         link: String,
         /// The reason of the last failure.
         why: String,
@@ -53,7 +53,7 @@ pub enum DownloadError {
         file: FileKind,
         /// The job of the file.
         job: JobId,
-        /// The link, without its query.
+        /// The host and the extension of the link.
         link: String,
         /// The timeout.
         timeout: Duration,
@@ -85,7 +85,7 @@ impl DownloadError {
     pub fn help(&self) -> &'static str {
         match self {
             Self::UnsafeLink { .. } => "poll the job for another link, and check that no proxy redirects it",
-            Self::Expired { .. } => "files are kept for 7 days; poll the job for a new link",
+            Self::Expired { .. } => "files are kept for 7 days; if the job is newer, poll it for a new link",
             Self::Failed { .. } => {
                 "try again later, and check that no proxy responds in place of the server; the download resumes if \
                  the server supports it"

@@ -2,7 +2,7 @@
 //!
 //! A download writes to `NAME.part` and renames it to `NAME` once the whole file is on disk. The first bytes must be
 //! those of a video, or of SRT subtitles: an error document or a sign-in page is never saved. A download sends no
-//! credential: the files are on a CDN with another host, and their links may be signed.
+//! credential: the files are on a CDN with another host, and their links give access by themselves.
 //!
 //! After a transient error, a download keeps what has arrived and requests the rest with `Range` and `If-Range`. If it
 //! fails, stalls, is dropped or is killed, `NAME.part` stays, and `NAME.part.json` beside it has the [`Version`] of the

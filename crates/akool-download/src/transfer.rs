@@ -98,13 +98,13 @@ impl Transfer {
 
     fn failed(&self, why: String) -> DownloadError {
         let RemoteFile { kind, job, url, .. } = &self.file;
-        DownloadError::Failed { file: *kind, job: job.clone(), link: redact::link(url), why }
+        DownloadError::Failed { file: *kind, job: job.clone(), link: redact::file_link(url), why }
     }
 
     fn stalled(&self, why: String) -> DownloadError {
         let RemoteFile { kind, job, url, .. } = &self.file;
         let timeout = self.downloader.retry.stall_timeout;
-        DownloadError::Stalled { file: *kind, job: job.clone(), link: redact::link(url), timeout, why }
+        DownloadError::Stalled { file: *kind, job: job.clone(), link: redact::file_link(url), timeout, why }
     }
 
     pub(crate) fn exists(&self, path: PathBuf) -> DownloadError {
@@ -113,12 +113,12 @@ impl Transfer {
 
     fn expired(&self, status: u16) -> DownloadError {
         let RemoteFile { kind, job, url, .. } = &self.file;
-        DownloadError::Expired { file: *kind, job: job.clone(), link: redact::link(url), status }
+        DownloadError::Expired { file: *kind, job: job.clone(), link: redact::file_link(url), status }
     }
 
     fn unsafe_link(&self, why: &'static str) -> DownloadError {
         let RemoteFile { kind, job, url, .. } = &self.file;
-        DownloadError::UnsafeLink { file: *kind, job: job.clone(), link: redact::link(url), why }
+        DownloadError::UnsafeLink { file: *kind, job: job.clone(), link: redact::file_link(url), why }
     }
 
     fn request_failed(&self, error: reqwest::Error) -> Failure {

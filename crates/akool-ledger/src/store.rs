@@ -32,7 +32,8 @@ fn in_flight() -> String {
 
 /// The columns that [`work`] reads.
 const WORK: &str = "SELECT jobs.request, requests.requested_at, requests.request, language, state, message, code, job, \
-                    status, changed_at, forgotten FROM jobs JOIN requests ON requests.id = jobs.request";
+                    status, changed_at, forgotten, credits_held, credits_charged FROM jobs JOIN requests ON \
+                    requests.id = jobs.request";
 /// The columns that [`saved_file`] reads.
 const FILE: &str = "SELECT job, kind, path, bytes, sha256, saved_at FROM files";
 /// How many ended jobs the poll policy is learned from.
@@ -94,6 +95,8 @@ pub(crate) struct Seen {
     pub(crate) running_until: Option<Duration>,
     pub(crate) video_length: Option<Duration>,
     pub(crate) error_reason: Option<String>,
+    pub(crate) credits_held: Option<f64>,
+    pub(crate) credits_charged: Option<f64>,
 }
 
 impl Seen {
@@ -105,6 +108,8 @@ impl Seen {
             running_until,
             video_length: snapshot.video_length(),
             error_reason: snapshot.error_reason().map(redact::excerpt),
+            credits_held: snapshot.credits_held(),
+            credits_charged: snapshot.credits_charged(),
         }
     }
 }
@@ -202,7 +207,9 @@ impl Store<'_> {
         let age = |age: Option<Duration>| age.filter(|_| seen.status.is_terminal()).map(duration_millis);
         self.write(|transaction| {
             let update = "UPDATE jobs SET status = :status, changed_at = :now, running_until = :until,
-                    ended_by = :by, video_length = :length,
+                    ended_by = :by, video_length = coalesce(:length, video_length),
+                    credits_held = coalesce(credits_held, :held),
+                    credits_charged = coalesce(:charged, credits_charged),
                     message = CASE :status WHEN 4 THEN :reason ELSE message END,
                     open = CASE :status WHEN 4 THEN NULL ELSE open END
                 WHERE job = :job AND api = :api";
@@ -212,6 +219,8 @@ impl Store<'_> {
                 ":until": age(seen.running_until),
                 ":by": age(seen.age),
                 ":length": seen.video_length.map(duration_millis),
+                ":held": seen.credits_held,
+                ":charged": seen.credits_charged,
                 ":reason": seen.error_reason,
                 ":job": job,
                 ":api": api,
@@ -476,20 +485,24 @@ fn record_created(
     for job in &created.jobs {
         let status = job.status.map(i64::from);
         let changed_at = status.map(|_| millis(now));
+        let length = job.video_length.map(duration_millis);
         let Some(language) = &job.language else {
-            let insert = "INSERT INTO jobs (request, api, state, job, status, changed_at, work)
-                SELECT id, api, 2, ?2, ?3, ?4, zeroblob(32) FROM requests WHERE id = ?1";
-            transaction.execute(insert, params![entry, job.id.as_str(), status, changed_at])?;
+            let insert = "INSERT INTO jobs (request, api, state, job, status, changed_at, credits_held, video_length, work)
+                SELECT id, api, 2, ?2, ?3, ?4, ?5, ?6, zeroblob(32) FROM requests WHERE id = ?1";
+            let values = params![entry, job.id.as_str(), status, changed_at, job.credits_held, length];
+            transaction.execute(insert, values)?;
             continue;
         };
         // A row that somebody took for dead and removed is there again, unless the work was requested once more.
         let update = "UPDATE OR IGNORE jobs SET open = 1
             WHERE request = ?1 AND language = ?2 COLLATE NOCASE AND forgotten = 1";
         transaction.execute(update, [entry, language.code()])?;
-        let update =
-            "UPDATE jobs SET state = 2, job = ?3, status = ?4, changed_at = ?5, message = NULL, forgotten = 0
+        let update = "UPDATE jobs SET state = 2, job = ?3, status = ?4, changed_at = ?5, credits_held = ?6,
+                video_length = ?7, message = NULL, forgotten = 0
             WHERE request = ?1 AND language = ?2 COLLATE NOCASE";
-        transaction.execute(update, params![entry, language.code(), job.id.as_str(), status, changed_at])?;
+        let (language, id) = (language.code(), job.id.as_str());
+        let values = params![entry, language, id, status, changed_at, job.credits_held, length];
+        transaction.execute(update, values)?;
     }
     for rejection in &created.rejected {
         let Some(language) = &rejection.language else { continue };
@@ -518,6 +531,8 @@ fn work(path: &Path, row: &Row<'_>) -> rusqlite::Result<Work> {
             status: row.get::<_, Option<i64>>(8)?.map(Status::from),
             changed_at: row.get::<_, Option<i64>>(9)?.map(time),
             error_reason: message,
+            credits_held: row.get(11)?,
+            credits_charged: row.get(12)?,
         }),
         (state::REJECTED, _) => {
             let code = BusinessCode(row.get::<_, Option<i64>>(6)?.unwrap_or_default());

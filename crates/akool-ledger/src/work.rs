@@ -63,6 +63,12 @@ pub struct LedgerJob {
     pub changed_at: Option<SystemTime>,
     /// Why the job failed, if it did.
     pub error_reason: Option<String>,
+    /// The credits that the service holds for the job, as its creation or the first poll said. `None` if neither did,
+    /// or if an earlier version created the job.
+    pub credits_held: Option<f64>,
+    /// The credits that were charged for the job, as the poll that found it completed said. `None` if it did not, or if
+    /// the job has not been found completed.
+    pub credits_charged: Option<f64>,
 }
 
 impl Work {
@@ -239,6 +245,8 @@ impl From<CreatedJob> for LedgerJob {
             status: job.status,
             changed_at: job.status.map(|_| now),
             error_reason: None,
+            credits_held: job.credits_held,
+            credits_charged: None,
         }
     }
 }

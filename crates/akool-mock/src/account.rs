@@ -1,4 +1,4 @@
-//! The operations of an account: the list of languages, and bearer tokens.
+//! The operations of an account: the list of languages, credits, and bearer tokens.
 
 use bytes::Bytes;
 use http::Request;
@@ -50,6 +50,15 @@ impl ServiceState {
             .collect();
         let answer = json!({ "code": 1000, "msg": "OK", "data": { "lang_list": languages } });
         Outcome::json(&answer, format!("{} languages", LANGUAGES.len()))
+    }
+
+    /// Returns the credits that the account has left.
+    pub(crate) fn get_credits(&self, request: &Request<Bytes>) -> Outcome {
+        if let Err((code, message)) = self.authorize(request.headers()) {
+            return Outcome::rejected(code, message);
+        }
+        let answer = json!({ "code": 1000, "msg": "OK", "data": { "credit": self.credits } });
+        Outcome::json(&answer, format!("{} credits", self.credits))
     }
 
     /// Issues a token. The credential is in the body, so the headers are not checked.

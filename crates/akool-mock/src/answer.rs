@@ -21,8 +21,10 @@ pub(crate) fn job(id: &str, state: &State, base_url: &str) -> Value {
     data["video_status"] = state.status.into();
     data["progress"] = state.progress.into();
     data["create_time"] = millis(state.created).into();
-    let link = |name| format!("{base_url}/files/{}/{name}?{}", encode(id), files::SIGNATURE);
+    data["deduction_lock_duration"] = state.credits.into();
+    let link = |name| format!("{base_url}/files/{}/{name}", encode(id));
     if state.status == 3 {
+        data["deduction_duration"] = state.credits.into();
         data["video"] = link(files::VIDEO.name).into();
         data["audio_splits"] = json!({
             "original_srt_url": link(files::ORIGINAL.name),
@@ -38,6 +40,11 @@ pub(crate) fn job(id: &str, state: &State, base_url: &str) -> Value {
         data["error_reason"] = reason.as_str().into();
     }
     answer
+}
+
+/// The length of every video, in seconds: that of the example.
+pub(crate) fn video_length() -> &'static Value {
+    &EXAMPLE["data"]["video_lock_duration"]
 }
 
 /// Builds an envelope with a business code.

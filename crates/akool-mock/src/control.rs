@@ -45,6 +45,26 @@ impl MockServer {
     }
 }
 
+/// Credits.
+impl MockServer {
+    /// Sets the credits that the account has left (default: 1,000,000). A creation for which they are too few is
+    /// rejected with code 1104.
+    pub fn set_credits(&self, credits: f64) {
+        self.state().credits = credits;
+    }
+
+    /// Returns the credits that the account has left. Each created job reduces them by what is held for it, and neither
+    /// its completion nor its failure changes them.
+    pub fn credits(&self) -> f64 {
+        self.state().credits
+    }
+
+    /// Sets the credits that are held for each job from now on, and charged when it completes (default: 10).
+    pub fn set_credits_per_job(&self, credits: u32) {
+        self.state().credits_per_job = credits;
+    }
+}
+
 /// Jobs and their files.
 impl MockServer {
     /// Adds a job. An existing job with this id starts from the beginning.

@@ -48,11 +48,17 @@ impl ServiceState {
             let (code, message) = (code.as_i64().unwrap_or(1003), message.as_str().unwrap_or_default());
             return Outcome::rejected(code, message);
         };
-        let id = first["data"]["_id"].clone();
+        let (id, held) = (first["data"]["_id"].clone(), &first["data"]["deduction_lock_duration"]);
         let mut answer = json!({
             "code": 1000,
             "msg": "OK",
-            "data": { "_id": id, "video_status": 1, "video": "" },
+            "data": {
+                "_id": id,
+                "video_status": 1,
+                "video": "",
+                "video_lock_duration": answer::video_length(),
+                "deduction_lock_duration": held,
+            },
         });
         let created = results.iter().filter(|result| result["code"] == 1000).count();
         let summary = format!("created {created} of {}", results.len());
@@ -74,9 +80,14 @@ impl ServiceState {
             None if self.seeded => kind.timeline(),
             None => self.plan.clone(),
         };
+        let held = self.credits_per_job;
+        if self.credits < f64::from(held) {
+            return answer::error(1104, "Insufficient credits");
+        }
+        self.credits -= f64::from(held);
         self.serial += 1;
         let id = job_id(now, kind, &self.base_url, self.serial);
-        self.jobs.insert(id.clone(), JobTimeline::started(timeline, now));
+        self.jobs.insert(id.clone(), JobTimeline::started(timeline, now).holding(held));
         if let Some(url) = request["webhookUrl"].as_str().filter(|url| !url.is_empty()) {
             self.webhooks.subscribe(id.as_str(), url);
         }
@@ -92,7 +103,14 @@ impl ServiceState {
         json!({
             "code": 1000,
             "msg": "OK",
-            "data": { "_id": id, "language": language, "video_status": 1, "progress": 0 },
+            "data": {
+                "_id": id,
+                "language": language,
+                "video_status": 1,
+                "progress": 0,
+                "video_lock_duration": answer::video_length(),
+                "deduction_lock_duration": held,
+            },
         })
     }
 
@@ -204,7 +222,7 @@ mod tests {
             ("url", json!("u"), json!("")),
             ("language", json!("es"), json!("es, fr")),
             ("lipsync", json!(true), json!("true")),
-            ("speaker_num", json!(10), json!(11)),
+            ("speaker_num", json!(11), json!(-1)),
             ("caption_type", json!(0), json!(1.5)),
             ("webhookUrl", json!(""), json!(null)),
             ("studio_voice", json!({"no_translate_words": ["a"], "style": "calm"}), json!({"style": "loud"})),

@@ -30,9 +30,6 @@ impl ServiceState {
             of(Some(id)).or_else(|| of(None))
         };
         match (id.filter(|id| self.jobs.contains_key(id)), file) {
-            _ if request.uri().query() != Some(files::SIGNATURE) => {
-                Outcome::plain(StatusCode::FORBIDDEN, "the link's signature is missing or has expired")
-            }
             (Some(id), Some(file)) => Outcome {
                 response: file.serve(headers, contents(&id)),
                 summary: format!("file {name}"),

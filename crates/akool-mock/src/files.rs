@@ -1,14 +1,11 @@
-//! The result files of a job. Like a CDN, the mock server serves them by signed link, without credentials, and
-//! supports ranges.
+//! The result files of a job. Like a CDN, the mock server serves them to anyone who knows their link, without
+//! credentials, and supports ranges.
 
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
     header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, RANGE},
 };
-
-/// The query of every link. Without it, a request gets 403, as with an expired signature.
-pub(crate) const SIGNATURE: &str = "Signature=sandbox-signature";
 
 /// A result file.
 pub(crate) struct File {

@@ -7,6 +7,7 @@ use serde_json::Value;
 pub(crate) const GET_VIDEO_INFO: &str = "/api/open/v3/content/video/infobymodelid";
 pub(crate) const CREATE_TRANSLATION: &str = "/api/open/v3/content/video/createbytranslate";
 pub(crate) const LIST_LANGUAGES: &str = "/api/open/v3/language/list";
+pub(crate) const GET_CREDITS: &str = "/api/open/v3/faceswap/quota/info";
 pub(crate) const GET_TOKEN: &str = "/api/open/v3/getToken";
 /// Result files are at `/files/ID/NAME`.
 pub(crate) const FILES: &str = "/files/";

@@ -12,14 +12,14 @@ use crate::{
     answer::Outcome,
     fault::{Fault, Place},
     record::{Exchange, short, shown},
-    request::{CREATE_TRANSLATION, FILES, GET_TOKEN, GET_VIDEO_INFO, LIST_LANGUAGES},
+    request::{CREATE_TRANSLATION, FILES, GET_CREDITS, GET_TOKEN, GET_VIDEO_INFO, LIST_LANGUAGES},
     service_state::ServiceState,
     verify,
 };
 
 const KNOWN_OPERATIONS: &str = "GET /api/open/v3/content/video/infobymodelid?video_model_id=ID, \
                      POST /api/open/v3/content/video/createbytranslate, GET /api/open/v3/language/list, \
-                     POST /api/open/v3/getToken and the links in answers";
+                     GET /api/open/v3/faceswap/quota/info, POST /api/open/v3/getToken and the links in answers";
 
 impl ServiceState {
     /// Answers a request that arrives at this time.
@@ -64,10 +64,11 @@ impl ServiceState {
             Method::GET if path == GET_VIDEO_INFO => self.get_video_info(request, now),
             Method::POST if path == CREATE_TRANSLATION => self.create_translation(request, now, commit),
             Method::GET if path == LIST_LANGUAGES => self.list_languages(request),
+            Method::GET if path == GET_CREDITS => self.get_credits(request),
             Method::POST if path == GET_TOKEN => self.get_token(request),
             Method::GET if path.starts_with(FILES) => self.serve_file(request),
             _ => match path {
-                GET_VIDEO_INFO | LIST_LANGUAGES => wrong_method(request, Method::GET),
+                GET_VIDEO_INFO | LIST_LANGUAGES | GET_CREDITS => wrong_method(request, Method::GET),
                 CREATE_TRANSLATION | GET_TOKEN => wrong_method(request, Method::POST),
                 path if path.starts_with(FILES) => wrong_method(request, Method::GET),
                 _ => unmatched(request),
@@ -136,6 +137,7 @@ mod tests {
             (Method::POST, GET_VIDEO_INFO, "GET"),
             (Method::HEAD, LIST_LANGUAGES, "GET"),
             (Method::DELETE, "/files/64dd/video.mp4", "GET"),
+            (Method::POST, GET_CREDITS, "GET"),
             (Method::GET, CREATE_TRANSLATION, "POST"),
             (Method::TRACE, GET_TOKEN, "POST"),
         ] {
@@ -201,7 +203,7 @@ mod tests {
         let (status, text) = get(&mut state, target, &[]);
         assert_eq!(status, 200);
         assert!(text.contains("Buenos"), "{text}");
-        assert_eq!(get(&mut state, target.split('?').next().unwrap(), &[]).0, 403);
+        assert_eq!(get(&mut state, &target.replace("translated", "other"), &[]).0, 404);
         assert_eq!(get(&mut state, target, &[("range", "bytes=2-")]).0, 206);
         assert_eq!(get(&mut state, target, &[("range", "bytes=2-"), ("if-range", "\"other\"")]).0, 200);
         assert_eq!(get(&mut state, target, &[("range", "bytes=99999-")]).0, 416);

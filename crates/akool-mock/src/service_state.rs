@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     fault::Fault,
     record::{Log, MAX_KEPT, short},
-    timeline::{JobTimeline, Timeline},
+    timeline::{DEFAULT_CREDITS_PER_JOB, JobTimeline, Timeline},
     times::FaultQueue,
     variation::Variation,
     webhook_queue::Webhooks,
@@ -25,6 +25,8 @@ pub const CLIENT_ID: &str = "sandbox-client";
 pub const DEFAULT_API_KEY: &str = "sandbox-key-000000000000";
 /// The bearer token that the server accepts by default.
 pub const DEFAULT_TOKEN: &str = "sandbox-token";
+/// The credits of the account by default: enough for the 100,000 jobs of a load test.
+const DEFAULT_CREDITS: f64 = 1_000_000.0;
 
 /// A job that a request created.
 #[derive(Clone, Debug)]
@@ -54,6 +56,10 @@ pub(crate) struct ServiceState {
     pub(crate) base_url: String,
     pub(crate) api_key: String,
     pub(crate) token: String,
+    /// The balance of the account.
+    pub(crate) credits: f64,
+    /// What a creation holds for each job.
+    pub(crate) credits_per_job: u32,
     pub(crate) jobs: BTreeMap<String, JobTimeline>,
     /// Whether the demo jobs were seeded. Then ids of jobs that an earlier sandbox created are known too.
     pub(crate) seeded: bool,
@@ -88,12 +94,15 @@ impl ServiceState {
             base_url: base_url.into(),
             api_key: DEFAULT_API_KEY.to_owned(),
             token: DEFAULT_TOKEN.to_owned(),
+            credits: DEFAULT_CREDITS,
+            credits_per_job: DEFAULT_CREDITS_PER_JOB,
             ..Self::default()
         }
     }
 
     pub(crate) fn add_job(&mut self, id: impl Into<String>, timeline: Timeline) {
-        self.jobs.insert(id.into(), JobTimeline::new(timeline));
+        let job = JobTimeline::new(timeline).holding(self.credits_per_job);
+        self.jobs.insert(id.into(), job);
     }
 
     pub(crate) fn report_violation(&mut self, violation: String) {

@@ -21,6 +21,9 @@ pub struct Timeline {
     end: End,
 }
 
+/// The credits that are held for a job by default, as in the vendor's example of a poll.
+pub(crate) const DEFAULT_CREDITS_PER_JOB: u32 = 10;
+
 /// For how long a status lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
@@ -89,7 +92,7 @@ impl Timeline {
         self
     }
 
-    /// Ends failed (status 4), with this `error_code` and `error_reason`.
+    /// Ends failed (status 4), with this `error_code` and `error_reason`. The progress stays where it was.
     pub fn failed(mut self, code: i64, reason: impl Into<String>) -> Self {
         self.end = End::Failed { code, reason: reason.into() };
         self
@@ -112,6 +115,9 @@ pub(crate) struct JobTimeline {
     /// When the clock started, and when the current step began.
     times: Option<(SystemTime, SystemTime)>,
     polled: bool,
+    /// The last progress while it was processing. A failed job keeps it.
+    last_progress: u8,
+    credits: u32,
 }
 
 /// The state of a job at one time.
@@ -122,11 +128,19 @@ pub(crate) struct State {
     pub(crate) created: SystemTime,
     /// `error_code` and `error_reason`.
     pub(crate) error: Option<(i64, String)>,
+    /// The credits that are held for it, and charged if it completes.
+    pub(crate) credits: u32,
 }
 
 impl JobTimeline {
     pub(crate) fn new(timeline: Timeline) -> Self {
-        Self { timeline, step: 0, polls: 0, times: None, polled: false }
+        let credits = DEFAULT_CREDITS_PER_JOB;
+        Self { timeline, step: 0, polls: 0, times: None, polled: false, last_progress: 0, credits }
+    }
+
+    /// Sets the credits that are held for the job.
+    pub(crate) fn holding(self, credits: u32) -> Self {
+        Self { credits, ..self }
     }
 
     /// Creates a job whose clock started at `created`.
@@ -200,11 +214,15 @@ impl JobTimeline {
             (None, End::Failed { code, reason }) => (4, Some((*code, reason.clone()))),
         };
         let progress = match status {
+            4 => self.last_progress,
             3 => 100,
             2 => progress.min(99),
             _ => 0,
         };
-        State { status, progress, created, error }
+        if status == 2 {
+            self.last_progress = progress;
+        }
+        State { status, progress, created, error, credits: self.credits }
     }
 }
 
@@ -232,6 +250,14 @@ mod tests {
         assert_eq!(seen(204), (7, 0));
         assert_eq!(seen(204), (3, 100));
         assert_eq!(seen(9999), (3, 100));
+    }
+
+    #[test]
+    fn a_failed_job_keeps_its_progress() {
+        let mut job = JobTimeline::new(Timeline::new().processing(Polls(4)).failed(1, "r"));
+        let mut polled = || job.poll(SystemTime::UNIX_EPOCH);
+        let seen: Vec<_> = (0..5).map(|_| polled()).map(|state| (state.status, state.progress)).collect();
+        assert_eq!(seen, [(2, 0), (2, 25), (2, 50), (2, 75), (4, 75)]);
     }
 
     #[test]

@@ -85,13 +85,13 @@ impl WebhookEvent {
 }
 
 impl fmt::Debug for WebhookEvent {
-    /// Omits the query of the link, which may be a signature.
+    /// Shows only host and extension of the link, which gives access by itself.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebhookEvent")
             .field("job", &self.job)
             .field("status", &self.status)
             .field("product", &self.product)
-            .field("url", &self.url.as_ref().map(redact::link))
+            .field("url", &self.url.as_ref().map(redact::file_link))
             .field("progress", &self.progress)
             .field("error_code", &self.error_code)
             .field("error_reason", &self.error_reason.as_deref().map(redact::excerpt))

@@ -1,4 +1,4 @@
-//! What the account can do: the languages that videos can be translated into.
+//! The account: the languages that it can translate videos into, and the credits that it has left.
 
 use std::{borrow::Cow, fmt};
 
@@ -101,7 +101,8 @@ pub struct LanguageInfo {
     pub name: String,
     /// The address of an image of a flag. `url` on the wire.
     pub flag: Option<String>,
-    /// Whether a translation into it must choose a voice. Only older responses have it. `need_voice_id` on the wire.
+    /// Whether a translation into it must choose a voice. `need_voice_id` on the wire. Only older responses have it:
+    /// the vendor withdrew the choice of a voice in November 2025, and no request takes one.
     pub needs_voice: Option<bool>,
 }
 
@@ -126,6 +127,30 @@ impl Client {
         let list =
             list.ok_or_else(|| Error::undecodable("the response has no languages in `data.lang_list`"))?;
         Ok(list.into_iter().filter_map(info).collect())
+    }
+
+    /// The credits that the account has left. `credit` on the wire, which may have a fraction.
+    ///
+    /// Translations hold and then charge credits: see [`CreatedJob::credits_held`](crate::CreatedJob::credits_held) and
+    /// [`Snapshot::credits_charged`](crate::Snapshot::credits_charged). The operation is documented for another product
+    /// of the same account; that translations use the same balance is unverified.
+    ///
+    /// # Errors
+    /// If the balance cannot be read. [`Error::is_retryable`] says whether to try again.
+    ///
+    /// ```no_run
+    /// # async fn example(client: akool::Client) -> Result<(), akool::Error> {
+    /// if client.credits().await? < 100.0 {
+    ///     eprintln!("fewer than 100 credits are left");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn credits(&self) -> Result<f64, Error> {
+        let reply = self.call("get_credits", |api| async move { api.get_credits().send().await }).await;
+        let response: types::GetCreditsResponse = reply.into_result()?.value;
+        let credits = response.data.and_then(|data| data.credit);
+        credits.ok_or_else(|| Error::undecodable("the response has no balance in `data.credit`"))
     }
 }
 

@@ -97,7 +97,7 @@ impl Error {
             _ if kind == ErrorKind::Redirected => ", a redirect, which the client does not follow".to_owned(),
             (_, Some(page)) => format!(" and {page}"),
             ("", None) => String::new(),
-            (start, None) => format!(": {}", redact::excerpt(start)),
+            (start, None) => format!(": {}", redact::body(start)),
         };
         Self::new(kind, format!("the service answered with HTTP status {status}{detail}"))
     }

@@ -27,6 +27,26 @@ pub fn link(url: &Url) -> String {
     if hidden { format!("{shown}?[redacted]") } else { shown.into() }
 }
 
+/// The host of a link to a file, and the file's extension. The path of such a link alone gives access to the file.
+///
+/// ```
+/// let url = "https://cdn.example/translations/a.mp4".parse()?;
+/// assert_eq!(akool::redact::file_link(&url), "https://cdn.example/[redacted].mp4");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn file_link(url: &Url) -> String {
+    let origin = url.origin().ascii_serialization();
+    let name = url.path().rsplit('/').next().unwrap_or_default();
+    match name.rsplit_once('.') {
+        Some((_, extension)) if is_extension(extension) => format!("{origin}/[redacted].{extension}"),
+        _ => format!("{origin}/[redacted]"),
+    }
+}
+
+fn is_extension(text: &str) -> bool {
+    (1..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 /// The first 160 characters of a text, on one line, safe for a terminal and a log.
 ///
 /// In a link, everything from the first `?` or `#` to the next blank, quotation mark or angle bracket is cut out, and
@@ -37,21 +57,35 @@ pub fn link(url: &Url) -> String {
 /// assert_eq!(akool::redact::excerpt("see https://x.example/?a=secret\nnext"), "see https://x.example/?[redacted] next");
 /// ```
 pub fn excerpt(text: &str) -> String {
+    shorten(text, false)
+}
+
+/// The same for the body of a response: of links, only the host is shown, because they may lead to files.
+pub(crate) fn body(text: &str) -> String {
+    shorten(text, true)
+}
+
+fn shorten(text: &str, hides_paths: bool) -> String {
     let ends_word = |c: char| c.is_whitespace() || is_unsafe(c) || "\"<>".contains(c);
     let mut shown = String::new();
     let mut rest = text;
-    let mut in_link = false;
+    let (mut in_link, mut in_host) = (false, false);
     for _ in 0..MAX_CHARS {
         let Some(c) = rest.chars().next() else {
             return shown;
         };
         let word = &rest[..rest.find(ends_word).unwrap_or(rest.len())];
         in_link = !word.is_empty() && (in_link || word.starts_with("://") || word.starts_with(r":\/\/"));
-        if in_link && word.len() > 1 && word.starts_with(['?', '#']) || is_query(word) {
+        in_host = in_link && (in_host || shown.ends_with("://") || shown.ends_with(r":\/\/"));
+        if hides_paths && in_host && matches!(c, '/' | '\\') {
+            shown.push_str("/[redacted]");
+            rest = &rest[word.len()..];
+        } else if in_link && word.len() > 1 && word.starts_with(['?', '#']) || is_query(word) {
             shown.push_str("?[redacted]");
             rest = &rest[word.len()..];
         } else if let Some(end) = end_of_user(word) {
             shown.push_str("//[redacted]@");
+            in_host = true;
             rest = &rest[end..];
         } else {
             shown.push(if is_unsafe(c) || c.is_whitespace() { ' ' } else { c });
@@ -130,6 +164,33 @@ mod tests {
             ("is it https://x.example/a? Yes", "is it https://x.example/a? Yes"),
         ] {
             assert_eq!(excerpt(body), wanted);
+        }
+    }
+
+    #[test]
+    fn of_links_to_files_only_host_and_extension_are_shown() {
+        for (url, wanted) in [
+            ("https://user:pw@cdn.example/a/MARKER.mp4?MARKER#MARKER", "https://cdn.example/[redacted].mp4"),
+            ("http://127.0.0.1:80/files/MARKER/x.srt", "http://127.0.0.1/[redacted].srt"),
+            ("http://[::1]:4010/MARKER.a-long-one", "http://[::1]:4010/[redacted]"),
+            ("https://cdn.example/v1.MARKER", "https://cdn.example/[redacted]"),
+            ("https://cdn.example", "https://cdn.example/[redacted]"),
+        ] {
+            assert_eq!(file_link(&Url::parse(url).unwrap()), wanted);
+        }
+        for (text, wanted) in [
+            (
+                r#"{"video":"https://cdn.example/MARKER.mp4","x":"a/b"}"#,
+                r#"{"video":"https://cdn.example/[redacted]","x":"a/b"}"#,
+            ),
+            (r"https:\/\/cdn.example\/MARKER\/v.mp4 a/b", r"https:\/\/cdn.example/[redacted] a/b"),
+            (
+                "see https://u:MARKER@cdn.example/MARKER?MARKER",
+                "see https://[redacted]@cdn.example/[redacted]",
+            ),
+            ("https://cdn.example?a=MARKER", "https://cdn.example?[redacted]"),
+        ] {
+            assert_eq!(body(text), wanted);
         }
     }
 

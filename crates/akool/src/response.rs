@@ -7,7 +7,10 @@ use std::time::SystemTime;
 
 use akool_client::{
     BodyEnd, Received, ResponseValue,
-    types::{CreateTranslationResponse, GetVideoInfoResponse, ListLanguagesResponse, TokenResponse},
+    types::{
+        CreateTranslationResponse, GetCreditsResponse, GetVideoInfoResponse, ListLanguagesResponse,
+        TokenResponse,
+    },
 };
 use reqwest::header::HeaderValue;
 use serde::de::DeserializeOwned;
@@ -58,6 +61,7 @@ envelope! {
             ids.next().is_some() || self.data.as_ref().is_some_and(|data| data.id.is_some())
         }
     }
+    GetCreditsResponse {}
     GetVideoInfoResponse {}
     ListLanguagesResponse {}
     TokenResponse {
@@ -210,7 +214,7 @@ fn coding(content_encoding: Option<&HeaderValue>) -> Option<String> {
 }
 
 fn quoted(text: &str) -> String {
-    format!("`{}`", redact::excerpt(text.trim()))
+    format!("`{}`", redact::body(text.trim()))
 }
 
 /// What [`lenient`] decoded.

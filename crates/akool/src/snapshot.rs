@@ -62,12 +62,13 @@ impl Snapshot {
         self.status
     }
 
-    /// How much of the job is done, in percent, if the response says so.
+    /// How much of the job is done, in percent, if the response says so. If the job failed, how far it got.
     pub fn progress(&self) -> Option<u8> {
         self.details.progress.map(|percent| percent.clamp(0, 100) as u8)
     }
 
-    /// The link to the translated video. It is there once the status is [`Status::Completed`], and works for 7 days.
+    /// The link to the translated video. It is there once the status is [`Status::Completed`], and works for 7 days
+    /// without a credential: do not log it.
     pub fn video(&self) -> Option<Url> {
         http::link(self.details.video.as_deref()?)
     }
@@ -87,7 +88,7 @@ impl Snapshot {
         http::link(self.details.audio_splits.as_ref()?.no_caption_video_url.as_deref()?)
     }
 
-    /// Why the job failed, as a number, if the response says so.
+    /// Why the job failed, as a number, if the response says so. It is not a [`BusinessCode`](crate::BusinessCode).
     pub fn error_code(&self) -> Option<i64> {
         self.details.error_code
     }
@@ -110,12 +111,33 @@ impl Snapshot {
         self.age
     }
 
-    /// How long the video is, as `video_lock_duration` has it. What that counts is not documented.
+    /// The length of the video for which credits are held. `video_lock_duration`, in seconds, on the wire.
     pub fn video_length(&self) -> Option<Duration> {
-        Duration::try_from_secs_f64(self.details.video_lock_duration?).ok().filter(|length| !length.is_zero())
+        video_length(self.details.video_lock_duration)
     }
 
-    /// Everything that the response says about the job, in the generated type. Links in it are whole, and may
+    /// The credits that the service holds for the job, if the response says so. `deduction_lock_duration` on the wire.
+    pub fn credits_held(&self) -> Option<f64> {
+        credits(self.details.deduction_lock_duration.map(|credits| credits as f64))
+    }
+
+    /// The credits that were charged for the job, if the response says so. `deduction_duration` on the wire. Documented
+    /// for completed jobs; it is not documented whether a failed job is charged.
+    ///
+    /// ```no_run
+    /// # async fn example(client: akool::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let translation = client.job("64dd92c1f0b6684651e90e09").wait().await?;
+    /// if let Some(credits) = translation.snapshot().credits_charged() {
+    ///     println!("charged {credits} credits");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn credits_charged(&self) -> Option<f64> {
+        credits(self.details.deduction_duration.map(|credits| credits as f64))
+    }
+
+    /// Everything that the response says about the job, in the generated type. Links in it are whole, and
     /// grant access: do not log it.
     pub fn details(&self) -> &VideoInfoResult {
         &self.details
@@ -128,14 +150,24 @@ impl Snapshot {
     }
 }
 
+/// A number of credits, unless it is negative.
+pub(crate) fn credits(credits: Option<f64>) -> Option<f64> {
+    credits.filter(|credits| credits.is_finite() && *credits >= 0.0)
+}
+
+/// The length of a video, unless it is zero or negative.
+pub(crate) fn video_length(seconds: Option<f64>) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds?).ok().filter(|length| !length.is_zero())
+}
+
 impl fmt::Debug for Snapshot {
-    /// Shows links without their query.
+    /// Shows only host and extension of links.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Snapshot")
             .field("id", &self.id)
             .field("status", &self.status)
             .field("progress", &self.progress())
-            .field("video", &self.video().as_ref().map(redact::link))
+            .field("video", &self.video().as_ref().map(redact::file_link))
             .field("error_code", &self.error_code())
             .field("error_reason", &self.error_reason().map(redact::excerpt))
             .field("unexpected_fields", &self.unexpected_fields)

@@ -25,7 +25,7 @@ impl Translation {
         self.snapshot.id()
     }
 
-    /// The link to the translated video. It works for 7 days.
+    /// The link to the translated video. It works for 7 days without a credential: do not log it.
     pub fn video(&self) -> &Url {
         &self.video
     }
@@ -56,7 +56,7 @@ impl Translation {
 }
 
 impl fmt::Debug for Translation {
-    /// Shows links without their query.
+    /// Shows only host and extension of links.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Translation").field("snapshot", &self.snapshot).finish()
     }
@@ -70,7 +70,7 @@ pub struct RemoteFile {
     pub job: JobId,
     /// Which of the job's files it is.
     pub kind: FileKind,
-    /// Its address, which may grant access: do not log it.
+    /// Its address, which grants access without a credential: do not log it.
     pub url: Url,
 }
 
@@ -88,9 +88,9 @@ impl RemoteFile {
 }
 
 impl fmt::Debug for RemoteFile {
-    /// Shows the link without its query.
+    /// Shows only host and extension of the link.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RemoteFile({} at {})", self.file_name(), redact::link(&self.url))
+        write!(f, "RemoteFile({} at {})", self.file_name(), redact::file_link(&self.url))
     }
 }
 

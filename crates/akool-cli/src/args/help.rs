@@ -91,6 +91,14 @@ Examples:
 
 pub(super) const MAN: &str = "Example:\n  akool man ~/.local/share/man/man1";
 
+pub(super) const CREDITS: &str = "\
+Examples:
+  akool credits
+  akool credits --json
+
+Each job holds credits when it is created and is charged when it completes: `akool jobs --json` prints
+both.";
+
 pub(super) fn program() -> String {
     let examples = "\
 Examples:

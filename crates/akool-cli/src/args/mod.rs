@@ -108,6 +108,10 @@ pub(crate) enum Command {
     /// Write man pages into a folder
     #[command(after_help = help::MAN)]
     Man(Man),
+
+    /// Print how many credits the account has left
+    #[command(after_help = help::CREDITS)]
+    Credits,
 }
 
 #[derive(Debug, Args)]

@@ -19,9 +19,9 @@ pub(crate) struct Request {
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) lipsync: Option<bool>,
 
-    /// Number of speakers, up to 10; 0 detects it [default: 0]
+    /// Number of speakers; 0 detects it [default: 0]
     #[arg(long, value_name = "N")]
-    pub(crate) speakers: Option<u8>,
+    pub(crate) speakers: Option<u32>,
 
     /// Remove background music
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]

@@ -100,6 +100,8 @@ fn seen(job: &str, status: Status) -> Seen {
         running_until: Some(Duration::from_secs(170)),
         video_length: None,
         error_reason: (status == Status::Failed).then(|| "no speech".to_owned()),
+        credits_held: Some(9.0),
+        credits_charged: (status == Status::Completed).then_some(3.5),
     }
 }
 
@@ -258,6 +260,36 @@ fn a_status_counts_at_its_api_address_and_for_every_language_of_the_job() {
     assert!(ledger.works(&Filter::pending()).is_empty());
     assert_eq!(ledger.store().durations(API).unwrap().count(), 2);
     assert_eq!(ledger.store().durations("https://other.example").unwrap().count(), 0);
+}
+
+#[test]
+fn credits_are_held_at_the_creation_and_charged_at_the_end() {
+    let mut ledger = Ledger::new();
+    let entry = ledger.written(&intent(&["es", "fr", "ja"]));
+    let CreationOutcome::Created(mut outcome) = created(&[("1", "es"), ("2", "fr")], &[]) else { panic!() };
+    outcome.jobs[0].credits_held = Some(4.0);
+    outcome.jobs[0].video_length = Some(Duration::from_millis(16_440));
+    let mut nameless = CreatedJob::new("3");
+    nameless.credits_held = Some(2.5);
+    outcome.jobs.push(nameless);
+    ledger.record(&entry, &CreationOutcome::Created(outcome));
+    let credits = |ledger: &mut Ledger, id: &str| {
+        let work = ledger.works(&Filter::job(id)).remove(0);
+        let job = work.job().unwrap();
+        (job.credits_held, job.credits_charged)
+    };
+    assert_eq!(credits(&mut ledger, "1"), (Some(4.0), None));
+    assert_eq!(credits(&mut ledger, "2"), (None, None), "unknown is not 0");
+    assert_eq!(credits(&mut ledger, "3"), (Some(2.5), None));
+    ledger.set_status("1", Status::Processing);
+    assert_eq!(credits(&mut ledger, "1"), (Some(4.0), None));
+    ledger.set_status("1", Status::Completed);
+    assert_eq!(credits(&mut ledger, "1"), (Some(4.0), Some(3.5)), "the creation knows what was held");
+    ledger.set_status("2", Status::Failed);
+    assert_eq!(credits(&mut ledger, "2"), (Some(9.0), None), "a failed job has no charge");
+    let length = "SELECT video_length FROM jobs WHERE job = '1'";
+    let length: i64 = ledger.connection.query_row(length, [], |row| row.get(0)).unwrap();
+    assert_eq!(length, 16_440, "a poll without a length keeps it");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The result of a request to create: [`Created`].
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use crate::{account::Language, code::BusinessCode, id::JobId, status::Status};
 
@@ -39,12 +39,18 @@ pub struct CreatedJob {
     pub language: Option<Language>,
     /// Its status, if the response has one.
     pub status: Option<Status>,
+    /// The credits that the service holds for it, if the response says so. `deduction_lock_duration` on the wire. What
+    /// is charged in the end is [`Snapshot::credits_charged`](crate::Snapshot::credits_charged).
+    pub credits_held: Option<f64>,
+    /// The length of the video for which credits are held, if the response says so. `video_lock_duration`, in seconds,
+    /// on the wire.
+    pub video_length: Option<Duration>,
 }
 
 impl CreatedJob {
     /// A job of which nothing but its id is known.
     pub fn new(id: impl Into<JobId>) -> Self {
-        Self { id: id.into(), language: None, status: None }
+        Self { id: id.into(), language: None, status: None, credits_held: None, video_length: None }
     }
 }
 

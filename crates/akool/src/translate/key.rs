@@ -108,9 +108,8 @@ fn without_defaults(mut request: CreateTranslationRequest) -> CreateTranslationR
     for option in [&mut request.lipsync, &mut request.remove_bgm, &mut request.dynamic_duration] {
         *option = option.filter(|on| *on);
     }
-    for number in [&mut request.caption_type, &mut request.speaker_num] {
-        *number = number.filter(|number| *number != 0);
-    }
+    request.caption_type = request.caption_type.filter(|number| *number != 0);
+    request.speaker_num = request.speaker_num.filter(|number| *number != 0);
     let source_language = request.source_language.map(|code| code.to_ascii_lowercase());
     request.source_language = source_language.filter(|code| code != "default");
     request.caption_url = request.caption_url.map(|url| SourceId::url(&url).0);

@@ -28,9 +28,6 @@ use crate::{
     redact,
 };
 
-/// The most speakers that the service can tell apart.
-const MAX_SPEAKERS: u8 = 10;
-
 /// Captions in the picture; `caption_type` on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -90,7 +87,7 @@ pub struct Translate {
     languages: Vec<Language>,
     source_language: Option<Language>,
     lipsync: Option<bool>,
-    speakers: Option<u8>,
+    speakers: Option<u32>,
     remove_background_music: Option<bool>,
     captions: Option<Captions>,
     caption_file: Option<String>,
@@ -162,8 +159,8 @@ impl Translate {
         self
     }
 
-    /// Sets how many people speak, up to 10. With 0, the default, the service detects it.
-    pub fn speakers(mut self, count: u8) -> Self {
+    /// Sets how many people speak. With 0, the default, the service detects it. No maximum is documented.
+    pub fn speakers(mut self, count: u32) -> Self {
         self.speakers = Some(count);
         self
     }
@@ -291,11 +288,6 @@ impl Translate {
         if let Some(language) = &self.source_language {
             check_code("source language", language)?;
         }
-        if self.speakers.is_some_and(|count| count > MAX_SPEAKERS) {
-            return Err(InvalidTranslation::new(format!(
-                "the service distinguishes at most {MAX_SPEAKERS} speakers; set fewer, or 0 to detect them"
-            )));
-        }
         for (name, url) in [("caption file", &self.caption_file), ("webhook", &self.webhook)] {
             if let Some(url) = url {
                 check_url(name, url)?;
@@ -328,7 +320,7 @@ impl Translate {
             .language(languages.join(","))
             .source_language(self.source_language.as_ref().map(|language| language.code().to_owned()))
             .lipsync(self.lipsync)
-            .speaker_num(self.speakers.map(i64::from))
+            .speaker_num(self.speakers.map(u64::from))
             .remove_bgm(self.remove_background_music)
             .caption_type(self.captions.map(Captions::number))
             .caption_url(self.caption_file.clone())

@@ -1,6 +1,6 @@
 //! From the reply to a creation to its result, by language.
 
-use akool_client::types::{CreateTranslationResponse, LanguageResult};
+use akool_client::types::{CreateTranslationResponse, CreatedTranslation, LanguageResult};
 
 use crate::{
     account::Language,
@@ -9,6 +9,7 @@ use crate::{
     id::JobId,
     redact,
     response::{Decoded, Reply},
+    snapshot,
     status::Status,
     translate::{
         created::{Created, CreatedJob, Rejection},
@@ -73,8 +74,21 @@ fn collect(requested: &[Language], response: &CreateTranslationResponse) -> Crea
         let data = result.data.as_ref();
         match (data.and_then(|data| text(data.id.as_deref())), result.code.map(BusinessCode)) {
             (Some(id), _) => {
-                let status = data.and_then(|data| data.video_status).map(Status::from);
-                created.jobs.push(CreatedJob { id: id.into(), language, status });
+                // `data` beside the results may say more about the same job.
+                let other = response.data.as_ref().filter(|other| text(other.id.as_deref()) == Some(id));
+                let held = data.and_then(|data| data.deduction_lock_duration);
+                let length = data.and_then(|data| data.video_lock_duration);
+                created.jobs.push(CreatedJob {
+                    id: id.into(),
+                    language,
+                    status: data.and_then(|data| data.video_status).map(Status::from),
+                    credits_held: snapshot::credits(
+                        held.or(other.and_then(|other| other.deduction_lock_duration)),
+                    ),
+                    video_length: snapshot::video_length(
+                        length.or(other.and_then(|other| other.video_lock_duration)),
+                    ),
+                });
             }
             (None, Some(code)) if !code.may_have_created() => {
                 let message = redact::excerpt(result.msg.as_deref().unwrap_or_default().trim());
@@ -96,9 +110,20 @@ fn collect(requested: &[Language], response: &CreateTranslationResponse) -> Crea
         if language.is_some() {
             created.unknown.clear();
         }
-        created.jobs.push(CreatedJob { id, language, status: data.video_status.map(Status::from) });
+        created.jobs.push(only_job(id, language, data));
     }
     created
+}
+
+/// The job of a response without a result for each language.
+fn only_job(id: JobId, language: Option<Language>, data: &CreatedTranslation) -> CreatedJob {
+    CreatedJob {
+        id,
+        language,
+        status: data.video_status.map(Status::from),
+        credits_held: snapshot::credits(data.deduction_lock_duration),
+        video_length: snapshot::video_length(data.video_lock_duration),
+    }
 }
 
 /// The requested languages that have neither a job nor a rejection.
@@ -179,6 +204,27 @@ mod tests {
         let body = json!({"code": 1000, "all_results": [
             {"code": 1003}, {"code": 1006}, {"code": 1000, "data": {"_id": "1", "language": "es"}}]});
         assert_eq!(shown(&["es", "fr", "ja"], &body), "es=1 ?!1003 ?!1006 fr?? ja??");
+    }
+
+    #[test]
+    fn what_is_held_is_read_for_each_job() {
+        let held = |languages: &[&str], body: Value| -> Vec<_> {
+            let jobs = result(languages, &body.to_string()).unwrap().jobs.into_iter();
+            jobs.map(|job| (job.credits_held, job.video_length.map(|length| length.as_millis()))).collect()
+        };
+        let data = |id: &str| json!({"_id": id, "video_lock_duration": 16.44, "deduction_lock_duration": 4});
+        assert_eq!(held(&["es"], json!({"code": 1000, "data": data("1")})), [(Some(4.0), Some(16_440))]);
+        let all = json!([
+            {"code": 1000, "data": {"_id": "1"}},
+            {"code": 1000, "data": {"_id": "2", "video_lock_duration": 8, "deduction_lock_duration": 2.5}},
+            {"code": 1000, "data": {"_id": "3", "video_lock_duration": -1, "deduction_lock_duration": -1}},
+        ]);
+        // Only the job that `data` names is also described by it.
+        let body = json!({"code": 1000, "data": data("1"), "all_results": all});
+        let expected = [(Some(4.0), Some(16_440)), (Some(2.5), Some(8000)), (None, None)];
+        assert_eq!(held(&["es", "fr", "ja"], body), expected);
+        let odd = json!({"code": 1000, "data": {"_id": "1", "deduction_lock_duration": "4"}});
+        assert_eq!(held(&["es"], odd), [(Some(4.0), None)]);
     }
 
     #[test]
