@@ -1,4 +1,4 @@
-//! Makes text from outside safe to show: links without their query, no control characters, a bounded length.
+//! Makes text from outside safe to show: links without what grants access, no control characters, a bounded length.
 //!
 //! The crate passes through this module whatever a server sent before it puts it into an error or a log. Programs
 //! that print such text themselves, such as the reason why a job failed, can use the same functions.
