@@ -186,8 +186,7 @@ impl WaitSet {
     /// Sets how many polls may begin per second, over all jobs (no bound by default). They are spread evenly. Values
     /// below 0.01, and NaN, are treated as 0.01.
     pub fn max_polls_per_second(mut self, polls: f64) -> Self {
-        let spacing = Duration::from_secs_f64(1.0 / polls.max(MIN_POLLS_PER_SECOND));
-        self.jobs.set_spacing(Some(spacing).filter(|spacing| !spacing.is_zero()));
+        self.jobs.set_spacing(spacing(polls));
         self
     }
 
@@ -347,6 +346,12 @@ impl fmt::Debug for WaitSet {
     }
 }
 
+/// The time between two polls at this rate. `None` if that is less than a nanosecond.
+fn spacing(polls_per_second: f64) -> Option<Duration> {
+    let spacing = Duration::from_secs_f64(1.0 / polls_per_second.max(MIN_POLLS_PER_SECOND));
+    Some(spacing).filter(|spacing| !spacing.is_zero())
+}
+
 /// Time since the beginning of a set, read once for each poll of it.
 struct Clock {
     began: Instant,
@@ -390,5 +395,35 @@ impl UnexpectedFields {
                 self.0.push(field.clone());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Credential;
+
+    #[test]
+    fn rates_are_brought_into_range() {
+        for (rate, seconds) in [(20.0, 0.05), (0.5, 2.0), (0.0, 100.0), (-1.0, 100.0), (f64::NAN, 100.0)] {
+            assert_eq!(spacing(rate), Some(Duration::from_secs_f64(seconds)), "{rate}");
+        }
+        assert_eq!(spacing(f64::INFINITY), None);
+        assert_eq!(spacing(1e10), None);
+    }
+
+    #[tokio::test]
+    async fn a_set_knows_which_jobs_it_waits_for() {
+        let client = Client::new(Credential::api_key("key").unwrap()).unwrap();
+        let mut set = client.wait_set();
+        assert!(set.is_empty() && set.insert("a") && set.insert("b") && !set.insert("a"));
+        let (a, b, c) = (JobId::from("a"), JobId::from("b"), JobId::from("c"));
+        assert_eq!((set.len(), set.contains(&a), set.contains(&c)), (2, true, false));
+        assert!(set.poll_now(&a) && !set.poll_now(&c));
+        assert!(set.remove(&a) && !set.remove(&a) && !set.contains(&a) && !set.is_empty());
+        assert!(set.jobs().map(|(id, state)| (id, state.attempts())).eq([(&b, 0)]));
+        assert_eq!(format!("{set:?}"), "WaitSet { jobs: 1, under_way: 0, .. }");
+        set.extend(["c", "d"]);
+        assert_eq!(set.len(), 3);
     }
 }
