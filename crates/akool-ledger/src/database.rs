@@ -2,14 +2,13 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io,
     path::Path,
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
-use crate::{error::LedgerError, import};
+use crate::error::{LedgerError, failed, io_failed};
 
 /// How long to wait for other processes. Each of them holds the lock only for a few writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -78,7 +77,7 @@ const MIGRATIONS: [&str; 1] = [
     CREATE TABLE imports (sha256 BLOB NOT NULL PRIMARY KEY, imported_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
 ];
 
-/// Opens the database of this file, creates it if it does not exist, and imports the ledger of an earlier version.
+/// Opens the database of this file, and creates it if it does not exist.
 pub(crate) fn open(path: &Path) -> Result<Connection, LedgerError> {
     create_file(path)?;
     let failed = |error| failed(path, "open", error);
@@ -89,7 +88,6 @@ pub(crate) fn open(path: &Path) -> Result<Connection, LedgerError> {
     connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
     connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
     migrate(path, &mut connection)?;
-    import::import(path, &mut connection)?;
     Ok(connection)
 }
 
@@ -167,24 +165,4 @@ fn check_version(path: &Path, version: usize) -> Result<usize, LedgerError> {
          use that version",
         path.display()
     )))
-}
-
-/// The error of an operation on the ledger in this file.
-pub(crate) fn failed(path: &Path, verb: &str, error: rusqlite::Error) -> LedgerError {
-    let shown = path.display();
-    let what = match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            format!("another process has locked the ledger {shown}; try again when it has ended")
-        }
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => format!(
-            "the ledger {shown} is damaged; restore a copy, or move it away (it lists what was paid for)"
-        ),
-        Some(ErrorCode::DiskFull) => format!("cannot {verb} the ledger {shown}: the disk is full"),
-        _ => format!("cannot {verb} the ledger {shown}"),
-    };
-    LedgerError::with_source(what, error)
-}
-
-pub(crate) fn io_failed(path: &Path, verb: &str, error: io::Error) -> LedgerError {
-    LedgerError::with_source(format!("cannot {verb} the ledger {}", path.display()), error)
 }

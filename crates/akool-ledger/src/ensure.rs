@@ -11,9 +11,9 @@ use akool::{CreateError, Created, Language, Translate};
 use tokio::time::Instant;
 
 use crate::{
+    creation::{CreationOutcome, Intent},
     error::{EnsureError, LedgerError},
     ledger::{Begun, Ledger, Request},
-    store::{CreationOutcome, Intent},
     work::{LedgerJob, Work, WorkOutcome},
 };
 
@@ -60,6 +60,14 @@ pub enum EnsureEvent<'a> {
         /// Why they could not be stored.
         error: &'a LedgerError,
     },
+}
+
+impl Ledger {
+    /// Makes sure that there is a job for each language of the request: reuses the jobs that the ledger has, and creates
+    /// the others. The same call after a crash continues where it stopped, and pays only once. Await the result.
+    pub fn translate(&self, request: Translate) -> Ensure {
+        Ensure::new(self.clone(), request)
+    }
 }
 
 impl Ensure {

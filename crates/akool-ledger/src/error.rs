@@ -1,8 +1,9 @@
 //! Why a translation was not created ([`EnsureError`]), and why a ledger failed ([`LedgerError`]).
 
-use std::{error::Error as StdError, fmt};
+use std::{error::Error as StdError, fmt, io, path::Path};
 
 use akool::{CreateError, Created};
+use rusqlite::ErrorCode;
 
 use crate::work::{EntryId, Work};
 
@@ -116,4 +117,24 @@ impl StdError for LedgerError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|source| source as _)
     }
+}
+
+/// The error of an operation on the ledger in this file.
+pub(crate) fn failed(path: &Path, verb: &str, error: rusqlite::Error) -> LedgerError {
+    let shown = path.display();
+    let what = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            format!("another process has locked the ledger {shown}; try again when it has ended")
+        }
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => format!(
+            "the ledger {shown} is damaged; restore a copy, or move it away (it lists what was paid for)"
+        ),
+        Some(ErrorCode::DiskFull) => format!("cannot {verb} the ledger {shown}: the disk is full"),
+        _ => format!("cannot {verb} the ledger {shown}"),
+    };
+    LedgerError::with_source(what, error)
+}
+
+pub(crate) fn io_failed(path: &Path, verb: &str, error: io::Error) -> LedgerError {
+    LedgerError::with_source(format!("cannot {verb} the ledger {}", path.display()), error)
 }

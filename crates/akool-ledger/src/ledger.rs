@@ -7,15 +7,16 @@ use std::{
     time::Duration,
 };
 
-use akool::{JobId, Language, PollPolicy, Snapshot, Translate};
+use akool::{JobId, Language, PollPolicy, Snapshot};
 use rusqlite::Connection;
 
 use crate::{
+    creation::{Begin, CreationOutcome, Intent},
     database,
-    ensure::Ensure,
     error::LedgerError,
+    import::import,
     in_flight::InFlight,
-    store::{Begin, CreationOutcome, Intent, Seen, Store},
+    store::{Seen, Store},
     work::{EntryId, Filter, LedgerJob, SavedFile, Work},
 };
 
@@ -58,6 +59,7 @@ impl Ledger {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, LedgerError> {
         let path = path.into();
         let mut connection = database::open(&path)?;
+        import(&path, &mut connection)?;
         Store { path: &path, connection: &mut connection }.mark_dead()?;
         Ok(Self(Arc::new(Inner { path, connection: Mutex::new(connection) })))
     }
@@ -65,12 +67,6 @@ impl Ledger {
     /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.0.path
-    }
-
-    /// Makes sure that there is a job for each language of the request: reuses the jobs that the ledger has, and creates
-    /// the others. The same call after a crash continues where it stopped, and pays only once. Await the result.
-    pub fn translate(&self, request: Translate) -> Ensure {
-        Ensure::new(self.clone(), request)
     }
 
     /// The jobs that have not ended.

@@ -20,6 +20,7 @@
 //! The ledger is one SQLite file that several processes can share. Two requests are the same work if they ask the same
 //! API address for the same [`WorkKey`](akool::WorkKey).
 
+mod creation;
 mod database;
 mod durations;
 mod ensure;
@@ -27,6 +28,7 @@ mod error;
 mod import;
 mod in_flight;
 mod ledger;
+mod rows;
 mod store;
 mod work;
 

@@ -1,4 +1,4 @@
-//! What a ledger stores and answers, in SQL. Everything here blocks; [`Ledger`](crate::Ledger) calls it on other threads.
+//! What a ledger knows of jobs, and how it changes. Everything here blocks; [`Ledger`](crate::Ledger) calls it on other threads.
 
 use std::{
     collections::BTreeSet,
@@ -6,84 +6,19 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use akool::{
-    BusinessCode, CreateError, Created, JobId, Language, Rejection, Snapshot, SourceId, Status, WorkKey,
-    redact, types::CreateTranslationRequest,
-};
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, named_params, params};
-use sha2::{Digest, Sha256};
-use url::Url;
+use akool::{JobId, Language, Snapshot, Status, redact};
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior, named_params, params};
 
 use crate::{
-    database::{failed, io_failed},
     durations::Durations,
-    error::LedgerError,
-    in_flight::{InFlight, is_in_flight, remove_left},
-    work::{EntryId, Filter, LedgerJob, SavedFile, Work, WorkOutcome},
+    error::{LedgerError, failed},
+    in_flight::{is_in_flight, remove_left},
+    rows::{FILE, PENDING, WORK, duration_millis, in_flight, millis, saved_file, work},
+    work::{EntryId, Filter, SavedFile, Work, WorkOutcome},
 };
 
-/// Work that has not ended, as in the index of the same name.
-const PENDING: &str =
-    "forgotten = 0 AND (state < 2 OR state = 2 AND (status IS NULL OR status NOT IN (3, 4)))";
-/// Selects the requests in flight, a row for each language.
-fn in_flight() -> String {
-    format!("SELECT request FROM jobs INDEXED BY pending_jobs WHERE {PENDING} AND state = 0")
-}
-
-/// The columns that [`work`] reads.
-const WORK: &str = "SELECT jobs.request, requests.requested_at, requests.request, language, state, message, code, job, \
-                    status, changed_at, forgotten, credits_held, credits_charged FROM jobs JOIN requests ON \
-                    requests.id = jobs.request";
-/// The columns that [`saved_file`] reads.
-const FILE: &str = "SELECT job, kind, path, bytes, sha256, saved_at FROM files";
 /// How many ended jobs the poll policy is learned from.
 const LEARNED_FROM: u32 = 1000;
-
-/// The column `state`.
-pub(crate) mod state {
-    pub(crate) const IN_FLIGHT: i64 = 0;
-    pub(crate) const UNKNOWN: i64 = 1;
-    pub(crate) const CREATED: i64 = 2;
-    pub(crate) const REJECTED: i64 = 3;
-    pub(crate) const NOT_CREATED: i64 = 4;
-}
-
-/// A request that is about to be sent.
-#[derive(Clone, Debug)]
-pub(crate) struct Intent {
-    pub(crate) api: String,
-    pub(crate) languages: Vec<Language>,
-    pub(crate) request: CreateTranslationRequest,
-    /// Whether to send it even if the ledger has the same work.
-    pub(crate) allow_duplicate: bool,
-}
-
-/// Whether a request is sent.
-#[derive(Debug)]
-pub(crate) enum Begin {
-    /// The intent is stored. These jobs of the same work have failed.
-    Written { entry: EntryId, in_flight: InFlight, failed: Vec<LedgerJob> },
-    /// Nothing was stored, because the ledger has this work.
-    AlreadyThere(Vec<Work>),
-}
-
-/// The outcome of a request.
-#[derive(Clone, Debug)]
-pub(crate) enum CreationOutcome {
-    Created(Created),
-    NotCreated(String),
-    Unknown(String),
-}
-
-impl CreationOutcome {
-    pub(crate) fn of(sent: &Result<Created, CreateError>) -> Self {
-        match sent {
-            Ok(created) => Self::Created(created.clone()),
-            Err(CreateError::OutcomeUnknown(error)) => Self::Unknown(error.to_string()),
-            Err(other) => Self::NotCreated(other.to_string()),
-        }
-    }
-}
 
 /// What a poll returned about a job.
 #[derive(Clone, Debug)]
@@ -122,76 +57,6 @@ pub(crate) struct Store<'a> {
 }
 
 impl Store<'_> {
-    /// Stores an intent, unless the ledger has some of its work.
-    pub(crate) fn begin(&mut self, intent: &Intent) -> Result<Begin, LedgerError> {
-        let path = self.path;
-        let failed = |error| failed(path, "write", error);
-        let request = serde_json::to_string(&intent.request)
-            .map_err(|error| LedgerError::with_source("the request cannot be stored", error))?;
-        let source = SourceId::url(&intent.request.url);
-        let hash =
-            |language: &Language| work_hash(&intent.api, &WorkKey::new(&source, language, &intent.request));
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        let (mut known, mut failed_jobs) = (Vec::new(), Vec::new());
-        for language in &intent.languages {
-            let hash = hash(language);
-            if intent.allow_duplicate {
-                let superseded = "UPDATE jobs SET open = NULL WHERE work = ? AND open = 1";
-                transaction.execute(superseded, [hash]).map_err(failed)?;
-                continue;
-            }
-            let latest = format!("{WORK} WHERE work = ? ORDER BY open IS NULL, number DESC LIMIT 1");
-            let latest = transaction
-                .prepare_cached(&latest)
-                .and_then(|mut latest| latest.query_row([hash], |row| work(path, row)).optional())
-                .map_err(failed)?;
-            match latest {
-                Some(work) if is_reused(&work) => known.push(work),
-                Some(Work { outcome: WorkOutcome::Created(job), is_forgotten: false, .. }) => {
-                    failed_jobs.push(job);
-                }
-                _ => {}
-            }
-        }
-        if !known.is_empty() {
-            return Ok(Begin::AlreadyThere(known));
-        }
-        let entry = new_id(&transaction).map_err(failed)?;
-        let in_flight =
-            InFlight::begin(path, &entry).map_err(|error| io_failed(path, "lock a request beside", error))?;
-        let now = millis(SystemTime::now());
-        transaction
-            .execute(
-                "INSERT INTO requests VALUES (?, ?, ?, ?)",
-                params![entry.as_str(), intent.api, now, request],
-            )
-            .map_err(failed)?;
-        for language in &intent.languages {
-            insert(&transaction, &entry, &intent.api, Some(language), state::IN_FLIGHT, hash(language), true)
-                .map_err(failed)?;
-        }
-        transaction.commit().map_err(failed)?;
-        Ok(Begin::Written { entry, in_flight, failed: failed_jobs })
-    }
-
-    /// Removes an intent that was not sent.
-    pub(crate) fn withdraw(&mut self, entry: &EntryId) -> Result<(), LedgerError> {
-        self.write(|transaction| {
-            transaction.execute("DELETE FROM jobs WHERE request = ?", [entry.as_str()])?;
-            transaction.execute("DELETE FROM requests WHERE id = ?", [entry.as_str()]).map(drop)
-        })
-    }
-
-    /// Stores the outcome of a request.
-    pub(crate) fn record_outcome(
-        &mut self,
-        entry: &EntryId,
-        outcome: &CreationOutcome,
-    ) -> Result<(), LedgerError> {
-        self.write(|transaction| record_outcome(transaction, entry, outcome, SystemTime::now()))
-    }
-
     /// Stores what a poll returned about a job, if the ledger has the job and its status is new.
     pub(crate) fn record(&mut self, api: &str, seen: &Seen) -> Result<(), LedgerError> {
         let (job, status) = (seen.job.as_str(), i64::from(seen.status));
@@ -395,7 +260,7 @@ impl Store<'_> {
         Ok(())
     }
 
-    fn read<T>(
+    pub(crate) fn read<T>(
         &self,
         select: &str,
         values: impl rusqlite::Params,
@@ -408,7 +273,7 @@ impl Store<'_> {
     }
 
     /// Writes in one transaction.
-    fn write(
+    pub(crate) fn write(
         &mut self,
         write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
     ) -> Result<(), LedgerError> {
@@ -419,177 +284,6 @@ impl Store<'_> {
         });
         written.map_err(|error| failed(self.path, "write", error))
     }
-}
-
-/// Whether equal requests reuse this work.
-fn is_reused(work: &Work) -> bool {
-    !work.is_forgotten
-        && match &work.outcome {
-            WorkOutcome::InFlight | WorkOutcome::Unknown { .. } => true,
-            WorkOutcome::Created(job) => job.status != Some(Status::Failed),
-            WorkOutcome::Rejected(_) | WorkOutcome::NotCreated { .. } => false,
-        }
-}
-
-/// Identifies work at an API address.
-pub(crate) fn work_hash(api: &str, key: &WorkKey) -> [u8; 32] {
-    Sha256::new().chain_update(api).chain_update("\n").chain_update(key.as_str()).finalize().into()
-}
-
-/// Adds a row. It is open only if no other row of the same work is.
-pub(crate) fn insert(
-    transaction: &Transaction<'_>,
-    entry: &EntryId,
-    api: &str,
-    language: Option<&Language>,
-    state: i64,
-    work: [u8; 32],
-    open: bool,
-) -> rusqlite::Result<()> {
-    let insert = "INSERT INTO jobs (request, api, language, state, work, open) VALUES (?, ?, ?, ?, ?, ?)";
-    let values = params![entry.as_str(), api, language.map(Language::code), state, work, open.then_some(1)];
-    transaction.prepare_cached(insert)?.execute(values).map(drop)
-}
-
-/// Stores the outcome of a request in its rows.
-pub(crate) fn record_outcome(
-    transaction: &Transaction<'_>,
-    entry: &EntryId,
-    outcome: &CreationOutcome,
-    now: SystemTime,
-) -> rusqlite::Result<()> {
-    match outcome {
-        CreationOutcome::Unknown(why) => {
-            let update = "UPDATE jobs SET state = 1, message = ? WHERE request = ? AND state < 2";
-            transaction.execute(update, [why, entry.as_str()]).map(drop)
-        }
-        CreationOutcome::NotCreated(why) => {
-            let update =
-                "UPDATE jobs SET state = 4, message = ?, open = NULL WHERE request = ? AND state < 2";
-            transaction.execute(update, [why, entry.as_str()]).map(drop)
-        }
-        CreationOutcome::Created(created) => record_created(transaction, entry, created, now),
-    }
-}
-
-fn record_created(
-    transaction: &Transaction<'_>,
-    entry: &EntryId,
-    created: &Created,
-    now: SystemTime,
-) -> rusqlite::Result<()> {
-    let entry = entry.as_str();
-    // Languages that are named nowhere below: the response said nothing clear about them.
-    let update = "UPDATE jobs SET state = 1, message = ? WHERE request = ? AND state < 2";
-    transaction.execute(update, ["the response did not name a job", entry])?;
-    for job in &created.jobs {
-        let status = job.status.map(i64::from);
-        let changed_at = status.map(|_| millis(now));
-        let length = job.video_length.map(duration_millis);
-        let Some(language) = &job.language else {
-            let insert = "INSERT INTO jobs (request, api, state, job, status, changed_at, credits_held, video_length, work)
-                SELECT id, api, 2, ?2, ?3, ?4, ?5, ?6, zeroblob(32) FROM requests WHERE id = ?1";
-            let values = params![entry, job.id.as_str(), status, changed_at, job.credits_held, length];
-            transaction.execute(insert, values)?;
-            continue;
-        };
-        // A row that somebody took for dead and removed is there again, unless the work was requested once more.
-        let update = "UPDATE OR IGNORE jobs SET open = 1
-            WHERE request = ?1 AND language = ?2 COLLATE NOCASE AND forgotten = 1";
-        transaction.execute(update, [entry, language.code()])?;
-        let update = "UPDATE jobs SET state = 2, job = ?3, status = ?4, changed_at = ?5, credits_held = ?6,
-                video_length = ?7, message = NULL, forgotten = 0
-            WHERE request = ?1 AND language = ?2 COLLATE NOCASE";
-        let (language, id) = (language.code(), job.id.as_str());
-        let values = params![entry, language, id, status, changed_at, job.credits_held, length];
-        transaction.execute(update, values)?;
-    }
-    for rejection in &created.rejected {
-        let Some(language) = &rejection.language else { continue };
-        let update = "UPDATE jobs SET state = 3, code = ?3, message = ?4, open = NULL
-            WHERE request = ?1 AND language = ?2 COLLATE NOCASE AND state < 2";
-        transaction.execute(update, params![entry, language.code(), rejection.code.0, rejection.message])?;
-    }
-    Ok(())
-}
-
-/// Reads a row of [`WORK`].
-fn work(path: &Path, row: &Row<'_>) -> rusqlite::Result<Work> {
-    let entry = EntryId::from(row.get::<_, String>(0)?);
-    let requested_at = time(row.get(1)?);
-    let language = row.get::<_, Option<String>>(3)?.map(Language::from);
-    let message: Option<String> = row.get(5)?;
-    let source_url = source_url(&row.get::<_, String>(2)?);
-    let source = source(source_url.as_ref());
-    let outcome = match (row.get(4)?, row.get::<_, Option<String>>(7)?) {
-        (state::IN_FLIGHT, _) if is_in_flight(path, &entry) => WorkOutcome::InFlight,
-        (state::CREATED, Some(job)) => WorkOutcome::Created(LedgerJob {
-            id: job.into(),
-            language: language.clone(),
-            source_url,
-            created_at: requested_at,
-            status: row.get::<_, Option<i64>>(8)?.map(Status::from),
-            changed_at: row.get::<_, Option<i64>>(9)?.map(time),
-            error_reason: message,
-            credits_held: row.get(11)?,
-            credits_charged: row.get(12)?,
-        }),
-        (state::REJECTED, _) => {
-            let code = BusinessCode(row.get::<_, Option<i64>>(6)?.unwrap_or_default());
-            let mut rejection = Rejection::new(code, message.unwrap_or_default());
-            rejection.language.clone_from(&language);
-            WorkOutcome::Rejected(rejection)
-        }
-        (state::NOT_CREATED, _) => WorkOutcome::NotCreated { why: message.unwrap_or_default() },
-        _ => WorkOutcome::Unknown { why: message },
-    };
-    Ok(Work { source, is_forgotten: row.get(10)?, entry, language, requested_at, outcome })
-}
-
-/// Reads a row of [`FILE`].
-fn saved_file(row: &Row<'_>) -> rusqlite::Result<SavedFile> {
-    Ok(SavedFile {
-        job: row.get::<_, String>(0)?.into(),
-        kind: row.get(1)?,
-        path: row.get::<_, String>(2)?.into(),
-        bytes: u64::try_from(row.get::<_, i64>(3)?).unwrap_or_default(),
-        sha256: row.get(4)?,
-        saved_at: time(row.get(5)?),
-    })
-}
-
-fn source_url(request: &str) -> Option<String> {
-    serde_json::from_str::<CreateTranslationRequest>(request).ok().map(|request| request.url)
-}
-
-/// The URL of the video, safe to print.
-fn source(url: Option<&String>) -> String {
-    let url = url.cloned().unwrap_or_default();
-    Url::parse(&url).map_or_else(|_| redact::excerpt(&url), |url| redact::link(&url))
-}
-
-/// A short id that no entry has.
-fn new_id(connection: &Connection) -> rusqlite::Result<EntryId> {
-    loop {
-        let id = format!("t{:07x}", fastrand::u32(..1 << 28));
-        let mut taken = connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM requests WHERE id = ?)")?;
-        if !taken.query_row([&id], |row| row.get::<_, bool>(0))? {
-            return Ok(id.into());
-        }
-    }
-}
-
-pub(crate) fn millis(time: SystemTime) -> i64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, duration_millis)
-}
-
-fn duration_millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn time(millis: i64) -> SystemTime {
-    let since = Duration::from_millis(u64::try_from(millis).unwrap_or_default());
-    SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 #[cfg(test)]

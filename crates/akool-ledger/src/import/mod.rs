@@ -20,10 +20,10 @@ use sha2::{Digest, Sha256};
 
 use self::lines::{Entry, Outcome, Unreadable};
 use crate::{
-    database::{failed, io_failed},
-    error::LedgerError,
+    creation::{CreationOutcome, insert, record_outcome, work_hash},
+    error::{LedgerError, failed, io_failed},
     in_flight::is_in_flight,
-    store::{CreationOutcome, insert, millis, record_outcome, state, work_hash},
+    rows::{millis, state},
 };
 
 /// How long to wait for a process of an earlier version. It locks the file only to write a line.
@@ -212,7 +212,11 @@ mod tests {
 
         fn open(&self) -> Result<Vec<Work>, String> {
             let path = self.0.path().join("ledger.db");
-            let mut connection = database::open(&path).map_err(|error| error.to_string())?;
+            let opened = database::open(&path).and_then(|mut connection| {
+                import(&path, &mut connection)?;
+                Ok(connection)
+            });
+            let mut connection = opened.map_err(|error| error.to_string())?;
             Ok(Store { path: &path, connection: &mut connection }.works(&Filter::all()).unwrap())
         }
 

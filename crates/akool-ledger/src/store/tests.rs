@@ -1,9 +1,16 @@
 use std::{fs, path::PathBuf};
 
-use akool::{Client, CreatedJob, Credential};
+use akool::{BusinessCode, Client, Created, CreatedJob, Credential, Rejection};
+use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::database;
+use crate::{
+    creation::{Begin, CreationOutcome, Intent, insert},
+    database,
+    in_flight::InFlight,
+    rows::{state, time},
+    work::LedgerJob,
+};
 
 const API: &str = "https://api.example";
 
