@@ -162,12 +162,13 @@ async fn concurrent_equal_commands_pay_once_and_all_get_the_job() {
     let state = tempfile::tempdir().unwrap();
     let command = || {
         let mut command = akool_at(&server, state.path(), &["translate", VIDEO, "--to", "es", "--no-wait"]);
-        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
     let runs: Vec<_> = (0..8).map(|_| command()).collect();
     for run in runs {
         let output = run.wait_with_output().unwrap();
-        assert_eq!((code(&output), stdout(&output).trim()), (0, server.created()[0].id.as_str()));
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        assert_eq!(stdout(&output).trim(), server.created()[0].id.as_str());
     }
     assert_eq!(server.created().len(), 1);
 }

@@ -3,10 +3,11 @@
 use std::{
     fs::{self, File, OpenOptions},
     path::Path,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use crate::error::{LedgerError, failed, io_failed};
 
@@ -84,11 +85,28 @@ pub(crate) fn open(path: &Path) -> Result<Connection, LedgerError> {
     let mut connection = Connection::open(path).map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     check_kind(path, &connection)?;
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+    use_wal(&connection).map_err(failed)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
     connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
     migrate(path, &mut connection)?;
     Ok(connection)
+}
+
+/// Switches a new database to write-ahead logging. SQLite does not wait for the lock that this needs.
+fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
+    let began = Instant::now();
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error) if is_busy(&error) && began.elapsed() < BUSY_TIMEOUT => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            switched => return switched,
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 /// Creates the file and its folder, readable only by this user. SQLite gives the files beside it the same permissions.

@@ -344,6 +344,19 @@ fn several_processes_share_one_ledger() {
 }
 
 #[test]
+fn several_processes_can_create_one_ledger() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = &*folder.path().join("ledger.db");
+        std::thread::scope(|scope| {
+            let open = |_| scope.spawn(move || database::open(path).map(drop));
+            let opened: Vec<_> = (0..16).map(open).collect();
+            opened.into_iter().for_each(|opened| opened.join().unwrap().unwrap());
+        });
+    }
+}
+
+#[test]
 fn later_versions_other_databases_and_damaged_files_are_refused_unchanged() {
     let refused = |path: &Path| {
         let before = fs::read(path).unwrap_or_default();
