@@ -1,4 +1,4 @@
-//! Creates the jobs of a run, row by row, and keeps what became of each: [`Creator`].
+//! Creates the jobs of a run, row by row, and keeps the status of each: [`Creator`].
 
 use std::{
     cell::{Cell, RefCell},
@@ -25,9 +25,9 @@ use crate::{
 /// A parameter is wrong, such as a language that AKOOL does not support.
 const PARAMETER: BusinessCode = BusinessCode(1003);
 
-/// What became of one language of one row.
+/// The status of one language of one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum TargetStatus {
     /// Not created yet, or not any more because the run ended.
     Planned,
     /// A job that has not ended.
@@ -42,7 +42,7 @@ pub(crate) enum Fate {
     Unfinished,
 }
 
-impl Fate {
+impl TargetStatus {
     fn name(self) -> &'static str {
         match self {
             Self::Planned => "not_created",
@@ -60,7 +60,7 @@ impl Fate {
 struct Target {
     row: usize,
     language: String,
-    fate: Fate,
+    status: TargetStatus,
     job: Option<JobId>,
 }
 
@@ -90,11 +90,12 @@ impl<'a> Creator<'a> {
         items: Vec<Item>,
     ) -> Self {
         let target =
-            |row, language: &String, fate| Target { row, language: language.clone(), fate, job: None };
+            |row, language: &String, status| Target { row, language: language.clone(), status, job: None };
         let mut targets = Vec::new();
         for (row, item) in items.iter().enumerate() {
-            targets.extend(item.languages.iter().map(|language| target(row, language, Fate::Planned)));
-            targets.extend(item.refused.iter().map(|language| target(row, language, Fate::Refused)));
+            targets
+                .extend(item.languages.iter().map(|language| target(row, language, TargetStatus::Planned)));
+            targets.extend(item.refused.iter().map(|language| target(row, language, TargetStatus::Refused)));
         }
         Self {
             options,
@@ -123,15 +124,15 @@ impl<'a> Creator<'a> {
 
     /// The wait for a job has ended.
     pub(crate) fn end(&self, ended: &Ended) {
-        let fate = match ended.outcome {
-            Outcome::Done => Fate::Completed,
-            Outcome::JobFailed => Fate::Failed,
-            _ => Fate::Unfinished,
+        let status = match ended.outcome {
+            Outcome::Done => TargetStatus::Completed,
+            Outcome::JobFailed => TargetStatus::Failed,
+            _ => TargetStatus::Unfinished,
         };
         for target in
             self.targets.borrow_mut().iter_mut().filter(|target| target.job.as_ref() == Some(&ended.id))
         {
-            target.fate = fate;
+            target.status = status;
         }
         self.report_progress();
         self.active.set(self.active.get().saturating_sub(1));
@@ -141,7 +142,7 @@ impl<'a> Creator<'a> {
     /// The jobs that have not ended.
     pub(crate) fn active(&self) -> Vec<JobId> {
         let targets = self.targets.borrow();
-        let active = targets.iter().filter(|target| target.fate == Fate::Active);
+        let active = targets.iter().filter(|target| target.status == TargetStatus::Active);
         active.filter_map(|target| target.job.clone()).collect()
     }
 
@@ -149,7 +150,7 @@ impl<'a> Creator<'a> {
     pub(crate) async fn run(&self, jobs: mpsc::UnboundedSender<JobId>) -> Outcome {
         let mut outcome = Outcome::Done;
         self.report_progress();
-        if self.targets.borrow().iter().any(|target| target.fate == Fate::Refused) {
+        if self.targets.borrow().iter().any(|target| target.status == TargetStatus::Refused) {
             outcome = Outcome::JobFailed;
         }
         let languages = |item: &Item| item.languages.clone();
@@ -222,7 +223,7 @@ impl<'a> Creator<'a> {
         }
     }
 
-    /// Notes what became of each language. Returns the jobs that are new in this run.
+    /// Notes the status of each language. Returns the jobs that are new in this run.
     fn take(&self, row: usize, languages: &[String], ensured: &Ensured) -> Vec<JobId> {
         let mut new = Vec::new();
         let mut job = |id: &JobId, language: Option<&Language>| {
@@ -231,24 +232,24 @@ impl<'a> Creator<'a> {
                 new.push(id.clone());
             }
         };
-        let set = |language: &Language, fate: Fate, job: Option<&JobId>| {
+        let set = |language: &Language, status: TargetStatus, job: Option<&JobId>| {
             let mut targets = self.targets.borrow_mut();
             let is_it = |target: &&mut Target| {
                 target.row == row && language.is(&Language::from(target.language.as_str()))
             };
             if let Some(target) = targets.iter_mut().find(is_it) {
-                (target.fate, target.job) = (fate, job.cloned());
+                (target.status, target.job) = (status, job.cloned());
             }
         };
         for work in &ensured.known {
             let Some(language) = &work.language else { continue };
             match work.job() {
                 Some(known) => {
-                    set(language, Fate::Active, Some(&known.id));
+                    set(language, TargetStatus::Active, Some(&known.id));
                     job(&known.id, Some(language));
                 }
                 None if work.is_in_flight() => {}
-                None => set(language, Fate::OutcomeUnknown, None),
+                None => set(language, TargetStatus::OutcomeUnknown, None),
             }
         }
         let known = |code: &String| {
@@ -261,31 +262,31 @@ impl<'a> Creator<'a> {
             None => {}
             Some(Ok(created) | Err(EnsureError::Unrecorded { created, .. })) => {
                 for unknown in &created.unknown {
-                    set(unknown, Fate::OutcomeUnknown, None);
+                    set(unknown, TargetStatus::OutcomeUnknown, None);
                 }
                 for created in &created.jobs {
                     if let Some(language) = &created.language {
-                        set(language, Fate::Active, Some(&created.id));
+                        set(language, TargetStatus::Active, Some(&created.id));
                     }
                     job(&created.id, created.language.as_ref());
                 }
                 for language in created.rejected.iter().flat_map(|rejected| &rejected.language) {
-                    set(language, Fate::Refused, None);
+                    set(language, TargetStatus::Refused, None);
                 }
             }
             Some(Err(error)) => {
-                let fate = match (error, Outcome::from(error)) {
-                    (EnsureError::OutcomeUnknown { .. }, _) => Fate::OutcomeUnknown,
-                    (_, Outcome::JobFailed) => Fate::Refused,
-                    _ => Fate::NotCreated,
+                let status = match (error, Outcome::from(error)) {
+                    (EnsureError::OutcomeUnknown { .. }, _) => TargetStatus::OutcomeUnknown,
+                    (_, Outcome::JobFailed) => TargetStatus::Refused,
+                    _ => TargetStatus::NotCreated,
                 };
-                requested().for_each(|language| set(&language, fate, None));
+                requested().for_each(|language| set(&language, status, None));
             }
         }
         new
     }
 
-    /// Reports what came of the request. Returns the outcome, and whether other requests can succeed.
+    /// Reports the result of the request. Returns the outcome, and whether other requests can succeed.
     async fn report_sent(&self, ensured: Ensured, languages: &[String]) -> (Outcome, bool) {
         let is_unknown = |work: &Work| work.job().is_none() && !work.is_in_flight();
         let known = if ensured.known.iter().any(is_unknown) { Outcome::Unknown } else { Outcome::Done };
@@ -348,12 +349,12 @@ impl<'a> Creator<'a> {
     }
 
     fn report_progress(&self) {
-        let ended = self.count(|fate| !matches!(fate, Fate::Planned | Fate::Active));
+        let ended = self.count(|status| !matches!(status, TargetStatus::Planned | TargetStatus::Active));
         self.report.advance(ended, self.targets.borrow().len());
     }
 
-    fn count(&self, is_counted: impl Fn(Fate) -> bool) -> usize {
-        self.targets.borrow().iter().filter(|target| is_counted(target.fate)).count()
+    fn count(&self, is_counted: impl Fn(TargetStatus) -> bool) -> usize {
+        self.targets.borrow().iter().filter(|target| is_counted(target.status)).count()
     }
 
     /// The last line of a run with several rows, and the file of `--report`.
@@ -361,33 +362,33 @@ impl<'a> Creator<'a> {
         let total = self.targets.borrow().len();
         let is_batch = self.options.from_file.is_some() || self.items.len() > 1;
         if is_batch && !self.options.no_wait {
-            let count = |fate: Fate| self.count(|other| other == fate);
+            let count = |status: TargetStatus| self.count(|other| other == status);
             let targets = self.targets.borrow();
             let refused: BTreeSet<_> = targets
                 .iter()
-                .filter(|target| target.fate == Fate::Refused)
+                .filter(|target| target.status == TargetStatus::Refused)
                 .map(|target| target.language.as_str())
                 .collect();
             let refused: Vec<_> = refused.into_iter().collect();
-            let mut parts = vec![format!("{} of {total} completed", count(Fate::Completed))];
+            let mut parts = vec![format!("{} of {total} completed", count(TargetStatus::Completed))];
             let mut part = |number: usize, what: &str| {
                 if number > 0 {
                     parts.push(format!("{number} {what}"));
                 }
             };
-            part(count(Fate::Failed), "failed");
-            part(count(Fate::Active) + count(Fate::Unfinished), "not ended");
-            part(count(Fate::OutcomeUnknown), "outcome unknown");
-            part(count(Fate::NotCreated) + count(Fate::Planned), "not created");
-            part(count(Fate::Refused), &format!("refused: {}", refused.join(", ")));
+            part(count(TargetStatus::Failed), "failed");
+            part(count(TargetStatus::Active) + count(TargetStatus::Unfinished), "not ended");
+            part(count(TargetStatus::OutcomeUnknown), "outcome unknown");
+            part(count(TargetStatus::NotCreated) + count(TargetStatus::Planned), "not created");
+            part(count(TargetStatus::Refused), &format!("refused: {}", refused.join(", ")));
             let members: serde_json::Map<_, _> = [
                 ("total", total),
-                ("completed", count(Fate::Completed)),
-                ("failed", count(Fate::Failed)),
-                ("not_ended", count(Fate::Active) + count(Fate::Unfinished)),
-                ("outcome_unknown", count(Fate::OutcomeUnknown)),
-                ("not_created", count(Fate::NotCreated) + count(Fate::Planned)),
-                ("rejected", count(Fate::Refused)),
+                ("completed", count(TargetStatus::Completed)),
+                ("failed", count(TargetStatus::Failed)),
+                ("not_ended", count(TargetStatus::Active) + count(TargetStatus::Unfinished)),
+                ("outcome_unknown", count(TargetStatus::OutcomeUnknown)),
+                ("not_created", count(TargetStatus::NotCreated) + count(TargetStatus::Planned)),
+                ("rejected", count(TargetStatus::Refused)),
             ]
             .into_iter()
             .map(|(name, number)| (name.to_owned(), json!(number)))
@@ -419,7 +420,7 @@ impl<'a> Creator<'a> {
         for (row, targets) in by_row {
             let item = &self.items[row];
             let languages = targets.iter().map(|target| {
-                json!({ "language": target.language, "status": target.fate.name(), "id": target.job })
+                json!({ "language": target.language, "status": target.status.name(), "id": target.job })
             });
             let source = text::source(&item.row.url);
             let line = json!({

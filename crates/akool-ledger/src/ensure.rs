@@ -95,7 +95,7 @@ impl Ensure {
         self
     }
 
-    /// Creates what the ledger does not have, and returns what it had and what came of the request.
+    /// Creates what the ledger does not have, and returns what it had and the result of the request.
     pub async fn run(mut self) -> Ensured {
         let mut known: Vec<Work> = Vec::new();
         loop {
@@ -184,7 +184,7 @@ impl fmt::Debug for Ensure {
     }
 }
 
-/// What the ledger had, and what came of the request for the rest.
+/// What the ledger had, and the result of the request for the rest.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Ensured {

@@ -17,13 +17,13 @@ pub struct Work {
     pub source: String,
     /// When it was requested.
     pub requested_at: SystemTime,
-    /// What came of it.
+    /// The outcome.
     pub outcome: WorkOutcome,
     /// Whether someone removed it with [`forget`](crate::Ledger::forget) or [`forget_job`](crate::Ledger::forget_job).
     pub is_forgotten: bool,
 }
 
-/// What came of a request, for one language.
+/// The outcome of a request, for one language.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum WorkOutcome {
