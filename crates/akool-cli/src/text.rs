@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use akool::{CreateError, Snapshot, Status, Translation, redact::excerpt};
+use akool::{CreateError, ShortDuration, Snapshot, Status, Translation, redact::excerpt};
 use akool_ledger::LedgerError;
 use console::{StyledObject, style};
 
@@ -69,13 +69,7 @@ pub(crate) fn source(url: &str) -> String {
 
 /// `0.5 s`, `12 s`, `3 min 5 s`, `1 h 2 min`.
 pub(crate) fn short(duration: Duration) -> String {
-    let secs = duration.as_secs();
-    match (secs / 3600, secs / 60 % 60, secs % 60) {
-        (0, 0, _) if duration < Duration::from_secs(10) => format!("{:.1} s", duration.as_secs_f64()),
-        (0, 0, s) => format!("{s} s"),
-        (0, m, s) => format!("{m} min {s} s"),
-        (h, m, _) => format!("{h} h {m} min"),
-    }
+    ShortDuration(duration).to_string()
 }
 
 pub(crate) fn size(bytes: u64) -> String {

@@ -54,6 +54,7 @@ mod builder;
 mod client;
 mod code;
 mod credentials;
+mod duration;
 mod error;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -83,6 +84,7 @@ pub use builder::{ClientBuilder, ConfigError};
 pub use client::{Client, MAX_RETRY_AFTER};
 pub use code::BusinessCode;
 pub use credentials::{CredentialSource, Renewal};
+pub use duration::ShortDuration;
 pub use error::Error;
 pub use id::JobId;
 pub use job::Job;

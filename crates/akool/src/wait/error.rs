@@ -2,7 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{error::Error, id::JobId, kind::ErrorKind, redact, snapshot::Snapshot, status::Status};
+use crate::{
+    duration::ShortDuration, error::Error, id::JobId, kind::ErrorKind, redact, snapshot::Snapshot,
+    status::Status,
+};
 
 /// Why a wait ended without a translation.
 ///
@@ -88,7 +91,7 @@ impl fmt::Display for WaitError {
         match self {
             Self::JobFailed(failed) => failed.fmt(f),
             Self::Timeout { last, .. } => {
-                write!(f, "job {}: not completed after {}; {last}", last.job, Seconds(last.waited))
+                write!(f, "job {}: not completed after {}; {last}", last.job, ShortDuration(last.waited))
             }
             Self::RetriesExhausted { last, .. } => {
                 let polls = if last.failures == 1 {
@@ -180,21 +183,6 @@ impl fmt::Display for LastKnown {
     }
 }
 
-/// A duration for people, without fractions that say nothing.
-struct Seconds(Duration);
-
-impl fmt::Display for Seconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let secs = self.0.as_secs();
-        match (secs / 3600, secs / 60 % 60, secs % 60) {
-            (0, 0, 0..10) => write!(f, "{:.1} s", self.0.as_secs_f64()),
-            (0, 0, s) => write!(f, "{s} s"),
-            (0, m, s) => write!(f, "{m} min {s} s"),
-            (h, m, _) => write!(f, "{h} h {m} min"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::error::Error as _;
@@ -215,22 +203,6 @@ mod tests {
 
     fn error() -> Error {
         Error::new(ErrorKind::Unavailable, "HTTP status 503").with_job(&"a".into())
-    }
-
-    #[test]
-    fn durations_are_rounded_for_people() {
-        for (millis, wanted) in [
-            (1_500, "1.5 s"),
-            (9_940, "9.9 s"),
-            (10_000, "10 s"),
-            (59_900, "59 s"),
-            (61_000, "1 min 1 s"),
-            (3_599_000, "59 min 59 s"),
-            (3_661_000, "1 h 1 min"),
-            (90_061_000, "25 h 1 min"),
-        ] {
-            assert_eq!(Seconds(Duration::from_millis(millis)).to_string(), wanted);
-        }
     }
 
     #[test]
