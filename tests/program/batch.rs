@@ -245,3 +245,26 @@ async fn a_batch_that_is_killed_loses_and_doubles_nothing() {
     assert!(times.values().all(|times| *times == 1), "{times:?}");
     assert_eq!(listed.len(), 2 * ROWS, "every work is listed once");
 }
+
+#[tokio::test]
+async fn costs_are_summed_by_day_language_and_status() {
+    let server = MockServer::start().await;
+    server.set_credits_per_job(4);
+    server.on_create_in("es", Timeline::new().completed());
+    server.on_create_in("fr", Timeline::new().failed(1015, "no speech"));
+    let folder = tempfile::tempdir().unwrap();
+    let file = csv(folder.path(), 3);
+    run(&server, folder.path(), &["translate", "--from-file", &file, "--interval", "10ms"]);
+    let costs = objects(&run(&server, folder.path(), &["jobs", "--costs", "--json"]));
+    let shown: Vec<_> = costs
+        .iter()
+        .map(|cost| {
+            ["language", "status", "jobs", "credits_held"].map(|name| cost[name].to_string()).join(" ")
+        })
+        .collect();
+    assert_eq!(shown, [r#""es" "completed" 3 12.0"#, r#""fr" "failed" 3 12.0"#]);
+    assert_eq!((&costs[0]["charged_unknown"], &costs[1]["credits_charged"]), (&0.into(), &Value::Null));
+    let text = stdout(&run(&server, folder.path(), &["jobs", "--costs"]));
+    assert!(text.starts_with("DAY         LANGUAGE  STATUS     JOBS  HELD  CHARGED\n"), "{text}");
+    assert!(text.ends_with("fr        failed     3     12    unknown\n"), "{text}");
+}

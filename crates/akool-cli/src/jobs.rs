@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::{
     args::Jobs,
     connect::Connection,
+    costs,
     ledger::{self, api},
     outcome::Outcome,
     report::Report,
@@ -98,7 +99,11 @@ async fn list(
         }
         let filter = if options.pending { Filter::pending() } else { Filter::all() };
         works = ledger.works(&filter.at(api(connection))).await?;
-        works.retain(|work| options.all || is_listed(work));
+        works.retain(|work| options.all || options.costs || is_listed(work));
+    }
+    if options.costs {
+        costs::print(&works, report);
+        return Ok(outcome);
     }
     if report.is_json() {
         for work in &works {

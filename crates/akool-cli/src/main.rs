@@ -5,7 +5,7 @@
 //! - `main`
 //! - the commands: `translate`, `wait`, `status`, `download`, `jobs`, `languages`, `credits`, `auth`,
 //!   `contract`, `webhook`, `sandbox`, `shell`
-//! - `create`, `plan`: the parts of `translate`
+//! - `create`, `plan`: the parts of `translate`; `costs`: a part of `jobs`
 //! - `follow`, which several commands share; `rows`
 //! - `fetch`, `ledger`
 //! - `names`
@@ -17,6 +17,7 @@ mod args;
 mod auth;
 mod connect;
 mod contract;
+mod costs;
 mod create;
 mod credits;
 mod download;

@@ -280,6 +280,10 @@ pub(crate) struct Jobs {
     #[arg(long)]
     pub(crate) refresh: bool,
 
+    /// Sum the credits held and charged by day (UTC), language and status
+    #[arg(long, conflicts_with_all = ["pending", "all", "change"])]
+    pub(crate) costs: bool,
+
     /// Record the id of a job that you found for a request with an unknown outcome
     #[arg(long, value_name = "ENTRY[:LANGUAGE]=ID", value_parser = value::adoption, group = "change")]
     pub(crate) adopt: Option<(String, String)>,
