@@ -47,7 +47,7 @@ impl Snapshot {
         let details = value.data.ok_or_else(|| missing("/data"))?;
         let status = Status::from(details.video_status.ok_or_else(|| missing("/data/video_status"))?);
         let mut snapshot = Self { id, status, details: Box::new(details), age: None, unexpected_fields };
-        let age = snapshot.created_at().zip(date).and_then(|(created, now)| now.duration_since(created).ok());
+        let age = snapshot.created_at().zip(date).and_then(|(created, now)| age(created, now));
         snapshot.age = age.filter(|age| *age < MAX_AGE);
         Ok(snapshot)
     }
@@ -160,6 +160,16 @@ pub(crate) fn video_length(seconds: Option<f64>) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds?).ok().filter(|length| !length.is_zero())
 }
 
+/// The age of a job by the header `Date`, which has whole seconds: a job of the same second may seem to be created after
+/// it.
+fn age(created: SystemTime, now: SystemTime) -> Option<Duration> {
+    match now.duration_since(created) {
+        Ok(age) => Some(age),
+        Err(before) if before.duration() < Duration::from_secs(1) => Some(Duration::ZERO),
+        Err(_) => None,
+    }
+}
+
 impl fmt::Debug for Snapshot {
     /// Shows only host and extension of links.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -172,5 +182,19 @@ impl fmt::Debug for Snapshot {
             .field("error_reason", &self.error_reason().map(redact::excerpt))
             .field("unexpected_fields", &self.unexpected_fields)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_of_the_same_second_has_an_age() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let millis = Duration::from_millis;
+        assert_eq!(age(now - millis(1500), now), Some(millis(1500)));
+        assert_eq!(age(now + millis(999), now), Some(Duration::ZERO));
+        assert_eq!(age(now + millis(1000), now), None);
     }
 }
