@@ -159,6 +159,11 @@ async fn an_interrupted_batch_names_the_command_that_resumes_and_goes_on() {
     assert_eq!(code(&output), 130);
     assert!(stderr(&output).contains("akool wait --interval 10ms --pending"), "{}", stderr(&output));
     assert!(
+        stderr(&output).contains("run the same command again to create the others"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(
         stdout(&output).ends_with("0 of 6 completed, 4 not ended, 2 not created\n"),
         "{}",
         stdout(&output)

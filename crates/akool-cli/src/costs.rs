@@ -72,7 +72,8 @@ pub(crate) fn print(works: &[Work], report: &Report) {
         return;
     }
     if sums.is_empty() {
-        return report.note("no jobs; create one with `akool translate`");
+        let translate = report.command("translate");
+        return report.note(format_args!("no jobs; create one with `{translate}`"));
     }
     let mut table = Table::new(["DAY", "LANGUAGE", "STATUS", "JOBS", "HELD", "CHARGED"]);
     for ((day, language, status), sum) in sums {

@@ -139,6 +139,11 @@ impl<'a> Creator<'a> {
         self.ended.notify_one();
     }
 
+    /// Whether there are languages that were not requested yet.
+    pub(crate) fn has_more(&self) -> bool {
+        self.count(|status| status == TargetStatus::Planned) > 0
+    }
+
     /// The jobs that have not ended.
     pub(crate) fn active(&self) -> Vec<JobId> {
         let targets = self.targets.borrow();
@@ -208,7 +213,9 @@ impl<'a> Creator<'a> {
         let request = self.items[row].row.translate(&self.connection.client, languages);
         let (sender, mut events) = mpsc::unbounded_channel();
         let mut ensure = self.ledger.translate(request).api(api(self.connection)).on_event(move |event| {
-            let _ = sender.send(Event::from(event));
+            if let Some(event) = Event::of(event) {
+                let _ = sender.send(event);
+            }
         });
         if self.options.allow_duplicate {
             ensure = ensure.allow_duplicate();
@@ -439,20 +446,18 @@ enum Event {
     Unrecorded { ids: Vec<JobId>, error: String },
 }
 
-impl From<EnsureEvent<'_>> for Event {
-    fn from(event: EnsureEvent<'_>) -> Self {
+impl Event {
+    fn of(event: EnsureEvent<'_>) -> Option<Self> {
         match event {
-            EnsureEvent::Unrecorded { created, error } => Self::Unrecorded {
+            EnsureEvent::Unrecorded { created, error } => Some(Self::Unrecorded {
                 ids: created.jobs.iter().map(|job| job.id.clone()).collect(),
                 error: text::with_causes(error),
-            },
-            EnsureEvent::CreatingAgain(job) => Self::CreatingAgain(job.clone()),
-            _ => Self::Unrecorded { ids: Vec::new(), error: String::new() },
+            }),
+            EnsureEvent::CreatingAgain(job) => Some(Self::CreatingAgain(job.clone())),
+            _ => None,
         }
     }
-}
 
-impl Event {
     fn report(self, report: &Report) {
         match self {
             Self::CreatingAgain(job) => report.creating_again(&job),

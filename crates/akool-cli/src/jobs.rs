@@ -113,9 +113,9 @@ async fn list(
     }
     if works.is_empty() {
         report.note(if options.pending {
-            "no job is pending"
+            "no job is pending".to_owned()
         } else {
-            "no jobs; create one with `akool translate`"
+            format!("no jobs; create one with `{}`", report.command("translate"))
         });
         return Ok(outcome);
     }

@@ -72,5 +72,8 @@ async fn create_and_wait(
     let active = creator.active().into_iter().map(|id| (id.clone(), follow.last_snapshot(&id)));
     let open: BTreeMap<_, _> = active.chain(follow.downloading()).collect();
     report.interrupted(&open, true);
+    if creator.has_more() {
+        report.note("not all jobs were created; run the same command again to create the others");
+    }
     Outcome::Interrupted
 }
