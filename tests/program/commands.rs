@@ -9,7 +9,9 @@ use std::{
 
 use akool_mock::{Fault, MockServer, Polls, Timeline, Times};
 
-use crate::support::{ID, Serving, akool, akool_at, code, interrupt, snapshots, stderr, stdout, wait_until};
+use crate::support::{
+    ID, Serving, akool, akool_at, code, end_of, interrupt, snapshots, stderr, stdout, wait_until,
+};
 
 /// The exit code and everything that was printed, with the folder replaced.
 fn shown(output: &Output, folder: Option<&Path>) -> String {
@@ -460,7 +462,7 @@ async fn a_program_that_ignores_the_end_of_its_terminal_goes_on() {
             wait_until(&mut child, "more polls", || server.polls_of(&id).len() > polls + 3);
             child.kill().unwrap();
         }
-        let status = child.wait().unwrap();
+        let status = end_of(&mut child);
         assert_eq!(status.code(), (!ignores).then_some(130));
     }
 }

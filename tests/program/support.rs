@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    process::{Child, ChildStdout, Command, Output, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -75,6 +75,21 @@ pub(crate) fn wait_until(child: &mut Child, what: &str, mut condition: impl FnMu
     while !condition() {
         assert!(child.try_wait().unwrap().is_none(), "the program ended before: {what}");
         assert!(Instant::now() < give_up, "not within a minute: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The exit status of a process that ends by itself.
+pub(crate) fn end_of(child: &mut Child) -> ExitStatus {
+    let give_up = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if Instant::now() > give_up {
+            child.kill().unwrap();
+        }
+        assert!(Instant::now() <= give_up, "the program did not end within a minute");
         thread::sleep(Duration::from_millis(1));
     }
 }
