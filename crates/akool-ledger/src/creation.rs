@@ -1,6 +1,6 @@
 //! Requests that create jobs: the intent before the request, and the outcome after it.
 
-use std::time::SystemTime;
+use std::{path::Path, time::SystemTime};
 
 use akool::{CreateError, Created, Language, SourceId, Status, WorkKey, types::CreateTranslationRequest};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
@@ -58,30 +58,15 @@ impl Store<'_> {
         let failed = |error| failed(path, "write", error);
         let request = serde_json::to_string(&intent.request)
             .map_err(|error| LedgerError::with_source("the request cannot be stored", error))?;
-        let source = SourceId::url(&intent.request.url);
-        let hash =
-            |language: &Language| work_hash(&intent.api, &WorkKey::new(&source, language, &intent.request));
+        let hash = |language: &Language| intent.work_hash(language);
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        let (mut known, mut failed_jobs) = (Vec::new(), Vec::new());
-        for language in &intent.languages {
-            let hash = hash(language);
-            if intent.allow_duplicate {
+        let Existing { known, failed: failed_jobs, .. } =
+            existing(path, &transaction, intent).map_err(failed)?;
+        if intent.allow_duplicate {
+            for language in &intent.languages {
                 let superseded = "UPDATE jobs SET open = NULL WHERE work = ? AND open = 1";
-                transaction.execute(superseded, [hash]).map_err(failed)?;
-                continue;
-            }
-            let latest = format!("{WORK} WHERE work = ? ORDER BY open IS NULL, number DESC LIMIT 1");
-            let latest = transaction
-                .prepare_cached(&latest)
-                .and_then(|mut latest| latest.query_row([hash], |row| work(path, row)).optional())
-                .map_err(failed)?;
-            match latest {
-                Some(work) if is_reused(&work) => known.push(work),
-                Some(Work { outcome: WorkOutcome::Created(job), is_forgotten: false, .. }) => {
-                    failed_jobs.push(job);
-                }
-                _ => {}
+                transaction.execute(superseded, [hash(language)]).map_err(failed)?;
             }
         }
         if !known.is_empty() {
@@ -90,12 +75,8 @@ impl Store<'_> {
         let entry = new_id(&transaction).map_err(failed)?;
         let in_flight =
             InFlight::begin(path, &entry).map_err(|error| io_failed(path, "lock a request beside", error))?;
-        let now = millis(SystemTime::now());
-        transaction
-            .execute(
-                "INSERT INTO requests VALUES (?, ?, ?, ?)",
-                params![entry.as_str(), intent.api, now, request],
-            )
+        let now = SystemTime::now();
+        insert_request(&transaction, &entry, &intent.api, now, &request, Some(&intent.request))
             .map_err(failed)?;
         for language in &intent.languages {
             insert(&transaction, &entry, &intent.api, Some(language), state::IN_FLIGHT, hash(language), true)
@@ -123,6 +104,47 @@ impl Store<'_> {
     }
 }
 
+impl Intent {
+    fn work_hash(&self, language: &Language) -> [u8; 32] {
+        let source = SourceId::url(&self.request.url);
+        work_hash(&self.api, &WorkKey::new(&source, language, &self.request))
+    }
+}
+
+/// What there is of the work of an intent.
+#[derive(Debug, Default)]
+pub(crate) struct Existing {
+    /// The work that is reused.
+    pub(crate) known: Vec<Work>,
+    /// The jobs that have failed.
+    pub(crate) failed: Vec<LedgerJob>,
+    /// The languages for which there is nothing to reuse.
+    pub(crate) missing: Vec<Language>,
+}
+
+pub(crate) fn existing(path: &Path, connection: &Connection, intent: &Intent) -> rusqlite::Result<Existing> {
+    let mut existing = Existing::default();
+    if intent.allow_duplicate {
+        existing.missing.clone_from(&intent.languages);
+        return Ok(existing);
+    }
+    let latest = format!("{WORK} WHERE work = ? ORDER BY open IS NULL, number DESC LIMIT 1");
+    let mut latest = connection.prepare_cached(&latest)?;
+    for language in &intent.languages {
+        let work = latest.query_row([intent.work_hash(language)], |row| work(path, row)).optional()?;
+        match work {
+            Some(work) if is_reused(&work) => existing.known.push(work),
+            other => {
+                if let Some(Work { outcome: WorkOutcome::Created(job), is_forgotten: false, .. }) = other {
+                    existing.failed.push(job);
+                }
+                existing.missing.push(language.clone());
+            }
+        }
+    }
+    Ok(existing)
+}
+
 /// Whether equal requests reuse this work.
 fn is_reused(work: &Work) -> bool {
     !work.is_forgotten
@@ -136,6 +158,31 @@ fn is_reused(work: &Work) -> bool {
 /// Identifies work at an API address.
 pub(crate) fn work_hash(api: &str, key: &WorkKey) -> [u8; 32] {
     Sha256::new().chain_update(api).chain_update("\n").chain_update(key.as_str()).finalize().into()
+}
+
+/// Identifies the options of a request at an API address: what it costs depends on them and on the video.
+pub(crate) fn options_hash(api: &str, request: &CreateTranslationRequest) -> [u8; 32] {
+    work_hash(api, &WorkKey::new(&SourceId::url(""), &Language::from(""), request))
+}
+
+/// Identifies the video of a request.
+pub(crate) fn source_hash(request: &CreateTranslationRequest) -> [u8; 32] {
+    Sha256::digest(SourceId::url(&request.url).as_str()).into()
+}
+
+/// Adds a request. `typed` is the same request, if it can be read.
+pub(crate) fn insert_request(
+    transaction: &Transaction<'_>,
+    entry: &EntryId,
+    api: &str,
+    at: SystemTime,
+    request: &str,
+    typed: Option<&CreateTranslationRequest>,
+) -> rusqlite::Result<()> {
+    let insert = "INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?, ?, ?)";
+    let (options, source) = (typed.map(|typed| options_hash(api, typed)), typed.map(source_hash));
+    let values = params![entry.as_str(), api, millis(at), request, options, source];
+    transaction.prepare_cached(insert)?.execute(values).map(drop)
 }
 
 /// Adds a row. It is open only if no other row of the same work is.

@@ -24,8 +24,15 @@ const MIGRATIONS: [&str; 1] = [
         api TEXT NOT NULL,
         requested_at INTEGER NOT NULL,
         -- As it was sent, as JSON.
-        request TEXT NOT NULL
+        request TEXT NOT NULL,
+        -- SHA-256 of API address and options, and of the source. NULL if the request is that of an earlier version and
+        -- cannot be read.
+        options BLOB,
+        source BLOB
     ) STRICT, WITHOUT ROWID;
+    CREATE INDEX requests_by_time ON requests (requested_at);
+    CREATE INDEX requests_by_options ON requests (options, requested_at);
+    CREATE INDEX requests_by_source ON requests (source, options, requested_at);
 
     CREATE TABLE jobs (
         number INTEGER PRIMARY KEY,

@@ -14,6 +14,7 @@ use crate::{
     creation::{CreationOutcome, Intent},
     error::{EnsureError, LedgerError},
     ledger::{Begun, Ledger, Request},
+    plan::Plan,
     work::{LedgerJob, Work, WorkOutcome},
 };
 
@@ -121,6 +122,15 @@ impl Ensure {
         }
     }
 
+    /// Returns what [`run`](Self::run) would do, without storing or sending anything.
+    ///
+    /// # Errors
+    /// If the request is not valid, or the ledger cannot be read.
+    pub async fn plan(self) -> Result<Plan, EnsureError> {
+        let intent = self.intent()?;
+        Ok(self.ledger.plan(intent).await?)
+    }
+
     fn report(&mut self, event: EnsureEvent<'_>) {
         if let Some(call) = &mut self.on_event {
             call(event);
@@ -129,14 +139,17 @@ impl Ensure {
 
     /// Stores the intent.
     async fn begin(&mut self) -> Result<Begun, EnsureError> {
-        let request = self.request.request().map_err(|error| EnsureError::NotCreated(error.into()))?;
-        let intent = Intent {
+        let intent = self.intent()?;
+        Ok(self.ledger.begin(intent).await?)
+    }
+
+    fn intent(&self) -> Result<Intent, EnsureError> {
+        Ok(Intent {
             api: self.api.clone(),
             languages: self.request.languages().to_vec(),
-            request,
+            request: self.request.request().map_err(|error| EnsureError::NotCreated(error.into()))?,
             allow_duplicate: self.allow_duplicate,
-        };
-        Ok(self.ledger.begin(intent).await?)
+        })
     }
 
     /// Sends the request, and stores its outcome.

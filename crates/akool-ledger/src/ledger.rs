@@ -16,6 +16,7 @@ use crate::{
     error::LedgerError,
     import::import,
     in_flight::InFlight,
+    plan::Plan,
     store::{Seen, Store},
     work::{EntryId, Filter, LedgerJob, SavedFile, Work},
 };
@@ -199,6 +200,10 @@ impl Ledger {
             })
         });
         begin.await
+    }
+
+    pub(crate) async fn plan(&self, intent: Intent) -> Result<Plan, LedgerError> {
+        self.run(move |store| store.plan(&intent)).await
     }
 
     pub(crate) async fn record_outcome(

@@ -28,6 +28,7 @@ mod error;
 mod import;
 mod in_flight;
 mod ledger;
+mod plan;
 mod rows;
 mod store;
 mod work;
@@ -37,6 +38,7 @@ pub use self::{
     ensure::{Ensure, EnsureEvent, Ensured},
     error::{EnsureError, LedgerError},
     ledger::Ledger,
+    plan::{Estimate, Plan},
     work::{EntryId, Filter, LedgerJob, SavedFile, Work, WorkOutcome},
 };
 

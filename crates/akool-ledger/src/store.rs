@@ -17,6 +17,15 @@ use crate::{
     work::{EntryId, Filter, SavedFile, Work, WorkOutcome},
 };
 
+/// How long the service keeps the files of a job.
+const FILES_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Files are expiring if they are kept for less than this.
+const EXPIRING_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
+/// Jobs whose files expire soon and were not saved.
+const EXPIRING: &str = "forgotten = 0 AND state = 2 AND status IS NOT 4
+    AND requested_at > :over AND requested_at <= :soon
+    AND NOT EXISTS (SELECT 1 FROM files WHERE files.job = jobs.job)";
+
 /// How many ended jobs the poll policy is learned from.
 const LEARNED_FROM: u32 = 1000;
 
@@ -186,14 +195,20 @@ impl Store<'_> {
         let pending = if filter.pending { PENDING } else { "true" };
         let api = if filter.api.is_some() { "jobs.api = :api" } else { ":api IS NULL" };
         let job = if filter.job.is_some() { "job = :job" } else { ":job IS NULL" };
+        let expiring = if filter.expiring { EXPIRING } else { ":over IS NULL AND :soon IS NULL" };
         let id = filter.job.as_ref().map(JobId::as_str);
+        let now = millis(SystemTime::now());
+        let before = |age: Duration| filter.expiring.then(|| now - duration_millis(age));
         // A job whose language is not known stands for all languages of its request.
         let select = format!(
-            "{WORK} WHERE {pending} AND {api} AND {job} AND NOT (state = 1 AND EXISTS (SELECT 1 FROM jobs AS other WHERE \
+            "{WORK} WHERE {pending} AND {api} AND {job} AND {expiring} AND NOT (state = 1 AND EXISTS (SELECT 1 FROM jobs AS other WHERE \
              other.request = jobs.request AND other.state = 2 AND other.language IS NULL)) ORDER BY number"
         );
         let path = self.path;
-        self.read(&select, named_params! { ":api": filter.api, ":job": id }, |row| work(path, row))
+        let values = named_params! {
+            ":api": filter.api, ":job": id, ":over": before(FILES_KEPT), ":soon": before(FILES_KEPT - EXPIRING_WITHIN),
+        };
+        self.read(&select, values, |row| work(path, row))
     }
 
     /// Stores a file that was saved. What was saved at this path before is gone.

@@ -158,6 +158,7 @@ pub struct Filter {
     pub(crate) pending: bool,
     pub(crate) api: Option<String>,
     pub(crate) job: Option<JobId>,
+    pub(crate) expiring: bool,
 }
 
 impl Filter {
@@ -174,6 +175,13 @@ impl Filter {
     /// The job with this id. It may have several languages.
     pub fn job(id: impl Into<JobId>) -> Self {
         Self { job: Some(id.into()), ..Self::default() }
+    }
+
+    /// Jobs of which no file was saved, and whose files have less than one of their seven days left. The days count from
+    /// the request, because it is not always known when a job was completed. Jobs that have failed are left out, and
+    /// jobs whose days are over.
+    pub fn expiring() -> Self {
+        Self { expiring: true, ..Self::default() }
     }
 
     /// Only what was requested at this API address; see [`Client::base_url`](akool::Client::base_url).

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use self::lines::{Entry, Outcome, Unreadable};
 use crate::{
-    creation::{CreationOutcome, insert, record_outcome, work_hash},
+    creation::{CreationOutcome, insert, insert_request, record_outcome, work_hash},
     error::{LedgerError, failed, io_failed},
     in_flight::is_in_flight,
     rows::{millis, state},
@@ -114,10 +114,9 @@ fn lock(old: &Path, file: &File) -> Result<(), LedgerError> {
 
 fn import_entry(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
     let request = Value::Object(entry.request.clone());
-    let inserted = "INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?)";
-    let values = params![entry.id.as_str(), entry.api, millis(entry.at), request.to_string()];
-    transaction.execute(inserted, values)?;
+    let text = request.to_string();
     let typed = serde_json::from_value::<CreateTranslationRequest>(request).ok();
+    insert_request(transaction, &entry.id, &entry.api, entry.at, &text, typed.as_ref())?;
     for language in &entry.languages {
         // A later request of the same work is the one that is reused.
         let work = work(entry, language, typed.as_ref());

@@ -8,6 +8,7 @@ use crate::{
     creation::{Begin, CreationOutcome, Intent, insert},
     database,
     in_flight::InFlight,
+    plan::select_held,
     rows::{state, time},
     work::LedgerJob,
 };
@@ -299,6 +300,85 @@ fn credits_are_held_at_the_creation_and_charged_at_the_end() {
     assert_eq!(length, 16_440, "a poll without a length keeps it");
 }
 
+/// A request for a video into these languages, one job each, which hold these credits.
+fn held(ledger: &mut Ledger, url: &str, lipsync: bool, jobs: &[(&str, &str, Option<f64>)]) -> EntryId {
+    let mut intent = intent(&jobs.iter().map(|(_, language, _)| *language).collect::<Vec<_>>());
+    intent.request.url = url.to_owned();
+    intent.request.lipsync = Some(lipsync);
+    let entry = ledger.written(&intent);
+    let ids: Vec<_> = jobs.iter().map(|(id, language, _)| (*id, *language)).collect();
+    let CreationOutcome::Created(mut outcome) = created(&ids, &[]) else { panic!() };
+    for (job, (_, _, credits)) in outcome.jobs.iter_mut().zip(jobs) {
+        job.credits_held = *credits;
+    }
+    ledger.record(&entry, &CreationOutcome::Created(outcome));
+    entry
+}
+
+#[test]
+fn an_estimate_is_made_from_jobs_with_the_same_options() {
+    let mut ledger = Ledger::new();
+    let estimate = |ledger: &mut Ledger, url: &str, api: &str| {
+        let mut intent = intent(&["it"]);
+        (intent.request.url, intent.api) = (url.to_owned(), api.to_owned());
+        ledger.store().plan(&intent).unwrap().estimate.map(|found| (found.credits, found.is_same_video))
+    };
+    assert_eq!(estimate(&mut ledger, "https://a.example/1", API), None);
+    held(&mut ledger, "https://a.example/1", true, &[("a", "es", Some(50.0))]);
+    held(&mut ledger, "https://a.example/1", false, &[("b", "es", None)]);
+    assert_eq!(estimate(&mut ledger, "https://a.example/1", API), None, "unknown is not 0");
+    held(&mut ledger, "https://a.example/1", false, &[("c", "fr", Some(4.0)), ("d", "de", Some(5.0))]);
+    held(&mut ledger, "https://a.example/2", false, &[("e", "fr", Some(9.0))]);
+    held(&mut ledger, "https://a.example/4", false, &[("f", "fr", Some(12.0)), ("f", "es", Some(12.0))]);
+    assert_eq!(estimate(&mut ledger, "HTTPS://A.example:443/1#t", API), Some((5.0, true)));
+    assert_eq!(estimate(&mut ledger, "https://a.example/2", API), Some((9.0, true)));
+    assert_eq!(estimate(&mut ledger, "https://a.example/4", API), Some((6.0, true)));
+    assert_eq!(estimate(&mut ledger, "https://a.example/3", API), Some((6.0, false)), "the average");
+    assert_eq!(estimate(&mut ledger, "https://a.example/1", "https://other.example"), None);
+}
+
+#[test]
+fn a_plan_says_what_there_is_and_changes_nothing() {
+    let mut ledger = Ledger::new();
+    let entry = ledger.written(&intent(&["es", "fr"]));
+    ledger.record(&entry, &created(&[("1", "es"), ("2", "fr")], &[]));
+    ledger.set_status("2", Status::Failed);
+    let before = ledger.works(&Filter::all());
+    let plan = ledger.store().plan(&intent(&["fr", "ES", "de"])).unwrap();
+    let known: Vec<_> = plan.known.iter().map(ToString::to_string).collect();
+    assert_eq!(known, ["es is job 1"]);
+    assert_eq!(plan.failed.iter().map(|job| job.id.as_str()).collect::<Vec<_>>(), ["2"]);
+    assert_eq!(plan.missing.iter().map(Language::code).collect::<Vec<_>>(), ["fr", "de"]);
+    let mut again = intent(&["es"]);
+    again.allow_duplicate = true;
+    assert_eq!(ledger.store().plan(&again).unwrap().missing, ["es".into()]);
+    assert_eq!(ledger.works(&Filter::all()), before);
+}
+
+#[test]
+fn files_expire_seven_days_after_the_request() {
+    const HOUR: i64 = 60 * 60 * 1000;
+    let mut ledger = Ledger::new();
+    let now = millis(SystemTime::now());
+    let ages = [("new", 1), ("soon", 144 + 1), ("saved", 145), ("failed", 145), ("last", 167), ("over", 169)];
+    for (id, hours) in ages {
+        let entry = held(&mut ledger, &format!("https://a.example/{id}"), false, &[(id, "es", None)]);
+        let update = "UPDATE requests SET requested_at = ? WHERE id = ?";
+        ledger.connection.execute(update, params![now - hours * HOUR, entry.as_str()]).unwrap();
+    }
+    ledger.set_status("soon", Status::Completed);
+    ledger.set_status("failed", Status::Failed);
+    let file = SavedFile::new("saved".into(), akool::FileKind::Subtitles, "/out/a.srt".into(), 7, [0; 32]);
+    ledger.store().record_file(&file).unwrap();
+    let ids = |ledger: &mut Ledger| {
+        let works = ledger.works(&Filter::expiring().at(API));
+        works.iter().map(|work| work.job().unwrap().id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&mut ledger), ["soon", "last"]);
+    ledger.store().forget_job(&"last".into()).unwrap();
+    assert_eq!(ids(&mut ledger), ["soon"]);
+}
+
 #[test]
 fn each_question_has_its_index() {
     let ledger = Ledger::new();
@@ -315,9 +395,17 @@ fn each_question_has_its_index() {
                 .to_owned(),
             "ended_jobs",
         ),
+        (format!("{WORK} WHERE true AND :api IS NULL AND {EXPIRING} ORDER BY number"), "requests_by_time"),
+        (select_held("requests.options = ?"), "requests_by_options"),
+        (select_held("requests.source = ? AND requests.options = ?"), "requests_by_source"),
     ] {
         let mut plan = ledger.connection.prepare(&format!("EXPLAIN QUERY PLAN {select}")).unwrap();
-        let steps: Vec<String> = plan.query_map([], |row| row.get(3)).unwrap().map(Result::unwrap).collect();
+        // Without values for the parameters.
+        let mut rows = plan.raw_query();
+        let mut steps = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            steps.push(row.get::<_, String>(3).unwrap());
+        }
         assert!(steps[0].contains(&format!("INDEX {index}")), "{select}: {steps:?}");
     }
 }
@@ -404,7 +492,7 @@ fn fill(ledger: &mut Ledger, jobs: u32) {
         let entry = EntryId::from(format!("x{number}"));
         let request = format!(r#"{{"language":"es","url":"https://a.example/{number}.mp4"}}"#);
         transaction
-            .prepare_cached("INSERT INTO requests VALUES (?, ?, 0, ?)")
+            .prepare_cached("INSERT INTO requests VALUES (?, ?, 0, ?, x'00', NULL)")
             .unwrap()
             .execute(params![entry.as_str(), API, request])
             .unwrap();

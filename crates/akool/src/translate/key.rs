@@ -35,6 +35,11 @@ impl SourceId {
     pub fn url(text: &str) -> Self {
         Self(Url::parse(text).map_or_else(|_| text.to_owned(), canonical))
     }
+
+    /// The canonical form. It may be a link that grants access: store a hash of it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Without the text, which may be a link that grants access.
