@@ -5,7 +5,7 @@ use std::{
     fmt::Write as _,
     fs,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -13,12 +13,12 @@ use std::{
 use akool_mock::{MockServer, Polls, Timeline};
 use serde_json::Value;
 
-use crate::support::{self, QUIET, code, interrupt, objects, stderr, stdout, wait_until};
+use crate::support::{self, Program, QUIET, code, interrupt, objects, stderr, stdout, wait_until};
 
 /// Kills of a batch.
 const KILLS: u32 = 200;
 
-fn akool_at(server: &MockServer, state: &Path, args: &[&str]) -> Command {
+fn akool_at(server: &MockServer, state: &Path, args: &[&str]) -> Program {
     let mut command = support::akool_at(server, args);
     command.env("XDG_STATE_HOME", state).env("AKOOL_API_HOST", server.tcp_url());
     command

@@ -10,7 +10,7 @@ use std::{
 use akool_mock::{Fault, MockServer, Polls, Timeline, Times};
 
 use crate::support::{
-    ID, Serving, akool, akool_at, code, end_of, interrupt, snapshots, stderr, stdout, wait_until,
+    ID, Program, Serving, akool, akool_at, code, end_of, interrupt, snapshots, stderr, stdout, wait_until,
 };
 
 /// The exit code and everything that was printed, with the folder replaced.
@@ -370,7 +370,7 @@ async fn a_full_disk_and_a_missing_permission_leave_only_complete_files_and_part
     let folder = tempfile::tempdir().unwrap();
     // A limit on the size of files acts as a full disk. Its signal is ignored, because a full disk sends none.
     let script = r#"trap '' XFSZ; ulimit -f 4; exec "$0" "$@""#;
-    let mut command = Command::new("sh");
+    let mut command = Program::new("sh");
     command.args(["-c", script, env!("CARGO_BIN_EXE_akool"), "wait", ID, "--output"]).arg(folder.path());
     command.env("AKOOL_API_HOST", server.url()).env("AKOOL_API_KEY", server.api_key());
     let output = command.env_remove("AKOOL_TOKEN").output().unwrap();
@@ -441,7 +441,7 @@ async fn a_program_that_ignores_the_end_of_its_terminal_goes_on() {
     {
         let id = format!("hung up {script}");
         server.job(&id, Timeline::new().stuck(2));
-        let mut command = Command::new("sh");
+        let mut command = Program::new("sh");
         command.args([
             "-c",
             script,

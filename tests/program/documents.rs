@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use crate::support::{akool, code, stdout};
+use crate::{
+    events,
+    support::{akool, code, stdout},
+};
 
 const README: &str = include_str!("../../README.md");
 const JSON: &str = include_str!("../../docs/json.md");
@@ -21,7 +24,7 @@ fn the_readme_has_the_exit_codes_and_variables_of_the_help_text() {
     assert_eq!(code(&help), 0);
     let help = stdout(&help);
     let (codes, variables) = (section(&help, "Exit codes:"), section(&help, "Environment:"));
-    assert_eq!((codes.len(), variables.len()), (11, 10), "{help}");
+    assert_eq!((codes.len(), variables.len()), (12, 10), "{help}");
     for (code, meaning) in codes {
         let row = format!("| {code} | {meaning} |");
         assert!(README.contains(&row), "README.md lacks: {row}");
@@ -57,19 +60,19 @@ fn literals(patterns: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_event_of_json_is_documented() {
-    let events = literals(&[r#""event":""#, r#"event:""#, r#".of(""#]);
-    assert!(events.len() > 15, "{events:?}");
-    for event in events {
-        assert!(JSON.contains(&format!("`{event}`")), "docs/json.md lacks {event}");
+fn every_event_and_kind_of_error_is_in_the_schema() {
+    let (events, kinds) = events::names();
+    let used = literals(&[r#""event":""#, r#"event:""#, r#".of(""#]);
+    assert!(used.len() > 15, "{used:?}");
+    for event in used {
+        assert!(events.contains(&event.as_str()), "docs/events.schema.json lacks {event}");
     }
-}
-
-#[test]
-fn every_kind_of_error_of_the_program_is_documented() {
-    let kinds = literals(&[r#".error(None,""#, r#".error(Some(&id),""#, r#".error(Some(id),""#]);
-    assert!(kinds.contains("not_completed") && kinds.contains("usage"), "{kinds:?}");
-    for kind in kinds {
+    let errors =
+        [r#".error(None,""#, r#".error(Some(&id),""#, r#".error(Some(id),""#, r#".failure(Some(id),""#];
+    let used = literals(&errors);
+    assert!(used.contains("not_completed") && used.contains("usage"), "{used:?}");
+    for kind in used {
+        assert!(kinds.contains(&kind.as_str()), "docs/events.schema.json lacks {kind}");
         assert!(JSON.contains(&format!("`{kind}`")), "docs/json.md lacks {kind}");
     }
 }

@@ -4,12 +4,12 @@ use std::{
     fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use akool_mock::{Fault, MockServer, Timeline, Times};
 
-use crate::support::{self, code, objects, stderr, wait_until};
+use crate::support::{self, Program, Running, code, objects, stderr, wait_until};
 
 const TRANSLATE: [&str; 6] =
     ["translate", "https://example.com/talk.mp4", "--to", "es", "--interval", "10ms"];
@@ -48,13 +48,13 @@ impl Disk {
         }
     }
 
-    fn akool(&self, server: &MockServer) -> Command {
+    fn akool(&self, server: &MockServer) -> Program {
         let mut command = support::akool_at(server, &TRANSLATE);
         command.env("XDG_STATE_HOME", self.folder.path()).env("AKOOL_API_HOST", server.tcp_url());
         command
     }
 
-    fn spawn(&self, server: &MockServer) -> Child {
+    fn spawn(&self, server: &MockServer) -> Running {
         let mut command = self.akool(server);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
@@ -129,7 +129,7 @@ async fn a_ledger_that_may_not_grow_is_reported_before_anything_is_paid_for() {
     let server = server().await;
     let state = tempfile::tempdir().unwrap();
     let script = r#"trap '' XFSZ; ulimit -f 8; exec "$0" "$@""#;
-    let mut command = Command::new("sh");
+    let mut command = Program::new("sh");
     command.args(["-c", script, env!("CARGO_BIN_EXE_akool")]).args(TRANSLATE);
     command.env("XDG_STATE_HOME", state.path()).env("AKOOL_API_HOST", server.url());
     let output = command.env("AKOOL_API_KEY", server.api_key()).output().unwrap();

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, DirEntry},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -14,11 +14,11 @@ use akool_mock::{MockServer, Timeline};
 
 use serde_json::Value;
 
-use crate::support::{ID, KILLS, QUIET, akool_at};
+use crate::support::{ID, KILLS, Program, QUIET, akool_at};
 
 const CUE: &[u8] = b"1\n00:00:00,000 --> 00:00:01,000\n";
 
-fn akool(server: &MockServer, folder: &Path) -> Command {
+fn akool(server: &MockServer, folder: &Path) -> Program {
     let mut command = akool_at(server, &["wait", ID, "--interval", "10ms", "--output"]);
     command.arg(folder).env("AKOOL_API_HOST", server.tcp_url());
     command.stdout(Stdio::null()).stderr(Stdio::null());

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod batch;
+mod budget;
 mod commands;
 mod contract;
 mod documents;
 mod downloads;
+mod events;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod kills;

@@ -1,7 +1,9 @@
 //! Runs the program as a process.
 
 use std::{
-    io::{BufRead, BufReader},
+    ffi::OsStr,
+    io::{self, BufRead, BufReader},
+    ops::{Deref, DerefMut},
     process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -9,6 +11,8 @@ use std::{
 
 use akool_mock::MockServer;
 use serde_json::Value;
+
+use crate::events;
 
 /// The job id of the vendor's example. The sandbox has a job with this id.
 pub(crate) const ID: &str = "64dd92c1f0b6684651e90e09";
@@ -19,9 +23,97 @@ pub(crate) const KILLS: u32 = 100;
 /// Held by tests that need an idle machine: those that kill the program.
 pub(crate) static QUIET: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
+/// A command that runs the program. The events that it prints are checked against their schema.
+pub(crate) struct Program(Command);
+
+/// A process of a [`Program`].
+pub(crate) struct Running(Child);
+
+impl Program {
+    pub(crate) fn new(program: impl AsRef<OsStr>) -> Self {
+        Self(Command::new(program))
+    }
+
+    pub(crate) fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Self {
+        self.0.arg(arg);
+        self
+    }
+
+    pub(crate) fn args(&mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> &mut Self {
+        self.0.args(args);
+        self
+    }
+
+    pub(crate) fn env(&mut self, name: &str, value: impl AsRef<OsStr>) -> &mut Self {
+        self.0.env(name, value);
+        self
+    }
+
+    pub(crate) fn envs<'a>(&mut self, variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> &mut Self {
+        self.0.envs(variables);
+        self
+    }
+
+    pub(crate) fn env_remove(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
+        self.0.env_remove(name);
+        self
+    }
+
+    pub(crate) fn stdin(&mut self, stdio: impl Into<Stdio>) -> &mut Self {
+        self.0.stdin(stdio);
+        self
+    }
+
+    pub(crate) fn stdout(&mut self, stdio: impl Into<Stdio>) -> &mut Self {
+        self.0.stdout(stdio);
+        self
+    }
+
+    pub(crate) fn stderr(&mut self, stdio: impl Into<Stdio>) -> &mut Self {
+        self.0.stderr(stdio);
+        self
+    }
+
+    pub(crate) fn output(&mut self) -> io::Result<Output> {
+        let output = self.0.output()?;
+        events::check(&output.stdout);
+        Ok(output)
+    }
+
+    pub(crate) fn status(&mut self) -> io::Result<ExitStatus> {
+        Ok(self.output()?.status)
+    }
+
+    pub(crate) fn spawn(&mut self) -> io::Result<Running> {
+        self.0.spawn().map(Running)
+    }
+}
+
+impl Running {
+    pub(crate) fn wait_with_output(self) -> io::Result<Output> {
+        let output = self.0.wait_with_output()?;
+        events::check(&output.stdout);
+        Ok(output)
+    }
+}
+
+impl Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
 /// The program, without the variables of this environment that it reads, and without a folder for the ledger.
-pub(crate) fn akool(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_akool"));
+pub(crate) fn akool(args: &[&str]) -> Program {
+    let mut command = Program::new(env!("CARGO_BIN_EXE_akool"));
     command.args(args).stdin(Stdio::null()).env("XDG_STATE_HOME", "/nonexistent");
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
@@ -34,7 +126,7 @@ pub(crate) fn akool(args: &[&str]) -> Command {
 }
 
 /// The program with the address and the key of a mock server.
-pub(crate) fn akool_at(server: &MockServer, args: &[&str]) -> Command {
+pub(crate) fn akool_at(server: &MockServer, args: &[&str]) -> Program {
     let mut command = akool(args);
     command.env("AKOOL_API_HOST", server.url()).env("AKOOL_API_KEY", server.api_key());
     command
@@ -100,13 +192,13 @@ pub(crate) fn interrupt(child: &Child) {
 
 /// A command that serves until it is dropped, with `--json`.
 pub(crate) struct Serving {
-    child: Child,
+    child: Running,
     lines: BufReader<ChildStdout>,
     pub(crate) address: String,
 }
 
 impl Serving {
-    pub(crate) fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Program) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         let mut serving = Self { child, lines, address: String::new() };
@@ -120,6 +212,7 @@ impl Serving {
         let mut line = String::new();
         self.lines.read_line(&mut line).unwrap();
         assert!(!line.contains("MARKER"), "{line}");
+        events::check(line.as_bytes());
         serde_json::from_str(&line).unwrap()
     }
 }

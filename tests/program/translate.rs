@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -13,18 +13,20 @@ use std::{
 use akool_mock::{Fault, MockServer, Polls, Timeline, Times};
 use serde_json::Value;
 
-use crate::support::{self, KILLS, QUIET, code, interrupt, objects, snapshots, stderr, stdout, wait_until};
+use crate::support::{
+    self, KILLS, Program, QUIET, code, interrupt, objects, snapshots, stderr, stdout, wait_until,
+};
 
 const VIDEO: &str = "https://example.com/talk.mp4?Signature=MARKER";
 
 /// The program with a folder for its ledger.
-fn akool(state: &Path, args: &[&str]) -> Command {
+fn akool(state: &Path, args: &[&str]) -> Program {
     let mut command = support::akool(args);
     command.env("XDG_STATE_HOME", state);
     command
 }
 
-fn akool_at(server: &MockServer, state: &Path, args: &[&str]) -> Command {
+fn akool_at(server: &MockServer, state: &Path, args: &[&str]) -> Program {
     let mut command = support::akool_at(server, args);
     command.env("XDG_STATE_HOME", state).env("AKOOL_API_HOST", server.tcp_url());
     command

@@ -3,17 +3,17 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    process::{Command, Output, Stdio},
+    process::{Output, Stdio},
     time::{Duration, SystemTime},
 };
 
 use akool_mock::{MockServer, Timeline, Times, WebhookFault};
 
-use crate::support::{ID, Serving, akool, akool_at, code, stderr, stdout};
+use crate::support::{ID, Program, Serving, akool, akool_at, code, stderr, stdout};
 
 const SECRET: &str = "MARKER-secret-24-bytes!!";
 
-fn akool_as_client(args: &[&str]) -> Command {
+fn akool_as_client(args: &[&str]) -> Program {
     let mut command = akool(args);
     command.env("AKOOL_CLIENT_ID", "client-7").env("AKOOL_CLIENT_SECRET", SECRET);
     command
@@ -176,7 +176,7 @@ fn verify_reports_what_is_wrong_with_a_message() {
 
 #[test]
 fn a_missing_id_or_secret_is_reported_with_the_variable_to_set() {
-    let run = |command: &mut Command| shown(&command.output().unwrap());
+    let run = |command: &mut Program| shown(&command.output().unwrap());
     let verify = || akool(&["webhook", "verify"]);
     for (mut command, expected) in [
         (verify(), "set AKOOL_CLIENT_ID"),

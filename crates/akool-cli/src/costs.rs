@@ -6,7 +6,7 @@ use akool::Status;
 use akool_ledger::Work;
 use serde_json::json;
 
-use crate::{report::Report, table::Table};
+use crate::{report::Report, table::Table, text::credits};
 
 /// The jobs of one day, language and status.
 #[derive(Default)]
@@ -34,9 +34,9 @@ impl Credits {
     /// `12`, `12 + 3 unknown`, `unknown`.
     fn text(&self, jobs: u32) -> String {
         match self.unknown {
-            0 => self.known.to_string(),
+            0 => credits(self.known),
             unknown if unknown == jobs => "unknown".to_owned(),
-            unknown => format!("{} + {unknown} unknown", self.known),
+            unknown => format!("{} + {unknown} unknown", credits(self.known)),
         }
     }
 

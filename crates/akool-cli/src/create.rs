@@ -1,68 +1,29 @@
-//! Creates the jobs of a run, row by row, and keeps the status of each: [`Creator`].
+//! Creates the jobs of a run, row by row, within the limits on credits: [`Creator`].
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    io::Write,
+    collections::{BTreeSet, VecDeque},
 };
 
 use akool::{BusinessCode, JobId, Language};
-use akool_ledger::{EnsureError, EnsureEvent, Ensured, Ledger, LedgerJob, Work};
-use serde_json::json;
+use akool_ledger::{Ensure, EnsureError, EnsureEvent, Ensured, Estimate, Ledger, LedgerJob, Work};
 use tokio::sync::{Notify, mpsc};
 
 use crate::{
     args::Translate,
+    budget::{Budget, Reached},
     connect::Connection,
     follow::Ended,
     ledger::{IN_FLIGHT_INTERVAL, api},
     outcome::Outcome,
     plan::Item,
     report::Report,
+    targets::{TargetStatus, Targets},
     text,
 };
 
 /// A parameter is wrong, such as a language that AKOOL does not support.
 const PARAMETER: BusinessCode = BusinessCode(1003);
-
-/// The status of one language of one row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TargetStatus {
-    /// Not created yet, or not any more because the run ended.
-    Planned,
-    /// A job that has not ended.
-    Active,
-    Completed,
-    Failed,
-    /// AKOOL does not accept the language.
-    Refused,
-    NotCreated,
-    OutcomeUnknown,
-    /// The wait ended before the job.
-    Unfinished,
-}
-
-impl TargetStatus {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Planned => "not_created",
-            Self::Active | Self::Unfinished => "unfinished",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Refused => "rejected",
-            Self::NotCreated => "not_created",
-            Self::OutcomeUnknown => "outcome_unknown",
-        }
-    }
-}
-
-/// One language of one row.
-struct Target {
-    row: usize,
-    language: String,
-    status: TargetStatus,
-    job: Option<JobId>,
-}
 
 /// Creates jobs, and counts.
 pub(crate) struct Creator<'a> {
@@ -71,7 +32,10 @@ pub(crate) struct Creator<'a> {
     report: &'a Report,
     ledger: &'a Ledger,
     items: Vec<Item>,
-    targets: RefCell<Vec<Target>>,
+    targets: RefCell<Targets>,
+    budget: RefCell<Budget<'a>>,
+    /// The limit that was reached.
+    reached: RefCell<Option<Reached>>,
     jobs: RefCell<BTreeSet<JobId>>,
     is_creating: Cell<bool>,
     is_interrupted: Cell<bool>,
@@ -89,14 +53,7 @@ impl<'a> Creator<'a> {
         ledger: &'a Ledger,
         items: Vec<Item>,
     ) -> Self {
-        let target =
-            |row, language: &String, status| Target { row, language: language.clone(), status, job: None };
-        let mut targets = Vec::new();
-        for (row, item) in items.iter().enumerate() {
-            targets
-                .extend(item.languages.iter().map(|language| target(row, language, TargetStatus::Planned)));
-            targets.extend(item.refused.iter().map(|language| target(row, language, TargetStatus::Refused)));
-        }
+        let targets = Targets::new(&items);
         Self {
             options,
             connection,
@@ -104,6 +61,8 @@ impl<'a> Creator<'a> {
             ledger,
             items,
             targets: RefCell::new(targets),
+            budget: RefCell::new(Budget::new(&options.limits)),
+            reached: RefCell::default(),
             jobs: RefCell::default(),
             is_creating: Cell::new(false),
             is_interrupted: Cell::new(false),
@@ -129,11 +88,7 @@ impl<'a> Creator<'a> {
             Outcome::JobFailed => TargetStatus::Failed,
             _ => TargetStatus::Unfinished,
         };
-        for target in
-            self.targets.borrow_mut().iter_mut().filter(|target| target.job.as_ref() == Some(&ended.id))
-        {
-            target.status = status;
-        }
+        self.targets.borrow_mut().end(&ended.id, status);
         self.report_progress();
         self.active.set(self.active.get().saturating_sub(1));
         self.ended.notify_one();
@@ -141,21 +96,23 @@ impl<'a> Creator<'a> {
 
     /// Whether there are languages that were not requested yet.
     pub(crate) fn has_more(&self) -> bool {
-        self.count(|status| status == TargetStatus::Planned) > 0
+        self.targets.borrow().count(&[TargetStatus::Planned]) > 0
     }
 
     /// The jobs that have not ended.
     pub(crate) fn active(&self) -> Vec<JobId> {
-        let targets = self.targets.borrow();
-        let active = targets.iter().filter(|target| target.status == TargetStatus::Active);
-        active.filter_map(|target| target.job.clone()).collect()
+        self.targets.borrow().active()
     }
 
     /// Creates all jobs, as many at a time as may be active, and passes on their ids.
     pub(crate) async fn run(&self, jobs: mpsc::UnboundedSender<JobId>) -> Outcome {
         let mut outcome = Outcome::Done;
         self.report_progress();
-        if self.targets.borrow().iter().any(|target| target.status == TargetStatus::Refused) {
+        if let Err(error) = self.read_balance().await {
+            self.report.call_failed(None, &error);
+            return Outcome::from(&error);
+        }
+        if self.targets.borrow().count(&[TargetStatus::Refused]) > 0 {
             outcome = Outcome::JobFailed;
         }
         let languages = |item: &Item| item.languages.clone();
@@ -169,9 +126,10 @@ impl<'a> Creator<'a> {
             if languages.len() > room {
                 queue.push_front((row, languages.split_off(room)));
             }
-            self.is_creating.set(true);
-            let ensured = self.ensure(row, &languages).await;
-            self.is_creating.set(false);
+            let (ensured, later) = self.request(row, &mut languages).await;
+            if !later.is_empty() {
+                queue.push_front((row, later));
+            }
             let in_flight: Vec<_> =
                 ensured.known.iter().filter(|work| work.is_in_flight()).cloned().collect();
             for work in ensured.known.iter().filter(|work| !work.is_in_flight() || !reported_in_flight) {
@@ -195,7 +153,7 @@ impl<'a> Creator<'a> {
                 tokio::time::sleep(IN_FLIGHT_INTERVAL).await;
             }
         }
-        outcome
+        if self.reached.borrow().is_some() { outcome.max(Outcome::BudgetReached) } else { outcome }
     }
 
     /// How many more jobs may be created now: at least one.
@@ -209,17 +167,84 @@ impl<'a> Creator<'a> {
         self.options.max_active - self.active.get()
     }
 
-    async fn ensure(&self, row: usize, languages: &[String]) -> Ensured {
+    /// Requests what the limits on credits allow, and reuses what exists. Languages that are to be requested later, when
+    /// more is known of what they cost, are moved out of `languages` and returned.
+    async fn request(&self, row: usize, languages: &mut Vec<String>) -> (Ensured, Vec<String>) {
+        if !self.budget.borrow().is_limited() {
+            return (self.create(row, languages).await, Vec::new());
+        }
+        let plan = match self.ensure(row, languages).plan().await {
+            Ok(plan) => plan,
+            Err(error) => {
+                let mut failed = Ensured::default();
+                failed.sent = Some(Err(error));
+                return (failed, Vec::new());
+            }
+        };
+        let room = match plan.missing.len() {
+            0 => 0,
+            _ => self.room_in_budget(plan.estimate).await,
+        };
+        let over: Vec<_> = plan.missing.iter().skip(room).cloned().collect();
+        if !plan.missing.is_empty() && room == 0 {
+            let mut targets = self.targets.borrow_mut();
+            over.iter().for_each(|language| targets.set(row, language, TargetStatus::OverBudget, None));
+            languages.retain(|code| !over.iter().any(|language| language.is(&code.as_str().into())));
+            return (plan.into_known(), Vec::new());
+        }
+        let (later, now) = std::mem::take(languages)
+            .into_iter()
+            .partition(|code| over.iter().any(|language| language.is(&code.as_str().into())));
+        *languages = now;
+        let ensured = self.create(row, languages).await;
+        if let Some(sent) = &ensured.sent {
+            self.budget.borrow_mut().add(sent, plan.missing.len() - over.len(), plan.estimate);
+        }
+        (ensured, later)
+    }
+
+    /// How many jobs the limits on credits allow now. Once a limit is reached, nothing more is created in this run.
+    async fn room_in_budget(&self, estimate: Option<Estimate>) -> usize {
+        if self.reached.borrow().is_some() {
+            return 0;
+        }
+        // If this fails, the balance is calculated.
+        let _ = self.read_balance().await;
+        let room = self.budget.borrow().room(estimate);
+        room.unwrap_or_else(|reached| {
+            *self.reached.borrow_mut() = Some(reached);
+            0
+        })
+    }
+
+    async fn read_balance(&self) -> Result<(), akool::Error> {
+        if self.budget.borrow().needs_balance() {
+            let balance = self.connection.client.credits().await?;
+            self.budget.borrow_mut().set_balance(balance);
+        }
+        Ok(())
+    }
+
+    fn ensure(&self, row: usize, languages: &[String]) -> Ensure {
         let request = self.items[row].row.translate(&self.connection.client, languages);
+        let ensure = self.ledger.translate(request).api(api(self.connection));
+        if self.options.allow_duplicate { ensure.allow_duplicate() } else { ensure }
+    }
+
+    async fn create(&self, row: usize, languages: &[String]) -> Ensured {
+        self.is_creating.set(true);
+        let ensured = self.send(row, languages).await;
+        self.is_creating.set(false);
+        ensured
+    }
+
+    async fn send(&self, row: usize, languages: &[String]) -> Ensured {
         let (sender, mut events) = mpsc::unbounded_channel();
-        let mut ensure = self.ledger.translate(request).api(api(self.connection)).on_event(move |event| {
+        let ensure = self.ensure(row, languages).on_event(move |event| {
             if let Some(event) = Event::of(event) {
                 let _ = sender.send(event);
             }
         });
-        if self.options.allow_duplicate {
-            ensure = ensure.allow_duplicate();
-        }
         let mut ensure = std::pin::pin!(ensure.run());
         loop {
             tokio::select! {
@@ -240,13 +265,7 @@ impl<'a> Creator<'a> {
             }
         };
         let set = |language: &Language, status: TargetStatus, job: Option<&JobId>| {
-            let mut targets = self.targets.borrow_mut();
-            let is_it = |target: &&mut Target| {
-                target.row == row && language.is(&Language::from(target.language.as_str()))
-            };
-            if let Some(target) = targets.iter_mut().find(is_it) {
-                (target.status, target.job) = (status, job.cloned());
-            }
+            self.targets.borrow_mut().set(row, language, status, job);
         };
         for work in &ensured.known {
             let Some(language) = &work.language else { continue };
@@ -356,87 +375,35 @@ impl<'a> Creator<'a> {
     }
 
     fn report_progress(&self) {
-        let ended = self.count(|status| !matches!(status, TargetStatus::Planned | TargetStatus::Active));
-        self.report.advance(ended, self.targets.borrow().len());
+        let targets = self.targets.borrow();
+        let ended = targets.len() - targets.count(&[TargetStatus::Planned, TargetStatus::Active]);
+        self.report.advance(ended, targets.len());
     }
 
-    fn count(&self, is_counted: impl Fn(TargetStatus) -> bool) -> usize {
-        self.targets.borrow().iter().filter(|target| is_counted(target.status)).count()
-    }
-
-    /// The last line of a run with several rows, and the file of `--report`.
+    /// Lists what a limit left out, and prints the last line of a run with several rows. Writes the file of `--report`.
     pub(crate) fn summarize(&self) -> Outcome {
-        let total = self.targets.borrow().len();
+        let targets = self.targets.borrow();
+        if let Some(reached) = &*self.reached.borrow() {
+            for (row, languages) in targets.with_status(TargetStatus::OverBudget) {
+                let item = &self.items[row];
+                self.report.over_budget(item.line, &text::source(&item.row.url), &languages, reached);
+            }
+            self.report.note(format_args!("{reached}. Run the same command with another limit to go on"));
+        }
         let is_batch = self.options.from_file.is_some() || self.items.len() > 1;
         if is_batch && !self.options.no_wait {
-            let count = |status: TargetStatus| self.count(|other| other == status);
-            let targets = self.targets.borrow();
-            let refused: BTreeSet<_> = targets
-                .iter()
-                .filter(|target| target.status == TargetStatus::Refused)
-                .map(|target| target.language.as_str())
-                .collect();
-            let refused: Vec<_> = refused.into_iter().collect();
-            let mut parts = vec![format!("{} of {total} completed", count(TargetStatus::Completed))];
-            let mut part = |number: usize, what: &str| {
-                if number > 0 {
-                    parts.push(format!("{number} {what}"));
-                }
-            };
-            part(count(TargetStatus::Failed), "failed");
-            part(count(TargetStatus::Active) + count(TargetStatus::Unfinished), "not ended");
-            part(count(TargetStatus::OutcomeUnknown), "outcome unknown");
-            part(count(TargetStatus::NotCreated) + count(TargetStatus::Planned), "not created");
-            part(count(TargetStatus::Refused), &format!("refused: {}", refused.join(", ")));
-            let members: serde_json::Map<_, _> = [
-                ("total", total),
-                ("completed", count(TargetStatus::Completed)),
-                ("failed", count(TargetStatus::Failed)),
-                ("not_ended", count(TargetStatus::Active) + count(TargetStatus::Unfinished)),
-                ("outcome_unknown", count(TargetStatus::OutcomeUnknown)),
-                ("not_created", count(TargetStatus::NotCreated) + count(TargetStatus::Planned)),
-                ("rejected", count(TargetStatus::Refused)),
-            ]
-            .into_iter()
-            .map(|(name, number)| (name.to_owned(), json!(number)))
-            .collect();
-            self.report.summary(&parts.join(", "), members);
+            let (text, members) = targets.summary();
+            self.report.summary(&text, members);
         }
-        match &self.options.report {
-            Some(path) => match self.write_report(path) {
-                Ok(()) => Outcome::Done,
-                Err(error) => {
-                    let text = format!("cannot write the report {}: {error}", path.display());
-                    self.report.error(None, "file", text);
-                    Outcome::Unexpected
-                }
-            },
-            None => Outcome::Done,
+        let Some(path) = &self.options.report else { return Outcome::Done };
+        match targets.write(path, &self.items) {
+            Ok(()) => Outcome::Done,
+            Err(error) => {
+                let text = format!("cannot write the report {}: {error}", path.display());
+                self.report.error(None, "file", text);
+                Outcome::Unexpected
+            }
         }
-    }
-
-    /// Writes one line for each row: all of them, or nothing.
-    fn write_report(&self, path: &std::path::Path) -> std::io::Result<()> {
-        let targets = self.targets.borrow();
-        let mut by_row: BTreeMap<usize, Vec<&Target>> = BTreeMap::new();
-        for target in targets.iter() {
-            by_row.entry(target.row).or_default().push(target);
-        }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(std::path::Path::new(".")))?;
-        for (row, targets) in by_row {
-            let item = &self.items[row];
-            let languages = targets.iter().map(|target| {
-                json!({ "language": target.language, "status": target.status.name(), "id": target.job })
-            });
-            let source = text::source(&item.row.url);
-            let line = json!({
-                "line": item.line, "source": source, "languages": languages.collect::<Vec<_>>(),
-            });
-            writeln!(file, "{line}")?;
-        }
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
     }
 }
 

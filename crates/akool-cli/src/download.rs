@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use akool::{ErrorKind, JobId, Status, Translation};
+use akool_ledger::Filter;
 
 use crate::{
     args::Download, connect::Connection, fetch::Fetch, interrupt::interruption, ledger, outcome::Outcome,
@@ -17,12 +18,37 @@ pub(crate) async fn run(options: &Download, connection: &Connection, report: &Re
             return Outcome::Usage;
         }
     };
-    let ids: BTreeSet<_> = options.jobs.ids.iter().map(|id| JobId::from(id.as_str())).collect();
+    let mut ids: BTreeSet<_> = options.ids.iter().map(|id| JobId::from(id.as_str())).collect();
     ledger::label_jobs(connection, ids.iter().cloned(), |id, language| report.label(id, language)).await;
-    let ledger = ledger::open_existing(connection).await.unwrap_or_else(|error| {
-        report.note(format_args!("warning: the files are not recorded: {error}"));
-        None
-    });
+    let ledger = match ledger::open_existing(connection).await {
+        Ok(ledger) => ledger,
+        Err(error) if options.expiring => {
+            report.error(None, "ledger", error);
+            return Outcome::Usage;
+        }
+        // Only `--expiring` needs the ledger.
+        Err(error) => {
+            report.note(format_args!("warning: the files are not recorded: {error}"));
+            None
+        }
+    };
+    if let Some(ledger) = ledger.as_ref().filter(|_| options.expiring) {
+        match ledger.jobs(&Filter::expiring().at(ledger::api(connection))).await {
+            Ok(jobs) => {
+                for job in jobs {
+                    report.label(&job.id, job.language.as_ref());
+                    ids.insert(job.id);
+                }
+            }
+            Err(error) => {
+                report.error(None, "ledger", text::with_causes(&error));
+                return Outcome::Unexpected;
+            }
+        }
+    }
+    if ids.is_empty() {
+        report.note("no files expire within a day without having been saved");
+    }
     fetch.set_ledger(ledger);
     for id in &ids {
         fetch.learn(ledger::api(connection), id).await;
@@ -42,7 +68,7 @@ pub(crate) async fn run(options: &Download, connection: &Connection, report: &Re
             };
             let status = snapshot.status();
             let result = match Translation::from_snapshot(snapshot.clone()) {
-                Some(translation) => fetch.all(&job, &translation, false).await,
+                Some(translation) => fetch.all(&job, &translation, false).await.0,
                 None if status == Status::Failed => {
                     report.status(&snapshot);
                     Outcome::JobFailed

@@ -78,8 +78,14 @@ impl<'a> Fetch<'a> {
         self.check(learned);
     }
 
-    /// Downloads the selected files of a completed job. `waited`: it was not completed at the first poll.
-    pub(crate) async fn all(&self, job: &Job, translation: &Translation, waited: bool) -> Outcome {
+    /// Downloads the selected files of a completed job, and returns those that are there. `waited`: it was not completed at
+    /// the first poll.
+    pub(crate) async fn all(
+        &self,
+        job: &Job,
+        translation: &Translation,
+        waited: bool,
+    ) -> (Outcome, Vec<LocalFile>) {
         let id = translation.id();
         let files = translation.files().into_iter().filter(|file| self.options.has(file.kind));
         let saves = files.map(async |file| {
@@ -115,7 +121,7 @@ impl<'a> Fetch<'a> {
             all.extend(saved);
         }
         self.report.downloaded(id, waited, &all);
-        outcome
+        (outcome, all)
     }
 
     async fn file(&self, job: &Job, file: &RemoteFile) -> Result<LocalFile, DownloadError> {

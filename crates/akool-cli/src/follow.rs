@@ -7,12 +7,12 @@ use std::{
 };
 
 use akool::{Client, JobId, PollPolicy, Snapshot, Status, Translation, Update, WaitError};
-use akool_ledger::Ledger;
+use akool_ledger::{Filter, Ledger};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::mpsc;
 
 use crate::{
-    args, connect::Connection, fetch::Fetch, interrupt::interruption, ledger, outcome::Outcome,
+    args, connect::Connection, fetch::Fetch, interrupt::interruption, ledger, on_complete, outcome::Outcome,
     report::Report, text,
 };
 
@@ -51,6 +51,7 @@ impl<'a> Follow<'a> {
             None => None,
             Some(folder) => Some(Fetch::prepare(folder, &options.files, options.stall_timeout, report)?),
         };
+        options.on_complete.as_ref().map_or(Ok(()), on_complete::check)?;
         let interval = options.interval.or(connection.is_sandbox().then_some(SANDBOX_INTERVAL));
         let policy = interval.map_or_else(PollPolicy::default, PollPolicy::fixed);
         Ok(Self {
@@ -244,10 +245,26 @@ impl<'a> Follow<'a> {
         self.report.completed(translation, waited, self.downloads.is_some());
         let last = Some(translation.snapshot().clone());
         self.open.borrow_mut().insert(translation.id().clone(), last);
-        match &self.downloads {
-            None => Outcome::Done,
+        let (outcome, files) = match &self.downloads {
+            None => (Outcome::Done, Vec::new()),
             Some(fetch) => fetch.all(&self.client.job(translation.id()), translation, waited).await,
+        };
+        match self.options.on_complete.as_ref().filter(|_| outcome == Outcome::Done) {
+            None => outcome,
+            Some(command) => {
+                let id = translation.id();
+                let source = self.source(id).await;
+                let job = self.report.completed_job(translation.snapshot(), source, &files);
+                on_complete::run(command, id, &job, self.report).await
+            }
         }
+    }
+
+    /// The source of a job, if the ledger has it.
+    async fn source(&self, id: &JobId) -> Option<String> {
+        let filter = Filter::job(id.clone()).at(self.api);
+        let works = self.ledger.as_ref()?.works(&filter).await.ok()?;
+        works.into_iter().next().map(|work| work.source)
     }
 }
 

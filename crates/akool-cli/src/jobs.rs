@@ -97,7 +97,11 @@ async fn list(
         if options.refresh {
             outcome = refresh(ledger, connection, report).await?;
         }
-        let filter = if options.pending { Filter::pending() } else { Filter::all() };
+        let filter = match options {
+            Jobs { pending: true, .. } => Filter::pending(),
+            Jobs { expiring: true, .. } => Filter::expiring(),
+            _ => Filter::all(),
+        };
         works = ledger.works(&filter.at(api(connection))).await?;
         works.retain(|work| options.all || options.costs || is_listed(work));
     }
@@ -112,10 +116,12 @@ async fn list(
         return Ok(outcome);
     }
     if works.is_empty() {
-        report.note(if options.pending {
-            "no job is pending".to_owned()
-        } else {
-            format!("no jobs; create one with `{}`", report.command("translate"))
+        report.note(match options {
+            Jobs { pending: true, .. } => "no job is pending".to_owned(),
+            Jobs { expiring: true, .. } => {
+                "no files expire within a day without having been saved".to_owned()
+            }
+            _ => format!("no jobs; create one with `{}`", report.command("translate")),
         });
         return Ok(outcome);
     }
@@ -130,6 +136,9 @@ async fn list(
         ]);
     }
     report.line(table);
+    if options.expiring {
+        report.note(format_args!("`{}` saves their files", report.command("download --expiring")));
+    }
     if works.iter().any(|work| matches!(work.outcome, WorkOutcome::Unknown { .. }) && !work.is_forgotten) {
         report.note("outcome unknown: see `akool jobs --help`");
     }
@@ -197,6 +206,7 @@ fn object(work: &Work) -> serde_json::Value {
         "changed_at": job.and_then(|job| job.changed_at).map(time),
         "credits_held": job.and_then(|job| job.credits_held),
         "credits_charged": job.and_then(|job| job.credits_charged),
+        "files_expire_at": job.map(|job| time(job.files_expire_at())),
         "forgotten": work.is_forgotten,
     })
 }

@@ -5,22 +5,27 @@
 //! - `main`
 //! - the commands: `translate`, `wait`, `status`, `download`, `jobs`, `languages`, `credits`, `auth`,
 //!   `contract`, `webhook`, `sandbox`, `shell`
-//! - `create`, `plan`: the parts of `translate`; `costs`: a part of `jobs`
+//! - `create`, `dry_run`: the parts of `translate`; `costs`: a part of `jobs`
+//! - `targets`
+//! - `plan`
 //! - `follow`, which several commands share; `rows`
-//! - `fetch`, `ledger`
+//! - `fetch`, `ledger`, `on_complete`
 //! - `names`
 //! - `connect`, `report`
+//! - `budget`
 //! - `args`, `table`
 //! - `outcome`, `env`, `text`, `resume`, `interrupt`
 
 mod args;
 mod auth;
+mod budget;
 mod connect;
 mod contract;
 mod costs;
 mod create;
 mod credits;
 mod download;
+mod dry_run;
 mod env;
 mod fetch;
 mod follow;
@@ -29,6 +34,7 @@ mod jobs;
 mod languages;
 mod ledger;
 mod names;
+mod on_complete;
 mod outcome;
 mod plan;
 mod report;
@@ -39,6 +45,7 @@ mod sandbox;
 mod shell;
 mod status;
 mod table;
+mod targets;
 mod text;
 mod translate;
 mod wait;

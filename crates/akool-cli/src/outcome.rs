@@ -11,6 +11,7 @@ pub(crate) enum Outcome {
     Done,
     Drifting,
     Timeout,
+    BudgetReached,
     JobFailed,
     Unexpected,
     Unreachable,
@@ -22,10 +23,11 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Done,
         Self::Drifting,
         Self::Timeout,
+        Self::BudgetReached,
         Self::JobFailed,
         Self::Unexpected,
         Self::Unreachable,
@@ -52,6 +54,9 @@ impl Outcome {
                 (8, "responses hold something undocumented, but nothing invalid (`contract check`)")
             }
             Self::Violating => (9, "responses do not match the description (`contract check`)"),
+            Self::BudgetReached => {
+                (10, "not everything was created: `--max-credits` or `--reserve` is reached")
+            }
             Self::Interrupted => (130, "interrupted; the jobs continue"),
         }
     }
@@ -142,7 +147,7 @@ mod tests {
     fn outcomes_are_listed_in_order_of_precedence() {
         assert!(Outcome::ALL.is_sorted());
         assert!(
-            help(Outcome::ALL.to_vec()).ends_with("the first of 130, 2, 7, 5, 9, 6, 1, 3, 4, 8 is used.")
+            help(Outcome::ALL.to_vec()).ends_with("the first of 130, 2, 7, 5, 9, 6, 1, 3, 10, 4, 8 is used.")
         );
     }
 }

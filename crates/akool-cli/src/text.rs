@@ -67,6 +67,12 @@ pub(crate) fn source(url: &str) -> String {
     url::Url::parse(url).map_or_else(|_| excerpt(url), |url| akool::redact::link(&url))
 }
 
+/// A number of credits, with at most two decimals.
+pub(crate) fn credits(credits: f64) -> String {
+    // Without the minus sign of a negative number that rounds to 0.
+    ((credits * 100.0).round() / 100.0 + 0.0).to_string()
+}
+
 /// `0.5 s`, `12 s`, `3 min 5 s`, `1 h 2 min`.
 pub(crate) fn short(duration: Duration) -> String {
     ShortDuration(duration).to_string()

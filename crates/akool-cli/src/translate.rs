@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, pin::pin};
 use tokio::sync::mpsc;
 
 use crate::{
-    args::Translate, connect::Connection, create::Creator, follow::Follow, interrupt::interruption, ledger,
-    outcome::Outcome, plan::plan, report::Report,
+    args::Translate, connect::Connection, create::Creator, dry_run, follow::Follow, interrupt::interruption,
+    ledger, outcome::Outcome, plan::plan, report::Report,
 };
 
 pub(crate) async fn run(options: &Translate, connection: &Connection, report: &Report) -> Outcome {
@@ -15,6 +15,9 @@ pub(crate) async fn run(options: &Translate, connection: &Connection, report: &R
         Ok(items) => items,
         Err(outcome) => return outcome,
     };
+    if options.dry_run {
+        return dry_run::run(options, connection, report, &items).await;
+    }
     let follow = match Follow::prepare(&options.follow, connection, report) {
         Ok(follow) => follow,
         Err(error) => {

@@ -198,7 +198,7 @@ impl fmt::Debug for Ensure {
 }
 
 /// What the ledger had, and the result of the request for the rest.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Ensured {
     /// The work that the ledger had already: jobs, or work whose outcome is unknown or not known yet.

@@ -46,6 +46,13 @@ pub struct Estimate {
     pub is_same_video: bool,
 }
 
+impl Estimate {
+    /// An estimate of this many credits.
+    pub fn new(credits: f64, is_same_video: bool) -> Self {
+        Self { credits, is_same_video }
+    }
+}
+
 impl Store<'_> {
     pub(crate) fn plan(&mut self, intent: &Intent) -> Result<Plan, LedgerError> {
         let found = existing(self.path, self.connection, intent);

@@ -14,11 +14,9 @@ use crate::{
     error::{LedgerError, failed},
     in_flight::{is_in_flight, remove_left},
     rows::{FILE, PENDING, WORK, duration_millis, in_flight, millis, saved_file, work},
-    work::{EntryId, Filter, SavedFile, Work, WorkOutcome},
+    work::{EntryId, FILES_KEPT, Filter, SavedFile, Work, WorkOutcome},
 };
 
-/// How long the service keeps the files of a job.
-const FILES_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Files are expiring if they are kept for less than this.
 const EXPIRING_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
 /// Jobs whose files expire soon and were not saved.

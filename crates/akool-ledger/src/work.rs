@@ -1,9 +1,16 @@
 //! What a ledger knows: [`Work`], [`LedgerJob`], and which of it to list.
 
-use std::{fmt, path::PathBuf, time::SystemTime};
+use std::{
+    fmt,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use akool::{CreatedJob, FileKind, JobId, Language, Rejection, Status};
 use serde::{Deserialize, Serialize};
+
+/// How long the service keeps the files of a job.
+pub(crate) const FILES_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// A translation into one language that was requested.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,6 +100,13 @@ impl Work {
                 WorkOutcome::Unknown { .. } | WorkOutcome::InFlight => true,
                 WorkOutcome::Rejected(_) | WorkOutcome::NotCreated { .. } => false,
             }
+    }
+}
+
+impl LedgerJob {
+    /// Until when the service keeps the files at least: seven days from the request.
+    pub fn files_expire_at(&self) -> SystemTime {
+        self.created_at.checked_add(FILES_KEPT).unwrap_or(self.created_at)
     }
 }
 

@@ -10,7 +10,8 @@ Examples:
   akool translate https://example.com/talk.mp4 --to es,fr --output out
   akool translate https://example.com/talk.mp4 --to ja --lipsync --captions translated
   akool translate https://example.com/talk.mp4 --to de --no-wait
-  akool translate --from-file videos.csv --output out
+  akool translate --from-file videos.csv --dry-run
+  akool translate --from-file videos.csv --output out --max-credits 100
   akool --sandbox translate https://example.com/talk.mp4 --to es --output out
 
 A file has a header and a row for each video:
@@ -22,15 +23,24 @@ that does not set it. The whole file is checked before the first job is created.
 
 Each language is a job of its own and costs credits. Each request is recorded in a ledger before it is
 sent (see `akool jobs`) and is never sent twice: the same command reuses the jobs that exist, also after
-a crash.";
+a crash.
+
+AKOOL publishes no prices. --dry-run, --max-credits and --reserve estimate the credits of a job from the
+jobs in the ledger that have the same options: those of the same video if there are any, otherwise the
+others. Under a limit, the languages of a video without jobs are sent one by one until the first of them
+says how many credits it holds, so a limit is exceeded by one job at most.";
 
 pub(super) const WAIT: &str = "\
 Examples:
   akool wait 64dd92c1f0b6684651e90e09 --output out
   akool wait --pending --timeout 30m
+  akool wait --pending --output out --on-complete './publish.sh --public'
   akool --sandbox wait 64dd92c1f0b6684651e90e09
 
-If the wait stops before the jobs end, the jobs continue. Run the same command to resume the wait.";
+If the wait stops before the jobs end, the jobs continue. Run the same command to resume the wait.
+
+The program of --on-complete reads one line of JSON: what the event `completed` prints, with the source
+and the files that were saved. If it fails, the exit code is 1.";
 
 pub(super) const STATUS: &str = "Example:\n  akool status 64dd92c1f0b6684651e90e09 --json";
 
@@ -38,6 +48,7 @@ pub(super) const DOWNLOAD: &str = "\
 Examples:
   akool download 64dd92c1f0b6684651e90e09 --output out
   akool download 64dd92c1f0b6684651e90e09 --files subtitles --vtt
+  akool download --expiring --output out
   akool download 64dd92c1f0b6684651e90e09 --name-template '{language}-{source}-{kind}.{ext}'
 
 A file that exists is never overwritten without --overwrite. If another file has the name, the id of
@@ -47,6 +58,7 @@ pub(super) const JOBS: &str = "\
 Examples:
   akool jobs
   akool jobs --pending --refresh
+  akool jobs --expiring
   akool jobs --adopt t4f20a31=64dd92c1f0b6684651e90e09
   akool jobs --adopt t4f20a31:fr=64dd92c1f0b6684651e90e0a
   akool jobs --forget t4f20a31:es
@@ -54,7 +66,10 @@ Examples:
 \"outcome unknown\": the program or the connection stopped before the response arrived, so the job may
 have been created. Look for it in AKOOL's console. If it is there, record its id with --adopt;
 `akool wait --pending` then waits for it. If it is not there, remove the entry with --forget; the same
-work can then be created.";
+work can then be created.
+
+AKOOL keeps the files of a job for seven days. They are counted from the request here, because it is not
+always known when a job was completed.";
 
 pub(super) const LANGUAGES: &str = "Examples:\n  akool languages\n  akool languages chinese";
 

@@ -13,7 +13,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 
 pub(crate) use self::{
     request::{Request, RequestRow},
-    value::Timeout,
+    value::{Timeout, Words},
 };
 
 /// Translate videos with AKOOL: create jobs, wait for them, download their files
@@ -166,6 +166,11 @@ pub(crate) struct Follow {
     /// End a download for which no further data arrives for this long [default: 2m]
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     pub(crate) stall_timeout: Option<Duration>,
+
+    /// Run this program, without a shell, for each completed job, after its files are saved; it reads
+    /// the job as JSON from standard input
+    #[arg(long, value_name = "CMD", value_parser = value::words)]
+    pub(crate) on_complete: Option<Words>,
 }
 
 /// Which files to save, and their names.
@@ -236,23 +241,47 @@ pub(crate) struct Translate {
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = value::count)]
     pub(crate) max_active: usize,
 
+    /// Print what would be created and its estimated cost, and create nothing
+    #[arg(long, conflicts_with_all = ["no_wait", "report"])]
+    pub(crate) dry_run: bool,
+
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+
     /// Write the outcome of each row of the file, as JSON lines
     #[arg(long, value_name = "FILE", conflicts_with = "no_wait")]
     pub(crate) report: Option<PathBuf>,
 
     /// Print the job ids and do not wait
     #[arg(long, conflicts_with_all = ["timeout", "interval", "max_failures", "max_polls_per_second", "output",
-        "files", "vtt", "name_template", "overwrite", "stall_timeout"])]
+        "files", "vtt", "name_template", "overwrite", "stall_timeout", "on_complete"])]
     pub(crate) no_wait: bool,
 
     #[command(flatten)]
     pub(crate) follow: Follow,
 }
 
+/// When to stop creating jobs.
+#[derive(Debug, Args)]
+pub(crate) struct Limits {
+    /// Stop creating jobs when those of this run hold this many credits
+    #[arg(long, value_name = "N", value_parser = value::credits)]
+    pub(crate) max_credits: Option<f64>,
+
+    /// Stop creating jobs when the balance would fall below this many credits
+    #[arg(long, value_name = "N", value_parser = value::credits)]
+    pub(crate) reserve: Option<f64>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Download {
-    #[command(flatten)]
-    pub(crate) jobs: Ids,
+    /// Job ids, as printed by `akool translate` (`_id` in the API)
+    #[arg(required_unless_present = "expiring", value_name = "ID", value_parser = value::id)]
+    pub(crate) ids: Vec<String>,
+
+    /// Also download the jobs in the ledger that `akool jobs --expiring` lists
+    #[arg(long)]
+    pub(crate) expiring: bool,
 
     /// Save the files to this folder
     #[arg(short, long, value_name = "DIR", default_value = ".")]
@@ -272,6 +301,10 @@ pub(crate) struct Jobs {
     #[arg(long)]
     pub(crate) pending: bool,
 
+    /// List only jobs of which no file was saved, and whose files AKOOL keeps for less than a day more
+    #[arg(long, conflicts_with_all = ["pending", "all"])]
+    pub(crate) expiring: bool,
+
     /// Also list rejected requests and forgotten entries
     #[arg(long, conflicts_with = "pending")]
     pub(crate) all: bool,
@@ -281,7 +314,7 @@ pub(crate) struct Jobs {
     pub(crate) refresh: bool,
 
     /// Sum the credits held and charged by day (UTC), language and status
-    #[arg(long, conflicts_with_all = ["pending", "all", "change"])]
+    #[arg(long, conflicts_with_all = ["pending", "expiring", "all", "change"])]
     pub(crate) costs: bool,
 
     /// Record the id of a job that you found for a request with an unknown outcome
@@ -289,7 +322,7 @@ pub(crate) struct Jobs {
     pub(crate) adopt: Option<(String, String)>,
 
     /// Remove a request with an unknown outcome, or a job, from the list
-    #[arg(long, value_name = "ENTRY[:LANGUAGE]|ID", group = "change", conflicts_with_all = ["pending", "all", "refresh"])]
+    #[arg(long, value_name = "ENTRY[:LANGUAGE]|ID", group = "change", conflicts_with_all = ["pending", "expiring", "all", "refresh"])]
     pub(crate) forget: Option<String>,
 }
 

@@ -34,8 +34,16 @@ impl Cli {
             Command::Translate(translate) => &translate.follow,
             _ => return None,
         };
-        let Follow { timeout, interval, max_failures, max_polls_per_second, output, files, stall_timeout } =
-            follow;
+        let Follow {
+            timeout,
+            interval,
+            max_failures,
+            max_polls_per_second,
+            output,
+            files,
+            stall_timeout,
+            on_complete,
+        } = follow;
         let Files { files: kinds, vtt, name_template, overwrite } = files;
         let mut resume = self.globals();
         if *timeout != Timeout(Some(akool::DEFAULT_TIMEOUT)) {
@@ -68,6 +76,9 @@ impl Cli {
         }
         if let Some(timeout) = stall_timeout {
             resume.option("--stall-timeout", &duration(*timeout));
+        }
+        if let Some(command) = on_complete {
+            resume.option("--on-complete", &command.text);
         }
         if self.global.json {
             resume.flag("--json");

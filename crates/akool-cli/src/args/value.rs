@@ -34,9 +34,30 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "write a number of at least 1".to_owned())
 }
 
+pub(super) fn credits(text: &str) -> Result<f64, String> {
+    let credits = text.parse().ok().filter(|credits: &f64| credits.is_finite() && *credits >= 0.0);
+    credits.ok_or_else(|| "write a number of at least 0".to_owned())
+}
+
 pub(super) fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
     rate.ok_or_else(|| "write a number above 0".to_owned())
+}
+
+/// A program and its arguments, and the text that they were split from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Words {
+    pub(crate) text: String,
+    pub(crate) program: String,
+    pub(crate) args: Vec<String>,
+}
+
+/// Splits a command as a shell does.
+pub(super) fn words(text: &str) -> Result<Words, String> {
+    let words = shlex::split(text).ok_or("a quotation mark or a backslash is left open")?;
+    let mut words = words.into_iter();
+    let program = words.next().filter(|program| !program.is_empty()).ok_or("name a program")?;
+    Ok(Words { text: text.to_owned(), program, args: words.collect() })
 }
 
 /// `A=B`, neither of them empty.

@@ -7,7 +7,10 @@ use akool_ledger::{EnsureError, EntryId, LedgerJob, Work, WorkOutcome};
 use serde_json::json;
 
 use super::Report;
-use crate::text::{self, ago, bad, good};
+use crate::{
+    budget::Reached,
+    text::{self, ago, bad, good},
+};
 
 /// A parameter is wrong, such as a language that AKOOL does not support.
 const PARAMETER: BusinessCode = BusinessCode(1003);
@@ -63,6 +66,17 @@ impl Report {
             self.object(&json!({ "event": "left_out", "line": line, "message": error }));
         }
         self.note(format_args!("line {line} left out: {error}"));
+    }
+
+    /// Languages of a video that were not created because of a limit on credits.
+    pub(crate) fn over_budget(&self, line: Option<u64>, source: &str, languages: &[&str], reached: &Reached) {
+        if self.is_json() {
+            self.object(&json!({
+                "event": "not_created", "line": line, "source": source, "languages": languages,
+                "message": reached.to_string(),
+            }));
+        }
+        self.note(format_args!("not created: {source}: {}", languages.join(", ")));
     }
 
     /// How many of the jobs of a run have ended in each way.

@@ -4,6 +4,7 @@ use std::{fmt::Display, path::PathBuf, time::Duration};
 
 use akool::{Error, FileKind, JobId, Snapshot, Status, Translation};
 use indicatif::ProgressBar;
+use serde_json::{Value, json};
 
 use super::{Object, Report};
 use crate::text::{describe, good, links, reason, short, size, why};
@@ -131,6 +132,20 @@ impl Report {
                 ..Object::default()
             });
         }
+    }
+
+    /// A completed job and its files, for the program of `--on-complete`.
+    pub(crate) fn completed_job(
+        &self,
+        snapshot: &Snapshot,
+        source: Option<String>,
+        files: &[LocalFile],
+    ) -> Value {
+        let mut job = json!(self.of("completed", snapshot));
+        let file = |file: &LocalFile| json!({ "file": file.kind.name(), "path": file.path.display().to_string(), "bytes": file.bytes });
+        job["source"] = json!(source);
+        job["files"] = files.iter().map(file).collect();
+        job
     }
 
     /// The files of a job that were saved, for people: all at once.
