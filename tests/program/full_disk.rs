@@ -122,6 +122,31 @@ async fn ids_are_printed_while_the_disk_is_full_and_recorded_once_it_has_room() 
     assert_eq!(server.created().len(), 1);
 }
 
+#[tokio::test]
+async fn if_the_disk_stays_full_the_run_ends_after_half_a_minute_and_nothing_is_created_again() {
+    let Some(disk) = Disk::mount() else { return };
+    let server = server().await;
+    server.inject_into_creations(Fault::Trickle, Times::Once);
+    let mut child = disk.spawn(&server);
+    wait_until(&mut child, "the request arrived", || !server.created().is_empty());
+    disk.fill();
+    let id = server.created()[0].id.clone();
+    let output = child.wait_with_output().unwrap();
+    let text = stderr(&output);
+    assert_eq!(code(&output), 7, "{text}");
+    assert!(text.contains(&id) && text.contains("the ids above could not be recorded"), "{text}");
+    fs::remove_file(disk.filler()).unwrap();
+    // Its process has died, so the outcome is unknown until the id that it printed is recorded.
+    let output = disk.akool(&server).output().unwrap();
+    let text = stderr(&output);
+    assert_eq!((code(&output), server.created().len()), (7, 1), "{text}");
+    let adopt = text.split("jobs --adopt ").nth(1).unwrap().split("=ID").next().unwrap();
+    let mut jobs = support::akool_at(&server, &["jobs", "--adopt", &format!("{adopt}={id}")]);
+    assert_eq!(code(&jobs.env("XDG_STATE_HOME", disk.folder.path()).output().unwrap()), 0);
+    let output = disk.akool(&server).output().unwrap();
+    assert_eq!((code(&output), server.created().len()), (0, 1), "{}", stderr(&output));
+}
+
 /// A limit on the size of files acts like a full disk, for those who may not mount one. Its signal is ignored, because a
 /// full disk sends none.
 #[tokio::test]
