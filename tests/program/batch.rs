@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs,
+    io::{BufRead, BufReader},
     path::Path,
     process::{Output, Stdio},
     thread,
@@ -272,4 +273,45 @@ async fn costs_are_summed_by_day_language_and_status() {
     let text = stdout(&run(&server, folder.path(), &["jobs", "--costs"]));
     assert!(text.starts_with("DAY         LANGUAGE  STATUS     JOBS  HELD  CHARGED\n"), "{text}");
     assert!(text.ends_with("fr        failed     3     12    unknown\n"), "{text}");
+}
+
+/// With `BATCH_ROWS=20000`, this takes some minutes.
+#[tokio::test]
+async fn the_last_thousand_rows_take_as_long_as_the_first() {
+    const CHUNK: usize = 100;
+    let _quiet = QUIET.lock().await;
+    let rows = std::env::var("BATCH_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(2_000);
+    let server = MockServer::start().await;
+    server.on_create(Timeline::new().completed());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("videos.csv");
+    let mut text = "url,to\n".to_owned();
+    for row in 0..rows {
+        let _ = writeln!(text, "https://example.com/talk{row}.mp4,es");
+    }
+    fs::write(&file, text).unwrap();
+    let args = ["translate", "--from-file", file.to_str().unwrap(), "--interval", "10ms", "--json"];
+    let mut command = akool_at(&server, folder.path(), &args);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let completed = lines.filter(|line| line.starts_with("{\"event\":\"completed\""));
+    let mut chunks = Vec::new();
+    let mut began = Instant::now();
+    for (number, _) in (1..).zip(completed) {
+        if number % CHUNK == 0 {
+            chunks.push(began.elapsed());
+            began = Instant::now();
+        }
+    }
+    assert!(support::end_of(&mut child).success());
+    assert_eq!(chunks.len(), rows / CHUNK);
+    let median = |chunks: &[Duration]| {
+        let mut chunks = chunks.to_vec();
+        chunks.sort();
+        chunks[chunks.len() / 2]
+    };
+    let (first, last) = (median(&chunks[..10]), median(&chunks[chunks.len() - 10..]));
+    let ratio = last.as_secs_f64() / first.as_secs_f64();
+    println!("{CHUNK} rows: {first:?} in the first thousand, {last:?} in the last of {rows}: {ratio:.2} x");
+    assert!(ratio <= 1.5, "{CHUNK} rows: {first:?} in the first thousand, {last:?} in the last");
 }

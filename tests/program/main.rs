@@ -13,5 +13,7 @@ mod events;
 mod full_disk;
 mod kills;
 mod support;
+#[cfg(unix)]
+mod terminal;
 mod translate;
 mod webhook;

@@ -259,7 +259,7 @@ impl<'a> Creator<'a> {
     fn take(&self, row: usize, languages: &[String], ensured: &Ensured) -> Vec<JobId> {
         let mut new = Vec::new();
         let mut job = |id: &JobId, language: Option<&Language>| {
-            self.report.label(id, language);
+            self.report.label(id, language, Some(&self.items[row].row.url));
             if self.jobs.borrow_mut().insert(id.clone()) {
                 new.push(id.clone());
             }

@@ -19,7 +19,10 @@ pub(crate) async fn run(options: &Download, connection: &Connection, report: &Re
         }
     };
     let mut ids: BTreeSet<_> = options.ids.iter().map(|id| JobId::from(id.as_str())).collect();
-    ledger::label_jobs(connection, ids.iter().cloned(), |id, language| report.label(id, language)).await;
+    ledger::label_jobs(connection, ids.iter().cloned(), |id, language, source| {
+        report.label(id, language, source);
+    })
+    .await;
     let ledger = match ledger::open_existing(connection).await {
         Ok(ledger) => ledger,
         Err(error) if options.expiring => {
@@ -36,7 +39,7 @@ pub(crate) async fn run(options: &Download, connection: &Connection, report: &Re
         match ledger.jobs(&Filter::expiring().at(ledger::api(connection))).await {
             Ok(jobs) => {
                 for job in jobs {
-                    report.label(&job.id, job.language.as_ref());
+                    report.label(&job.id, job.language.as_ref(), job.source_url.as_deref());
                     ids.insert(job.id);
                 }
             }

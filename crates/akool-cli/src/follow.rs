@@ -118,9 +118,16 @@ impl<'a> Follow<'a> {
     /// not delay the others. `on_end` is called when the wait for a job has ended, before its downloads.
     pub(crate) async fn drive(
         &self,
-        mut jobs: mpsc::UnboundedReceiver<JobId>,
+        jobs: mpsc::UnboundedReceiver<JobId>,
         on_end: impl Fn(Ended),
     ) -> Outcome {
+        tokio::select! {
+            outcome = self.wait(jobs, on_end) => outcome,
+            never = self.report.watch_window() => match never {},
+        }
+    }
+
+    async fn wait(&self, mut jobs: mpsc::UnboundedReceiver<JobId>, on_end: impl Fn(Ended)) -> Outcome {
         let mut waits = self.client.wait_set().policy(self.policy.clone());
         waits = match self.options.timeout.0 {
             Some(timeout) => waits.timeout(timeout),

@@ -62,15 +62,17 @@ fn path(connection: &Connection) -> Result<(PathBuf, &'static str), String> {
     Ok((folder.join(name), "XDG_STATE_HOME sets its folder, and --ledger selects another file"))
 }
 
-/// Passes on the language of each of these jobs that the ledger has. A ledger that cannot be read is ignored.
+/// Passes on the language and the source of each of these jobs that the ledger has. A ledger that cannot be read is ignored.
 pub(crate) async fn label_jobs(
     connection: &Connection,
     ids: impl IntoIterator<Item = JobId>,
-    label: impl Fn(&JobId, Option<&Language>),
+    label: impl Fn(&JobId, Option<&Language>, Option<&str>),
 ) {
     let Ok(Some(ledger)) = open_existing(connection).await else { return };
     for id in ids {
         let jobs = ledger.jobs(&Filter::job(id).at(api(connection))).await;
-        jobs.into_iter().flatten().for_each(|job| label(&job.id, job.language.as_ref()));
+        for job in jobs.into_iter().flatten() {
+            label(&job.id, job.language.as_ref(), job.source_url.as_deref());
+        }
     }
 }

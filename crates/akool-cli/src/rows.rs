@@ -70,10 +70,11 @@ fn csv(bytes: &[u8], defaults: &Request) -> Result<Vec<Row>, String> {
         record.as_ref().is_ok_and(|record| record.len() == 1 && record[0].is_empty() && names.len() > 1)
     };
     let records = reader.records().filter(|record| !is_blank(record));
+    let mut lines = Lines { bytes, position: 0, line: 1 };
     let rows = records.map(|record| match record {
-        Err(error) => (line(bytes, error.position()), Err(error.to_string())),
+        Err(error) => (lines.of(error.position()), Err(error.to_string())),
         Ok(record) => {
-            let line = line(bytes, record.position());
+            let line = lines.of(record.position());
             if record.len() != names.len() {
                 let (fields, columns) = (record.len(), names.len());
                 let hint = "values that contain commas need quotation marks";
@@ -91,13 +92,24 @@ fn csv(bytes: &[u8], defaults: &Request) -> Result<Vec<Row>, String> {
     Ok(rows.collect())
 }
 
-/// The line of a record, from 1. Its position is before the empty lines above it.
-fn line(bytes: &[u8], position: Option<&csv::Position>) -> u64 {
-    let start = position.and_then(|position| usize::try_from(position.byte()).ok()).unwrap_or_default();
-    let is_text = |byte: &u8| !byte.is_ascii_whitespace();
-    let first = bytes.iter().skip(start).position(is_text).unwrap_or_default();
-    let breaks = bytes.iter().take(start + first).filter(|byte| **byte == b'\n').count();
-    breaks as u64 + 1
+/// Counts the lines up to a record. Records come in order, so that no byte is counted twice.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    position: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line of a record, from 1. Its position is before the empty lines above it.
+    fn of(&mut self, position: Option<&csv::Position>) -> u64 {
+        let start = position.and_then(|position| usize::try_from(position.byte()).ok()).unwrap_or_default();
+        let is_text = |byte: &u8| !byte.is_ascii_whitespace();
+        let first = self.bytes.iter().skip(start).position(is_text).unwrap_or_default();
+        let new = self.bytes.get(self.position..start + first).unwrap_or_default();
+        self.line += new.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.position = self.position.max(start + first);
+        self.line
+    }
 }
 
 fn json_lines(bytes: &[u8], defaults: &Request) -> Vec<Row> {

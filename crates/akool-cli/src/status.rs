@@ -9,7 +9,7 @@ const MAX_CONCURRENT_POLLS: usize = 8;
 
 pub(crate) async fn run(options: &Ids, connection: &Connection, report: &Report) -> Outcome {
     let ids = options.ids.iter().map(|id| JobId::from(id.as_str()));
-    ledger::label_jobs(connection, ids, |id, language| report.label(id, language)).await;
+    ledger::label_jobs(connection, ids, |id, language, source| report.label(id, language, source)).await;
     let polls = stream::iter(&options.ids).map(async |id| {
         let id = JobId::from(id.as_str());
         (connection.client.job(&id).get().await, id)

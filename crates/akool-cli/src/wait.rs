@@ -53,7 +53,7 @@ pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report
         for work in &works {
             match work.job() {
                 Some(job) => {
-                    report.label(&job.id, work.language.as_ref());
+                    report.label(&job.id, work.language.as_ref(), job.source_url.as_deref());
                     ids.insert(job.id.clone());
                 }
                 None => {

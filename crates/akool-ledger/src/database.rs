@@ -95,6 +95,8 @@ pub(crate) fn open(path: &Path) -> Result<Connection, LedgerError> {
     use_wal(&connection).map_err(failed)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
     connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
+    // In KiB. The default of 2 MiB holds the indexes of a few thousand jobs.
+    connection.pragma_update(None, "cache_size", -16 * 1024).map_err(failed)?;
     migrate(path, &mut connection)?;
     Ok(connection)
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, path::PathBuf, time::Duration};
 
-use akool::{Error, FileKind, JobId, Snapshot, Status, Translation};
+use akool::{Error, FileKind, JobId, Snapshot, Status, Translation, redact::excerpt};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
@@ -183,6 +183,12 @@ impl Report {
     }
 
     fn bar(&self, id: &JobId) -> Option<ProgressBar> {
-        Some(self.screen.as_ref()?.bar(id, || self.name(id)))
+        // The language is first, because a long name is cut.
+        let name = || {
+            let sources = self.sources.borrow();
+            let name = sources.get(id).map_or_else(|| id.to_string(), |source| excerpt(source));
+            self.language(id).map_or(name.clone(), |language| format!("{language:<5} {name}"))
+        };
+        Some(self.screen.as_ref()?.bar(id, name))
     }
 }

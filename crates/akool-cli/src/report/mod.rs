@@ -12,6 +12,7 @@ mod screen;
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
+    convert::Infallible,
     fmt::Display,
     io::{self, IsTerminal, Write},
     path::Path,
@@ -19,11 +20,15 @@ use std::{
 };
 
 use akool::{Error, ErrorKind, JobId, Language};
+use akool_download::source_name;
 use serde::Serialize;
 
 pub(crate) use self::job::{FileState, LocalFile};
 use self::{object::Object, screen::Screen};
 use crate::{env, resume::Resume, text};
+
+/// How often to read the size of the window.
+const WINDOW_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How to print.
 #[derive(Default)]
@@ -47,6 +52,8 @@ pub(crate) struct Report {
     settings: Settings,
     /// The languages of jobs, as far as they are known.
     labels: RefCell<BTreeMap<JobId, Language>>,
+    /// The names of their videos, for progress lines.
+    sources: RefCell<BTreeMap<JobId, String>>,
     screen: Option<Screen>,
     /// How old jobs were when they were completed.
     ages: RefCell<BTreeMap<JobId, Duration>>,
@@ -64,7 +71,8 @@ impl Report {
         Self {
             settings,
             labels: RefCell::default(),
-            screen: progress.then(Screen::default),
+            sources: RefCell::default(),
+            screen: progress.then(Screen::new),
             ages: RefCell::default(),
             unknown_job: Cell::new(false),
             links: Cell::new(false),
@@ -101,6 +109,15 @@ impl Report {
         resume.command([id])
     }
 
+    /// Lays the progress lines out again whenever the window has another size.
+    pub(crate) async fn watch_window(&self) -> Infallible {
+        let Some(screen) = &self.screen else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(WINDOW_INTERVAL).await;
+            screen.resize();
+        }
+    }
+
     pub(crate) fn is_verbose(&self) -> bool {
         self.settings.verbose
     }
@@ -109,10 +126,14 @@ impl Report {
         self.settings.json
     }
 
-    /// Remembers the language of a job. All later lines about the job show it.
-    pub(crate) fn label(&self, id: &JobId, language: Option<&Language>) {
+    /// Remembers the language of a job, which all later lines about the job show, and the URL of its video, after which its
+    /// progress line is named.
+    pub(crate) fn label(&self, id: &JobId, language: Option<&Language>, source: Option<&str>) {
         if let Some(language) = language {
             self.labels.borrow_mut().insert(id.clone(), language.clone());
+        }
+        if let Some(name) = source.filter(|_| self.screen.is_some()).and_then(source_name) {
+            self.sources.borrow_mut().insert(id.clone(), name);
         }
     }
 
