@@ -207,6 +207,9 @@ mod tests {
             check(FileKind::Video, b"\0\0\x10\0moovabcdefgh", Some(100)).is_err(),
             "longer than the file"
         );
+        // A size of printable characters is a text, unless the file is that long.
+        assert!(check(FileKind::Video, b"\x1f\xff\xff\xffmdat", None).is_ok());
+        assert!(check(FileKind::Video, b"\x20\0\0\0mdat", None).is_err());
     }
 
     #[test]
@@ -237,7 +240,37 @@ mod tests {
     }
 
     #[test]
+    fn a_file_on_disk_is_of_its_kind_or_not() {
+        let cue = b"1\n00:00:00,000 --> 00:00:01,000\n".to_vec();
+        assert!(is_kind(FileKind::Subtitles, cue.clone(), 32));
+        assert!(!is_kind(FileKind::Video, cue, 32));
+        assert!(!is_kind(FileKind::Subtitles, b"1\n".to_vec(), 2));
+        assert!(!is_kind(FileKind::Subtitles, Vec::new(), 0));
+        assert!(is_kind(FileKind::Video, b"\0\0\0\x08free".to_vec(), 8));
+    }
+
+    #[test]
+    fn only_the_first_four_kilobytes_are_examined() {
+        assert_eq!(MAX_EXAMINED, 4096);
+        let mut first = FirstBytes::new(FileKind::Subtitles, None);
+        assert!(first.push(vec![b'1'; 3000].into()).unwrap().is_none());
+        assert!(first.push(vec![b'1'; 1095].into()).unwrap().is_none());
+        assert!(first.push(vec![b'1'; 3000].into()).is_err());
+    }
+
+    #[test]
+    fn a_time_has_numbers_and_a_colon() {
+        for time in ["00:00:01,500", "1:2", "100:00:00.5"] {
+            assert!(is_time(time), "{time}");
+        }
+        for text in ["", "1", "1,5", ":", "1:", "1:x", "1:2,"] {
+            assert!(!is_time(text), "{text}");
+        }
+    }
+
+    #[test]
     fn the_reason_names_what_arrived() {
+        assert!(FirstBytes::new(FileKind::Video, None).end().unwrap_err().contains("was empty"));
         for (text, reason) in [
             (" {\"code\":1101}", "a JSON document instead of a video"),
             ("[]", "a JSON document"),

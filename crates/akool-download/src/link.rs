@@ -20,17 +20,25 @@ pub(crate) fn check(url: &Url) -> Result<(), &'static str> {
 
 /// Follows a redirect if it keeps the scheme and does not lead to a literal private address.
 pub(crate) fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    let first = attempt.previous().first();
-    let to = attempt.url();
-    let stays_local = first.is_some_and(is_loopback) && is_loopback(to);
-    let same_scheme = first.is_some_and(|first| first.scheme() == to.scheme());
-    if attempt.previous().len() > MAX_REDIRECTS {
-        attempt.error("too many redirects")
-    } else if !stays_local && (!same_scheme || check(to).is_err() || is_private(to)) {
-        attempt.error("redirect to an unsafe address")
-    } else {
-        attempt.follow()
+    match may_follow(attempt.previous(), attempt.url()) {
+        Ok(()) => attempt.follow(),
+        Err(why) => attempt.error(why),
     }
+}
+
+/// `previous`: the URLs that were requested, the link itself first.
+fn may_follow(previous: &[Url], to: &Url) -> Result<(), &'static str> {
+    if previous.len() > MAX_REDIRECTS {
+        return Err("too many redirects");
+    }
+    let first = previous.first();
+    if first.is_some_and(is_loopback) && is_loopback(to) {
+        return Ok(());
+    }
+    if first.is_none_or(|first| first.scheme() != to.scheme()) || check(to).is_err() || is_private(to) {
+        return Err("redirect to an unsafe address");
+    }
+    Ok(())
 }
 
 fn is_private(url: &Url) -> bool {
@@ -73,9 +81,38 @@ mod tests {
             "https://169.254.1.1",
             "https://[::ffff:10.0.0.1]",
             "https://localhost",
+            "https://127.0.0.2",
+            "https://0.0.0.0",
+            "https://255.255.255.255",
+            "https://[::]",
+            "https://[fd00::1]",
+            "https://[fe80::1]",
         ] {
             assert!(is_private(&url(private)), "{private}");
         }
-        assert!(!is_private(&url("https://cdn.example")));
+        for public in ["https://cdn.example", "https://8.8.8.8", "https://[2001:db8::1]"] {
+            assert!(!is_private(&url(public)), "{public}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_keeps_the_scheme_and_leads_to_no_private_address() {
+        let follows = |from: &str, to: &str| may_follow(&[url(from)], &url(to)).is_ok();
+        assert!(follows("https://cdn.example/a", "https://store.example/b"));
+        assert!(follows("http://127.0.0.1:1/a", "http://127.0.0.1:2/b"));
+        assert!(follows("http://127.0.0.1:1/a", "https://localhost/b"));
+        for (from, to) in [
+            ("https://cdn.example/a", "http://cdn.example/b"),
+            ("https://cdn.example/a", "https://10.0.0.1/b"),
+            ("https://cdn.example/a", "http://127.0.0.1/b"),
+            ("http://127.0.0.1:1/a", "http://10.0.0.1/b"),
+            ("http://127.0.0.1:1/a", "https://cdn.example/b"),
+        ] {
+            assert!(!follows(from, to), "{from} {to}");
+        }
+        let (from, to) = (url("https://cdn.example/a"), url("https://cdn.example/b"));
+        assert!(may_follow(&vec![from.clone(); MAX_REDIRECTS], &to).is_ok());
+        assert_eq!(may_follow(&vec![from; MAX_REDIRECTS + 1], &to), Err("too many redirects"));
+        assert!(may_follow(&[], &to).is_err());
     }
 }

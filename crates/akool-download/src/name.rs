@@ -248,8 +248,7 @@ impl Parts<'_> {
             match self.value(piece) {
                 Some(text) if name.is_empty() => name.push_str(text.trim_start_matches(SEPARATORS)),
                 Some(text) => name.push_str(text),
-                None if id_at == Some(at) => {}
-                // What stood before it goes as well.
+                // What stood before it goes as well. An id in its place does not end with a separator.
                 None => name.truncate(name.trim_end_matches(SEPARATORS).len()),
             }
         }
@@ -453,6 +452,7 @@ mod tests {
             ("{source}.{id}.{ext}", "talk.64dd.mp4", "talk.64dd.mp4", "64dd.mp4"),
             ("{kind}.{ext}", "video.mp4", "64dd.video.mp4", "video.mp4"),
             ("{kind} {source}", "video talk", "video talk.64dd", "video 64dd"),
+            ("{kind}-{language}-{source}", "video-es-talk", "video-es-talk.64dd", "video-64dd"),
         ] {
             let template = template(text);
             assert_eq!(template.name(&known, FileKind::Video, false), plain, "{text}");
@@ -461,6 +461,9 @@ mod tests {
             assert_eq!(template.to_string(), text);
         }
         assert_eq!(template("{source}.{ext}").vtt_name(&known, FileKind::Subtitles, false), "talk.vtt");
+        let no_source = job(None, Some("es"));
+        assert_eq!(template("{language}-{source}").name(&no_source, FileKind::Video, false), "es-64dd");
+        assert!(format!("{}{{id}}", "x".repeat(80)).parse::<NameTemplate>().is_ok());
     }
 
     #[test]
@@ -488,6 +491,8 @@ mod tests {
         let error = |text, kinds: &[FileKind]| template(text).check(kinds, true).unwrap_err().to_string();
         assert!(error("{source}.{ext}", &KINDS).contains("add {kind}"));
         assert!(error("{source}-{kind}", &KINDS).contains("add {ext}"));
+        assert!(error("{source}", &KINDS[1..2]).contains("add {ext}"));
+        template("{source}").check(&KINDS[..1], true).unwrap();
     }
 
     #[test]
@@ -503,6 +508,7 @@ mod tests {
             ("https://example.com/%2e%2e%5cx.mp4", Some("__x")),
             ("https://example.com/.mp4", None),
             ("https://example.com/%20.mp4", None),
+            ("https://example.com/-", None),
             ("https://example.com", None),
             ("talk.mp4", None),
         ] {
@@ -534,6 +540,13 @@ mod tests {
         let name = NameTemplate::default().name(&job(Some(&"ü".repeat(500)), Some("es")), KINDS[3], true);
         assert!(name.ends_with("ü.es.64dd.no-captions.mp4"), "{name}");
         assert!((MAX_BYTES - 1..=MAX_BYTES).contains(&name.len()), "{}", name.len());
+    }
+
+    #[test]
+    fn a_source_is_not_shortened_to_nothing() {
+        let language = "x".repeat(MAX_BYTES - ".".len() - ".mp4".len());
+        let name = NameTemplate::default().name(&job(Some("abc"), Some(&language)), KINDS[0], false);
+        assert!(name.starts_with("abc.xxx") && name.len() >= MAX_BYTES - 1, "{name}");
     }
 
     proptest! {

@@ -150,6 +150,15 @@ mod tests {
         for partial in ["bytes 0-99/*", "bytes 0-99/200", "bytes 1-99/100", "bytes */100", ""] {
             assert!(matches!(answer(partial), Answer::Unusable(_)), "{partial}");
         }
+        // Neither from the start nor without a validator is a range requested.
+        let tagged = Version { etag: Some("\"a\"".to_owned()), total: Some(20), ..Version::default() };
+        for (position, version, range) in
+            [(0, &tagged, "bytes 0-9/20"), (10, &Version::default(), "bytes 10-19/20")]
+        {
+            let headers = headers(&[("content-range", range), ("etag", "\"a\"")]);
+            let answer = Answer::new(StatusCode::PARTIAL_CONTENT, &headers, None, position, version);
+            assert!(matches!(answer, Answer::Unusable(why) if why.contains("not requested")), "{range}");
+        }
     }
 
     #[test]

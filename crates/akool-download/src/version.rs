@@ -116,6 +116,15 @@ mod tests {
     }
 
     #[test]
+    fn a_checksum_that_was_not_sent_matches_everything() {
+        let none = Version::default();
+        assert!(!none.has_checksum() && none.matches([7; 32]));
+        let sent = BASE64_STANDARD.encode([7; 32]);
+        let one = Version { sha256: Some(sent), ..Version::default() };
+        assert!(one.has_checksum() && one.matches([7; 32]) && !one.matches([8; 32]));
+    }
+
+    #[test]
     fn the_validator_is_a_strong_tag_or_a_date_that_is_a_second_old() {
         const EARLIER: (&str, &str) = ("last-modified", "Sun, 22 Nov 2026 09:59:59 GMT");
         const NOW: (&str, &str) = ("date", "Sun, 22 Nov 2026 10:00:00 GMT");

@@ -218,6 +218,32 @@ mod tests {
     }
 
     #[test]
+    fn the_number_of_a_cue_is_not_the_text_of_the_cue_before_it() {
+        let times = "00:00:00,000 --> 00:00:01,000";
+        for (srt, texts) in [
+            // With, and without, a blank line or a number between the cues.
+            (format!("1\n{times}\nHola\n\n2\n{times}\nAdiós"), ["Hola", "Adiós"]),
+            (format!("1\n{times}\nHola\n2\n{times}\nAdiós"), ["Hola", "Adiós"]),
+            (format!("{times}\nHola\nMundo\n{times}\nAdiós"), ["Hola\nMundo", "Adiós"]),
+            (format!("1\n{times}\n42\n\n{times}\nAdiós"), ["42", "Adiós"]),
+            (format!("1\n{times}\n42\n\n2\n{times}\nAdiós"), ["42", "Adiós"]),
+        ] {
+            let vtt = webvtt(srt.as_bytes()).unwrap();
+            let cues = vtt.split("\n\n").skip(1).map(|cue| cue.split_once('\n').unwrap().1.trim_end());
+            assert_eq!(cues.collect::<Vec<_>>(), texts, "{srt}");
+        }
+    }
+
+    #[test]
+    fn a_time_has_digits_only() {
+        assert_eq!(millis("1:02:03,4"), Some(3_723_400));
+        assert_eq!(millis("02:03"), Some(123_000));
+        for text in ["00:00:+1", "00:00:01,+5", "00::01", "00:00:01,", "1"] {
+            assert_eq!(millis(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn what_has_no_cue_is_an_error() {
         for text in ["", "1\n", "{}", "1\n00:00:01,000 --> x\nHola\n", "1\n00:00:01,000 --> 00:00:02,000\n"] {
             assert_eq!(webvtt(text.as_bytes()), Err(NoCues), "{text}");
