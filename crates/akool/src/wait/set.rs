@@ -95,8 +95,6 @@ pub struct WaitSet {
     reporter: UnexpectedFields,
     timer: Option<Pin<Box<Sleep>>>,
     clock: Clock,
-    /// Polls that began before this time were under way while nobody polled the set.
-    left_alone_until: Duration,
     /// The end of the pause that the service asked for, and when this set resumes: sets do not all resume at once.
     pause: Option<(Instant, Instant)>,
 }
@@ -130,7 +128,6 @@ impl Client {
             reporter: UnexpectedFields::default(),
             timer: None,
             clock: Clock::new(),
-            left_alone_until: Duration::ZERO,
             pause: None,
         }
     }
@@ -239,15 +236,13 @@ impl WaitSet {
 
     fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<(JobId, Update)>> {
         loop {
-            if self.clock.read() > LEFT_ALONE_AFTER {
-                self.left_alone_until = self.clock.now;
-            }
+            self.clock.read();
             if self.is_empty() {
                 // What is still under way belongs to jobs that were removed.
                 self.under_way.clear();
                 return Poll::Ready(None);
             }
-            let pause = self.pause();
+            let pause = self.pause(self.client.paused_until());
             let wake = loop {
                 let may_poll = self.under_way.len() < self.max_concurrent_polls;
                 match self.jobs.next(self.clock.now, pause, may_poll) {
@@ -260,7 +255,7 @@ impl WaitSet {
                 if let Ok(snapshot) = &result {
                     self.reporter.report(snapshot);
                 }
-                let update = self.jobs.observe(attempt, self.clock.now, self.left_alone_until, result);
+                let update = self.jobs.observe(attempt, self.clock.now, self.clock.left_alone_until, result);
                 if let Some((job, update)) = update {
                     if let Some(pause) = update.next_poll_in() {
                         tracing::debug!(%job, seconds = pause.as_secs_f64(), "next poll");
@@ -292,14 +287,11 @@ impl WaitSet {
         }));
     }
 
-    /// The pause that the service asked for.
-    fn pause(&mut self) -> Pause {
-        let until = self.client.paused_until();
+    /// The pause that the service asked for, until this time.
+    fn pause(&mut self, until: Option<Instant>) -> Pause {
         if self.pause.map(|(until, _)| until) != until {
-            self.pause = until.map(|until| {
-                let pause = until.saturating_duration_since(Instant::now());
-                (until, until + pause.mul_f64(0.1 * fastrand::f64()))
-            });
+            let continue_at = |until| continue_at(until, Instant::now(), fastrand::f64());
+            self.pause = until.map(|until| (until, continue_at(until)));
         }
         self.pause.map_or(Pause::NONE, |(until, continue_at)| Pause {
             until: self.clock.at(until),
@@ -309,8 +301,7 @@ impl WaitSet {
 
     /// Ready at this time, or earlier if a part of the sleep is over.
     fn poll_timer(&mut self, cx: &mut Context<'_>, wake: Duration) -> Poll<()> {
-        let most = if self.under_way.is_empty() { MAX_SLEEP } else { HEARTBEAT };
-        let until = self.clock.read + wake.saturating_sub(self.clock.now).min(most);
+        let until = self.clock.sleep_until(wake, self.under_way.is_empty());
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
         // A timer that fires too early does no harm, and resetting it is expensive.
         if timer.is_elapsed() || timer.deadline() > until {
@@ -346,6 +337,11 @@ impl fmt::Debug for WaitSet {
     }
 }
 
+/// When polls go on after a pause: within a tenth of the pause after its end, so that not all clients go on at once.
+fn continue_at(until: Instant, now: Instant, jitter: f64) -> Instant {
+    until + until.saturating_duration_since(now).mul_f64(0.1 * jitter)
+}
+
 /// The time between two polls at this rate. `None` if that is less than a nanosecond.
 fn spacing(polls_per_second: f64) -> Option<Duration> {
     let spacing = Duration::from_secs_f64(1.0 / polls_per_second.max(MIN_POLLS_PER_SECOND));
@@ -357,24 +353,36 @@ struct Clock {
     began: Instant,
     read: Instant,
     now: Duration,
+    /// Polls that began before this time were under way while nobody polled the set.
+    left_alone_until: Duration,
 }
 
 impl Clock {
     fn new() -> Self {
         let began = Instant::now();
-        Self { began, read: began, now: Duration::ZERO }
+        Self { began, read: began, now: Duration::ZERO, left_alone_until: Duration::ZERO }
     }
 
     fn at(&self, time: Instant) -> Duration {
         time.saturating_duration_since(self.began)
     }
 
-    /// Reads the clock, and returns how long ago it was read before.
-    fn read(&mut self) -> Duration {
+    fn read(&mut self) {
+        self.set(Instant::now());
+    }
+
+    fn set(&mut self, time: Instant) {
         let before = self.now;
-        self.read = Instant::now();
-        self.now = self.at(self.read);
-        self.now.saturating_sub(before)
+        (self.read, self.now) = (time, self.at(time));
+        if self.now.saturating_sub(before) > LEFT_ALONE_AFTER {
+            self.left_alone_until = self.now;
+        }
+    }
+
+    /// When to wake, to act at the time `wake`.
+    fn sleep_until(&self, wake: Duration, is_idle: bool) -> Instant {
+        let most = if is_idle { MAX_SLEEP } else { HEARTBEAT };
+        self.read + wake.saturating_sub(self.now).min(most)
     }
 }
 
@@ -389,12 +397,17 @@ impl UnexpectedFields {
     fn report(&mut self, snapshot: &Snapshot) {
         let status = Some(snapshot.status()).filter(|status| matches!(status, Status::Unknown(_)));
         let status = status.map(|status| format!("status {status}"));
-        for field in status.iter().chain(snapshot.unexpected_fields()) {
-            if !self.0.contains(field) && self.0.len() < Self::MAX {
-                tracing::warn!(job = %snapshot.id(), %field, "undocumented; the wait goes on");
-                self.0.push(field.clone());
-            }
+        for field in status.iter().chain(snapshot.unexpected_fields()).filter(|field| self.is_new(field)) {
+            tracing::warn!(job = %snapshot.id(), %field, "undocumented; the wait goes on");
         }
+    }
+
+    fn is_new(&mut self, field: &str) -> bool {
+        let is_new = self.0.len() < Self::MAX && self.0.iter().all(|known| known != field);
+        if is_new {
+            self.0.push(field.to_owned());
+        }
+        is_new
     }
 }
 
@@ -410,6 +423,61 @@ mod tests {
         }
         assert_eq!(spacing(f64::INFINITY), None);
         assert_eq!(spacing(1e10), None);
+    }
+
+    #[test]
+    fn a_set_was_left_alone_if_its_clock_was_not_read_for_more_than_three_seconds() {
+        let mut clock = Clock::new();
+        let at = |seconds: f64| clock.began + Duration::from_secs_f64(seconds);
+        let times = [at(1.0), at(4.0), at(7.001), at(8.0)];
+        let left_alone = times.map(|time| {
+            clock.set(time);
+            clock.left_alone_until.as_secs_f64()
+        });
+        assert_eq!(left_alone, [0.0, 0.0, 7.001, 7.001]);
+        clock.read();
+        assert!(clock.now < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_sleep_ends_at_the_next_action_or_at_the_next_heartbeat() {
+        let mut clock = Clock::new();
+        let began = clock.began;
+        let at = |seconds: u64| began + Duration::from_secs(seconds);
+        clock.set(at(100));
+        let sleep = |wake, is_idle| clock.sleep_until(Duration::from_secs(wake), is_idle);
+        assert_eq!((sleep(130, true), sleep(130, false)), (at(130), at(101)));
+        assert_eq!((sleep(100, true), sleep(90, true)), (at(100), at(100)));
+        assert_eq!(sleep(u64::MAX, true), at(100) + MAX_SLEEP);
+        assert!(MAX_SLEEP >= Duration::from_secs(60 * 60));
+        assert_eq!(DEFAULT_TIMEOUT, Duration::from_secs(7200));
+    }
+
+    #[tokio::test]
+    async fn polls_go_on_within_a_tenth_of_a_pause_after_its_end() {
+        let now = Instant::now();
+        let until = now + Duration::from_secs(100);
+        for (jitter, seconds) in [(0.0, 100), (0.5, 105), (1.0, 110)] {
+            assert_eq!(continue_at(until, now, jitter), now + Duration::from_secs(seconds));
+        }
+        let client = Client::new(Credential::api_key("key").unwrap()).unwrap();
+        let mut set = client.wait_set();
+        let (until, later) = (set.clock.began + Duration::from_secs(100), Duration::from_secs(200));
+        assert_eq!(set.pause(None).until, Pause::NONE.until);
+        let first = set.pause(Some(until));
+        assert_eq!(first.until, Duration::from_secs(100));
+        assert!(first.continue_at >= first.until && first.continue_at < Duration::from_secs(111));
+        assert_eq!(set.pause(Some(until)).continue_at, first.continue_at, "it is chosen once");
+        assert_eq!(set.pause(Some(until + Duration::from_secs(100))).until, later);
+        assert_eq!(set.pause(None).until, Pause::NONE.until);
+    }
+
+    #[test]
+    fn each_unexpected_field_is_logged_once_and_not_too_many() {
+        let mut fields = UnexpectedFields::default();
+        assert!(fields.is_new("/data/a") && !fields.is_new("/data/a"));
+        let new = (0..100).filter(|number| fields.is_new(&number.to_string())).count();
+        assert_eq!(new, UnexpectedFields::MAX - 1);
     }
 
     #[tokio::test]
