@@ -521,7 +521,7 @@ async fn a_dropped_creation_is_recorded_as_unknown() {
     let server = MockServer::start().await;
     server.inject_into_creations(Fault::NeverAnswers, Times::Once);
     let (_folder, ledger) = ledger();
-    let client = client_with_key(server.tcp_url(), &server.api_key());
+    let client = client_with_key(server.url(), &server.api_key());
     let translate = client.translate(VIDEO).to(["es"]);
     let task = {
         let (ledger, translate) = (ledger.clone(), translate.clone());

@@ -289,7 +289,7 @@ async fn large_file(server: &MockServer) -> (RemoteFile, Vec<u8>) {
     server.file("video.mp4", contents.clone());
     let mut file = files(server).await.remove(0);
     let (_, path) = file.url.as_str().split_once("/files").unwrap();
-    file.url = format!("{}/files{path}", server.tcp_url()).parse().unwrap();
+    file.url = format!("{}/files{path}", server.url()).parse().unwrap();
     (file, contents)
 }
 

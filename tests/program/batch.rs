@@ -21,7 +21,7 @@ const KILLS: u32 = 200;
 
 fn akool_at(server: &MockServer, state: &Path, args: &[&str]) -> Program {
     let mut command = support::akool_at(server, args);
-    command.env("XDG_STATE_HOME", state).env("AKOOL_API_HOST", server.tcp_url());
+    command.env("XDG_STATE_HOME", state);
     command
 }
 

@@ -233,7 +233,7 @@ async fn a_stalled_download_exits_with_6_and_the_same_command_resumes() {
         // Each file is truncated, and then the server does not respond.
         let path = folder.path().join(format!("{ID}.mp4"));
         let _ = fs::remove_file(&path);
-        let run = || akool_at(&server, args).env("AKOOL_API_HOST", server.tcp_url()).output().unwrap();
+        let run = || akool_at(&server, args).env("AKOOL_API_HOST", server.url()).output().unwrap();
         server.inject_into_files(Fault::TruncatedBody, Times::Times(4));
         server.inject_into_files(Fault::NeverAnswers, Times::Always);
         let output = run();

@@ -50,7 +50,7 @@ impl Disk {
 
     fn akool(&self, server: &MockServer) -> Program {
         let mut command = support::akool_at(server, &TRANSLATE);
-        command.env("XDG_STATE_HOME", self.folder.path()).env("AKOOL_API_HOST", server.tcp_url());
+        command.env("XDG_STATE_HOME", self.folder.path());
         command
     }
 

@@ -20,7 +20,7 @@ const CUE: &[u8] = b"1\n00:00:00,000 --> 00:00:01,000\n";
 
 fn akool(server: &MockServer, folder: &Path) -> Program {
     let mut command = akool_at(server, &["wait", ID, "--interval", "10ms", "--output"]);
-    command.arg(folder).env("AKOOL_API_HOST", server.tcp_url());
+    command.arg(folder);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command
 }

@@ -88,7 +88,7 @@ async fn a_resized_window_is_laid_out_again() {
     }
     let file = folder.path().join("videos.csv");
     fs::write(&file, text).unwrap();
-    let url = server.tcp_url();
+    let url = server.url();
     let state = folder.path().to_str().unwrap();
     let variables =
         [("AKOOL_API_HOST", url.as_str()), ("AKOOL_API_KEY", &server.api_key()), ("XDG_STATE_HOME", state)];

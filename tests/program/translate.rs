@@ -28,7 +28,7 @@ fn akool(state: &Path, args: &[&str]) -> Program {
 
 fn akool_at(server: &MockServer, state: &Path, args: &[&str]) -> Program {
     let mut command = support::akool_at(server, args);
-    command.env("XDG_STATE_HOME", state).env("AKOOL_API_HOST", server.tcp_url());
+    command.env("XDG_STATE_HOME", state);
     command
 }
 
@@ -220,7 +220,7 @@ async fn the_ledger_of_an_earlier_version_is_imported() {
     let folder = state.path().join("akool");
     fs::create_dir_all(&folder).unwrap();
     let intent = serde_json::json!({"v": 1, "at": 1_700_000_000_000_u64, "intent": {"entry": "t1",
-        "base_url": server.tcp_url(), "languages": ["es"], "request": {"url": VIDEO, "language": "es"}}});
+        "base_url": server.url(), "languages": ["es"], "request": {"url": VIDEO, "language": "es"}}});
     let created = serde_json::json!({"v": 1, "at": 1_700_000_000_001_u64, "created": {"entry": "t1",
         "jobs": [{"id": "known", "language": "es"}]}});
     fs::write(folder.join("ledger.jsonl"), format!("{intent}\n{created}\n")).unwrap();

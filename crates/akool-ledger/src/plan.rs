@@ -1,4 +1,4 @@
-//! What awaiting an [`Ensure`] does, without doing it: [`Plan`].
+//! What awaiting an [`Ensure`](crate::Ensure) does, without doing it: [`Plan`].
 
 use akool::{JobId, Language};
 use rusqlite::params;

@@ -18,7 +18,7 @@ impl Fault {
     /// Applies the fault to the correct answer.
     pub(crate) fn apply(self, mut response: Response<Bytes>, now: SystemTime) -> Response<Bytes> {
         if self.place() == Place::Delivery {
-            // The TCP server reads the extension.
+            // The connection reads the extension.
             response.extensions_mut().insert(self);
             return response;
         }

@@ -359,7 +359,7 @@ impl Fault {
 pub(crate) enum Place {
     /// The connection, before the request.
     Connection,
-    /// The transmission of the answer. This needs the TCP server.
+    /// The transmission of the answer.
     Delivery,
     /// The contents of the answer.
     Answer,

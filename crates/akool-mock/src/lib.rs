@@ -42,6 +42,7 @@
 
 mod account;
 mod answer;
+mod connection;
 mod control;
 mod create;
 mod damage;
@@ -49,6 +50,8 @@ mod download;
 mod expect;
 mod fault;
 mod files;
+mod http_host;
+mod listener;
 mod page;
 mod polls;
 mod record;
@@ -60,7 +63,6 @@ pub mod scenarios;
 mod server;
 mod service;
 mod service_state;
-mod tcp;
 mod timeline;
 mod times;
 mod variation;

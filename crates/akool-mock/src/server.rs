@@ -1,5 +1,5 @@
-//! The HTTP server: [`MockServer`] and its [`Builder`]. wiremock receives the requests, and [`Service`]
-//! answers them.
+//! The HTTP server: [`MockServer`] and its [`Builder`]. A [`Listener`] receives the requests, and [`Service`] answers
+//! them.
 
 use std::{
     fmt,
@@ -9,15 +9,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use wiremock::{Mock, Request, Respond, ResponseTemplate, matchers::any};
+use http::{Request, Response, StatusCode};
 
 use crate::{
+    answer::Outcome,
     fault::{Fault, Place},
+    http_host,
+    listener::Listener,
     page,
     record::Exchange,
     service::{Hook, Service},
     service_state::ServiceState,
-    tcp::TcpServer,
     webhook::{CallHook, Deliverer},
     webhook_queue::WebhookCall,
 };
@@ -29,15 +31,11 @@ use crate::{
 /// own assertions may not notice. [`Builder::lenient`] turns this off. If the test has already failed, dropping the
 /// server prints violations and unmet expectations to stderr instead.
 pub struct MockServer {
-    /// `None` only during drop.
-    server: Option<wiremock::MockServer>,
-    address: SocketAddr,
+    listener: Listener,
     service: Service,
     lenient: bool,
     /// Calls webhooks until it is dropped.
     _deliverer: Deliverer,
-    /// Started on first use.
-    tcp: OnceLock<TcpServer>,
     /// A bound socket that refuses connections.
     refusing: OnceLock<(socket2::Socket, SocketAddr)>,
     /// A listener that never accepts.
@@ -121,17 +119,18 @@ impl Builder {
         self
     }
 
-    /// Starts the server. Needs a tokio runtime.
+    /// Starts the server, on a thread of its own.
     ///
     /// # Panics
-    /// If no port is free.
+    /// If no port is free, or no thread can be started.
+    #[expect(clippy::expect_used, reason = "a test cannot continue without a server")]
     pub async fn start(self) -> MockServer {
-        let mut builder = wiremock::MockServer::builder().disable_request_recording();
-        if let Some(listener) = self.listener {
-            builder = builder.listener(listener);
-        }
-        let server = builder.start().await;
-        let mut state = ServiceState::new(server.uri());
+        let socket = match self.listener {
+            Some(socket) => socket,
+            None => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free"),
+        };
+        let address = socket.local_addr().expect("a listener has an address");
+        let mut state = ServiceState::new(format!("http://{address}"));
         if let Some(key) = self.api_key {
             state.api_key = key;
         }
@@ -142,15 +141,13 @@ impl Builder {
         let state = Arc::new(Mutex::new(state));
         let deliverer = Deliverer::start(Arc::clone(&state), self.calls_anywhere, self.call_hook);
         let service = Service::new(state, self.hook, deliverer.waker());
-        let responder = Responder { service: service.clone(), page: self.page };
-        server.register(Mock::given(any()).respond_with(responder)).await;
+        let responder = Responder { service: service.clone(), page: self.page, address };
+        let listener = Listener::start(socket, Box::new(move |request| responder.respond(&request)));
         MockServer {
-            address: *server.address(),
-            server: Some(server),
+            listener: listener.expect("a thread can be started"),
             service,
             lenient: self.lenient,
             _deliverer: deliverer,
-            tcp: OnceLock::new(),
             refusing: OnceLock::new(),
             hanging: OnceLock::new(),
         }
@@ -158,10 +155,10 @@ impl Builder {
 }
 
 impl MockServer {
-    /// Starts a server without jobs on a free port. Needs a tokio runtime.
+    /// Starts a server without jobs on a free port, on a thread of its own.
     ///
     /// # Panics
-    /// If no port is free.
+    /// If no port is free, or no thread can be started.
     pub async fn start() -> Self {
         Builder::default().start().await
     }
@@ -173,26 +170,25 @@ impl MockServer {
 
     /// Returns the base URL for the code under test.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.address())
     }
 
     /// Returns the address on which the server listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.listener.address()
     }
 
-    /// Returns the base URL at which this fault can happen. All base URLs serve the same jobs. wiremock cannot
-    /// produce every fault, so faults of the connection and of the delivery have sockets of their own.
+    /// Returns the base URL at which this fault can happen: that of the server, except for faults of the connection, which
+    /// happen before there is a request.
     ///
     /// # Panics
     /// If no port is free.
     #[expect(clippy::expect_used, reason = "a test cannot continue without a port")]
     pub fn url_for(&self, fault: Fault) -> String {
         match (fault.place(), fault) {
-            (Place::Answer, _) => self.url(),
-            (Place::Delivery, _) => format!("http://{}", self.tcp().address()),
+            (Place::Answer | Place::Delivery, _) => self.url(),
             (Place::Connection, Fault::NameNotFound) => "http://localhost:1".to_owned(),
-            (Place::Connection, Fault::TlsFails) => format!("https://{}", self.tcp().address()),
+            (Place::Connection, Fault::TlsFails) => format!("https://{}", self.address()),
             (Place::Connection, Fault::ConnectHangs) => {
                 let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
                 let address = self.hanging.get_or_init(bind).local_addr().expect("a listener has an address");
@@ -203,19 +199,6 @@ impl MockServer {
                 format!("http://{address}")
             }
         }
-    }
-
-    /// Returns the base URL at which every fault of the delivery can happen, such as slow or reset responses.
-    ///
-    /// # Panics
-    /// If no port is free.
-    pub fn tcp_url(&self) -> String {
-        self.url_for(Fault::Trickle)
-    }
-
-    #[expect(clippy::expect_used, reason = "a test cannot continue without a port")]
-    fn tcp(&self) -> &TcpServer {
-        self.tcp.get_or_init(|| TcpServer::start(self.service.clone()).expect("a port is free"))
     }
 
     pub(crate) fn service(&self) -> &Service {
@@ -243,11 +226,6 @@ impl fmt::Debug for MockServer {
 impl Drop for MockServer {
     #[expect(clippy::panic, reason = "a violation fails the test, as wiremock's own expectations do")]
     fn drop(&mut self) {
-        // wiremock's drop blocks on a tokio lock. If the current task has used up its cooperative budget, that
-        // lock is never granted, so drop it on another thread.
-        let server = self.server.take();
-        let _ = std::thread::spawn(move || drop(server)).join();
-
         if self.lenient {
             return;
         }
@@ -290,37 +268,21 @@ fn refusing() -> std::io::Result<(socket2::Socket, SocketAddr)> {
 struct Responder {
     service: Service,
     page: bool,
+    address: SocketAddr,
 }
 
-impl Respond for Responder {
-    fn respond(&self, request: &Request) -> ResponseTemplate {
-        let mut incoming = http::Request::new(Bytes::from(request.body.clone()));
-        *incoming.method_mut() = request.method.clone();
-        *incoming.headers_mut() = request.headers.clone();
-        let target = &request.url[url::Position::BeforePath..url::Position::AfterQuery];
-        *incoming.uri_mut() = target.parse().unwrap_or_default();
-
+impl Responder {
+    fn respond(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        if let Err(why) = http_host::check(request, self.address) {
+            return Outcome::plain(StatusCode::BAD_REQUEST, why).response;
+        }
         let now = SystemTime::now();
         // The page is not part of the API, so requests for it are not logged.
         if self.page
-            && let Some(page) = page::respond(&self.service.state(), &incoming, now)
+            && let Some(page) = page::respond(&self.service.state(), request, now)
         {
-            return template(&page);
+            return page;
         }
-        let response = self.service.respond(&incoming, now);
-        if response.extensions().get::<Fault>().is_some() {
-            return ResponseTemplate::new(501).set_body_string(
-                "akool-mock: this fault needs the base URL from MockServer::url_for(fault)\n",
-            );
-        }
-        template(&response)
+        self.service.respond(request, now)
     }
-}
-
-fn template(response: &http::Response<Bytes>) -> ResponseTemplate {
-    let mut template = ResponseTemplate::new(response.status()).set_body_bytes(response.body().to_vec());
-    for (name, value) in response.headers() {
-        template = template.insert_header(name, value);
-    }
-    template
 }
