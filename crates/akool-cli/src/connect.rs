@@ -2,14 +2,13 @@
 
 use std::{
     collections::HashMap,
-    io::Read,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use akool::{BodyEnd, Client, ClientBuilder, ConfigError, Credential};
 
-use crate::{args::Global, env};
+use crate::{api_key, args::Global, env};
 
 /// A client, and the sandbox that it needs while it is used.
 pub(crate) struct Connection {
@@ -113,7 +112,8 @@ fn builder(global: &Global) -> Result<(ClientBuilder, String), UsageError> {
                     ));
                 }
             }
-            let builder = Client::builder().credential(key_from(file)?);
+            let key = Credential::api_key(api_key::from_file(file)?.into_inner()).map_err(explain)?;
+            let builder = Client::builder().credential(key);
             builder.base_url_from_env().map_err(explain)?
         }
     };
@@ -121,33 +121,6 @@ fn builder(global: &Global) -> Result<(ClientBuilder, String), UsageError> {
         builder = builder.base_url(url);
     }
     Ok((builder, credential))
-}
-
-fn key_from(file: &Path) -> Result<Credential, UsageError> {
-    /// A key has less than 100 characters, so a file larger than this does not hold one.
-    const MAX_BYTES: u64 = 16 * 1024;
-    let shown = file.display();
-    let mut text = String::new();
-    let read = if file == Path::new("-") {
-        std::io::stdin().take(MAX_BYTES + 1).read_to_string(&mut text)
-    } else {
-        std::fs::File::open(file).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
-    };
-    match read {
-        Err(error) => return Err(format!("cannot read the API key from {shown}: {error}")),
-        Ok(_) if text.len() as u64 > MAX_BYTES => {
-            return Err(format!(
-                "{shown} is too large to hold an API key; use a file that holds only the key"
-            ));
-        }
-        Ok(_) => {}
-    }
-    let text = text.trim_start_matches('\u{feff}').trim();
-    let named = text.split_once('=').is_some_and(|(name, _)| name.ends_with("KEY"));
-    if named || text.starts_with(['"', '\'']) {
-        return Err(format!("{shown} holds more than an API key; use a file that holds only the key"));
-    }
-    Credential::api_key(text).map_err(|error| format!("{shown}: {error}; use a file that holds only the key"))
 }
 
 /// The message of an error and of its causes, on one line.

@@ -13,9 +13,10 @@
 //! - `names`
 //! - `connect`, `report`
 //! - `budget`
-//! - `args`, `table`
+//! - `args`, `table`, `api_key`
 //! - `outcome`, `env`, `text`, `resume`, `interrupt`
 
+mod api_key;
 mod args;
 mod auth;
 mod budget;
