@@ -1,4 +1,4 @@
-//! Reads an API key from a file or from standard input.
+//! Reads an API key from a file, from standard input or from the terminal.
 
 use std::{
     fs::File,
@@ -7,6 +7,7 @@ use std::{
 };
 
 use akool::{Credential, Secret};
+use console::Term;
 
 /// A key has less than 100 characters, so a file larger than this does not hold one.
 const MAX_BYTES: u64 = 16 * 1024;
@@ -39,6 +40,19 @@ pub(crate) fn from_file(file: &Path) -> Result<Secret, String> {
         return Err(format!("{shown} holds more than an API key; use a file that holds only the key"));
     }
     validate(text).map_err(|error| format!("{shown}: {error}; use a file that holds only the key"))
+}
+
+/// Asks a person for the key of this API address. The terminal does not show what is typed.
+///
+/// # Errors
+/// If nothing can be read, or if it does not have the form of a key, as a message.
+pub(crate) fn from_terminal(address: &str) -> Result<Secret, String> {
+    let terminal = Term::stderr();
+    let read = terminal
+        .write_str(&format!("API key for {address} (not shown): "))
+        .and_then(|()| terminal.read_secure_line());
+    let text = read.map_err(|error| format!("cannot read the API key from the terminal: {error}"))?;
+    validate(text.trim()).map_err(|error| format!("{error}; run the command again and paste only the key"))
 }
 
 fn validate(text: &str) -> Result<Secret, String> {
