@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+#[cfg(target_os = "linux")]
+mod auth;
 mod batch;
 mod budget;
 mod commands;
@@ -11,6 +13,8 @@ mod downloads;
 mod events;
 #[cfg(target_os = "linux")]
 mod full_disk;
+#[cfg(all(target_os = "linux", feature = "keyring"))]
+mod keyring;
 mod kills;
 mod support;
 #[cfg(unix)]

@@ -111,10 +111,12 @@ impl DerefMut for Running {
     }
 }
 
-/// The program, without the variables of this environment that it reads, and without a folder for the ledger.
+/// The program, without the variables of this environment that it reads, without a folder for the ledger, and without
+/// stored keys and a keyring.
 pub(crate) fn akool(args: &[&str]) -> Program {
     let mut command = Program::new(env!("CARGO_BIN_EXE_akool"));
     command.args(args).stdin(Stdio::null()).env("XDG_STATE_HOME", "/nonexistent");
+    command.env("XDG_CONFIG_HOME", "/nonexistent").env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent");
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let read = text.starts_with("AKOOL_") || text.to_lowercase().ends_with("_proxy");

@@ -2,14 +2,21 @@
 
 use std::{
     collections::HashMap,
-    io::Read,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use akool::{BodyEnd, Client, ClientBuilder, ConfigError, Credential};
+use akool::{BodyEnd, Client, ClientBuilder, ConfigError, Credential, Secret};
 
-use crate::{args::Global, env};
+use crate::{
+    api_key,
+    args::Global,
+    env,
+    key_store::{FileError, GetError, KeyStore},
+    report::Report,
+    resume::Resume,
+    text::with_causes,
+};
 
 /// A client, and the sandbox that it needs while it is used.
 pub(crate) struct Connection {
@@ -53,12 +60,13 @@ pub(crate) type UsageError = String;
 pub(crate) async fn connect(
     global: &Global,
     responses: Option<&Responses>,
+    report: &Report,
 ) -> Result<Connection, UsageError> {
     #[cfg(feature = "sandbox")]
     if global.sandbox {
         return sandbox(global, responses).await;
     }
-    let (builder, credential) = builder(global)?;
+    let (builder, credential) = builder(global, report).await?;
     let client = with_responses(builder, responses).build().map_err(explain)?;
     Ok(Connection {
         client,
@@ -75,13 +83,8 @@ pub(crate) async fn without_credential(global: &Global) -> Result<Connection, Us
     if global.sandbox {
         return sandbox(global, None).await;
     }
-    let credential = Credential::api_key("none").map_err(explain)?;
-    let mut builder = Client::builder().credential(credential).base_url_from_env().map_err(explain)?;
-    if let Some(url) = &global.base_url {
-        builder = builder.base_url(url);
-    }
     Ok(Connection {
-        client: builder.build().map_err(explain)?,
+        client: with_key(global, &"none".into())?,
         credential: "none".to_owned(),
         ledger: global.ledger.clone(),
         #[cfg(feature = "sandbox")]
@@ -89,65 +92,119 @@ pub(crate) async fn without_credential(global: &Global) -> Result<Connection, Us
     })
 }
 
-/// The settings, and the name of the credential among them.
-fn builder(global: &Global) -> Result<(ClientBuilder, String), UsageError> {
-    let credential = match &global.api_key_file {
-        Some(file) if file == Path::new("-") => "API key from standard input".to_owned(),
-        Some(file) => format!("API key from the file {}", file.display()),
-        None if env::is_set(env::API_KEY) => format!("API key from {}", env::API_KEY),
-        None if env::is_set(env::TOKEN) => format!("bearer token from {}", env::TOKEN),
-        None => format!("bearer tokens for {} and {}", env::CLIENT_ID, env::CLIENT_SECRET),
-    };
-    let mut builder = match &global.api_key_file {
-        None => ClientBuilder::from_env().map_err(|error| match error {
-            ConfigError::NoCredential => {
-                format!("{error}; or use --api-key-file, or try it without a key with --sandbox")
-            }
-            other => explain(other),
-        })?,
-        Some(file) => {
-            for variable in [env::API_KEY, env::TOKEN] {
-                if env::is_set(variable) {
-                    return Err(format!(
-                        "two credentials: --api-key-file and {variable} are both set; remove one of them"
-                    ));
-                }
-            }
-            let builder = Client::builder().credential(key_from(file)?);
-            builder.base_url_from_env().map_err(explain)?
-        }
-    };
-    if let Some(url) = &global.base_url {
-        builder = builder.base_url(url);
-    }
-    Ok((builder, credential))
+/// A client with this key.
+pub(crate) fn with_key(global: &Global, key: &Secret) -> Result<Client, UsageError> {
+    let credential = Credential::api_key(key.clone().into_inner()).map_err(explain)?;
+    with_credential(global, credential)?.build().map_err(explain)
 }
 
-fn key_from(file: &Path) -> Result<Credential, UsageError> {
-    /// A key has less than 100 characters, so a file larger than this does not hold one.
-    const MAX_BYTES: u64 = 16 * 1024;
-    let shown = file.display();
-    let mut text = String::new();
-    let read = if file == Path::new("-") {
-        std::io::stdin().take(MAX_BYTES + 1).read_to_string(&mut text)
+/// The API address: the base URL in its canonical form.
+pub(crate) fn address(global: &Global) -> Result<String, UsageError> {
+    Ok(with_key(global, &"none".into())?.base_url().to_owned())
+}
+
+fn with_credential(global: &Global, credential: Credential) -> Result<ClientBuilder, UsageError> {
+    let builder = Client::builder().credential(credential).base_url_from_env().map_err(explain)?;
+    Ok(with_base_url(global, builder))
+}
+
+fn with_base_url(global: &Global, builder: ClientBuilder) -> ClientBuilder {
+    match &global.base_url {
+        Some(url) => builder.base_url(url),
+        None => builder,
+    }
+}
+
+/// The name of the credential in the environment.
+pub(crate) fn from_environment() -> Option<String> {
+    if env::is_set(env::API_KEY) {
+        Some(format!("API key from {}", env::API_KEY))
+    } else if env::is_set(env::TOKEN) {
+        Some(format!("bearer token from {}", env::TOKEN))
+    } else if env::is_set(env::CLIENT_ID) && env::is_set(env::CLIENT_SECRET) {
+        Some(format!("bearer tokens for {} and {}", env::CLIENT_ID, env::CLIENT_SECRET))
     } else {
-        std::fs::File::open(file).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
+        None
+    }
+}
+
+/// The settings, and the name of the credential among them.
+async fn builder(global: &Global, report: &Report) -> Result<(ClientBuilder, String), UsageError> {
+    let Some(file) = &global.api_key_file else {
+        return match ClientBuilder::from_env() {
+            Ok(builder) => Ok((with_base_url(global, builder), from_environment().unwrap_or_default())),
+            Err(ConfigError::NoCredential) => {
+                let (key, name) = stored_key(global, report).await?;
+                Ok((with_credential(global, key)?, name))
+            }
+            Err(error) => Err(explain(error)),
+        };
     };
-    match read {
-        Err(error) => return Err(format!("cannot read the API key from {shown}: {error}")),
-        Ok(_) if text.len() as u64 > MAX_BYTES => {
+    for variable in [env::API_KEY, env::TOKEN] {
+        if env::is_set(variable) {
             return Err(format!(
-                "{shown} is too large to hold an API key; use a file that holds only the key"
+                "two credentials: --api-key-file and {variable} are both set; remove one of them"
             ));
         }
-        Ok(_) => {}
     }
-    let text = text.trim_start_matches('\u{feff}').trim();
-    let named = text.split_once('=').is_some_and(|(name, _)| name.ends_with("KEY"));
-    if named || text.starts_with(['"', '\'']) {
-        return Err(format!("{shown} holds more than an API key; use a file that holds only the key"));
+    let key = Credential::api_key(api_key::from_file(file)?.into_inner()).map_err(explain)?;
+    let name = if file == Path::new("-") {
+        "API key from standard input".to_owned()
+    } else {
+        format!("API key from the file {}", file.display())
+    };
+    Ok((with_credential(global, key)?, name))
+}
+
+/// The key that is stored for the API address, and its name.
+async fn stored_key(global: &Global, report: &Report) -> Result<(Credential, String), UsageError> {
+    let login = login(global);
+    let none = |others: &str| {
+        format!(
+            "{}; or store a key with `{login}`, use --api-key-file, or try it without a key with --sandbox{others}",
+            ConfigError::NoCredential
+        )
+    };
+    let store = match KeyStore::open() {
+        Ok(store) => store,
+        Err(FileError::NoFolder) => return Err(none("")),
+        Err(error) => return Err(format!("{}; or set {}", with_causes(&error), env::API_KEY)),
+    };
+    let address = address(global)?;
+    match store.get(&address, report).await {
+        Ok(Some((key, place))) => match Credential::api_key(key.into_inner()) {
+            Ok(key) => Ok((key, format!("stored API key in {place}"))),
+            Err(error) => Err(format!(
+                "the API key for {address} in {place} is not valid: {error}; store it again with `{login}`"
+            )),
+        },
+        Ok(None) => Err(none(&others(&store))),
+        Err(error) => {
+            let next = match error {
+                GetError::Keyring(_) => "unlock the keyring and run the command again".to_owned(),
+                GetError::Gone => format!("store it again with `{login}`"),
+            };
+            let error = with_causes(&error);
+            Err(format!("cannot get the API key for {address}: {error}; {next}, or set {}", env::API_KEY))
+        }
     }
-    Credential::api_key(text).map_err(|error| format!("{shown}: {error}; use a file that holds only the key"))
+}
+
+/// The command that stores a key for the same API address.
+fn login(global: &Global) -> String {
+    let mut options = Resume::default();
+    if let Some(url) = &global.base_url {
+        options.option("--base-url", url);
+    }
+    options.with("auth login")
+}
+
+/// The other API addresses that have a stored key, as the end of a sentence.
+pub(crate) fn others(store: &KeyStore) -> String {
+    match store.addresses().as_slice() {
+        [] => String::new(),
+        addresses => format!(" (a key is stored for {})", addresses.join(" and for ")),
+    }
 }
 
 /// The message of an error and of its causes, on one line.

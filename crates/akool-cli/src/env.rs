@@ -11,7 +11,7 @@ pub(crate) const NO_COLOR: &str = "NO_COLOR";
 pub(crate) const COLUMNS: &str = "COLUMNS";
 
 /// The help text is made from this list, and the README is tested against the help text.
-const ALL: [(&str, &str); 10] = [
+const ALL: [(&str, &str); 11] = [
     (API_KEY, "the API key"),
     (TOKEN, "a bearer token, used instead of the key"),
     (CLIENT_ID, "a client id: gets bearer tokens if no key or token is set, opens webhooks"),
@@ -19,6 +19,7 @@ const ALL: [(&str, &str); 10] = [
     ("AKOOL_API_HOST", "the base URL of the API [default: https://openapi.akool.com]"),
     (LEDGER, "the file of the ledger of created jobs; --sandbox ignores it"),
     ("XDG_STATE_HOME", "the folder of the ledger, which is in akool/ [default: ~/.local/state]"),
+    ("XDG_CONFIG_HOME", "the folder of the stored API key, which is in akool/ [default: ~/.config]"),
     ("RUST_LOG", "what to log to stderr, such as akool=debug"),
     (NO_COLOR, "disables colours"),
     (COLUMNS, "the maximum width of tables [default: the width of the terminal]"),

@@ -11,11 +11,14 @@
 //! - `follow`, which several commands share; `rows`
 //! - `fetch`, `ledger`, `on_complete`
 //! - `names`
-//! - `connect`, `report`
+//! - `connect`
+//! - `key_store`
+//! - `report`
 //! - `budget`
-//! - `args`, `table`
+//! - `args`, `table`, `api_key`
 //! - `outcome`, `env`, `text`, `resume`, `interrupt`
 
+mod api_key;
 mod args;
 mod auth;
 mod budget;
@@ -31,6 +34,7 @@ mod fetch;
 mod follow;
 mod interrupt;
 mod jobs;
+mod key_store;
 mod languages;
 mod ledger;
 mod names;
@@ -57,7 +61,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    args::{Cli, Command},
+    args::{Auth, Cli, Command},
     outcome::Outcome,
     report::{Report, Settings},
 };
@@ -110,13 +114,16 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
         Command::Webhook(command) => return webhook::run(command, &cli.global, report).await,
         Command::Completions(options) => return shell::completions(options, report),
         Command::Man(options) => return shell::man(options, report),
+        Command::Auth(Auth { command: Some(command) }) => {
+            return auth::change(command, &cli.global, report).await;
+        }
         _ => {}
     }
     let responses = connect::Responses::default();
     let connection = match &cli.command {
         Command::Jobs(options) if !options.refresh => connect::without_credential(&cli.global).await,
-        Command::Contract(_) => connect::connect(&cli.global, Some(&responses)).await,
-        _ => connect::connect(&cli.global, None).await,
+        Command::Contract(_) => connect::connect(&cli.global, Some(&responses), report).await,
+        _ => connect::connect(&cli.global, None, report).await,
     };
     let connection = match connection {
         Ok(connection) => connection,
@@ -134,7 +141,7 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
         Command::Languages(options) => languages::run(options, &connection, report).await,
         Command::Contract(options) => contract::run(options, &connection, &responses, report).await,
         Command::Credits => credits::run(&connection, report).await,
-        Command::Auth => auth::run(&connection, report).await,
+        Command::Auth(_) => auth::run(&connection, report).await,
         // These have returned above.
         #[cfg(feature = "sandbox")]
         Command::Sandbox(_) => Outcome::Usage,

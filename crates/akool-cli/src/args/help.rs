@@ -73,6 +73,24 @@ always known when a job was completed.";
 
 pub(super) const LANGUAGES: &str = "Examples:\n  akool languages\n  akool languages chinese";
 
+pub(super) const AUTH: &str = "\
+Examples:
+  akool auth
+  akool auth login
+  akool auth logout
+
+A stored key is used only for the API address that it was stored for. --api-key-file and the
+environment take precedence over it.";
+
+pub(super) const LOGIN: &str = "\
+Examples:
+  akool auth login
+  akool auth login < key.txt
+
+The key is read from a hidden prompt, from standard input if that is not a terminal, or from
+--api-key-file. It is stored only if AKOOL accepts it, for the API address that --base-url or
+AKOOL_API_HOST selects.";
+
 pub(super) const WEBHOOK: &str = "\
 A webhook message only says that a job may have changed. Poll the job for its status: `akool status ID`.
 

@@ -1,5 +1,6 @@
 //! The command line, as clap's types.
 
+mod auth;
 mod help;
 mod request;
 mod resume;
@@ -12,6 +13,7 @@ use akool_download::NameTemplate;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
 pub(crate) use self::{
+    auth::{Auth, StoredKey},
     request::{Request, RequestRow},
     value::{Timeout, Words},
 };
@@ -86,7 +88,8 @@ pub(crate) enum Command {
     Languages(Languages),
 
     /// Print which credential is used and whether it works, without its value
-    Auth,
+    #[command(after_help = help::AUTH)]
+    Auth(Auth),
 
     /// Validate AKOOL's responses against its description
     #[command(subcommand)]

@@ -142,6 +142,13 @@ impl Report {
         self.write(|| drop(writeln!(io::stderr(), "{text}")));
     }
 
+    /// A line that is neither a result nor an error.
+    pub(crate) fn remark(&self, text: impl Display) {
+        if !self.settings.quiet {
+            self.note(text);
+        }
+    }
+
     /// A line for people: to stdout, or with `--json` to stderr.
     pub(crate) fn line(&self, text: impl Display) {
         if self.is_json() { self.note(text) } else { self.stdout(text) }

@@ -1,8 +1,33 @@
-//! `akool auth`: prints which credential is used, and whether it works.
+//! `akool auth`: prints which credential is used, and whether it works; stores and removes an API key.
+
+mod login;
+mod logout;
 
 use serde_json::json;
 
-use crate::{connect::Connection, outcome::Outcome, report::Report};
+use crate::{
+    args::{Global, StoredKey},
+    connect::Connection,
+    outcome::Outcome,
+    report::Report,
+};
+
+/// Stores or removes an API key.
+pub(crate) async fn change(command: &StoredKey, global: &Global, report: &Report) -> Outcome {
+    let changed = match command {
+        #[cfg(feature = "sandbox")]
+        _ if global.sandbox => {
+            Err("the sandbox has a key of its own and does not use a stored one; run this without --sandbox"
+                .to_owned())
+        }
+        StoredKey::Login => login::run(global, report).await,
+        StoredKey::Logout => logout::run(global, report).await,
+    };
+    changed.unwrap_or_else(|error| {
+        report.error(None, "usage", error);
+        Outcome::Usage
+    })
+}
 
 pub(crate) async fn run(connection: &Connection, report: &Report) -> Outcome {
     let (credential, base_url) = (&connection.credential, connection.client.base_url());
