@@ -285,6 +285,29 @@ fn the_sandbox_serves_other_programs() {
 }
 
 #[test]
+fn a_reader_that_stops_reading_does_not_stop_the_sandbox() {
+    use std::io::Write;
+
+    let mut command = akool(&["sandbox", "--listen", "127.0.0.1:0", "--json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    lines.read_line(&mut line).unwrap();
+    let address = line.split("http://").nth(1).unwrap().split('"').next().unwrap();
+    // More than fits into a pipe. Each of these is logged.
+    for number in 0..1500 {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let target = format!("/files/{}{number}/video.mp4", "x".repeat(100));
+        write!(stream, "GET {target} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        assert!(response.starts_with("HTTP/1.1 404"), "{response}");
+    }
+    interrupt(&child);
+    assert!(end_of(&mut child).success());
+}
+
+#[test]
 fn a_closed_stdout_is_not_an_error() {
     let mut child = akool(&["--sandbox", "status", ID, ID])
         .stdout(Stdio::piped())

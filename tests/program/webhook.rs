@@ -58,6 +58,29 @@ fn post(address: &str, body: &[u8]) -> String {
     send(address, &[head.as_bytes(), body].concat())
 }
 
+#[test]
+fn connections_that_send_nothing_do_not_delay_messages_for_long() {
+    let listening = Serving::start(akool_as_client(&LISTEN));
+    let connect = |sent: &[u8]| {
+        let mut stream = TcpStream::connect(&listening.address).unwrap();
+        stream.write_all(sent).unwrap();
+        stream
+    };
+    // As many as are served at a time: half of them without a head, half without a body.
+    let idle: Vec<_> = (0..64)
+        .map(|number| match number % 2 {
+            0 => connect(b"POST / HTTP/1.1\r\n"),
+            _ => connect(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n"),
+        })
+        .collect();
+    let began = std::time::Instant::now();
+    assert!(post(&listening.address, message(0, DONE).as_bytes()).starts_with("HTTP/1.1 200"));
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    drop(idle);
+}
+
+const DONE: &str = r#"{"_id":"a","status":3,"url":"https://x/v?Signature=MARKER"}"#;
+
 const LISTEN: [&str; 5] = ["webhook", "listen", "--listen", "127.0.0.1:0", "--json"];
 
 #[tokio::test]
@@ -95,17 +118,16 @@ async fn messages_of_the_mock_server_are_received() {
 #[test]
 fn a_rejection_does_not_reveal_its_reason_to_the_sender() {
     let mut listening = Serving::start(akool_as_client(&LISTEN));
-    let done = r#"{"_id":"a","status":3,"url":"https://x/v?Signature=MARKER"}"#;
-    let good = message(0, done);
-    let wrong_key = akool_mock::seal("client-7", "another-secret-24-bytes!", now(), &1.into(), done).unwrap();
-    let wrong_signer = akool_mock::seal("client-8", SECRET, now(), &1.into(), done).unwrap();
+    let good = message(0, DONE);
+    let wrong_key = akool_mock::seal("client-7", "another-secret-24-bytes!", now(), &1.into(), DONE).unwrap();
+    let wrong_signer = akool_mock::seal("client-8", SECRET, now(), &1.into(), DONE).unwrap();
     let mut answers = Vec::new();
     for (body, expected) in [
         ("", "not a webhook message"),
         ("hello", "not a webhook message"),
         (wrong_key.as_str(), "`dataEncrypt`"),
         (wrong_signer.as_str(), "signature"),
-        (&message(10 * 60 * 1000, done), "600 s old"),
+        (&message(10 * 60 * 1000, DONE), "600 s old"),
         (&message(0, "{}"), "does not contain an event"),
         (&" ".repeat(100_000), "limit"),
     ] {

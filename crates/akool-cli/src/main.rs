@@ -16,7 +16,7 @@
 //! - `report`
 //! - `budget`
 //! - `args`, `table`, `api_key`
-//! - `outcome`, `env`, `text`, `resume`, `interrupt`
+//! - `outcome`, `env`, `text`, `resume`, `interrupt`, `printer`
 
 mod api_key;
 mod args;
@@ -41,6 +41,7 @@ mod names;
 mod on_complete;
 mod outcome;
 mod plan;
+mod printer;
 mod report;
 mod resume;
 mod rows;

@@ -2,10 +2,13 @@
 
 use std::net::TcpListener;
 
+use akool::redact::excerpt;
 use akool_mock::{MockServer, sandbox::scenarios, scenarios::Scenarios};
 use serde_json::json;
 
-use crate::{args::Sandbox, interrupt::interruption, outcome::Outcome, report::Report};
+use crate::{
+    args::Sandbox, interrupt::interruption, outcome::Outcome, printer::Printer, report::Report, text,
+};
 
 pub(crate) async fn run(options: &Sandbox, report: &Report) -> Outcome {
     let json = report.is_json();
@@ -28,6 +31,14 @@ pub(crate) async fn run(options: &Sandbox, report: &Report) -> Outcome {
             return Outcome::Usage;
         }
     };
+    let (printer, printing) = match Printer::start() {
+        Ok(started) => started,
+        Err(error) => {
+            report.error(None, "start", format_args!("cannot start a thread: {error}"));
+            return Outcome::Unexpected;
+        }
+    };
+    let (requests, calls) = (printer.clone(), printer);
     let server = MockServer::builder()
         .listener(listener)
         .lenient()
@@ -36,18 +47,15 @@ pub(crate) async fn run(options: &Sandbox, report: &Report) -> Outcome {
             // Without the headers, which may hold a real key that was sent here by mistake.
             let (method, target) = (&exchange.method, exchange.shown_target());
             let (status, summary) = (exchange.status.as_u16(), &exchange.summary);
-            let line = if json {
-                json!({
+            requests.offer(if json {
+                to_json(&json!({
                     "event": "request", "method": method.as_str(), "target": target, "http_status": status,
                     "message": summary, "violation": exchange.violation,
-                })
-                .to_string()
+                }))
             } else {
                 let violation = exchange.violation.iter().map(|violation| format!("\n  {violation}"));
                 format!("{method} {target} -> {status}, {summary}{}", violation.collect::<String>())
-            };
-            // A closed pipe must not stop the server.
-            let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
+            });
         })
         .on_webhook_call(move |call| {
             let (job, url, status) = (&call.job, &call.url, call.status);
@@ -55,15 +63,14 @@ pub(crate) async fn run(options: &Sandbox, report: &Report) -> Outcome {
                 (Some(answer), _) => answer.as_u16().to_string(),
                 (None, why) => why.clone().unwrap_or_default(),
             };
-            let line = if json {
-                json!({
+            calls.offer(if json {
+                to_json(&json!({
                     "event": "webhook_call", "id": job, "status_code": status, "url": url, "message": outcome,
-                })
-                .to_string()
+                }))
             } else {
-                format!("webhook call for {job}, status {status}: {url} -> {outcome}")
-            };
-            let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
+                let (url, outcome) = (excerpt(url), excerpt(&outcome));
+                format!("webhook call for {}, status {status}: {url} -> {outcome}", excerpt(job))
+            });
         })
         .start()
         .await;
@@ -109,7 +116,14 @@ pub(crate) async fn run(options: &Sandbox, report: &Report) -> Outcome {
     }
     list(&jobs, report);
     interruption().await;
+    drop(server);
+    printing.finish();
     Outcome::Done
+}
+
+fn to_json(value: &serde_json::Value) -> String {
+    // A value always has a text.
+    text::json(value).unwrap_or_default()
 }
 
 /// Lists the jobs that every sandbox has.

@@ -67,6 +67,30 @@ pub(crate) fn source(url: &str) -> String {
     url::Url::parse(url).map_or_else(|_| excerpt(url), |url| akool::redact::link(&url))
 }
 
+/// A line of JSON. Characters that a terminal acts on, which JSON allows in strings, are escaped.
+///
+/// # Errors
+/// If the value cannot be written as JSON.
+pub(crate) fn json(value: &impl serde::Serialize) -> serde_json::Result<String> {
+    let text = serde_json::to_string(value)?;
+    let acts = |letter: char| {
+        matches!(letter, '\u{7f}'..='\u{9f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}')
+    };
+    if !text.contains(acts) {
+        return Ok(text);
+    }
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if acts(letter) {
+            escaped += &format!("\\u{:04x}", u32::from(letter));
+        } else {
+            escaped.push(letter);
+        }
+    }
+    Ok(escaped)
+}
+
 /// A number of credits, with at most two decimals.
 pub(crate) fn credits(credits: f64) -> String {
     // Without the minus sign of a negative number that rounds to 0.
@@ -116,4 +140,24 @@ fn causes(mut text: String, error: &(dyn Error + 'static)) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_has_no_character_that_a_terminal_acts_on() {
+        let text = "a\u{9b}31m\u{202e}\u{2028}\u{feff}\u{1b}\u{7f}ü€\u{200d}";
+        let line = json(&text).unwrap();
+        assert_eq!(line, r#""a\u009b31m\u202e\u2028\ufeff\u001b\u007fü€\u200d""#);
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
+    }
+
+    #[test]
+    fn credits_have_at_most_two_decimals() {
+        for (number, shown) in [(4.0, "4"), (0.1 + 0.2, "0.3"), (10.005, "10.01"), (-0.001, "0")] {
+            assert_eq!(credits(number), shown);
+        }
+    }
 }

@@ -178,3 +178,53 @@ fn configured(http: reqwest::ClientBuilder, any_redirect: bool) -> reqwest::Clie
         .read_timeout(Duration::from_secs(30))
         .user_agent(akool::http::USER_AGENT)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_setting_is_used() {
+        let seconds = Duration::from_secs;
+        let builder = Downloader::builder().max_failures(7).first_pause(seconds(2)).stall_timeout(seconds(3));
+        let set = builder.max_concurrent_files(2).follow_any_redirect().build().unwrap();
+        let Retry { max_failures, first_pause, stall_timeout } = set.retry;
+        assert_eq!((max_failures, first_pause, stall_timeout), (7, seconds(2), seconds(3)));
+        assert!(set.any_redirect);
+        let slots = (set.slot().await, set.slot().await);
+        assert_eq!(set.slots.available_permits(), 0);
+        drop(slots);
+        assert_eq!(set.slots.available_permits(), 2);
+        let least = Downloader::builder().max_failures(0).max_concurrent_files(0).build().unwrap();
+        assert_eq!((least.retry.max_failures, least.slots.available_permits()), (1, 1));
+        assert!(!Downloader::new().unwrap().any_redirect);
+    }
+
+    /// A server for one request. Returns its address, and the first line of the request once it has come.
+    fn server() -> (std::net::SocketAddr, std::thread::JoinHandle<String>) {
+        use std::io::{Read, Write};
+
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let serve = |listener: std::net::TcpListener| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            let count = stream.read(&mut request).unwrap();
+            stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").unwrap();
+            String::from_utf8_lossy(&request[..count]).lines().next().unwrap_or_default().to_owned()
+        };
+        (listener.local_addr().unwrap(), std::thread::spawn(move || serve(listener)))
+    }
+
+    #[tokio::test]
+    async fn a_proxy_is_used_for_other_machines_only() {
+        let ((proxy, proxied), (served, direct)) = (server(), server());
+        let proxy = reqwest::Proxy::all(format!("http://{proxy}")).unwrap();
+        let downloader =
+            Downloader::builder().http(reqwest::ClientBuilder::new().proxy(proxy)).build().unwrap();
+        let get = async |link: Url| downloader.http_for(&link).unwrap().get(link).send().await;
+        assert_eq!(get(format!("http://{served}/a").parse().unwrap()).await.unwrap().status(), 204);
+        assert_eq!(direct.join().unwrap(), "GET /a HTTP/1.1");
+        get("https://cdn.example/a".parse().unwrap()).await.unwrap_err();
+        assert_eq!(proxied.join().unwrap(), "CONNECT cdn.example:443 HTTP/1.1");
+    }
+}

@@ -12,12 +12,14 @@ use serde_json::{Value, json};
 use crate::{
     account,
     answer::{self, Outcome},
-    record::MAX_KEPT,
     request::json_body,
     service_state::{CreatedJob, Plan, ServiceState},
     timeline::{JobTimeline, Timeline},
     verify,
 };
+
+/// The service documents no limit. It supports about as many languages.
+const MAX_LANGUAGES: usize = 200;
 
 impl ServiceState {
     pub(crate) fn create_translation(
@@ -36,12 +38,18 @@ impl ServiceState {
         if let Some(message) = invalid(request, &body) {
             return Outcome::rejected(1003, &message);
         }
+        if languages(&body).nth(MAX_LANGUAGES).is_some() {
+            let message =
+                format!("language: this server accepts at most {MAX_LANGUAGES} languages in one request");
+            return Outcome::rejected(1003, &message);
+        }
         if !commit {
             // A fault rejects the request before jobs are created.
             return Outcome { summary: "nothing created".to_owned(), ..Outcome::rejected(1000, "OK") };
         }
-        let results: Vec<Value> =
-            languages(&body).map(|language| self.create_one(language, &body, now)).collect();
+        let results: Vec<Value> = languages(&body)
+            .map(|language| self.create_one(language, &body, request.body().len(), now))
+            .collect();
 
         let Some(first) = results.iter().find(|result| result["code"] == 1000) else {
             let (code, message) = (&results[0]["code"], &results[0]["msg"]);
@@ -68,8 +76,8 @@ impl ServiceState {
         Outcome { job: id.as_str().map(str::to_owned), ..Outcome::json(&answer, summary) }
     }
 
-    /// Creates the job for one language, and returns its entry in `all_results`.
-    fn create_one(&mut self, language: &str, request: &Value, now: SystemTime) -> Value {
+    /// Creates the job for one language, and returns its entry in `all_results`. `size` is that of the request in bytes.
+    fn create_one(&mut self, language: &str, request: &Value, size: usize, now: SystemTime) -> Value {
         let kind = Kind::of(request["url"].as_str().unwrap_or_default());
         let timeline = match self.plans.get(language) {
             Some(Plan::Reject(code, message)) => return answer::error(*code, message),
@@ -87,19 +95,13 @@ impl ServiceState {
         self.credits -= f64::from(held);
         self.serial += 1;
         let id = job_id(now, kind, &self.base_url, self.serial);
-        self.jobs.insert(id.clone(), JobTimeline::started(timeline, now).holding(held));
+        self.add_created(id.clone(), JobTimeline::started(timeline, now).holding(held));
         if let Some(url) = request["webhookUrl"].as_str().filter(|url| !url.is_empty()) {
             self.webhooks.subscribe(id.as_str(), url);
         }
-        if self.created.len() == MAX_KEPT {
-            self.created.pop_front();
-        }
-        self.created.push_back(CreatedJob {
-            id: id.clone(),
-            language: language.to_owned(),
-            at: now,
-            request: request.clone(),
-        });
+        let created =
+            CreatedJob { id: id.clone(), language: language.to_owned(), at: now, request: request.clone() };
+        self.created.push(created, size);
         json!({
             "code": 1000,
             "msg": "OK",
@@ -233,6 +235,37 @@ mod tests {
             assert!(error.starts_with(name), "{error}");
         }
         assert_eq!(error("a_new_field", json!(1)), None);
+    }
+
+    #[test]
+    fn one_request_cannot_use_all_memory() {
+        let mut state = ServiceState::new("http://x");
+        let mut create = |languages: usize| {
+            let languages = vec!["es"; languages].join(",");
+            let body = json!({ "url": "https://example.com/a.mp4", "language": languages }).to_string();
+            let request = Request::post(CREATE_TRANSLATION)
+                .header("x-api-key", &*state.api_key)
+                .header("content-type", "application/json")
+                .body(body.into())
+                .unwrap();
+            let answer = state.create_translation(&request, SystemTime::UNIX_EPOCH, true).response;
+            serde_json::from_slice::<Value>(answer.body()).unwrap()["code"].as_i64().unwrap()
+        };
+        assert_eq!((create(MAX_LANGUAGES), create(MAX_LANGUAGES + 1), create(200_000)), (1000, 1003, 1003));
+        assert_eq!(state.created.iter().len(), MAX_LANGUAGES);
+    }
+
+    #[test]
+    fn the_oldest_of_too_many_jobs_is_gone() {
+        let mut state = ServiceState::new("http://x");
+        state.add_job("kept", Timeline::default());
+        for number in 0..200_001 {
+            state.add_created(number.to_string(), JobTimeline::new(Timeline::default()));
+        }
+        assert_eq!(state.jobs.len(), 200_001);
+        assert!(
+            state.jobs.contains_key("kept") && !state.jobs.contains_key("0") && state.jobs.contains_key("1")
+        );
     }
 
     #[test]

@@ -54,6 +54,7 @@ mod http_host;
 mod listener;
 mod page;
 mod polls;
+mod recent;
 mod record;
 mod request;
 mod router;

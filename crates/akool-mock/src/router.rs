@@ -49,7 +49,9 @@ impl ServiceState {
             self.report_violation(violation.clone());
         }
         let exchange = Exchange::new(request, now, outcome.response.status());
-        self.log.push(Exchange { job: outcome.job, summary: outcome.summary, violation, ..exchange });
+        let exchange = Exchange { job: outcome.job, summary: outcome.summary, violation, ..exchange };
+        let size = exchange.size();
+        self.log.push(exchange, size);
         let mut response = outcome.response;
         if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(now)) {
             response.headers_mut().insert(DATE, date);
@@ -112,7 +114,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{Polls, Timeline, record::MAX_KEPT};
+    use crate::{Polls, Timeline, recent::MAX_KEPT};
 
     fn get(state: &mut ServiceState, target: &str, headers: &[(&str, &str)]) -> (u16, String) {
         let mut request = Request::get(target);

@@ -33,10 +33,12 @@ impl Service {
     pub(crate) fn respond(&self, request: &Request<Bytes>, now: SystemTime) -> Response<Bytes> {
         let mut state = self.state();
         let response = state.respond(request, now);
-        if let (Some(hook), Some(exchange)) = (&self.hook, state.log.iter().last()) {
-            hook(exchange);
-        }
+        let exchange = self.hook.as_ref().and_then(|_| state.log.last().cloned());
         drop(state);
+        // A slow hook must not delay other requests.
+        if let (Some(hook), Some(exchange)) = (&self.hook, exchange) {
+            hook(&exchange);
+        }
         self.wake();
         response
     }

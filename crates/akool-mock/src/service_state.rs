@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use crate::{
     fault::Fault,
-    record::{Log, MAX_KEPT, short},
+    recent::{MAX_KEPT, Recent},
+    record::{Exchange, short},
     timeline::{DEFAULT_CREDITS_PER_JOB, JobTimeline, Timeline},
     times::FaultQueue,
     variation::Variation,
@@ -69,11 +70,13 @@ pub(crate) struct ServiceState {
     pub(crate) plans: BTreeMap<String, Plan>,
     pub(crate) omits_all_results: bool,
     pub(crate) only_listed_languages: bool,
-    pub(crate) created: VecDeque<CreatedJob>,
+    pub(crate) created: Recent<CreatedJob>,
+    /// The ids of jobs that requests created, oldest first. Only so many exist.
+    pub(crate) created_ids: VecDeque<String>,
     /// The number of jobs that requests created.
     pub(crate) serial: u32,
     pub(crate) webhooks: Webhooks,
-    pub(crate) log: Log,
+    pub(crate) log: Recent<Exchange>,
     pub(crate) violations: Vec<String>,
     pub(crate) poll_faults: FaultQueue<Fault>,
     pub(crate) file_faults: FaultQueue<Fault>,
@@ -105,9 +108,23 @@ impl ServiceState {
         self.jobs.insert(id.into(), job);
     }
 
+    /// Adds a job that a request created. If there are too many, the oldest one is gone.
+    pub(crate) fn add_created(&mut self, id: String, job: JobTimeline) {
+        const MAX_JOBS: usize = 200_000;
+        self.created_ids.push_back(id.clone());
+        self.jobs.insert(id, job);
+        if self.created_ids.len() > MAX_JOBS
+            && let Some(oldest) = self.created_ids.pop_front()
+        {
+            self.jobs.remove(&oldest);
+            self.webhooks.hooks.remove(&oldest);
+        }
+    }
+
     pub(crate) fn report_violation(&mut self, violation: String) {
+        const MAX_CHARS: usize = 2_000;
         if self.violations.len() < MAX_KEPT {
-            self.violations.push(violation);
+            self.violations.push(violation.chars().take(MAX_CHARS).collect());
         }
     }
 

@@ -1,14 +1,17 @@
 //! The data of webhooks: which jobs have one, and which calls are due or were made.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use http::StatusCode;
 
-use crate::{record::MAX_KEPT, times::FaultQueue};
+use crate::{
+    recent::{MAX_KEPT, Recent},
+    times::FaultQueue,
+};
 
 /// How often a call is attempted until it gets HTTP 200.
 pub(crate) const MAX_ATTEMPTS: u32 = 6;
@@ -64,7 +67,7 @@ pub(crate) struct Webhooks {
     /// By job. A webhook is removed when its job has ended.
     pub(crate) hooks: BTreeMap<String, Hook>,
     pub(crate) queue: Vec<WebhookCall>,
-    pub(crate) made: VecDeque<WebhookCall>,
+    pub(crate) made: Recent<WebhookCall>,
     pub(crate) faults: FaultQueue<WebhookFault>,
     /// The number of messages.
     pub(crate) serial: u32,
@@ -104,11 +107,16 @@ impl Webhooks {
                 failure: None,
                 ..call.clone()
             };
-            self.queue.push(retry);
+            self.add(retry);
         }
-        if self.made.len() == MAX_KEPT {
-            self.made.pop_front();
+        let size = call.url.len() + call.body.len() + call.failure.as_ref().map_or(0, String::len);
+        self.made.push(call, size);
+    }
+
+    /// Adds a call to the queue. If there are too many, because the receivers are slow, it is lost.
+    pub(crate) fn add(&mut self, call: WebhookCall) {
+        if self.queue.len() < MAX_KEPT {
+            self.queue.push(call);
         }
-        self.made.push_back(call);
     }
 }

@@ -156,7 +156,7 @@ impl Report {
 
     /// A line of `--json`.
     pub(crate) fn object(&self, object: &impl Serialize) {
-        match serde_json::to_string(object) {
+        match text::json(object) {
             Ok(text) => self.stdout(text),
             Err(error) => self.note(format_args!("{} cannot write JSON: {error}", text::error())),
         }

@@ -29,20 +29,30 @@ struct Object<'a> {
 
 /// Prints a message that was verified.
 pub(super) fn print(event: &WebhookEvent, report: &Report) {
-    if report.is_json() {
-        let sent = event.sent_at().duration_since(SystemTime::UNIX_EPOCH).ok();
-        return report.object(&Object {
-            event: "webhook",
-            id: event.job(),
-            status: event.status().name(),
-            status_code: event.status().into(),
-            product: event.product(),
-            progress: event.progress(),
-            error_code: event.error_code(),
-            error_reason: event.error_reason(),
-            sent_at_ms: sent.and_then(|sent| sent.as_millis().try_into().ok()),
-        });
+    if report.is_json() { report.object(&object(event)) } else { report.line(text(event)) }
+}
+
+/// The line of a message that was verified.
+pub(super) fn line(event: &WebhookEvent, json: bool) -> String {
+    if json { crate::text::json(&object(event)).unwrap_or_default() } else { text(event) }
+}
+
+fn object(event: &WebhookEvent) -> Object<'_> {
+    let sent = event.sent_at().duration_since(SystemTime::UNIX_EPOCH).ok();
+    Object {
+        event: "webhook",
+        id: event.job(),
+        status: event.status().name(),
+        status_code: event.status().into(),
+        product: event.product(),
+        progress: event.progress(),
+        error_code: event.error_code(),
+        error_reason: event.error_reason(),
+        sent_at_ms: sent.and_then(|sent| sent.as_millis().try_into().ok()),
     }
+}
+
+fn text(event: &WebhookEvent) -> String {
     let mut text = format!("{}  reported as {}", event.job(), status(event.status()));
     if let Some(percent) = event.progress() {
         text += &format!(", {percent} %");
@@ -56,5 +66,5 @@ pub(super) fn print(event: &WebhookEvent, report: &Report) {
     if let Some(product) = event.product().filter(|product| *product != "video translate") {
         text += &format!(" [{}]", excerpt(product));
     }
-    report.line(text);
+    text
 }

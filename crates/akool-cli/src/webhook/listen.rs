@@ -13,16 +13,20 @@ use hyper::{
     Method, Request, Response, StatusCode, body::Bytes, body::Incoming, server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::event;
-use crate::{args::Listen, interrupt::interruption, outcome::Outcome, report::Report};
+use crate::{
+    args::Listen, interrupt::interruption, outcome::Outcome, printer::Printer, report::Report, text,
+};
 
 /// Further connections wait until one of these is closed.
 const MAX_CONNECTIONS: usize = 64;
-/// The longest time that a connection, which has one request, may take.
+/// How long the head and the body of a request may take. A connection has one request.
+const READ_TIMEOUT: Duration = Duration::from_secs(3);
+/// The longest time that a connection may take, with the time to print what it brought.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
 /// How many messages are remembered, so that a repeated one is rejected.
 const MAX_NONCES: usize = 10_000;
@@ -30,6 +34,7 @@ const MAX_NONCES: usize = 10_000;
 struct Server<'a> {
     verifier: WebhookVerifier,
     report: &'a Report,
+    printer: Printer,
 }
 
 pub(super) async fn run(options: &Listen, verifier: WebhookVerifier, report: &Report) -> Outcome {
@@ -52,11 +57,21 @@ pub(super) async fn run(options: &Listen, verifier: WebhookVerifier, report: &Re
     }
     report.line(format_args!("Listening for webhook messages on {url}; stop with Ctrl-C."));
     let verifier = verifier.max_age(options.max_age).nonces(MemoryNonces::new(MAX_NONCES));
-    let server = Server { verifier, report };
-    tokio::select! {
+    let (printer, printing) = match Printer::start() {
+        Ok(started) => started,
+        Err(error) => {
+            report.error(None, "start", format_args!("cannot start a thread: {error}"));
+            return Outcome::Unexpected;
+        }
+    };
+    let server = Server { verifier, report, printer };
+    let outcome = tokio::select! {
         () = server.serve(listener) => Outcome::Unexpected,
         () = interruption() => Outcome::Done,
-    }
+    };
+    drop(server);
+    printing.finish();
+    outcome
 }
 
 impl Server<'_> {
@@ -68,7 +83,7 @@ impl Server<'_> {
                     Ok((stream, peer)) => connections.push(self.connection(stream, peer)),
                     Err(error) => {
                         // For example, no file handle is free until a connection is closed.
-                        self.report.note(format_args!("cannot accept a connection: {error}"));
+                        self.printer.stderr(format!("cannot accept a connection: {error}")).await;
                         tokio::time::sleep(Duration::from_millis(100)).await;
                     }
                 },
@@ -80,8 +95,9 @@ impl Server<'_> {
     /// Serves one request. Errors are not reported, because they concern only the peer.
     async fn connection(&self, stream: TcpStream, peer: SocketAddr) {
         let service = service_fn(move |request| self.answer(request, peer));
-        let connection =
-            http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
+        let mut http = http1::Builder::new();
+        http.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(READ_TIMEOUT);
+        let connection = http.serve_connection(TokioIo::new(stream), service);
         let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
     }
 
@@ -93,10 +109,11 @@ impl Server<'_> {
     ) -> Result<Response<Empty<Bytes>>, Infallible> {
         let mut response = Response::new(Empty::new());
         *response.status_mut() = if request.method() == Method::POST {
-            let body = Limited::new(request.into_body(), self.verifier.max_body_bytes()).collect().await;
-            match body {
-                Ok(body) => self.receive(&body.to_bytes(), peer),
-                Err(error) => self.reject(peer, error, 400),
+            let body = Limited::new(request.into_body(), self.verifier.max_body_bytes()).collect();
+            match tokio::time::timeout(READ_TIMEOUT, body).await {
+                Ok(Ok(body)) => self.receive(&body.to_bytes(), peer).await,
+                Ok(Err(error)) => self.reject(peer, error, 400).await,
+                Err(_) => self.reject(peer, "the body did not arrive", 408).await,
             }
         } else {
             StatusCode::METHOD_NOT_ALLOWED
@@ -104,22 +121,24 @@ impl Server<'_> {
         Ok(response)
     }
 
-    fn receive(&self, body: &[u8], peer: SocketAddr) -> StatusCode {
+    /// A message is accepted once its line is printed, or waits to be.
+    async fn receive(&self, body: &[u8], peer: SocketAddr) -> StatusCode {
         match self.verifier.verify(body, SystemTime::now()) {
             Ok(event) => {
-                event::print(&event, self.report);
+                self.printer.stdout(event::line(&event, self.report.is_json())).await;
                 StatusCode::OK
             }
-            Err(rejected) => self.reject(peer, rejected.reason(), rejected.http_status()),
+            Err(rejected) => self.reject(peer, rejected.reason(), rejected.http_status()).await,
         }
     }
 
-    fn reject(&self, peer: SocketAddr, why: impl std::fmt::Display, status: u16) -> StatusCode {
+    async fn reject(&self, peer: SocketAddr, why: impl std::fmt::Display, status: u16) -> StatusCode {
+        let why = why.to_string();
         if self.report.is_json() {
-            let (peer, why) = (peer.to_string(), why.to_string());
-            self.report.object(&json!({ "event": "webhook_rejected", "peer": peer, "message": why }));
+            let object = json!({ "event": "webhook_rejected", "peer": peer.to_string(), "message": why });
+            self.printer.stdout(text::json(&object).unwrap_or_default()).await;
         } else {
-            self.report.note(format_args!("rejected a message from {peer}: {why}"));
+            self.printer.stderr(format!("rejected a message from {peer}: {why}")).await;
         }
         StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST)
     }

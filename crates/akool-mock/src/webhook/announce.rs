@@ -17,15 +17,19 @@ use crate::{
 const STALE: Duration = Duration::from_secs(60 * 60);
 
 impl ServiceState {
-    /// Takes the calls that are due at this time. The caller makes them, and reports each result with
+    /// Takes the calls that are due at this time, at most so many. The caller makes them, and reports each result with
     /// `Webhooks::call_ended`.
-    pub(crate) fn calls_due(&mut self, now: SystemTime) -> Vec<WebhookCall> {
+    pub(crate) fn calls_due(&mut self, now: SystemTime, most: usize) -> Vec<WebhookCall> {
         for (job, url, state, at) in self.changes(now) {
             self.queue_call(&job, &url, &state, at);
         }
-        let (due, later) = self.webhooks.queue.drain(..).partition(|call| call.at <= now);
-        self.webhooks.queue = later;
-        due
+        let mut free = most;
+        let is_taken = |call: &mut WebhookCall| {
+            let is_taken = call.at <= now && free > 0;
+            free -= usize::from(is_taken);
+            is_taken
+        };
+        self.webhooks.queue.extract_if(.., is_taken).collect()
     }
 
     /// Returns when the next call is due, as far as that does not depend on polls.
@@ -124,9 +128,9 @@ impl ServiceState {
             failure: None,
         };
         if fault == Some(WebhookFault::Doubled) {
-            self.webhooks.queue.push(call.clone());
+            self.webhooks.add(call.clone());
         }
-        self.webhooks.queue.push(call);
+        self.webhooks.add(call);
     }
 }
 
@@ -164,16 +168,24 @@ mod tests {
     #[test]
     fn each_change_except_to_queued_is_announced_when_it_is_due() {
         let mut state = state();
-        assert_eq!((state.calls_due(at(100)).len(), state.next_call()), (0, Some(at(110))));
-        assert_eq!(statuses(&state.calls_due(at(111))), [(2, 1)]);
-        assert_eq!((state.calls_due(at(112)).len(), state.next_call()), (0, Some(at(120))));
-        assert_eq!(statuses(&state.calls_due(at(200))), [(3, 1)]);
-        assert_eq!((state.calls_due(at(999)).len(), state.next_call()), (0, None));
+        assert_eq!((state.calls_due(at(100), usize::MAX).len(), state.next_call()), (0, Some(at(110))));
+        assert_eq!(statuses(&state.calls_due(at(111), usize::MAX)), [(2, 1)]);
+        assert_eq!((state.calls_due(at(112), usize::MAX).len(), state.next_call()), (0, Some(at(120))));
+        assert_eq!(statuses(&state.calls_due(at(200), usize::MAX)), [(3, 1)]);
+        assert_eq!((state.calls_due(at(999), usize::MAX).len(), state.next_call()), (0, None));
+    }
+
+    #[test]
+    fn at_most_so_many_calls_are_taken_and_the_others_stay() {
+        let mut state = state();
+        assert_eq!(statuses(&state.calls_due(at(999), 1)), [(2, 1)]);
+        assert!(state.calls_due(at(999), 0).is_empty());
+        assert_eq!(statuses(&state.calls_due(at(999), 5)), [(3, 1)]);
     }
 
     #[test]
     fn missed_changes_are_announced_in_order() {
-        assert_eq!(statuses(&state().calls_due(at(999))), [(2, 1), (3, 1)]);
+        assert_eq!(statuses(&state().calls_due(at(999), usize::MAX)), [(2, 1), (3, 1)]);
     }
 
     #[test]
@@ -181,14 +193,14 @@ mod tests {
         let mut state = ServiceState::new("http://x");
         state.add_job("a", Timeline::new().queueing(Polls(1)).processing(Polls(1)).failed(1015, "no speech"));
         state.webhooks.subscribe("a", "http://y");
-        assert!(state.calls_due(at(1)).is_empty());
+        assert!(state.calls_due(at(1), usize::MAX).is_empty());
         let request = http::Request::get("/api/open/v3/content/video/infobymodelid?video_model_id=a")
             .header("x-api-key", DEFAULT_API_KEY)
             .body(Bytes::new())
             .unwrap();
         let mut poll = || {
             state.respond(&request, at(2));
-            statuses(&state.calls_due(at(2)))
+            statuses(&state.calls_due(at(2), usize::MAX))
         };
         assert_eq!([poll(), poll(), poll()], [vec![(2, 1)], vec![(4, 1)], vec![]]);
     }
@@ -198,17 +210,17 @@ mod tests {
         let mut state = state();
         let mut now = at(110);
         for attempt in 1..=MAX_ATTEMPTS {
-            let mut calls = state.calls_due(now);
+            let mut calls = state.calls_due(now, usize::MAX);
             assert_eq!(statuses(&calls), [(2, attempt)]);
             let answer =
                 if attempt % 2 == 0 { Ok(StatusCode::BAD_REQUEST) } else { Err("refused".to_owned()) };
             state.webhooks.call_ended(calls.remove(0), answer, now);
             now += RETRY_PAUSE * 2_u32.pow(attempt - 1);
         }
-        assert!(state.calls_due(now).is_empty());
-        assert_eq!(state.webhooks.made.len(), 6);
+        assert!(state.calls_due(now, usize::MAX).is_empty());
+        assert_eq!(state.webhooks.made.iter().len(), 6);
 
-        let mut calls = state.calls_due(at(120));
+        let mut calls = state.calls_due(at(120), usize::MAX);
         state.webhooks.call_ended(calls.remove(0), Ok(StatusCode::OK), at(120));
         assert_eq!(state.next_call(), None);
     }
@@ -224,8 +236,8 @@ mod tests {
         ] {
             let mut state = state();
             state.webhooks.faults.push(fault, Times::Once);
-            assert_eq!(statuses(&state.calls_due(at(110))), wanted, "{fault:?}");
-            let later = statuses(&state.calls_due(at(130)));
+            assert_eq!(statuses(&state.calls_due(at(110), usize::MAX)), wanted, "{fault:?}");
+            let later = statuses(&state.calls_due(at(130), usize::MAX));
             assert_eq!(later.last(), Some(&(3, 1)), "{fault:?}");
             assert_eq!(
                 later.len(),
@@ -239,7 +251,7 @@ mod tests {
     fn an_api_key_of_invalid_length_is_a_violation() {
         let mut state = state();
         state.api_key = "short".to_owned();
-        assert!(state.calls_due(at(110)).is_empty());
+        assert!(state.calls_due(at(110), usize::MAX).is_empty());
         assert!(state.violations[0].contains("5 bytes"), "{:?}", state.violations);
     }
 }

@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, Thread},
     time::{Duration, SystemTime},
@@ -18,6 +18,8 @@ use crate::{service_state::ServiceState, webhook_queue::WebhookCall};
 
 /// The timeout of connecting, and of each read and write.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// How many calls are made at a time. Others wait.
+const MAX_CALLS: usize = 16;
 /// The largest response head that is read, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 
@@ -40,33 +42,28 @@ impl Waker {
     }
 }
 
+/// Makes single calls.
+struct Caller {
+    state: Arc<Mutex<ServiceState>>,
+    /// Whether calls to other hosts are made.
+    anywhere: bool,
+    hook: Option<CallHook>,
+    /// How many calls are being made.
+    active: AtomicUsize,
+    waker: Waker,
+}
+
 impl Deliverer {
     /// Starts the thread. `anywhere` allows calls to other hosts.
     pub(crate) fn start(state: Arc<Mutex<ServiceState>>, anywhere: bool, hook: Option<CallHook>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let hook = hook.map(Arc::new);
         let thread = thread::spawn(move || {
+            let waker = Waker(thread::current());
+            let caller = Arc::new(Caller { state, anywhere, hook, active: AtomicUsize::new(0), waker });
             while !stopped.load(Ordering::Relaxed) {
-                let (due, next) = {
-                    let mut state = lock(&state);
-                    (state.calls_due(SystemTime::now()), state.next_call())
-                };
-                for call in due {
-                    let (state, hook, waker) = (Arc::clone(&state), hook.clone(), Waker(thread::current()));
-                    // A slow receiver must not delay the other calls.
-                    thread::spawn(move || {
-                        let answer = post(&call, anywhere);
-                        let mut state = lock(&state);
-                        state.webhooks.call_ended(call, answer, SystemTime::now());
-                        if let (Some(hook), Some(call)) = (&hook, state.webhooks.made.back()) {
-                            hook(call);
-                        }
-                        drop(state);
-                        waker.wake();
-                    });
-                }
-                match next {
+                match caller.make_due() {
+                    // The end of a call, or a request, wakes it.
                     None => thread::park(),
                     Some(at) => {
                         thread::park_timeout(at.duration_since(SystemTime::now()).unwrap_or_default())
@@ -91,6 +88,42 @@ impl Drop for Deliverer {
 
 fn lock(state: &Mutex<ServiceState>) -> MutexGuard<'_, ServiceState> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Caller {
+    /// Begins the calls that are due, each on a thread, so that a slow receiver does not delay the others. Returns when
+    /// the next one is due, if there is room for it.
+    fn make_due(self: &Arc<Self>) -> Option<SystemTime> {
+        let free = MAX_CALLS - self.active.load(Ordering::Acquire);
+        let (due, next) = {
+            let mut state = lock(&self.state);
+            (state.calls_due(SystemTime::now(), free), state.next_call())
+        };
+        let is_full = due.len() == free;
+        for call in due {
+            self.active.fetch_add(1, Ordering::AcqRel);
+            let (caller, own) = (Arc::clone(self), call.clone());
+            if thread::Builder::new().spawn(move || caller.make(own)).is_err() {
+                // There are too many threads.
+                self.make(call);
+            }
+        }
+        next.filter(|_| !is_full)
+    }
+
+    fn make(&self, call: WebhookCall) {
+        let answer = post(&call, self.anywhere);
+        let made = {
+            let mut state = lock(&self.state);
+            state.webhooks.call_ended(call, answer, SystemTime::now());
+            state.webhooks.made.last().cloned()
+        };
+        if let (Some(hook), Some(call)) = (&self.hook, made) {
+            hook(&call);
+        }
+        self.active.fetch_sub(1, Ordering::AcqRel);
+        self.waker.wake();
+    }
 }
 
 fn post(call: &WebhookCall, anywhere: bool) -> Result<StatusCode, String> {
