@@ -307,6 +307,64 @@ fn a_reader_that_stops_reading_does_not_stop_the_sandbox() {
     assert!(end_of(&mut child).success());
 }
 
+#[cfg(unix)]
+#[test]
+fn files_that_never_end_or_begin_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for file in [pipe.to_str().unwrap(), "/dev/zero", folder.path().to_str().unwrap()] {
+        for args in [
+            &["status", ID, "--api-key-file", file][..],
+            &["jobs", "--ledger", file],
+            &["--sandbox", "translate", "--from-file", file, "--to", "es"],
+            &["sandbox", "--scenarios", file],
+        ] {
+            let output = akool(args).output().unwrap();
+            let text = stderr(&output);
+            assert_eq!(code(&output), 2, "{args:?}: {text}");
+            let reasons = ["regular file", "it is a folder", "is a directory"];
+            assert!(reasons.iter().any(|reason| text.contains(reason)), "{args:?}: {text}");
+        }
+        let output = akool(&["--sandbox", "webhook", "verify", file]).output().unwrap();
+        assert_eq!(code(&output), 2, "{}", stderr(&output));
+    }
+    // A pipe that a shell makes is read.
+    let script = r#"exec 4< <(echo "url,to"; echo "https://example.com/a.mp4,es"); "$0" --sandbox translate --dry-run --from-file /dev/fd/4"#;
+    let mut shell = Program::new("bash");
+    let output = shell.args(["-c", script, env!("CARGO_BIN_EXE_akool")]).env("XDG_STATE_HOME", folder.path());
+    let output = output.output().unwrap();
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+}
+
+#[test]
+fn settings_that_cannot_be_used_are_refused_and_not_ignored() {
+    let refused = |name: &str, value: &str, wanted: &str| {
+        let mut command = akool(&["status", ID]);
+        let output = command.env("AKOOL_API_KEY", "a-key-000000000000").env(name, value).output().unwrap();
+        let text = stderr(&output);
+        assert_eq!(code(&output), 2, "{name}={value}: {text}");
+        assert!(text.contains(wanted) && !text.contains("MARKER"), "{text}");
+    };
+    refused("AKOOL_API_HOST", "unix:/tmp/x", "it is neither https nor http");
+    for value in ["socks5://127.0.0.1:1", "://", "http://", "http://user:MARKER@"] {
+        refused("HTTPS_PROXY", value, "the proxy in the environment variable HTTPS_PROXY cannot be used");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn too_few_file_handles_are_an_error() {
+    for handles in [8, 12, 16, 24, 30] {
+        let script = format!(r#"ulimit -n {handles}; exec "$0" "$@""#);
+        let mut shell = Program::new("sh");
+        let output = shell.args(["-c", &script, env!("CARGO_BIN_EXE_akool"), "--sandbox", "status", ID]);
+        let output = output.env("XDG_STATE_HOME", "/nonexistent").output().unwrap();
+        let text = stderr(&output);
+        assert!(code(&output) == 1 && text.contains("ulimit -n"), "{handles}: {text}");
+    }
+}
+
 #[test]
 fn a_closed_stdout_is_not_an_error() {
     let mut child = akool(&["--sandbox", "status", ID, ID])

@@ -1,13 +1,14 @@
 //! Reads an API key from a file, from standard input or from the terminal.
 
 use std::{
-    fs::File,
     io::{self, Read},
     path::Path,
 };
 
 use akool::{Credential, Secret};
 use console::Term;
+
+use crate::input;
 
 /// A key has less than 100 characters, so a file larger than this does not hold one.
 const MAX_BYTES: u64 = 16 * 1024;
@@ -23,7 +24,7 @@ pub(crate) fn from_file(file: &Path) -> Result<Secret, String> {
     let read = if is_stdin {
         io::stdin().take(MAX_BYTES + 1).read_to_string(&mut text)
     } else {
-        File::open(file).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
+        input::open(file).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
     };
     match read {
         Err(error) => return Err(format!("cannot read the API key from {shown}: {error}")),

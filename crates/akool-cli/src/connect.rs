@@ -66,6 +66,7 @@ pub(crate) async fn connect(
     if global.sandbox {
         return sandbox(global, responses).await;
     }
+    check_proxy()?;
     let (builder, credential) = builder(global, report).await?;
     let client = with_responses(builder, responses).build().map_err(explain)?;
     Ok(Connection {
@@ -75,6 +76,24 @@ pub(crate) async fn connect(
         #[cfg(feature = "sandbox")]
         sandbox: None,
     })
+}
+
+/// Refuses a proxy that cannot be used, which would otherwise be ignored.
+fn check_proxy() -> Result<(), UsageError> {
+    for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+        let Some(value) = env::get(name)? else { continue };
+        let has_scheme = value.contains("://");
+        let url = if has_scheme { value.clone() } else { format!("http://{value}") };
+        let is_usable =
+            url::Url::parse(&url).is_ok_and(|url| url.has_host() && matches!(url.scheme(), "http" | "https"));
+        if !is_usable {
+            // It may have a password.
+            return Err(format!(
+                "the proxy in the environment variable {name} cannot be used; write it as http://host:port, or unset it"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// For commands that send nothing, so that they need no credential.

@@ -16,7 +16,7 @@
 //! - `report`
 //! - `budget`
 //! - `args`, `table`, `api_key`
-//! - `outcome`, `env`, `text`, `resume`, `interrupt`, `printer`
+//! - `outcome`, `env`, `text`, `resume`, `interrupt`, `printer`, `input`
 
 mod api_key;
 mod args;
@@ -32,6 +32,7 @@ mod dry_run;
 mod env;
 mod fetch;
 mod follow;
+mod input;
 mod interrupt;
 mod jobs;
 mod key_store;
@@ -88,6 +89,10 @@ fn main() -> ExitCode {
         globals: cli.globals(),
         resume: cli.resume(),
     });
+    if let Err(error) = input::check_file_handles() {
+        report.error(None, "start", error);
+        return ExitCode::from(Outcome::Unexpected.exit_code());
+    }
     let mut outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             let outcome = runtime.block_on(run(&cli, &report));

@@ -9,7 +9,10 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use crate::args::{Request, RequestRow};
+use crate::{
+    args::{Request, RequestRow},
+    input,
+};
 
 /// Larger files are refused: a million rows need about this much.
 const MAX_BYTES: u64 = 256 * 1024 * 1024;
@@ -29,7 +32,7 @@ pub(crate) fn read(path: &Path, defaults: &Request) -> Result<Vec<Row>, String> 
     let read = if path == Path::new("-") {
         io::stdin().take(MAX_BYTES + 1).read_to_end(&mut bytes)
     } else {
-        std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
+        input::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
     };
     read.map_err(|error| format!("cannot read {shown}: {error}"))?;
     if bytes.len() as u64 > MAX_BYTES {

@@ -120,8 +120,14 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 
 /// Creates the file and its folder, readable only by this user. SQLite gives the files beside it the same permissions.
 fn create_file(path: &Path) -> Result<(), LedgerError> {
-    if path.exists() {
-        return Ok(());
+    if let Ok(found) = path.metadata() {
+        return match found.is_file() {
+            true => Ok(()),
+            false => Err(LedgerError::new(format!(
+                "cannot open the ledger {}: it is not a regular file",
+                path.display()
+            ))),
+        };
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = fs::DirBuilder::new();

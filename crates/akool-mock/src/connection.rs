@@ -43,7 +43,7 @@ pub(crate) async fn serve(stream: TcpStream, handler: Arc<Handler>) -> io::Resul
         Box::pin(async move {
             let response = match read(request).await {
                 Ok(request) => handler(request),
-                Err(response) => response,
+                Err((status, why)) => Outcome::plain(status, why).response,
             };
             let Some(fault) = response.extensions().get::<Fault>().copied() else {
                 return Ok(response.map(Full::new));
@@ -63,16 +63,15 @@ pub(crate) async fn serve(stream: TcpStream, handler: Arc<Handler>) -> io::Resul
 }
 
 /// Reads a request, within the limits.
-async fn read(request: Request<Incoming>) -> Result<Request<Bytes>, Response<Bytes>> {
-    let refuse = |status, text| Err(Outcome::plain(status, text).response);
+async fn read(request: Request<Incoming>) -> Result<Request<Bytes>, (StatusCode, &'static str)> {
     let (head, body) = request.into_parts();
     match timeout(READ_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
         Ok(Ok(body)) => Ok(Request::from_parts(head, body.to_bytes())),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            refuse(StatusCode::PAYLOAD_TOO_LARGE, "a body has at most 1 MiB")
+            Err((StatusCode::PAYLOAD_TOO_LARGE, "a body has at most 1 MiB"))
         }
-        Ok(Err(_)) => refuse(StatusCode::BAD_REQUEST, "the body of the request is not complete"),
-        Err(_) => refuse(StatusCode::REQUEST_TIMEOUT, "the body of the request did not arrive"),
+        Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the body of the request is not complete")),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body of the request did not arrive")),
     }
 }
 

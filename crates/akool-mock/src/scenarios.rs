@@ -13,6 +13,7 @@ use toml::Spanned;
 use crate::{
     fault::{Fault, Place},
     files,
+    record::short,
     server::MockServer,
     timeline::{Polls, Span, Timeline},
     times::Times,
@@ -75,8 +76,8 @@ impl Scenarios {
     pub fn read(path: impl AsRef<Path>) -> Result<Self, InvalidScenarios> {
         let path = path.as_ref();
         let shown = path.display();
-        let text = fs::read_to_string(path)
-            .map_err(|error| InvalidScenarios(format!("cannot read {shown}: {error}")))?;
+        let text =
+            read_text(path).map_err(|error| InvalidScenarios(format!("cannot read {shown}: {error}")))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         Self::from_toml(&text, folder).map_err(|error| InvalidScenarios(format!("{shown}: {error}")))
     }
@@ -86,8 +87,7 @@ impl Scenarios {
     /// # Errors
     /// If the text is not valid, or a file that it names cannot be read.
     pub fn from_toml(text: &str, folder: &Path) -> Result<Self, InvalidScenarios> {
-        let file: File = toml::from_str(text)
-            .map_err(|error| InvalidScenarios(error.to_string().trim_end().to_owned()))?;
+        let file: File = toml::from_str(text).map_err(|error| syntax_error(text, &error))?;
         let at = |span: std::ops::Range<usize>, why: String| {
             let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
             InvalidScenarios(format!("line {line}: {why}"))
@@ -279,6 +279,34 @@ enum Raw {
     Text(String),
 }
 
+/// Reads a text file that is not endless.
+fn read_text(path: &Path) -> io::Result<String> {
+    const MAX_BYTES: u64 = 4 * 1024 * 1024;
+    let found = fs::metadata(path)?;
+    if !found.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    if found.len() > MAX_BYTES {
+        return Err(io::Error::other("it is larger than 4 MiB"));
+    }
+    fs::read_to_string(path)
+}
+
+/// Names the line. A line with a credential is not quoted.
+fn syntax_error(text: &str, error: &toml::de::Error) -> InvalidScenarios {
+    let start = error.span().map_or(0, |span| span.start.min(text.len()));
+    let (before, after) = text.split_at_checked(start).unwrap_or((text, ""));
+    let number = before.matches('\n').count() + 1;
+    let line = [before.rsplit('\n').next(), after.split('\n').next()].map(Option::unwrap_or_default).concat();
+    if ["api_key", "token"].iter().any(|name| line.contains(name)) {
+        return InvalidScenarios(format!(
+            "line {number}: it is not valid TOML, or not text in quotation marks"
+        ));
+    }
+    let message = error.message();
+    InvalidScenarios(format!("line {number}: {message}\n  {}", short(line.trim())))
+}
+
 #[derive(Deserialize)]
 #[serde(try_from = "Raw")]
 struct Status(i64);
@@ -404,6 +432,26 @@ mod tests {
         }
         let error = Scenarios::read("/nonexistent/x.toml").unwrap_err().to_string();
         assert!(error.starts_with("cannot read /nonexistent/x.toml: "), "{error}");
+    }
+
+    #[test]
+    fn a_credential_is_not_quoted() {
+        for text in [
+            "api_key = MARKER",
+            "a = 1\napi_key = [\"MARKER\"]",
+            "token = \"MARKER",
+            "api_key = \"MARKER\" x",
+        ] {
+            let error = Scenarios::from_toml(text, Path::new("/nonexistent")).unwrap_err().to_string();
+            assert!(error.contains("line") && !error.contains("MARKER"), "{error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_not_a_regular_file_is_refused() {
+        let error = Scenarios::read("/dev/zero").unwrap_err().to_string();
+        assert!(error.contains("not a regular file"), "{error}");
     }
 
     #[test]

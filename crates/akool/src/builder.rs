@@ -293,6 +293,14 @@ fn base_url(text: &str, allow_plain_http: bool) -> Result<String, ConfigError> {
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
     let invalid = |reason| ConfigError::BaseUrl { url: redact::excerpt(&with_scheme), reason };
     let mut url = Url::parse(with_scheme.trim()).map_err(|_| invalid("it is not a URL"))?;
+    // `unix:/tmp/x` is a URL without `//` and not a host with an empty port.
+    let authority = text.trim().split(['/', '?', '#']).next().unwrap_or_default();
+    if !text.contains("://") && authority.ends_with(':') {
+        return Err(ConfigError::BaseUrl {
+            url: redact::excerpt(text),
+            reason: "it is neither https nor http",
+        });
+    }
     if !text.contains("://") && is_loopback(&url) {
         // A server on this machine rarely speaks TLS.
         let plain = format!("http://{}", text.trim());
@@ -401,6 +409,8 @@ mod tests {
             "https://a?b=c",
             "https://a#b",
             "http://localhost.example",
+            "unix:/tmp/x",
+            "file:",
         ] {
             assert!(base_url(given, false).is_err(), "{given}");
         }

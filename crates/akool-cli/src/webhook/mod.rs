@@ -4,7 +4,6 @@ mod event;
 mod listen;
 
 use std::{
-    fs::File,
     io::{self, Read},
     path::Path,
     time::{Duration, SystemTime},
@@ -15,7 +14,7 @@ use akool_webhook::{Rejection, WebhookEvent, WebhookVerifier};
 use crate::{
     args::{Global, Verify, Webhook},
     connect::UsageError,
-    env,
+    env, input,
     outcome::Outcome,
     report::Report,
 };
@@ -103,7 +102,7 @@ fn read(file: &Path, limit: usize) -> io::Result<Vec<u8>> {
     if file == Path::new("-") {
         io::stdin().take(limit).read_to_end(&mut body)?;
     } else {
-        File::open(file)?.take(limit).read_to_end(&mut body)?;
+        input::open(file)?.take(limit).read_to_end(&mut body)?;
     }
     Ok(body)
 }
