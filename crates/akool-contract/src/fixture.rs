@@ -1,28 +1,25 @@
 //! Recorded exchanges in files: [`Fixture`].
 //!
-//! The rules for redaction depend on the fields of the description and not on what a value looks like, so
-//! that nothing personal gets into a repository. Types are kept: a redacted response has the same
-//! violations as the real one.
+//! Only names and values that the description contains stay, so that nothing personal and no secret gets into a
+//! repository. Types are kept: a redacted response has the same violations as the real one.
 
 use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     contract::Contract,
+    placeholder::{self, REDACTED},
     pointer::step,
     redact,
     report::{DriftKind, MAX_FINDINGS, Report},
 };
 
-/// The replacement for a text.
-const REDACTED: &str = "[redacted]";
 /// The headers that are kept.
-const HEADERS: [&str; 5] = ["accept", "content-type", "content-encoding", "retry-after", "location"];
-/// Only the names of these headers are kept.
-const CREDENTIALS: [&str; 2] = ["authorization", "x-api-key"];
+const HEADERS: [&str; 7] =
+    ["authorization", "x-api-key", "accept", "content-type", "content-encoding", "retry-after", "location"];
 /// Fields and parameters that hold an id. The same id has the same replacement throughout a fixture.
 const IDS: [&str; 3] = ["_id", "video_model_id", "video_id"];
 /// Fields that hold a number or a text about a person or a team.
@@ -57,6 +54,9 @@ pub struct Fixture {
     /// Replacement by id.
     #[serde(skip)]
     ids: BTreeMap<String, String>,
+    /// Replacement by undocumented name.
+    #[serde(skip)]
+    names: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -104,18 +104,23 @@ type Messages = (Request<Vec<u8>>, Response<Vec<u8>>);
 pub struct InvalidFixture(String);
 
 impl Fixture {
-    /// Returns a fixture without exchanges. `origin` is a note for the reader.
+    /// Returns a fixture without exchanges. `origin` is a note for the reader. Of a URL, only the host is kept.
     pub fn new(origin: impl Into<String>) -> Self {
-        Self { origin: origin.into(), ..Self::default() }
+        let origin = origin.into();
+        let host = url::Url::parse(&origin).ok().and_then(|url| url.host_str().map(str::to_owned));
+        Self { origin: host.unwrap_or(origin), ..Self::default() }
     }
 
     /// Redacts an exchange and appends it:
     ///
-    /// - only headers that say how to read a body are kept, and the names of credentials;
+    /// - only headers that say how to read a body are kept, with values that are a media type, an integer or a date,
+    ///   and the names of credentials;
     /// - ids are replaced by others, consistently throughout the fixture;
-    /// - personal values (`uid`, `team_id`, ...), secrets and undocumented values are replaced by
-    ///   placeholders of the same type;
-    /// - links, also within texts, are replaced by links to a placeholder;
+    /// - texts are replaced by placeholders, except for values that the description lists, codes of languages and the
+    ///   message `OK`;
+    /// - links are replaced by links to a placeholder;
+    /// - personal numbers (`uid`, ...), undocumented values and undocumented names are replaced by placeholders, the
+    ///   values by ones of the same type;
     /// - a body that is not JSON is dropped.
     pub fn capture<A: AsRef<[u8]>, B: AsRef<[u8]>>(&mut self, request: &Request<A>, response: &Response<B>) {
         let mut redacted = Vec::new();
@@ -126,7 +131,7 @@ impl Fixture {
             let plain = plain.header("content-type", "application/json").body(request.body().as_ref());
             let unknown =
                 plain.map(|plain| undocumented(contract.check_request(&plain), true)).unwrap_or_default();
-            let place = Place { message: "/request", at: "/body", name: "", undocumented: &unknown };
+            let place = Place::body("/request", &unknown);
             self.value(&mut json, &place, &mut redacted);
             json
         });
@@ -135,7 +140,7 @@ impl Fixture {
             Ok(mut json) => {
                 let envelope = Value::get(&json, "code").is_some();
                 let unknown = undocumented(contract.check_response(request, response), envelope);
-                let place = Place { message: "/response", at: "/body", name: "", undocumented: &unknown };
+                let place = Place::body("/response", &unknown);
                 self.value(&mut json, &place, &mut redacted);
                 (Some(json), None)
             }
@@ -191,6 +196,7 @@ impl Fixture {
     fn target(&mut self, uri: &Uri, redacted: &mut Vec<String>) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         for (name, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+            let name = self.name(&name);
             redacted.push(step("/request/query", &name));
             if IDS.contains(&&*name) {
                 query.append_pair(&name, &self.id(&value));
@@ -199,7 +205,17 @@ impl Fixture {
             }
         }
         let query = query.finish();
-        if query.is_empty() { uri.path().to_owned() } else { format!("{}?{query}", uri.path()) }
+        let path = placeholder::path(uri.path());
+        if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+    }
+
+    /// A documented name, or the replacement for another one.
+    fn name(&mut self, name: &str) -> String {
+        if placeholder::is_documented(name) {
+            return name.to_owned();
+        }
+        let next = self.names.len() + 1;
+        self.names.entry(name.to_owned()).or_insert_with(|| format!("undocumented{next}")).clone()
     }
 
     /// The replacement for an id: 24 hexadecimal digits, like the service's own ids.
@@ -210,32 +226,38 @@ impl Fixture {
 
     fn value(&mut self, value: &mut Value, place: &Place<'_>, redacted: &mut Vec<String>) {
         let name = place.name;
-        let hide = PERSONAL.contains(&name)
+        let hide = place.hide
+            || PERSONAL.contains(&name)
             || redact::is_secret(name)
-            || place.undocumented.iter().any(|own| own == place.at);
+            || place.undocumented.contains(&place.at);
         let before = value.clone();
         match value {
             Value::Object(object) => {
-                for (name, member) in object.iter_mut() {
-                    self.value(member, &place.below(&step(place.at, name), name, hide), redacted);
+                let mut replaced = Map::new();
+                for (name, mut member) in std::mem::take(object) {
+                    let shown = self.name(&name);
+                    let place = place.member(&name, &shown, hide);
+                    self.value(&mut member, &place, redacted);
+                    replaced.insert(shown, member);
                 }
+                *object = replaced;
                 return;
             }
             Value::Array(list) => {
                 for (index, member) in list.iter_mut().enumerate() {
-                    self.value(member, &place.below(&format!("{}/{index}", place.at), name, hide), redacted);
+                    self.value(member, &place.element(index, hide), redacted);
                 }
                 return;
             }
             Value::String(text) if IDS.contains(&name) && !text.is_empty() => *text = self.id(text),
             Value::String(text) if hide && !text.is_empty() => REDACTED.clone_into(text),
-            Value::String(text) => *text = without_links(text, name),
+            Value::String(text) => *text = placeholder::text(text, name),
             Value::Number(number) if hide && number.is_f64() => *value = serde_json::json!(0.5),
             Value::Number(_) if hide => *value = serde_json::json!(1),
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
         if *value != before {
-            redacted.push(format!("{}{}", place.message, place.at));
+            redacted.push(format!("{}{}", place.message, place.shown));
         }
     }
 }
@@ -257,20 +279,29 @@ fn undocumented(report: Report, envelope: bool) -> Vec<String> {
 /// The place of a value.
 struct Place<'a> {
     message: &'a str,
-    at: &'a str,
+    /// Its pointer as in the message, and as in the fixture.
+    at: String,
+    shown: String,
     /// The name of the field that contains it.
     name: &'a str,
     undocumented: &'a [String],
+    /// Whether everything below is hidden.
+    hide: bool,
 }
 
 impl<'a> Place<'a> {
-    /// `hide`: whether everything below is redacted as well.
-    fn below(&self, at: &'a String, name: &'a str, hide: bool) -> Place<'a>
-    where
-        Self: 'a,
-    {
-        let undocumented = if hide { std::slice::from_ref(at) } else { self.undocumented };
-        Place { message: self.message, at, name, undocumented }
+    fn body(message: &'a str, undocumented: &'a [String]) -> Self {
+        let body = || "/body".to_owned();
+        Self { message, at: body(), shown: body(), name: "", undocumented, hide: false }
+    }
+
+    fn member(&self, name: &'a str, shown: &str, hide: bool) -> Self {
+        Self { at: step(&self.at, name), shown: step(&self.shown, shown), name, hide, ..*self }
+    }
+
+    fn element(&self, index: usize, hide: bool) -> Self {
+        let (at, shown) = (format!("{}/{index}", self.at), format!("{}/{index}", self.shown));
+        Self { at, shown, hide, ..*self }
     }
 }
 
@@ -302,44 +333,11 @@ fn append(headers: &mut HeaderMap, recorded: &BTreeMap<String, String>) -> Resul
 }
 
 fn headers(headers: &HeaderMap) -> BTreeMap<String, String> {
-    let credentials = CREDENTIALS.into_iter().filter(|name| headers.contains_key(*name)).map(|name| {
-        let bearer = name == "authorization";
-        (name.to_owned(), if bearer { format!("Bearer {REDACTED}") } else { REDACTED.to_owned() })
-    });
     let kept = HEADERS.into_iter().filter_map(|name| {
-        let value = headers.get(name)?.to_str().ok()?;
-        Some((name.to_owned(), without_links(value, name)))
+        let value = String::from_utf8_lossy(headers.get(name)?.as_bytes()).into_owned();
+        Some((name.to_owned(), placeholder::header(name, &value)?))
     });
-    credentials.chain(kept).collect()
-}
-
-/// Replaces every link and e-mail address in a text. A link keeps its file extension.
-fn without_links(text: &str, name: &str) -> String {
-    let ends_word =
-        |letter: char| letter.is_whitespace() || matches!(letter, '"' | '<' | '>' | ',' | ')' | ']');
-    let mut out = String::new();
-    for word in text.split_inclusive(ends_word) {
-        let end = word.chars().next_back().filter(|letter| ends_word(*letter));
-        let own = &word[..word.len() - end.map_or(0, char::len_utf8)];
-        if let Some(start) = own.find("://") {
-            let path = own[start + 3..].split(['?', '#']).next().unwrap_or_default();
-            let file = path.rsplit('/').next().unwrap_or_default();
-            let extension = file.rsplit_once('.').map(|(_, extension)| extension).filter(|extension| {
-                (1..=4).contains(&extension.len())
-                    && extension.bytes().all(|byte| byte.is_ascii_alphanumeric())
-            });
-            out.push_str(&format!("https://redacted.example/{name}"));
-            if let Some(extension) = extension.filter(|_| path.contains('/')) {
-                out.push_str(&format!(".{extension}"));
-            }
-        } else if own.contains('@') {
-            out.push_str(REDACTED);
-        } else {
-            out.push_str(own);
-        }
-        out.extend(end);
-    }
-    out
+    kept.collect()
 }
 
 #[cfg(test)]
@@ -377,15 +375,19 @@ mod tests {
         let kept = Fixture::from_json(text.as_bytes()).unwrap();
         let (request, response) = kept.exchanges().remove(0);
         let id = format!("{:024x}", 1);
-        assert!(request.uri().to_string().ends_with(&format!("?video_model_id={id}&x=%5Bredacted%5D")));
+        let query = format!("?video_model_id={id}&undocumented1=%5Bredacted%5D");
+        assert!(request.uri().to_string().ends_with(&query), "{}", request.uri());
         assert_eq!(request.headers()["authorization"], "Bearer [redacted]");
         let body: Value = serde_json::from_slice(response.body()).unwrap();
         assert_eq!(body["data"]["_id"], id);
         assert_eq!(body["data"]["uid"], 1);
         assert_eq!(body["data"]["video_lock_duration"], 7.91);
         assert_eq!(body["data"]["video"], "https://redacted.example/video.mp4");
-        assert_eq!(body["data"]["owner"], json!({ "mail": "[redacted]", "age": 1, "tags": ["[redacted]"] }));
-        assert_eq!(body["msg"], "see https://redacted.example/msg or [redacted]");
+        let owner = body["data"]["undocumented2"].as_object().unwrap();
+        let mut values: Vec<_> = owner.values().map(Value::to_string).collect();
+        values.sort();
+        assert_eq!(values, ["\"[redacted]\"", "1", "[\"[redacted]\"]"]);
+        assert_eq!(body["msg"], "https://redacted.example/msg");
         // The verdict is the same as for the real response.
         let report = Contract::resolved().check_response(&request, &response);
         assert!(report.violations.is_empty(), "{report}");

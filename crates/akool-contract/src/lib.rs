@@ -36,6 +36,7 @@ mod coverage;
 mod dialect;
 mod fixture;
 mod operation;
+mod placeholder;
 mod pointer;
 mod redact;
 mod report;
