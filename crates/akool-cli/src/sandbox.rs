@@ -138,6 +138,6 @@ fn demo_jobs() -> Vec<(String, String)> {
 fn list(jobs: &[(String, String)], report: &Report) {
     report.note("The sandbox has these jobs:");
     for (id, what) in jobs {
-        report.note(format_args!("  {id}  {what}"));
+        report.note(format_args!("  {}  {}", excerpt(id), excerpt(what)));
     }
 }

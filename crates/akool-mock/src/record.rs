@@ -91,12 +91,20 @@ pub(crate) fn shown(target: &str) -> String {
     short(&format!("{path}?{}", parts.collect::<Vec<_>>().join("&")))
 }
 
-/// Shortens a text to one line without control characters.
+/// Replaces what a terminal or a page acts on: control characters, invisible ones and changes of direction.
+pub(crate) fn plain(text: &str) -> String {
+    let acts = |letter: char| {
+        letter.is_control()
+            || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    text.chars().map(|letter| if acts(letter) { ' ' } else { letter }).collect()
+}
+
+/// Shortens a text to one plain line.
 pub(crate) fn short(target: &str) -> String {
     const MAX_CHARS: usize = 200;
-    let mut shown: String =
-        target.chars().take(MAX_CHARS).map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
-    if shown.len() < target.len() {
+    let mut shown: String = plain(&target.chars().take(MAX_CHARS).collect::<String>());
+    if target.chars().nth(MAX_CHARS).is_some() {
         shown.push('…');
     }
     shown
@@ -112,6 +120,13 @@ mod tests {
         let exchange = Exchange::new(&request, SystemTime::UNIX_EPOCH, StatusCode::OK);
         assert_eq!(exchange.body.len(), MAX_BODY);
         assert!((MAX_BODY..MAX_BODY + 100).contains(&exchange.size()));
+    }
+
+    #[test]
+    fn shown_text_is_short_and_plain() {
+        assert_eq!(short("/a\u{1b}[31m\u{202e}b\u{9b}c\u{2028}d"), "/a [31m b c d");
+        assert_eq!(short(&"é".repeat(200)), "é".repeat(200));
+        assert_eq!(short(&"é".repeat(201)), "é".repeat(200) + "…");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use http::{
 use crate::{
     answer::Outcome,
     fault::{Fault, Place},
-    record::{Exchange, short, shown},
+    record::{Exchange, plain, short, shown},
     request::{CREATE_TRANSLATION, FILES, GET_CREDITS, GET_TOKEN, GET_VIDEO_INFO, LIST_LANGUAGES},
     service_state::ServiceState,
     verify,
@@ -45,6 +45,8 @@ impl ServiceState {
             outcome.response = fault.apply(outcome.response, now);
             outcome.summary = format!("{}; fault: {}", outcome.summary, fault.description());
         }
+        let violation =
+            violation.map(|violation| violation.lines().map(plain).collect::<Vec<_>>().join("\n"));
         if let Some(violation) = &violation {
             self.report_violation(violation.clone());
         }
