@@ -65,3 +65,34 @@ fn same_file(file: &std::fs::File, path: &Path) -> io::Result<bool> {
 fn same_file(_: &std::fs::File, _: &Path) -> io::Result<bool> {
     Ok(true)
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_lock_is_held_and_only_on_a_file_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.part");
+        let locked = lock(&path).unwrap().unwrap();
+        assert!(lock(&path).unwrap().is_none());
+        drop(locked);
+        assert!(lock(&path).unwrap().is_some());
+        assert_eq!(lock(&folder.path().join("b/c")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(lock(folder.path()).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        std::fs::hard_link(&path, folder.path().join("linked")).unwrap();
+        assert_eq!(lock(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists, "it has another name");
+    }
+
+    #[test]
+    fn a_file_that_was_renamed_or_removed_is_not_the_one_of_this_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("a"), folder.path().join("b"));
+        let file = std::fs::File::create(&path).unwrap();
+        std::fs::write(&other, "other").unwrap();
+        assert!(same_file(&file, &path).unwrap() && !same_file(&file, &other).unwrap());
+        assert!(!same_file(&file, &folder.path().join("c")).unwrap());
+        let below = same_file(&file, &path.join("below")).unwrap_err();
+        assert_eq!(below.kind(), io::ErrorKind::NotADirectory);
+    }
+}

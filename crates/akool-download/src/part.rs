@@ -248,13 +248,10 @@ impl Sink for Part {
         self.bytes += chunk.len() as u64;
         self.batched += chunk.len();
         self.batch.push(chunk);
-        if self.batched < MAX_BATCH_BYTES
-            && self.batch.len() < MAX_BATCH_CHUNKS
-            && self.batched_since.elapsed() < MAX_BATCH_AGE
-        {
-            return Ok(());
+        if is_full(self.batched, self.batch.len(), self.batched_since.elapsed()) {
+            self.write_batch().await?;
         }
-        self.write_batch().await
+        Ok(())
     }
 
     async fn flush(&mut self) -> Result<(), DownloadError> {
@@ -295,6 +292,11 @@ impl Drop for Writer {
             path.disable_cleanup(is_kept);
         }
     }
+}
+
+/// Whether a batch is written.
+fn is_full(bytes: usize, chunks: usize, age: Duration) -> bool {
+    bytes >= MAX_BATCH_BYTES || chunks >= MAX_BATCH_CHUNKS || age >= MAX_BATCH_AGE
 }
 
 /// Removes what an earlier download left, if no process is writing it. The file exists under its own name.
@@ -368,6 +370,69 @@ fn remove_version(part: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_is_bounded_in_bytes_chunks_and_age() {
+        let second = Duration::from_secs(1);
+        assert!(!is_full(262_143, 1023, second / 2));
+        assert!(
+            is_full(262_144, 1, Duration::ZERO) && is_full(1, 1024, Duration::ZERO) && is_full(1, 1, second)
+        );
+    }
+
+    fn options() -> Options {
+        Options { file: "a job".to_owned(), hash: false }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_for_another_download_is_reported_once_if_it_is_not_short() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.part");
+        let locked = lock(&path).unwrap();
+        let reported = std::cell::Cell::new(0);
+        let mut open = std::pin::pin!(Part::open(path, options(), || reported.set(reported.get() + 1)));
+        let short = LOCK_PAUSE * (UNREPORTED_ATTEMPTS - 1) - LOCK_PAUSE / 2;
+        for (pause, times) in [(short, 0), (LOCK_PAUSE * 2, 1), (LOCK_PAUSE * 100, 1)] {
+            assert!(tokio::time::timeout(pause, &mut open).await.is_err());
+            assert_eq!(reported.get(), times);
+        }
+        drop(locked);
+        open.await.unwrap();
+        assert_eq!(reported.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_file_is_replaced_only_if_it_is_empty_or_may_be_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        for (number, (existing, overwrite, is_replaced)) in [
+            (None, false, true),
+            (Some(""), false, true),
+            (Some("mine"), false, false),
+            (Some("mine"), true, true),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let target = folder.path().join(number.to_string());
+            if let Some(text) = existing {
+                std::fs::write(&target, text).unwrap();
+            }
+            let mut part = Part::open(target.with_extension("part"), options(), || {}).await.unwrap();
+            part.restart(Version::default()).await.unwrap();
+            part.write(Bytes::from_static(b"data")).await.unwrap();
+            assert_eq!(
+                part.finish(&target, overwrite).await.is_ok(),
+                is_replaced,
+                "{existing:?} {overwrite}"
+            );
+            let wanted = if is_replaced { "data" } else { "mine" };
+            assert_eq!(std::fs::read_to_string(&target).unwrap(), wanted);
+        }
+        let taken = folder.path().join("folder");
+        std::fs::create_dir(&taken).unwrap();
+        let part = Part::open(taken.with_extension("part"), options(), || {}).await.unwrap();
+        assert!(part.finish(&taken, false).await.is_err());
+    }
 
     #[test]
     fn a_part_is_resumed_before_its_last_byte_and_only_with_a_validator() {

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::{Request, header::HOST, uri::Authority};
 
 /// Checks target and `Host` of a request. A web page can make a browser send requests to this machine under a name of its
-/// own (DNS rebinding), so a server on the loopback interface answers only to the names of that interface.
+/// own (DNS rebinding), so a server on the loopback interface answers only to the names of that interface. The port may be
+/// another one: a proxy on this machine may pass on its own.
 pub(crate) fn check(request: &Request<Bytes>, address: SocketAddr) -> Result<(), &'static str> {
     let uri = request.uri();
     if uri.scheme().is_some() || uri.authority().is_some() || !uri.path().starts_with('/') {
@@ -18,9 +19,8 @@ pub(crate) fn check(request: &Request<Bytes>, address: SocketAddr) -> Result<(),
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
     let is_own = host.is_some_and(|host| {
         let name = host.host().trim_matches(['[', ']']);
-        let is_local = name.eq_ignore_ascii_case("localhost")
-            || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        is_local && host.port_u16().unwrap_or(80) == address.port()
+        name.eq_ignore_ascii_case("localhost")
+            || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     });
     if is_own { Ok(()) } else { Err("the header `Host` is not the address of this server") }
 }
@@ -38,19 +38,19 @@ mod tests {
             }
             check(&request.body(Bytes::new()).unwrap(), address.parse().unwrap()).is_ok()
         };
-        for host in ["127.0.0.1:4010", "localhost:4010", "LOCALHOST:4010", "127.0.0.2:4010", "[::1]:4010"] {
+        for host in [
+            "127.0.0.1:4010",
+            "localhost:4010",
+            "LOCALHOST:4010",
+            "127.0.0.2:4010",
+            "[::1]:4010",
+            "127.0.0.1",
+            "127.0.0.1:1",
+        ] {
             assert!(on("127.0.0.1:4010", "/a", Some(host)), "{host}");
         }
         assert!(on("[::1]:80", "/a", Some("localhost")));
-        for host in [
-            "attacker.example:4010",
-            "127.0.0.1",
-            "127.0.0.1:1",
-            "10.0.0.1:4010",
-            "localhost.example:4010",
-            "a b",
-            "",
-        ] {
+        for host in ["attacker.example:4010", "10.0.0.1:4010", "localhost.example:4010", "a b", ""] {
             assert!(!on("127.0.0.1:4010", "/a", Some(host)), "{host}");
         }
         assert!(!on("127.0.0.1:4010", "/a", None));
