@@ -80,18 +80,107 @@ async fn a_file_with_mistakes_creates_nothing_unless_they_are_left_out() {
     assert_eq!(code(&output), 3, "a language was left out: {}", stderr(&output));
     assert_eq!(server.created().len(), 53);
     let last = stdout(&output).lines().last().unwrap().to_owned();
-    assert_eq!(last, "53 of 54 completed, 1 refused: tlh");
+    assert_eq!(last, "53 of 54 completed, 1 refused: tlh, 3 rows left out");
     let rows: Vec<Value> =
         fs::read_to_string(report).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((rows.len(), &rows[0]["line"], &rows[26]["line"]), (27, &2.into(), &31.into()));
+    assert_eq!((rows.len(), &rows[0]["line"], &rows[29]["line"]), (30, &2.into(), &31.into()));
     assert_eq!(rows[0]["languages"][1]["language"], "fr");
-    let statuses: Vec<_> = (0..2).map(|index| rows[26]["languages"][index]["status"].clone()).collect();
+    assert!(rows[3]["left_out"].as_str().unwrap().contains("is not a URL"), "{}", rows[3]);
+    let statuses: Vec<_> = (0..2).map(|index| rows[29]["languages"][index]["status"].clone()).collect();
     assert_eq!(statuses, ["completed", "rejected"]);
 
     // Everything exists already.
     let again = run(&server, folder.path(), &[&args[..], &["--skip-invalid", "--json"]].concat());
     assert_eq!(server.created().len(), 53);
     assert_eq!(objects(&again).last().unwrap()["completed"], 53);
+}
+
+#[tokio::test]
+async fn a_report_that_cannot_be_written_is_an_error_before_anything_is_created() {
+    let server = MockServer::start().await;
+    server.on_create(Timeline::new().completed());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("videos.jsonl");
+    let line = r#"{"url": "https://example.com/talk.mp4", "to": "es"}"#;
+    fs::write(&file, format!("{line}\n{line}\n")).unwrap();
+    let report = |path: &str| {
+        let args =
+            ["translate", "--from-file", file.to_str().unwrap(), "--interval", "10ms", "--report", path];
+        run(&server, folder.path(), &args)
+    };
+    for path in ["/nonexistent/report", folder.path().to_str().unwrap()] {
+        let output = report(path);
+        assert_eq!((code(&output), server.created().len()), (2, 0), "{}", stderr(&output));
+        assert!(stderr(&output).contains("cannot write the report") && !stderr(&output).contains(".akool"));
+    }
+    // Through a link, its target is written.
+    let (target, link) = (folder.path().join("report"), folder.path().join("link"));
+    fs::write(&target, "old").unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    let output = report(link.to_str().unwrap());
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(link.is_symlink());
+    let text = fs::read_to_string(&target).unwrap();
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows[1]["languages"][0]["same_as"], "line 1", "{text}");
+    assert_eq!(code(&report("/dev/null")), 0);
+    assert!(!Path::new("/dev/null").is_file());
+}
+
+#[tokio::test]
+async fn files_of_spreadsheets_are_read_or_refused_with_a_hint() {
+    let server = MockServer::start().await;
+    server.on_create(Timeline::new().completed());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("videos.csv");
+    let read = |contents: &[u8]| {
+        fs::write(&file, contents).unwrap();
+        run(&server, folder.path(), &["translate", "--from-file", file.to_str().unwrap(), "--dry-run"])
+    };
+    assert_eq!(code(&read(b"url,to,lipsync\nhttps://example.com/a.mp4,es,TRUE\n")), 0);
+    let utf_16: Vec<u8> = "\u{feff}url,to\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (contents, hint) in [
+        (&b"url;to\nhttps://example.com/a.mp4;es\n"[..], "separate them by commas"),
+        (b"[{\"url\": \"https://example.com/a.mp4\"}]", "one object in each line"),
+        (&utf_16, "save it as UTF-8"),
+        (b"{\"url\":\"https://a/1\",\"URL\":\"https://a/2\",\"to\":\"es\"}", "url is there twice"),
+    ] {
+        let output = read(contents);
+        assert_eq!(code(&output), 2);
+        assert!(stderr(&output).contains(hint), "no `{hint}` in: {}", stderr(&output));
+    }
+}
+
+#[tokio::test]
+async fn too_few_credits_end_the_creation_and_are_not_refused_languages() {
+    let server = MockServer::start().await;
+    server.on_create(Timeline::new().completed());
+    server.set_credits_per_job(10);
+    server.set_credits(35.0);
+    let folder = tempfile::tempdir().unwrap();
+    let file = csv(folder.path(), 5);
+    let output = run(&server, folder.path(), &["translate", "--from-file", &file, "--interval", "10ms"]);
+    assert_eq!((code(&output), server.created().len()), (3, 3), "{}", stderr(&output));
+    assert!(stdout(&output).ends_with("3 of 10 completed, 7 not created\n"), "{}", stdout(&output));
+    let text = stderr(&output);
+    assert!(
+        text.contains("`akool credits` prints the balance") && !text.contains("akool languages"),
+        "{text}"
+    );
+    // No further request was sent.
+    server.assert_creations().count(2);
+}
+
+#[tokio::test]
+async fn a_batch_ends_if_the_service_cannot_be_reached() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = csv(folder.path(), 20);
+    let mut command = support::akool(&["translate", "--from-file", &file]);
+    command.env("XDG_STATE_HOME", folder.path()).env("AKOOL_API_KEY", "a-key-000000000000");
+    let output = command.env("AKOOL_API_HOST", "http://127.0.0.1:1").output().unwrap();
+    assert_eq!(code(&output), 6, "{}", stderr(&output));
+    assert_eq!(stderr(&output).matches("cannot connect").count(), 1 + 3, "{}", stderr(&output));
+    assert!(stderr(&output).contains("run the same command later"), "{}", stderr(&output));
 }
 
 #[tokio::test]
@@ -130,7 +219,7 @@ async fn rows_fail_independently_and_no_failed_job_is_created_again_in_one_run()
         ["translate", "--from-file", file.to_str().unwrap(), "--interval", "10ms", "--max-active", "1"];
     let output = run(&server, folder.path(), &args);
     assert_eq!(code(&output), 3);
-    assert!(stderr(&output).contains("line 2: FR is the same work as in line 1"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("line 2 repeats line 1 in FR"), "{}", stderr(&output));
     assert!(stdout(&output).ends_with("2 of 3 completed, 1 failed\n"), "{}", stdout(&output));
     assert_eq!(server.created().len(), 3);
     // The next run creates it again, and says so.

@@ -1,6 +1,10 @@
 //! What `akool translate` may cost, and what happens when a job is completed or its files expire.
 
-use std::{fs, path::Path, process::Output};
+use std::{
+    fs,
+    path::Path,
+    process::{Output, Stdio},
+};
 
 use akool_mock::{MockServer, Timeline};
 
@@ -40,7 +44,7 @@ async fn a_run_stops_at_its_limit_and_lists_what_was_not_created() {
     for wanted in [
         "not created: https://example.com/talk.mp4: de\n",
         "not created: https://example.com/intro.mp4: es, fr, de\n",
-        "--max-credits 29 is reached: the jobs of this run hold 20 credits, and the next job needs about 10",
+        "--max-credits 29 leaves no room: this run holds 20 credits, and the next job needs about 10",
     ] {
         assert!(stderr(&output).contains(wanted), "no `{wanted}` in: {}", stderr(&output));
     }
@@ -69,10 +73,57 @@ async fn without_an_estimate_a_limit_is_exceeded_by_one_job_at_most() {
     let output = run(&server, folder.path(), &[&other[..], &["--max-credits", "25"]].concat());
     assert_eq!((code(&output), server.created().len()), (10, 2), "{}", stderr(&output));
     assert!(
-        stderr(&output).contains("hold 50 credits, and the next job needs about 50"),
+        stderr(&output).contains("holds 50 credits, and the next job needs about 50"),
         "{}",
         stderr(&output)
     );
+}
+
+#[tokio::test]
+async fn an_estimate_that_is_wrong_exceeds_a_limit_by_one_job_at_most() {
+    let server = start().await;
+    server.set_credits_per_job(10);
+    let folder = tempfile::tempdir().unwrap();
+    let talk = |languages, more: &[&str]| {
+        let args = ["translate", TALKS[0], "--to", languages, "--interval", "10ms"];
+        run(&server, folder.path(), &[&args[..], more].concat())
+    };
+    assert_eq!(code(&talk("es", &[])), 0);
+    // The video or the prices have changed.
+    server.set_credits_per_job(50);
+    let output = talk("es,fr,de,it,ja", &["--max-credits", "45"]);
+    assert_eq!((code(&output), server.created().len()), (10, 2), "{}", stderr(&output));
+}
+
+#[tokio::test]
+async fn processes_that_share_a_ledger_keep_one_reserve() {
+    let server = start().await;
+    server.set_credits_per_job(10);
+    server.set_credits(100.0);
+    let folder = tempfile::tempdir().unwrap();
+    let spawn = |number: usize| {
+        let url = format!("https://example.com/talk{number}.mp4");
+        let args = ["translate", &url, "--to", "es,fr,de", "--reserve", "85", "--no-wait"];
+        let mut command = akool_at(&server, &args);
+        command.env("XDG_STATE_HOME", folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let children: Vec<_> = (0..10).map(spawn).collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(code(&output), 10, "{}", stderr(&output));
+    }
+    assert_eq!((server.created().len(), server.credits()), (1, 90.0));
+}
+
+#[tokio::test]
+async fn what_a_program_left_running_does_not_delay_the_end() {
+    let server = start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let began = std::time::Instant::now();
+    let output = translate(&server, folder.path(), &["--on-complete", "sh -c 'sleep 60 & echo started'"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(stderr(&output).contains("started") && began.elapsed().as_secs() < 50);
 }
 
 #[tokio::test]
@@ -84,7 +135,7 @@ async fn the_balance_stays_above_the_reserve() {
     let output = translate(&server, folder.path(), &["--reserve", "75"]);
     assert_eq!((code(&output), server.created().len()), (10, 2), "{}", stderr(&output));
     assert!(server.credits() >= 75.0);
-    let wanted = "--reserve 75 is reached: the balance is 80 credits, and the next job needs about 10";
+    let wanted = "--reserve 75 leaves no room: the balance is 80 credits, and the next job needs about 10";
     assert!(stderr(&output).contains(wanted), "{}", stderr(&output));
     let output = translate(&server, folder.path(), &["--reserve", "-1"]);
     assert_eq!(code(&output), 2);
@@ -130,8 +181,8 @@ async fn a_dry_run_prints_the_plan_and_creates_nothing() {
     assert_eq!(rows[2], format!("fr create again, because it failed 4 {}", TALKS[0]));
     assert_eq!(rows[4], format!("es create about 4 {}", TALKS[1]));
     assert_eq!(rows[7], "5 jobs would hold about 20 credits; the balance is 110.5 credits");
-    let wanted = "after 3 of 5, --max-credits 13 is reached: the jobs of this run hold 12 credits, and the next job \
-                  needs about 4";
+    let wanted = "3 of these 5 jobs would be created: --max-credits 13 leaves no room: this run holds 12 credits, and \
+                  the next job needs about 4";
     assert_eq!(rows[8], wanted);
     let objects = objects(&plan(&["--json"]));
     let actions: Vec<_> = objects.iter().filter_map(|object| object["action"].as_str()).collect();
@@ -188,7 +239,7 @@ async fn expiring_files_are_listed_and_downloaded() {
     let expiring = |args: &[&str]| run(&server, folder.path(), args);
     assert_eq!(code(&expiring(&["download", "--expiring"])), 0);
     assert_eq!(code(&translate(&server, folder.path(), &[])), 0);
-    assert!(stderr(&expiring(&["jobs", "--expiring"])).contains("no files expire within a day"));
+    assert!(stderr(&expiring(&["jobs", "--expiring"])).contains("no unsaved files expire within a day"));
     // As if all but one had been requested six and a half days ago.
     let ledger = rusqlite::Connection::open(folder.path().join("akool/ledger.db")).unwrap();
     let update = "UPDATE requests SET requested_at = requested_at - 561600000

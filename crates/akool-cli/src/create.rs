@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeSet, VecDeque},
 };
 
-use akool::{BusinessCode, JobId, Language};
+use akool::{BusinessCode, CreateError, JobId, Language, NotCreated, Rejection};
 use akool_ledger::{Ensure, EnsureError, EnsureEvent, Ensured, Estimate, Ledger, LedgerJob, Work};
 use tokio::sync::{Notify, mpsc};
 
@@ -14,16 +14,28 @@ use crate::{
     budget::{Budget, Reached},
     connect::Connection,
     follow::Ended,
-    ledger::{IN_FLIGHT_INTERVAL, api},
+    ledger::{self, IN_FLIGHT_INTERVAL, api},
     outcome::Outcome,
-    plan::Item,
+    plan::{Item, Plan},
     report::Report,
+    row_report::RowReport,
     targets::{TargetStatus, Targets},
     text,
 };
 
 /// A parameter is wrong, such as a language that AKOOL does not support.
 const PARAMETER: BusinessCode = BusinessCode(1003);
+/// After so many requests in a row that could not be sent, the run ends.
+const MAX_FAILURES: u32 = 3;
+/// Codes about the account, so that other requests get them too.
+const ACCOUNT: [BusinessCode; 6] = [
+    BusinessCode(1004),
+    BusinessCode(1006),
+    BusinessCode(1103),
+    BusinessCode(1104),
+    BusinessCode(1213),
+    BusinessCode(1221),
+];
 
 /// Creates jobs, and counts.
 pub(crate) struct Creator<'a> {
@@ -31,7 +43,7 @@ pub(crate) struct Creator<'a> {
     connection: &'a Connection,
     report: &'a Report,
     ledger: &'a Ledger,
-    items: Vec<Item>,
+    plan: Plan,
     targets: RefCell<Targets>,
     budget: RefCell<Budget<'a>>,
     /// The limit that was reached.
@@ -51,15 +63,15 @@ impl<'a> Creator<'a> {
         connection: &'a Connection,
         report: &'a Report,
         ledger: &'a Ledger,
-        items: Vec<Item>,
+        plan: Plan,
     ) -> Self {
-        let targets = Targets::new(&items);
+        let targets = Targets::new(&plan.items);
         Self {
             options,
             connection,
             report,
             ledger,
-            items,
+            plan,
             targets: RefCell::new(targets),
             budget: RefCell::new(Budget::new(&options.limits)),
             reached: RefCell::default(),
@@ -116,8 +128,10 @@ impl<'a> Creator<'a> {
             outcome = Outcome::JobFailed;
         }
         let languages = |item: &Item| item.languages.clone();
-        let mut queue: VecDeque<_> = self.items.iter().map(languages).enumerate().collect();
+        let rows = self.plan.items.iter().map(languages).enumerate();
+        let mut queue: VecDeque<_> = rows.filter(|(_, languages)| !languages.is_empty()).collect();
         let mut reported_in_flight = false;
+        let mut failures = 0;
         while let Some((row, mut languages)) = queue.pop_front() {
             let room = self.room().await;
             if self.is_interrupted.get() {
@@ -139,9 +153,17 @@ impl<'a> Creator<'a> {
                 self.active.set(self.active.get() + 1);
                 let _ = jobs.send(id);
             }
+            if let Some(code) = account_code(&ensured) {
+                *self.reached.borrow_mut() = Some(Reached::Account(code));
+            }
             let (ended, goes_on) = self.report_sent(ensured, &languages).await;
             outcome = outcome.max(ended);
-            if !goes_on {
+            failures = if ended == Outcome::Unreachable { failures + 1 } else { 0 };
+            if failures == MAX_FAILURES && !queue.is_empty() {
+                self.report
+                    .note("AKOOL cannot be reached; run the same command later to create the other jobs");
+            }
+            if !goes_on || failures == MAX_FAILURES {
                 break;
             }
             if !in_flight.is_empty() {
@@ -170,9 +192,12 @@ impl<'a> Creator<'a> {
     /// Requests what the limits on credits allow, and reuses what exists. Languages that are to be requested later, when
     /// more is known of what they cost, are moved out of `languages` and returned.
     async fn request(&self, row: usize, languages: &mut Vec<String>) -> (Ensured, Vec<String>) {
-        if !self.budget.borrow().is_limited() {
+        if !self.budget.borrow().is_limited() && self.reached.borrow().is_none() {
             return (self.create(row, languages).await, Vec::new());
         }
+        // Processes that share a ledger check the balance in turn.
+        let needs_balance = self.budget.borrow().needs_balance();
+        let _locked = if needs_balance { ledger::lock_balance(self.ledger).await } else { None };
         let plan = match self.ensure(row, languages).plan().await {
             Ok(plan) => plan,
             Err(error) => {
@@ -183,7 +208,7 @@ impl<'a> Creator<'a> {
         };
         let room = match plan.missing.len() {
             0 => 0,
-            _ => self.room_in_budget(plan.estimate).await,
+            _ => self.room_in_budget(row, plan.estimate).await,
         };
         let over: Vec<_> = plan.missing.iter().skip(room).cloned().collect();
         if !plan.missing.is_empty() && room == 0 {
@@ -198,19 +223,19 @@ impl<'a> Creator<'a> {
         *languages = now;
         let ensured = self.create(row, languages).await;
         if let Some(sent) = &ensured.sent {
-            self.budget.borrow_mut().add(sent, plan.missing.len() - over.len(), plan.estimate);
+            self.budget.borrow_mut().add(row, sent, plan.missing.len() - over.len(), plan.estimate);
         }
         (ensured, later)
     }
 
     /// How many jobs the limits on credits allow now. Once a limit is reached, nothing more is created in this run.
-    async fn room_in_budget(&self, estimate: Option<Estimate>) -> usize {
+    async fn room_in_budget(&self, row: usize, estimate: Option<Estimate>) -> usize {
         if self.reached.borrow().is_some() {
             return 0;
         }
         // If this fails, the balance is calculated.
         let _ = self.read_balance().await;
-        let room = self.budget.borrow().room(estimate);
+        let room = self.budget.borrow().room(row, estimate);
         room.unwrap_or_else(|reached| {
             *self.reached.borrow_mut() = Some(reached);
             0
@@ -226,7 +251,7 @@ impl<'a> Creator<'a> {
     }
 
     fn ensure(&self, row: usize, languages: &[String]) -> Ensure {
-        let request = self.items[row].row.translate(&self.connection.client, languages);
+        let request = self.plan.items[row].row.translate(&self.connection.client, languages);
         let ensure = self.ledger.translate(request).api(api(self.connection));
         if self.options.allow_duplicate { ensure.allow_duplicate() } else { ensure }
     }
@@ -259,7 +284,7 @@ impl<'a> Creator<'a> {
     fn take(&self, row: usize, languages: &[String], ensured: &Ensured) -> Vec<JobId> {
         let mut new = Vec::new();
         let mut job = |id: &JobId, language: Option<&Language>| {
-            self.report.label(id, language, Some(&self.items[row].row.url));
+            self.report.label(id, language, Some(&self.plan.items[row].row.url));
             if self.jobs.borrow_mut().insert(id.clone()) {
                 new.push(id.clone());
             }
@@ -296,17 +321,21 @@ impl<'a> Creator<'a> {
                     }
                     job(&created.id, created.language.as_ref());
                 }
-                for language in created.rejected.iter().flat_map(|rejected| &rejected.language) {
-                    set(language, TargetStatus::Refused, None);
+                for rejected in &created.rejected {
+                    let status = status_of(Some(rejected.code));
+                    rejected.language.iter().for_each(|language| set(language, status, None));
                 }
             }
             Some(Err(error)) => {
-                let status = match (error, Outcome::from(error)) {
-                    (EnsureError::OutcomeUnknown { .. }, _) => TargetStatus::OutcomeUnknown,
-                    (_, Outcome::JobFailed) => TargetStatus::Refused,
-                    _ => TargetStatus::NotCreated,
+                let status = match error {
+                    EnsureError::OutcomeUnknown { .. } => TargetStatus::OutcomeUnknown,
+                    other => status_of(other.error().and_then(akool::Error::code)),
                 };
                 requested().for_each(|language| set(&language, status, None));
+                for rejected in rejections(error) {
+                    let status = status_of(Some(rejected.code));
+                    rejected.language.iter().for_each(|language| set(language, status, None));
+                }
             }
         }
         new
@@ -330,7 +359,7 @@ impl<'a> Creator<'a> {
             }
             Some(Err(error)) => {
                 if !self.report_unsupported(&error, languages).await {
-                    self.report.not_created(&error);
+                    self.report.not_created(&error, languages);
                 }
                 let outcome = Outcome::from(&error);
                 let is_general =
@@ -381,30 +410,56 @@ impl<'a> Creator<'a> {
     }
 
     /// Lists what a limit left out, and prints the last line of a run with several rows. Writes the file of `--report`.
-    pub(crate) fn summarize(&self) -> Outcome {
+    pub(crate) fn summarize(&self, file: Option<RowReport>) -> Outcome {
         let targets = self.targets.borrow();
         if let Some(reached) = &*self.reached.borrow() {
             for (row, languages) in targets.with_status(TargetStatus::OverBudget) {
-                let item = &self.items[row];
+                let item = &self.plan.items[row];
                 self.report.over_budget(item.line, &text::source(&item.row.url), &languages, reached);
             }
-            self.report.note(format_args!("{reached}. Run the same command with another limit to go on"));
+            self.report.note(format_args!("{reached}. {}", reached.help()));
         }
-        let is_batch = self.options.from_file.is_some() || self.items.len() > 1;
+        let is_batch = self.options.from_file.is_some() || self.plan.items.len() > 1;
         if is_batch && !self.options.no_wait {
-            let (text, members) = targets.summary();
+            let (text, members) = targets.summary(self.plan.left_out.len());
             self.report.summary(&text, members);
         }
-        let Some(path) = &self.options.report else { return Outcome::Done };
-        match targets.write(path, &self.items) {
+        let Some(file) = file else { return Outcome::Done };
+        match file.write(&targets.lines(&self.plan)) {
             Ok(()) => Outcome::Done,
             Err(error) => {
-                let text = format!("cannot write the report {}: {error}", path.display());
-                self.report.error(None, "file", text);
+                self.report.error(None, "file", format!("cannot write the report: {error}"));
                 Outcome::Unexpected
             }
         }
     }
+}
+
+/// The status of a language that was rejected with this code.
+fn status_of(code: Option<BusinessCode>) -> TargetStatus {
+    if code == Some(PARAMETER) { TargetStatus::Refused } else { TargetStatus::NotCreated }
+}
+
+/// The rejections by language of a request that created nothing.
+fn rejections(error: &EnsureError) -> &[Rejection] {
+    match error {
+        EnsureError::NotCreated(CreateError::NotCreated(NotCreated { rejected, .. })) => rejected,
+        _ => &[],
+    }
+}
+
+/// A code about the account in the response.
+fn account_code(ensured: &Ensured) -> Option<BusinessCode> {
+    let codes: Vec<_> = match ensured.sent.as_ref()? {
+        Ok(created) | Err(EnsureError::Unrecorded { created, .. }) => {
+            created.rejected.iter().map(|rejection| rejection.code).collect()
+        }
+        Err(error) => {
+            let code = error.error().and_then(akool::Error::code);
+            code.into_iter().chain(rejections(error).iter().map(|rejection| rejection.code)).collect()
+        }
+    };
+    codes.into_iter().find(|code| ACCOUNT.contains(code))
 }
 
 /// What happens before a creation has its result.

@@ -50,7 +50,7 @@ pub(crate) async fn run(options: &Download, connection: &Connection, report: &Re
         }
     }
     if ids.is_empty() {
-        report.note("no files expire within a day without having been saved");
+        report.note("no unsaved files expire within a day");
     }
     fetch.set_ledger(ledger);
     for id in &ids {

@@ -47,7 +47,7 @@ pub(crate) async fn run(
         match plan(options, connection, ledger.as_ref(), item).await {
             Ok(plan) => plans.push(plan),
             Err(error) => {
-                report.not_created(&error);
+                report.not_created(&error, &item.languages);
                 return Outcome::from(&error);
             }
         }
@@ -171,7 +171,8 @@ fn reuse(work: &Work) -> String {
 
 fn summarize(options: &Translate, report: &Report, lines: &[Line<'_>], balance: Option<f64>) {
     let estimates: Vec<_> = lines.iter().filter_map(Line::estimate).collect();
-    let known: f64 = estimates.iter().flatten().sum();
+    // An empty sum is -0.
+    let known = estimates.iter().flatten().sum::<f64>() + 0.0;
     let unknown = estimates.iter().filter(|credits| credits.is_none()).count();
     let stop = stop(options, lines, balance);
     if report.is_json() {
@@ -182,7 +183,11 @@ fn summarize(options: &Translate, report: &Report, lines: &[Line<'_>], balance: 
             "credits_known": known,
             "credits_unknown": unknown,
             "balance": balance,
-            "created_within_limits": stop.as_ref().map_or(estimates.len(), |(created, _)| *created),
+            "created_within_limits": match stop {
+                Stop::Never => Some(estimates.len()),
+                Stop::After(created, _) => Some(created),
+                Stop::Unknown => None,
+            },
         }));
     }
     let mut text = match (estimates.len(), unknown) {
@@ -192,16 +197,22 @@ fn summarize(options: &Translate, report: &Report, lines: &[Line<'_>], balance: 
             format!("{} would be created; it is not known how many credits they need", count(jobs))
         }
         (jobs, unknown) => format!(
-            "{} would hold about {} credits, and {unknown} of them a number that is not known",
-            count(jobs),
+            "{} would hold about {} credits; for {unknown} more it is not known",
+            count(jobs - unknown),
             text::credits(known)
         ),
     };
     if let Some(balance) = balance {
         text += &format!("; the balance is {} credits", text::credits(balance));
     }
-    if let Some((created, reached)) = stop {
-        text += &format!("\nafter {created} of {}, {reached}", estimates.len());
+    match stop {
+        Stop::Never => {}
+        Stop::After(created, reached) => {
+            text += &format!("\n{created} of these {} would be created: {reached}", count(estimates.len()));
+        }
+        Stop::Unknown => {
+            text += "\nthe limit cannot be checked in advance: the credits of a job are not known";
+        }
     }
     report.line(text);
 }
@@ -210,20 +221,29 @@ fn count(jobs: usize) -> String {
     if jobs == 1 { "1 job".to_owned() } else { format!("{jobs} jobs") }
 }
 
-/// After how many jobs a limit is reached, and which. It cannot be known after a job whose credits are not known.
-fn stop(options: &Translate, lines: &[Line<'_>], balance: Option<f64>) -> Option<(usize, Reached)> {
+fn stop(options: &Translate, lines: &[Line<'_>], balance: Option<f64>) -> Stop {
     let mut budget = Budget::new(&options.limits);
     if let Some(balance) = balance {
         budget.set_balance(balance);
     }
-    let mut created = 0;
-    for line in lines {
-        let Action::Create { estimate, .. } = line.action else { continue };
-        if let Err(reached) = budget.room(estimate) {
-            return Some((created, reached));
+    for (created, credits) in lines.iter().filter_map(Line::estimate).enumerate() {
+        let estimate = credits.map(|credits| Estimate::new(credits, true));
+        if let Err(reached) = budget.room(0, estimate) {
+            return Stop::After(created, reached);
         }
-        budget.hold(Some(estimate?.credits));
-        created += 1;
+        match credits {
+            Some(credits) => budget.hold(Some(credits)),
+            None if budget.is_limited() => return Stop::Unknown,
+            None => {}
+        }
     }
-    None
+    Stop::Never
+}
+
+/// Where a limit stops a run.
+enum Stop {
+    Never,
+    After(usize, Reached),
+    /// It cannot be known, because the credits of a job are not known.
+    Unknown,
 }

@@ -13,7 +13,7 @@ pub(crate) const COLUMNS: &str = "COLUMNS";
 /// The help text is made from this list, and the README is tested against the help text.
 const ALL: [(&str, &str); 11] = [
     (API_KEY, "the API key"),
-    (TOKEN, "a bearer token, used instead of the key"),
+    (TOKEN, "a bearer token; set this or the key, not both"),
     (CLIENT_ID, "a client id: gets bearer tokens if no key or token is set, opens webhooks"),
     (CLIENT_SECRET, "the secret of the client id [default for webhooks: the API key]"),
     ("AKOOL_API_HOST", "the base URL of the API [default: https://openapi.akool.com]"),

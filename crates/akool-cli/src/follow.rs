@@ -9,13 +9,15 @@ use std::{
 use akool::{Client, JobId, PollPolicy, Snapshot, Status, Translation, Update, WaitError};
 use akool_ledger::{Filter, Ledger};
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
-    args, connect::Connection, fetch::Fetch, interrupt::interruption, ledger, on_complete, outcome::Outcome,
-    report::Report, text,
+    args, connect::Connection, fetch::Fetch, interrupt::interruption, ledger, names::Names, on_complete,
+    outcome::Outcome, report::Report, text,
 };
 
+/// How many programs of `--on-complete` run at a time.
+const MAX_PROGRAMS: usize = 8;
 /// Polls a sandbox more often than the default policy, because its jobs take seconds.
 const SANDBOX_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -33,25 +35,36 @@ pub(crate) struct Follow<'a> {
     /// Whether the user or the sandbox sets the interval.
     has_interval: bool,
     downloads: Option<Fetch<'a>>,
+    /// One permit for each program of `--on-complete` that may run.
+    programs: Semaphore,
     /// The jobs whose outcome was not reported yet, with their last snapshots.
     open: RefCell<BTreeMap<JobId, Option<Snapshot>>>,
 }
 
 impl<'a> Follow<'a> {
+    /// Checks the options, and changes nothing.
+    ///
+    /// # Errors
+    /// What is wrong, as a message.
+    pub(crate) fn check(options: &args::Follow) -> Result<(), String> {
+        if options.output.is_none() && options.files.is_set() {
+            return Err("--files, --vtt, --name-template and --overwrite need --output".to_owned());
+        }
+        Names::new(&options.files)?;
+        options.on_complete.as_ref().map_or(Ok(()), on_complete::check)
+    }
+
     /// Checks before any request is sent whether files can be saved.
     pub(crate) fn prepare(
         options: &'a args::Follow,
         connection: &'a Connection,
         report: &'a Report,
     ) -> Result<Self, String> {
+        Self::check(options)?;
         let downloads = match &options.output {
-            None if options.files.is_set() => {
-                return Err("--files, --vtt, --name-template and --overwrite need --output".to_owned());
-            }
             None => None,
             Some(folder) => Some(Fetch::prepare(folder, &options.files, options.stall_timeout, report)?),
         };
-        options.on_complete.as_ref().map_or(Ok(()), on_complete::check)?;
         let interval = options.interval.or(connection.is_sandbox().then_some(SANDBOX_INTERVAL));
         let policy = interval.map_or_else(PollPolicy::default, PollPolicy::fixed);
         Ok(Self {
@@ -64,6 +77,7 @@ impl<'a> Follow<'a> {
             policy: policy.with_max_failures(options.max_failures),
             has_interval: interval.is_some(),
             downloads,
+            programs: Semaphore::new(MAX_PROGRAMS),
             open: RefCell::default(),
         })
     }
@@ -100,11 +114,11 @@ impl<'a> Follow<'a> {
         }
     }
 
-    /// The completed jobs whose files are being downloaded.
+    /// The completed jobs whose files are being downloaded, or whose program runs.
     pub(crate) fn downloading(&self) -> Vec<(JobId, Option<Snapshot>)> {
         let open = self.open.borrow();
-        let is_completed =
-            |snapshot: &Snapshot| self.downloads.is_some() && snapshot.status() == Status::Completed;
+        let has_more = self.downloads.is_some() || self.options.on_complete.is_some();
+        let is_completed = |snapshot: &Snapshot| has_more && snapshot.status() == Status::Completed;
         let completed = open.iter().filter(|(_, last)| last.as_ref().is_some_and(is_completed));
         completed.map(|(id, last)| (id.clone(), last.clone())).collect()
     }
@@ -262,6 +276,8 @@ impl<'a> Follow<'a> {
                 let id = translation.id();
                 let source = self.source(id).await;
                 let job = self.report.completed_job(translation.snapshot(), source, &files);
+                // The semaphore is never closed.
+                let _running = self.programs.acquire().await;
                 on_complete::run(command, id, &job, self.report).await
             }
         }

@@ -80,7 +80,7 @@ fn not_there(name: &str, report: &Report) -> Outcome {
     report.error(
         None,
         "no_match",
-        format!("{name} is not in the ledger; `akool jobs --all` lists its entries"),
+        format!("{name} is not in the ledger; `{}` lists its entries", report.command("jobs --all")),
     );
     Outcome::Unexpected
 }
@@ -118,9 +118,7 @@ async fn list(
     if works.is_empty() {
         report.note(match options {
             Jobs { pending: true, .. } => "no job is pending".to_owned(),
-            Jobs { expiring: true, .. } => {
-                "no files expire within a day without having been saved".to_owned()
-            }
+            Jobs { expiring: true, .. } => "no unsaved files expire within a day".to_owned(),
             _ => format!("no jobs; create one with `{}`", report.command("translate")),
         });
         return Ok(outcome);

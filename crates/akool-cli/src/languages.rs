@@ -21,7 +21,10 @@ pub(crate) async fn run(options: &Languages, connection: &Connection, report: &R
             report.error(
                 None,
                 "no_match",
-                format_args!("no language matches \"{filter}\"; `akool languages` lists them all"),
+                format_args!(
+                    "no language matches \"{filter}\"; `{}` lists them all",
+                    report.command("languages")
+                ),
             );
             return Outcome::Unexpected;
         }

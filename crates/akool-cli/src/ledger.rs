@@ -1,6 +1,6 @@
 //! The ledger of the program: which file it is, and under which API address work is stored.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fs::File, path::PathBuf, time::Duration};
 
 use akool::{JobId, Language};
 use akool_ledger::{Filter, Ledger};
@@ -33,6 +33,14 @@ pub(crate) async fn open(connection: &Connection) -> Result<Ledger, String> {
     }
 }
 
+/// The same, if something can be written to it now.
+pub(crate) async fn open_to_write(connection: &Connection) -> Result<Ledger, String> {
+    let ledger = open(connection).await?;
+    let (_, from) = path(connection)?;
+    ledger.check_writable().await.map_err(|error| format!("{}; {from}", text::with_causes(&error)))?;
+    Ok(ledger)
+}
+
 /// Opens the ledger if it exists.
 ///
 /// # Errors
@@ -43,6 +51,19 @@ pub(crate) async fn open_existing(connection: &Connection) -> Result<Option<Ledg
         return open(connection).await.map(Some);
     }
     Ok(None)
+}
+
+/// Waits until no other process that shares the ledger is between reading the balance and creating jobs. That lasts until
+/// the file is closed. `None` if the file system has no locks.
+pub(crate) async fn lock_balance(ledger: &Ledger) -> Option<File> {
+    let mut path = ledger.path().as_os_str().to_owned();
+    path.push("-balance");
+    let lock = move || {
+        let file = File::options().create(true).truncate(false).write(true).open(path).ok()?;
+        file.lock().ok()?;
+        Some(file)
+    };
+    tokio::task::spawn_blocking(lock).await.ok().flatten()
 }
 
 /// The file of the ledger, and how to select another one. The sandbox has its own.

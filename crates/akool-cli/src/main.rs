@@ -14,7 +14,7 @@
 //! - `connect`
 //! - `key_store`
 //! - `report`
-//! - `budget`
+//! - `budget`, `row_report`
 //! - `args`, `table`, `api_key`
 //! - `outcome`, `env`, `text`, `resume`, `interrupt`, `printer`, `input`
 
@@ -45,6 +45,7 @@ mod plan;
 mod printer;
 mod report;
 mod resume;
+mod row_report;
 mod rows;
 #[cfg(feature = "sandbox")]
 mod sandbox;
@@ -57,7 +58,7 @@ mod translate;
 mod wait;
 mod webhook;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -124,6 +125,14 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
             return auth::change(command, &cli.global, report).await;
         }
         _ => {}
+    }
+    let stdin = Some(Path::new("-"));
+    if let Command::Translate(options) = &cli.command
+        && options.from_file.as_deref() == stdin
+        && cli.global.api_key_file.as_deref() == stdin
+    {
+        report.error(None, "usage", "--api-key-file and --from-file cannot both read standard input");
+        return Outcome::Usage;
     }
     let responses = connect::Responses::default();
     let connection = match &cli.command {

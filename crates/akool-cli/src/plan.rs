@@ -21,6 +21,15 @@ pub(crate) struct Item {
     pub(crate) languages: Vec<String>,
     /// The languages that are left out because the service does not list them.
     pub(crate) refused: Vec<String>,
+    /// The languages that an earlier row has too, and the name of that row.
+    pub(crate) repeated: Vec<(String, String)>,
+}
+
+/// What a run is going to do.
+pub(crate) struct Plan {
+    pub(crate) items: Vec<Item>,
+    /// The rows of the file that are not valid: their lines, and why.
+    pub(crate) left_out: Vec<(u64, String)>,
 }
 
 /// The videos to translate, in order. Everything that is wrong has been reported.
@@ -31,9 +40,9 @@ pub(crate) async fn plan(
     options: &Translate,
     connection: &Connection,
     report: &Report,
-) -> Result<Vec<Item>, Outcome> {
+) -> Result<Plan, Outcome> {
     let Some(file) = &options.from_file else {
-        return of_urls(options, connection, report);
+        return of_urls(options, connection, report).await;
     };
     let usage = |error: String| {
         report.error(None, "usage", error);
@@ -41,7 +50,7 @@ pub(crate) async fn plan(
     };
     let rows = rows::read(file, &options.request).map_err(usage)?;
     let supported = supported(connection, report).await;
-    let mut items = Vec::new();
+    let (mut items, mut left_out) = (Vec::new(), Vec::new());
     let mut mistakes = 0;
     let mut mistake = |line: u64, error: String| {
         mistakes += 1;
@@ -55,26 +64,24 @@ pub(crate) async fn plan(
         let row = match row {
             Ok(row) => row,
             Err(error) => {
+                left_out.push((line, error.clone()));
                 mistake(line, error);
                 continue;
             }
         };
         let languages: Vec<_> = row.request.to.iter().map(|code| code.trim().to_owned()).collect();
         if let Err(error) = row.translate(&connection.client, &languages).request() {
+            left_out.push((line, error.to_string()));
             mistake(line, error.to_string());
             continue;
         }
-        let is_supported = |code: &String| {
-            let language = Language::from(code.as_str());
-            supported.as_ref().is_none_or(|known| known.iter().any(|known| known.is(&language)))
-        };
-        let (languages, refused): (Vec<_>, Vec<_>) = languages.into_iter().partition(is_supported);
+        let (languages, refused): (Vec<_>, Vec<_>) =
+            languages.into_iter().partition(|code| is_supported(code, supported.as_deref()));
         for code in &refused {
-            mistake(line, format!("{code}: not supported. `akool languages` lists the codes"));
+            let command = report.command("languages");
+            mistake(line, format!("{code}: not supported. `{command}` lists the codes"));
         }
-        if !languages.is_empty() || !refused.is_empty() {
-            items.push(Item { line: Some(line), row, languages, refused });
-        }
+        items.push(Item { line: Some(line), row, languages, refused, repeated: Vec::new() });
     }
     if mistakes > 0 && !options.skip_invalid {
         report.note(format_args!(
@@ -83,22 +90,31 @@ pub(crate) async fn plan(
         return Err(Outcome::Usage);
     }
     remove_duplicates(&mut items, connection, report);
-    Ok(items)
+    Ok(Plan { items, left_out })
 }
 
-fn of_urls(options: &Translate, connection: &Connection, report: &Report) -> Result<Vec<Item>, Outcome> {
+fn is_supported(code: &str, supported: Option<&[Language]>) -> bool {
+    let language = Language::from(code);
+    supported.is_none_or(|known| known.iter().any(|known| known.is(&language)))
+}
+
+async fn of_urls(options: &Translate, connection: &Connection, report: &Report) -> Result<Plan, Outcome> {
     let mut items = Vec::new();
+    // A run that creates jobs leaves it to the service.
+    let supported = if options.dry_run { supported(connection, report).await } else { None };
     for url in &options.urls {
         let row = RequestRow::new(url, &options.request);
         let languages: Vec<_> = row.request.to.iter().map(|code| code.trim().to_owned()).collect();
         if let Err(error) = row.translate(&connection.client, &languages).request() {
-            report.not_created(&EnsureError::NotCreated(error.into()));
+            report.not_created(&EnsureError::NotCreated(error.into()), &[]);
             return Err(Outcome::Usage);
         }
-        items.push(Item { line: None, row, languages, refused: Vec::new() });
+        let (languages, refused) =
+            languages.into_iter().partition(|code| is_supported(code, supported.as_deref()));
+        items.push(Item { line: None, row, languages, refused, repeated: Vec::new() });
     }
     remove_duplicates(&mut items, connection, report);
-    Ok(items)
+    Ok(Plan { items, left_out: Vec::new() })
 }
 
 /// The languages of the service, if they can be fetched. Otherwise the service decides.
@@ -124,9 +140,8 @@ fn remove_duplicates(items: &mut Vec<Item>, connection: &Connection, report: &Re
         item.languages.retain(|code| match request.work_key(&code.as_str().into()) {
             Ok(key) => match seen.get(&key) {
                 Some(first) => {
-                    report.note(format_args!(
-                        "{name}: {code} is the same work as in {first}; it is created once"
-                    ));
+                    report.note(format_args!("{name} repeats {first} in {code}; only one job is created"));
+                    item.repeated.push((code.clone(), first.clone()));
                     false
                 }
                 None => {
@@ -137,5 +152,4 @@ fn remove_duplicates(items: &mut Vec<Item>, connection: &Connection, report: &Re
             Err(_) => true,
         });
     }
-    items.retain(|item| !item.languages.is_empty() || !item.refused.is_empty());
 }

@@ -47,8 +47,14 @@ pub(crate) fn read(path: &Path, defaults: &Request) -> Result<Vec<Row>, String> 
 
 fn parse(bytes: &[u8], defaults: &Request) -> Result<Vec<Row>, String> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
+        return Err("it is in UTF-16; save it as UTF-8".to_owned());
+    }
     match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'{') => Ok(json_lines(bytes, defaults)),
+        Some(b'[') => {
+            Err("it is one JSON array; write one object in each line, without the brackets".to_owned())
+        }
         _ => csv(bytes, defaults),
     }
 }
@@ -56,6 +62,11 @@ fn parse(bytes: &[u8], defaults: &Request) -> Result<Vec<Row>, String> {
 fn csv(bytes: &[u8], defaults: &Request) -> Result<Vec<Row>, String> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(bytes);
     let header = reader.headers().map_err(|error| format!("line 1: {error}"))?;
+    if header.len() == 1 && header[0].contains([';', '\t']) {
+        return Err(
+            "line 1: the columns are separated by semicolons or tabs; separate them by commas".to_owned()
+        );
+    }
     let names: Vec<_> = header.iter().map(normal).collect();
     let mut seen = BTreeSet::new();
     for name in &names {
@@ -130,9 +141,13 @@ fn json_lines(bytes: &[u8], defaults: &Request) -> Vec<Row> {
 /// The members of an object as names and values. A list has a value for each element, and a map one for each pair.
 fn values(members: Map<String, Value>) -> Result<Vec<(String, String)>, String> {
     let mut values = Vec::new();
+    let mut seen = BTreeSet::new();
     for (name, value) in members {
         let name = normal(&name);
         known(&name)?;
+        if !seen.insert(name.clone()) {
+            return Err(format!("{name} is there twice"));
+        }
         let text = |value: Value| match value {
             Value::String(text) => Ok(text),
             Value::Number(_) | Value::Bool(_) => Ok(value.to_string()),
@@ -164,6 +179,10 @@ fn row(values: impl Iterator<Item = (String, String)>, defaults: &Request) -> Re
         match name.as_str() {
             "url" => url = Some(value),
             "to" => args.push(format!("--to={}", value.replace(';', ","))),
+            // As spreadsheets write them.
+            _ if ["true", "false"].iter().any(|word| value.eq_ignore_ascii_case(word)) => {
+                args.push(format!("--{name}={}", value.to_ascii_lowercase()));
+            }
             _ => args.push(format!("--{name}={value}")),
         }
     }

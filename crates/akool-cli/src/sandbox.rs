@@ -76,7 +76,10 @@ pub(crate) async fn run(options: &Sandbox, report: &Report) -> Outcome {
         .await;
     match &own {
         Some(own) => server.load(own),
-        None => server.seed_demo_jobs(),
+        None => {
+            server.seed_demo_jobs();
+            server.reject_unlisted_languages();
+        }
     }
 
     // A server that listens on all addresses is shown with the one that works on this machine.

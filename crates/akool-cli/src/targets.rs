@@ -2,15 +2,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{self, Write},
     ops::Range,
-    path::Path,
 };
 
 use akool::{JobId, Language};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::{plan::Item, text};
+use crate::{
+    plan::{Item, Plan},
+    text,
+};
 
 /// The status of one language of one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,7 +130,7 @@ impl Targets {
     }
 
     /// The counts for people, and for programs.
-    pub(crate) fn summary(&self) -> (String, serde_json::Map<String, serde_json::Value>) {
+    pub(crate) fn summary(&self, rows_left_out: usize) -> (String, serde_json::Map<String, Value>) {
         let refused: BTreeSet<_> =
             self.with_status(Refused).into_iter().flat_map(|(_, languages)| languages).collect();
         let refused = refused.into_iter().collect::<Vec<_>>().join(", ");
@@ -145,27 +146,36 @@ impl Targets {
         for (_, number, what) in counts.iter().skip(1).filter(|(_, number, _)| *number > 0) {
             text += &format!(", {number} {what}");
         }
+        match rows_left_out {
+            0 => {}
+            1 => text += ", 1 row left out",
+            rows => text += &format!(", {rows} rows left out"),
+        }
         let total = ("total".to_owned(), json!(self.len()));
+        let left_out = ("rows_left_out".to_owned(), json!(rows_left_out));
         let members = counts.iter().map(|(name, number, _)| ((*name).to_owned(), json!(number)));
-        (text, std::iter::once(total).chain(members).collect())
+        (text, std::iter::once(total).chain(members).chain([left_out]).collect())
     }
 
-    /// Writes one line of JSON for each row: all of them, or nothing.
-    pub(crate) fn write(&self, path: &Path, items: &[Item]) -> io::Result<()> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
-        for (item, row) in items.iter().zip(&self.rows) {
-            let languages = self.all[row.clone()].iter().map(|target| {
+    /// One line for each row of the file, in order.
+    pub(crate) fn lines(&self, plan: &Plan) -> Vec<Value> {
+        let of_item = |(item, row): (&Item, &Range<usize>)| {
+            let own = self.all[row.clone()].iter().map(|target| {
                 json!({ "language": target.language, "status": target.status.name(), "id": target.job })
             });
-            let line = json!({
-                "line": item.line,
-                "source": text::source(&item.row.url),
-                "languages": languages.collect::<Vec<_>>(),
-            });
-            writeln!(file, "{line}")?;
-        }
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
+            let repeated = item.repeated.iter().map(
+                |(language, first)| json!({ "language": language, "status": "repeated", "same_as": first }),
+            );
+            let languages: Vec<_> = own.chain(repeated).collect();
+            let source = text::source(&item.row.url);
+            (item.line, json!({ "line": item.line, "source": source, "languages": languages }))
+        };
+        let items = plan.items.iter().zip(&self.rows).map(of_item);
+        let left_out = plan.left_out.iter().map(|(line, why)| {
+            (Some(*line), json!({ "line": line, "source": null, "languages": [], "left_out": why }))
+        });
+        let mut lines: Vec<_> = items.chain(left_out).collect();
+        lines.sort_by_key(|(line, _)| *line);
+        lines.into_iter().map(|(_, line)| line).collect()
     }
 }

@@ -6,26 +6,34 @@ use tokio::sync::mpsc;
 
 use crate::{
     args::Translate, connect::Connection, create::Creator, dry_run, follow::Follow, interrupt::interruption,
-    ledger, outcome::Outcome, plan::plan, report::Report,
+    ledger, outcome::Outcome, plan::plan, report::Report, row_report::RowReport,
 };
 
 pub(crate) async fn run(options: &Translate, connection: &Connection, report: &Report) -> Outcome {
     // A mistake on the command line or in the file leaves no file behind.
-    let items = match plan(options, connection, report).await {
-        Ok(items) => items,
+    let plan = match plan(options, connection, report).await {
+        Ok(plan) => plan,
         Err(outcome) => return outcome,
     };
+    let usage = |error: String| {
+        report.error(None, "usage", error);
+        Outcome::Usage
+    };
     if options.dry_run {
-        return dry_run::run(options, connection, report, &items).await;
+        return match Follow::check(&options.follow) {
+            Ok(()) => dry_run::run(options, connection, report, &plan.items).await,
+            Err(error) => usage(error),
+        };
     }
+    let file = match options.report.as_deref().map(RowReport::open).transpose() {
+        Ok(file) => file,
+        Err(error) => return usage(error),
+    };
     let follow = match Follow::prepare(&options.follow, connection, report) {
         Ok(follow) => follow,
-        Err(error) => {
-            report.error(None, "usage", error);
-            return Outcome::Usage;
-        }
+        Err(error) => return usage(error),
     };
-    let ledger = match ledger::open(connection).await {
+    let ledger = match ledger::open_to_write(connection).await {
         Ok(ledger) => ledger,
         Err(error) => {
             report.error(None, "ledger", error);
@@ -33,9 +41,9 @@ pub(crate) async fn run(options: &Translate, connection: &Connection, report: &R
         }
     };
     let follow = follow.with_ledger(Some(ledger.clone())).await;
-    let creator = Creator::new(options, connection, report, &ledger, items);
+    let creator = Creator::new(options, connection, report, &ledger, plan);
     let outcome = create_and_wait(options, report, &creator, &follow).await;
-    outcome.max(creator.summarize())
+    outcome.max(creator.summarize(file))
 }
 
 async fn create_and_wait(

@@ -63,7 +63,7 @@ pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report
             }
         }
         if ids.is_empty() {
-            report.note("no job is pending");
+            report.note(if works.is_empty() { "no job is pending" } else { "no other job is pending" });
             return outcome;
         }
     }

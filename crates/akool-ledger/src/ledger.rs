@@ -70,6 +70,14 @@ impl Ledger {
         &self.0.path
     }
 
+    /// Checks that the ledger can be written, without a change.
+    ///
+    /// # Errors
+    /// If it cannot be written now.
+    pub async fn check_writable(&self) -> Result<(), LedgerError> {
+        self.run(|store| store.write(|_| Ok(()))).await
+    }
+
     /// The jobs that have not ended.
     ///
     /// # Errors
@@ -159,8 +167,8 @@ impl Ledger {
     /// was created. The jobs of the request stay. Returns whether the ledger has the request.
     ///
     /// # Errors
-    /// If a running process is making the request, the outcome of the language is not unknown, or the ledger cannot be
-    /// read or written.
+    /// If a running process is making the request, no outcome or not that of the language is unknown, or the ledger cannot
+    /// be read or written.
     pub async fn forget(&self, entry: &EntryId, language: Option<&Language>) -> Result<bool, LedgerError> {
         let (entry, language) = (entry.clone(), language.cloned());
         self.run(move |store| store.forget(&entry, language.as_ref())).await

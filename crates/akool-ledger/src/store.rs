@@ -19,10 +19,10 @@ use crate::{
 
 /// Files are expiring if they are kept for less than this.
 const EXPIRING_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
-/// Jobs whose files expire soon and were not saved.
+/// Jobs whose files expire soon and whose video was not saved.
 const EXPIRING: &str = "forgotten = 0 AND state = 2 AND status IS NOT 4
     AND requested_at > :over AND requested_at <= :soon
-    AND NOT EXISTS (SELECT 1 FROM files WHERE files.job = jobs.job)";
+    AND NOT EXISTS (SELECT 1 FROM files WHERE files.job = jobs.job AND kind = 'video')";
 
 /// How many ended jobs the poll policy is learned from.
 const LEARNED_FROM: u32 = 1000;
@@ -164,6 +164,10 @@ impl Store<'_> {
             _ if works.is_empty() => return Ok(false),
             Some(language) if selected.is_empty() => {
                 let text = format!("the outcome of {language} in {entry} is not unknown");
+                return Err(LedgerError::new(text));
+            }
+            None if selected.is_empty() => {
+                let text = format!("no outcome in {entry} is unknown; a job is removed by its id");
                 return Err(LedgerError::new(text));
             }
             _ => {}

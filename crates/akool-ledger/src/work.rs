@@ -191,7 +191,7 @@ impl Filter {
         Self { job: Some(id.into()), ..Self::default() }
     }
 
-    /// Jobs of which no file was saved, and whose files have less than one of their seven days left. The days count from
+    /// Jobs whose video was not saved, and whose files have less than one of their seven days left. The days count from
     /// the request, because it is not always known when a job was completed. Jobs that have failed are left out, and
     /// jobs whose days are over.
     pub fn expiring() -> Self {

@@ -27,8 +27,9 @@ a crash.
 
 AKOOL publishes no prices. --dry-run, --max-credits and --reserve estimate the credits of a job from the
 jobs in the ledger that have the same options: those of the same video if there are any, otherwise the
-others. Under a limit, the languages of a video without jobs are sent one by one until the first of them
-says how many credits it holds, so a limit is exceeded by one job at most.";
+others. An estimate can be wrong. So under a limit the first language of each video is sent alone, and
+says how many credits the others need: a limit is exceeded by one job at most. --max-credits counts this
+run; --reserve holds for all processes that share a ledger.";
 
 pub(super) const WAIT: &str = "\
 Examples:
@@ -51,8 +52,8 @@ Examples:
   akool download --expiring --output out
   akool download 64dd92c1f0b6684651e90e09 --name-template '{language}-{source}-{kind}.{ext}'
 
-A file that exists is never overwritten without --overwrite. If another file has the name, the id of
-the job is added.";
+A file that exists is never overwritten without --overwrite, unless it is empty. If another file has the
+name, the id of the job is added.";
 
 pub(super) const JOBS: &str = "\
 Examples:
@@ -129,8 +130,7 @@ Examples:
   akool credits
   akool credits --json
 
-Each job holds credits when it is created and is charged when it completes: `akool jobs --json` prints
-both.";
+Credits are held when a job is created, and charged when it completes. `akool jobs --json` prints both.";
 
 pub(super) fn program() -> String {
     let examples = "\
@@ -141,6 +141,33 @@ Examples:
   akool --sandbox translate https://example.com/talk.mp4 --to es --output out";
     let exit_codes = outcome::help(Outcome::ALL.to_vec());
     format!("{examples}\n\n{exit_codes}\n\nEnvironment:\n{}", env::help())
+}
+
+/// For `akool help` and `akool --help`, but not for `akool -h`.
+pub(super) fn program_in_full() -> String {
+    let sandbox = if cfg!(feature = "sandbox") {
+        "\n  --sandbox  Runs a mock server inside the program and uses it instead of AKOOL. It needs no key and no
+             network, and costs nothing. Its jobs complete after 5 seconds. Its ledger is sandbox.db beside
+             the real one. Its links stop working when the command ends."
+    } else {
+        ""
+    };
+    format!(
+        "{}\n\nGlobal options in full:{sandbox}
+  --base-url URL  The address of the API, for a proxy, or for a sandbox in another terminal. It has to be https,
+             or http on this machine. Keys that `akool auth login` stored and entries of the ledger belong
+             to one address.
+  --api-key-file FILE  Reads the key from a file that holds only the key; `-` is standard input. It takes
+             precedence over the environment and over a stored key.
+  --ledger FILE  The SQLite file that remembers what was created and downloaded. Processes can share it. It is
+             created if it does not exist.
+  --json     Prints one JSON object per line to stdout, as docs/events.schema.json describes them. Text for
+             people goes to stderr.
+  -q, --quiet  Prints only results and errors: no updates, and no remarks.
+  -v, --verbose  Logs each poll and each creation to stderr; with -vv also what the libraries log. RUST_LOG
+             takes precedence. Credentials and links are not logged.",
+        program()
+    )
 }
 
 pub(super) fn check() -> String {

@@ -20,7 +20,7 @@ pub(crate) use self::{
 
 /// Translate videos with AKOOL: create jobs, wait for them, download their files
 #[derive(Debug, Parser)]
-#[command(name = "akool", version, after_help = help::program(), max_term_width = 100)]
+#[command(name = "akool", version, after_help = help::program(), after_long_help = help::program_in_full(), max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -192,7 +192,7 @@ pub(crate) struct Files {
     #[arg(long, value_name = "TEMPLATE")]
     pub(crate) name_template: Option<NameTemplate>,
 
-    /// Save again the files that already exist
+    /// Replace files that already exist
     #[arg(long)]
     pub(crate) overwrite: bool,
 }
@@ -304,7 +304,7 @@ pub(crate) struct Jobs {
     #[arg(long)]
     pub(crate) pending: bool,
 
-    /// List only jobs of which no file was saved, and whose files AKOOL keeps for less than a day more
+    /// List only jobs whose video was not saved and whose files AKOOL deletes within a day
     #[arg(long, conflicts_with_all = ["pending", "all"])]
     pub(crate) expiring: bool,
 

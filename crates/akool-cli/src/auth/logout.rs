@@ -13,7 +13,7 @@ use crate::{
 
 pub(super) async fn run(global: &Global, report: &Report) -> Result<Outcome, UsageError> {
     let address = connect::address(global)?;
-    let mut store = KeyStore::open().map_err(|error| with_causes(&error))?;
+    let mut store = KeyStore::open_exposed().map_err(|error| with_causes(&error))?;
     let removed = store.remove(&address, report).await.map_err(|error| with_causes(&error))?;
     let from_keyring = matches!(removed.keyring, Ok(true));
     if report.is_json() {

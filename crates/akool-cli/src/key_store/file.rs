@@ -35,8 +35,8 @@ pub(crate) enum FileError {
     Read { path: PathBuf, source: io::Error },
     #[cfg(unix)]
     #[error(
-        "others can read the stored key: {shown} has mode {mode:04o}. Run `chmod 600 {shown}`, and replace the key if \
-         someone may have read it",
+        "others can read the stored key: {shown} has mode {mode:04o}. Run `chmod 600 {shown}`. If someone may have \
+         read the key, replace it",
         shown = .path.display()
     )]
     Exposed { path: PathBuf, mode: u32 },
@@ -58,9 +58,18 @@ pub(super) struct KeyFile {
 impl KeyFile {
     /// Reads the file; if there is none, there are no entries.
     pub(super) fn read() -> Result<Self, FileError> {
+        Self::read_with(true)
+    }
+
+    /// Reads the file, to remove a key, also if others can read it.
+    pub(super) fn read_exposed() -> Result<Self, FileError> {
+        Self::read_with(false)
+    }
+
+    fn read_with(must_be_private: bool) -> Result<Self, FileError> {
         let strategy = etcetera::choose_base_strategy().map_err(|_| FileError::NoFolder)?;
         let path = strategy.config_dir().join("akool").join("credentials.json");
-        let text = match contents(&path) {
+        let text = match contents(&path, must_be_private) {
             Ok(Some(text)) => text,
             Ok(None) => return Ok(Self { path, entries: BTreeMap::new() }),
             Err(error) => return Err(error),
@@ -72,8 +81,29 @@ impl KeyFile {
         }
     }
 
+    /// Changes the entry of an API address in the file as it is now: another process may have changed it meanwhile.
+    pub(super) fn update(
+        &mut self,
+        address: &str,
+        change: impl FnOnce(Option<Entry>) -> Option<Entry>,
+    ) -> Result<(), FileError> {
+        let _locked = self.lock();
+        let current = Self::read_exposed()?;
+        self.entries = current.entries;
+        let changed = change(self.entries.remove(address));
+        self.entries.extend(changed.map(|entry| (address.to_owned(), entry)));
+        self.write()
+    }
+
+    /// Held while the file changes. `None` if the folder does not exist or has no locks.
+    fn lock(&self) -> Option<File> {
+        let lock =
+            File::options().create(true).truncate(false).write(true).open(self.path.with_extension("lock"));
+        lock.ok().filter(|lock| lock.lock().is_ok())
+    }
+
     /// Replaces the file in one step; without entries, removes it.
-    pub(super) fn write(&self) -> Result<(), FileError> {
+    fn write(&self) -> Result<(), FileError> {
         let written = if self.entries.is_empty() { remove(&self.path) } else { self.replace() };
         written.map_err(|source| FileError::Write { path: self.path.clone(), source })
     }
@@ -102,7 +132,7 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// `None` if there is no such file.
-fn contents(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+fn contents(path: &Path, must_be_private: bool) -> Result<Option<Vec<u8>>, FileError> {
     let unreadable = |source| FileError::Read { path: path.to_owned(), source };
     let file = match File::open(path) {
         Ok(file) => file,
@@ -112,7 +142,7 @@ fn contents(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     #[cfg(unix)]
     {
         let mode = std::os::unix::fs::MetadataExt::mode(&file.metadata().map_err(unreadable)?) & 0o7777;
-        if mode & 0o077 != 0 {
+        if must_be_private && mode & 0o077 != 0 {
             return Err(FileError::Exposed { path: path.to_owned(), mode });
         }
     }

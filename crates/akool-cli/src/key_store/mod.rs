@@ -71,6 +71,14 @@ impl KeyStore {
         Ok(Self { file: KeyFile::read()? })
     }
 
+    /// The same, to remove a key, also if others can read the file.
+    ///
+    /// # Errors
+    /// If the file exists and cannot be used.
+    pub(crate) fn open_exposed() -> Result<Self, FileError> {
+        Ok(Self { file: KeyFile::read_exposed()? })
+    }
+
     /// The API addresses that have a key.
     pub(crate) fn addresses(&self) -> Vec<&str> {
         self.file.entries.keys().map(String::as_str).collect()
@@ -110,18 +118,13 @@ impl KeyStore {
         key: &Secret,
         report: &Report,
     ) -> Result<(Place, Option<KeyringError>), FileError> {
-        let entry = self.file.entries.entry(address.to_owned()).or_default();
-        let (place, problem) = match keyring::set(address, key, report).await {
-            Ok(()) => {
-                *entry = Entry { keyring: true, api_key: None };
-                (Place::Keyring, None)
-            }
-            Err(error) => {
-                entry.api_key = Some(key.clone());
-                (Place::File(self.file.path.clone()), Some(error))
-            }
-        };
-        self.file.write()?;
+        let problem = keyring::set(address, key, report).await.err();
+        let in_file = problem.is_some();
+        self.file.update(address, |before| {
+            let keyring = !in_file || before.is_some_and(|before| before.keyring);
+            Some(Entry { keyring, api_key: in_file.then(|| key.clone()) })
+        })?;
+        let place = if in_file { Place::File(self.file.path.clone()) } else { Place::Keyring };
         Ok((place, problem))
     }
 
@@ -132,9 +135,12 @@ impl KeyStore {
     /// If the file cannot be written.
     pub(crate) async fn remove(&mut self, address: &str, report: &Report) -> Result<Removed, FileError> {
         let keyring = keyring::delete(address, report).await;
-        let entry = self.file.entries.remove(address);
-        if entry.is_some() {
-            self.file.write()?;
+        let mut entry = None;
+        if self.file.entries.contains_key(address) {
+            self.file.update(address, |before| {
+                entry = before;
+                None
+            })?;
         }
         let Entry { keyring: expected_in_keyring, api_key } = entry.unwrap_or_default();
         let file = api_key.map(|_| self.file.path.clone());

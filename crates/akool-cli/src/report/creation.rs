@@ -55,9 +55,19 @@ impl Report {
             message => format!("{message} (code {})", rejection.code.0),
         };
         self.note(format_args!(
-            "{} {language}: {reason}. `akool languages` lists the codes",
-            bad("rejected:").for_stderr()
+            "{} {language}: {reason}{}",
+            bad("rejected:").for_stderr(),
+            self.hint(rejection.code)
         ));
+    }
+
+    /// What helps with a code, after a sentence.
+    fn hint(&self, code: BusinessCode) -> String {
+        match code.0 {
+            1003 => format!(". `{}` lists the codes", self.command("languages")),
+            1006 | 1104 => format!(". `{}` prints the balance", self.command("credits")),
+            _ => String::new(),
+        }
     }
 
     /// A row of a file, or a language of it, that is left out.
@@ -208,14 +218,16 @@ impl Report {
 
     /// The program was interrupted before the response arrived.
     pub(crate) fn interrupted_creation(&self) {
-        let text = "interrupted before the response arrived: jobs may have been created and charged; `akool jobs` lists \
-                    the request";
-        self.outcome_unknown(None, &[], text);
+        let command = self.command("jobs");
+        let text = format!(
+            "interrupted before the response arrived: jobs may have been created and charged; `{command}` lists the request"
+        );
+        self.outcome_unknown(None, &[], &text);
         self.note(format_args!("{} {text}", text::error()));
     }
 
     /// A request that created nothing, or whose outcome is unknown.
-    pub(crate) fn not_created(&self, error: &EnsureError) {
+    pub(crate) fn not_created(&self, error: &EnsureError, languages: &[String]) {
         let kind = match error {
             EnsureError::OutcomeUnknown { .. } => "outcome_unknown",
             EnsureError::NotCreated(CreateError::NotCreated(NotCreated { rejected, .. }))
@@ -232,9 +244,10 @@ impl Report {
             let text = format!(
                 "the outcome is unknown: {why}. A job may have been created and charged; it was not requested \
                  again.{}",
-                self.next_steps(&format!("{entry}:LANGUAGE"))
+                self.next_steps(&format!("{entry}:{}", languages.first().map_or("LANGUAGE", String::as_str)))
             );
-            self.outcome_unknown(Some(entry), &[], &text);
+            let languages: Vec<_> = languages.iter().map(|code| Language::from(code.as_str())).collect();
+            self.outcome_unknown(Some(entry), &languages, &text);
             return self.note(format_args!("{} {text}", text::error()));
         }
         let text = text::with_causes(error);
@@ -249,7 +262,7 @@ impl Report {
                 "check that the ledger can be read and written; --ledger selects another file".to_owned()
             }
             _ if error.error().and_then(Error::code) == Some(PARAMETER) => {
-                format!("{}. `akool languages` lists the language codes", error.help())
+                format!("{}. `{}` lists the language codes", error.help(), self.command("languages"))
             }
             _ => error.help().to_owned(),
         };

@@ -47,7 +47,7 @@ impl Report {
     /// The jobs that had not ended, or were not downloaded, when the program was interrupted.
     /// `in_ledger`: the ledger has all of them.
     pub(crate) fn interrupted(&self, open: &BTreeMap<JobId, Option<Snapshot>>, in_ledger: bool) {
-        let mut downloading = false;
+        let (mut downloading, mut running) = (false, 0);
         if let Some(screen) = &self.screen {
             screen.freeze();
             let _ = writeln!(io::stderr());
@@ -56,21 +56,25 @@ impl Report {
             self.close(id);
             let completed = snapshot.as_ref().is_some_and(|last| last.status() == Status::Completed);
             downloading |= completed;
+            running += usize::from(!completed);
             if self.is_json() {
                 let object = match snapshot {
                     Some(snapshot) => self.of("gave_up", snapshot),
                     None => Object { event: "gave_up", id: Some(id), ..Object::default() },
                 };
                 self.object(&object.message(if completed {
-                    "interrupted while its files were downloaded; the job is completed"
+                    "interrupted after the end of the job, before all was done; the job is completed"
                 } else {
                     "interrupted; the job continues"
                 }));
             }
         }
-        let mut text = String::from("interrupted; the jobs continue");
+        let mut text = String::from(match running {
+            0 if downloading => "interrupted; the jobs are completed",
+            _ => "interrupted; the jobs continue",
+        });
         if downloading {
-            text += ", incomplete downloads are resumed if the server supports it";
+            text += ", and what was interrupted after their end can be resumed";
         }
         if let Some(resume) = self.settings.resume.as_ref().filter(|_| !open.is_empty()) {
             let all = in_ledger && open.len() > 1;

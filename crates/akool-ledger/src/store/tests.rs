@@ -368,7 +368,9 @@ fn files_expire_seven_days_after_the_request() {
     }
     ledger.set_status("soon", Status::Completed);
     ledger.set_status("failed", Status::Failed);
-    let file = SavedFile::new("saved".into(), akool::FileKind::Subtitles, "/out/a.srt".into(), 7, [0; 32]);
+    let file = SavedFile::new("saved".into(), akool::FileKind::Video, "/out/a.mp4".into(), 7, [0; 32]);
+    ledger.store().record_file(&file).unwrap();
+    let file = SavedFile::new("soon".into(), akool::FileKind::Subtitles, "/out/b.srt".into(), 7, [0; 32]);
     ledger.store().record_file(&file).unwrap();
     let ids = |ledger: &mut Ledger| {
         let works = ledger.works(&Filter::expiring().at(API));
