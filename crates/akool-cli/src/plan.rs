@@ -132,7 +132,7 @@ async fn supported(connection: &Connection, report: &Report) -> Option<Vec<Langu
 }
 
 /// Removes work that an earlier row has too, so that a job which fails in this run is not created again in this run.
-fn remove_duplicates(items: &mut Vec<Item>, connection: &Connection, report: &Report) {
+fn remove_duplicates(items: &mut [Item], connection: &Connection, report: &Report) {
     let mut seen: BTreeMap<WorkKey, String> = BTreeMap::new();
     for (number, item) in items.iter_mut().enumerate() {
         let name = item.line.map_or_else(|| format!("URL {}", number + 1), |line| format!("line {line}"));

@@ -281,7 +281,7 @@ impl Translate {
             }
             if !targets.insert(language.code().to_ascii_lowercase()) {
                 return Err(InvalidTranslation::new(format!(
-                    "the target language {language} is there twice, and would be paid for twice; remove one"
+                    "the target language {language} is listed twice and would be paid for twice; remove one"
                 )));
             }
         }
