@@ -435,6 +435,22 @@ mod tests {
     }
 
     #[test]
+    fn what_an_earlier_download_left_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let part = folder.path().join("a.part");
+        let left = || std::fs::read_dir(folder.path()).unwrap().count();
+        for files in [&[&part][..], &[&version_path(&part)], &[&part, &version_path(&part)], &[]] {
+            files.iter().for_each(|file| std::fs::write(file, "{}").unwrap());
+            assert_eq!(left(), files.len());
+            remove_stale(&part);
+            assert_eq!(left(), 0, "{files:?}");
+        }
+        remove_version(&part).unwrap();
+        std::fs::create_dir(version_path(&part)).unwrap();
+        assert!(remove_version(&part).is_err());
+    }
+
+    #[test]
     fn a_part_is_resumed_before_its_last_byte_and_only_with_a_validator() {
         let version = |etag: Option<&str>, total| Version {
             etag: etag.map(str::to_owned),

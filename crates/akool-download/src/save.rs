@@ -236,3 +236,33 @@ fn start_of(path: &Path) -> io::Result<Vec<u8>> {
     std::fs::File::open(path)?.take(MAX_EXAMINED as u64).read_to_end(&mut start)?;
     Ok(start)
 }
+
+#[cfg(test)]
+mod tests {
+    use akool::FileKind;
+
+    use super::*;
+
+    fn save(folder: &Path) -> Save {
+        let url = "https://cdn.example/a.mp4".parse().unwrap();
+        let file = RemoteFile::new("a".into(), FileKind::Video, url);
+        Downloader::new().unwrap().save(&file, folder)
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_there_is_kept_unless_it_is_empty_or_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("full"), "1234567").unwrap();
+        std::fs::write(path("empty"), "").unwrap();
+        let save = save(folder.path());
+        assert_eq!(save.existing(&path("full")).await.unwrap(), Some(7));
+        assert_eq!(save.existing(&path("empty")).await.unwrap(), None);
+        assert_eq!(save.existing(&path("none")).await.unwrap(), None);
+        assert!(is_taken(&save.existing(folder.path()).await.unwrap_err()), "a folder");
+        let below = save.existing(&path("full").join("below")).await.unwrap_err();
+        assert!(matches!(&below, DownloadError::Io { .. }) && !is_taken(&below), "{below}");
+        assert!(is_taken(&save.transfer.exists(path("full"))));
+        assert_eq!(save.overwrite().existing(&path("full")).await.unwrap(), None);
+    }
+}

@@ -93,7 +93,7 @@ impl Transfer {
         let snapshot = self.job.take()?.get().await.ok()?;
         let files = Translation::from_snapshot(snapshot)?.files();
         let file = files.into_iter().find(|file| file.kind == self.file.kind)?;
-        (file.url != self.file.url && link::check(&file.url).is_ok()).then_some(file.url)
+        Some(file.url).filter(|new| is_better(new, &self.file.url))
     }
 
     fn failed(&self, why: String) -> DownloadError {
@@ -131,6 +131,11 @@ impl Transfer {
             root_cause(&error)
         })
     }
+}
+
+/// Whether a link that a poll returned can work if this one did not.
+fn is_better(new: &url::Url, old: &url::Url) -> bool {
+    new != old && link::check(new).is_ok()
 }
 
 impl fmt::Debug for Transfer {
@@ -354,9 +359,12 @@ impl<S: Sink> Attempts<'_, S> {
 
 /// Whether only the end of the connection ends the body, which is the same for a file that broke off.
 fn ends_with_connection(response: &Response) -> bool {
-    response.content_length().is_none()
-        && response.version() < reqwest::Version::HTTP_2
-        && !response.headers().contains_key(TRANSFER_ENCODING)
+    let is_chunked = response.headers().contains_key(TRANSFER_ENCODING);
+    is_unframed(response.content_length(), response.version(), is_chunked)
+}
+
+fn is_unframed(length: Option<u64>, version: reqwest::Version, is_chunked: bool) -> bool {
+    length.is_none() && version < reqwest::Version::HTTP_2 && !is_chunked
 }
 
 fn responded(status: reqwest::StatusCode) -> String {
@@ -370,4 +378,67 @@ fn root_cause(error: &dyn StdError) -> String {
         cause = source;
     }
     redact::excerpt(&cause.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        sync::atomic::{AtomicBool, Ordering},
+    };
+
+    use akool::FileKind;
+    use reqwest::Version as Http;
+
+    use super::*;
+
+    /// The subtitles of a job at this address.
+    fn subtitles(address: std::net::SocketAddr) -> RemoteFile {
+        RemoteFile::new("a".into(), FileKind::Subtitles, format!("http://{address}/a.srt").parse().unwrap())
+    }
+
+    #[test]
+    fn only_the_end_of_the_connection_frames_a_body_without_length_and_chunks() {
+        assert!(is_unframed(None, Http::HTTP_11, false) && is_unframed(None, Http::HTTP_10, false));
+        assert!(!is_unframed(Some(0), Http::HTTP_11, false));
+        assert!(!is_unframed(None, Http::HTTP_11, true));
+        assert!(!is_unframed(None, Http::HTTP_2, false) && !is_unframed(None, Http::HTTP_3, false));
+    }
+
+    #[test]
+    fn another_link_is_used_only_if_it_is_safe() {
+        let url = |text: &str| text.parse::<url::Url>().unwrap();
+        let old = url("https://cdn.example/a?1");
+        assert!(is_better(&url("https://cdn.example/a?2"), &old));
+        assert!(!is_better(&old, &old) && !is_better(&url("http://cdn.example/a?2"), &old));
+    }
+
+    #[tokio::test]
+    async fn the_length_is_that_of_a_file_of_the_right_kind_and_no_progress() {
+        let serve = |body: &'static str| {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                let head =
+                    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                let _ = stream.write_all([head.as_bytes(), body.as_bytes()].concat().as_slice());
+            });
+            address
+        };
+        let downloader = Downloader::builder().max_failures(1).build().unwrap();
+        let reported = Arc::new(AtomicBool::new(false));
+        let length = async |address| {
+            let reported = Arc::clone(&reported);
+            let transfer = downloader.fetch(&subtitles(address));
+            transfer.on_progress(move |_| reported.store(true, Ordering::Relaxed)).length().await
+        };
+        let cue = "1\n00:00:00,000 --> 00:00:01,000\nHola\n";
+        assert_eq!(length(serve(cue)).await.unwrap(), Some(cue.len() as u64));
+        assert!(!reported.load(Ordering::Relaxed));
+        length(serve("<html>")).await.unwrap_err();
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        length(closed).await.unwrap_err();
+    }
 }

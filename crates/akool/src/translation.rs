@@ -75,6 +75,11 @@ pub struct RemoteFile {
 }
 
 impl RemoteFile {
+    /// A file of this job at this address, for example one that was stored.
+    pub fn new(job: JobId, kind: FileKind, url: Url) -> Self {
+        Self { job, kind, url }
+    }
+
     /// A name for the file on disk: letters, digits, `.`, `_` and `-` only, the same on every system, and different
     /// for different jobs. It is made from the job and the kind, never from the link.
     ///
