@@ -499,13 +499,19 @@ async fn the_key_is_not_in_the_process_list() {
 }
 
 #[test]
-fn global_options_take_one_line_each() {
+fn global_options_take_one_line_each_and_are_described_in_full_once() {
     for command in ["translate", "wait", "jobs", "status"] {
         let help = stdout(&akool(&[command, "--help"]).env("COLUMNS", "100").output().unwrap());
         let options = help.lines().skip_while(|line| *line != "Global options:").skip(1);
         let options: Vec<_> = options.take_while(|line| !line.is_empty()).collect();
         assert!(options.len() >= 6, "{help}");
         assert!(options.iter().all(|line| line.trim_start().starts_with('-')), "{help}");
+    }
+    let help = stdout(&akool(&["help"]).output().unwrap());
+    let full = help.split_once("Global options in full:").unwrap().1;
+    for option in ["--sandbox", "--base-url", "--api-key-file", "--ledger", "--json", "--quiet", "--verbose"]
+    {
+        assert!(full.contains(option), "{option}");
     }
 }
 

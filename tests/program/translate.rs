@@ -365,7 +365,7 @@ async fn invalid_arguments_send_and_write_nothing() {
         (&["translate", "talk.mp4", "--to", "es"][..], "is not a URL"),
         (&["translate", VIDEO], "--to"),
         (&["translate", VIDEO, "--to", ""], "is not a language code"),
-        (&["translate", VIDEO, "--to", "es,es"], "is there twice"),
+        (&["translate", VIDEO, "--to", "es,es"], "is listed twice"),
         (&["translate", VIDEO, "--to", "es", "--speakers", "-1"], "unexpected argument"),
         (&["translate", VIDEO, "--to", "es", "--style", "loud"], "professional"),
         (&["translate", VIDEO, "--to", "es", "--translate-word", "cat"], "LEFT=RIGHT"),

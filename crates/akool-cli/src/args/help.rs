@@ -18,18 +18,21 @@ A file has a header and a row for each video:
   url,to,lipsync
   https://example.com/talk.mp4,\"es,fr\",true
   https://example.com/intro.mp4,de,
-or a line of JSON for each video, with the same names. An option of the command line holds for every row
-that does not set it. The whole file is checked before the first job is created.
+or a line of JSON for each video, with the same names. An option of the
+command line holds for every row that does not set it. The whole file is
+checked before the first job is created.
 
-Each language is a job of its own and costs credits. Each request is recorded in a ledger before it is
-sent (see `akool jobs`) and is never sent twice: the same command reuses the jobs that exist, also after
-a crash.
+Each language is a job of its own and costs credits. Each request is recorded
+in a ledger before it is sent (see `akool jobs`) and is never sent twice: the
+same command reuses the jobs that exist, also after a crash.
 
-AKOOL publishes no prices. --dry-run, --max-credits and --reserve estimate the credits of a job from the
-jobs in the ledger that have the same options: those of the same video if there are any, otherwise the
-others. An estimate can be wrong. So under a limit the first language of each video is sent alone, and
-says how many credits the others need: a limit is exceeded by one job at most. --max-credits counts this
-run; --reserve holds for all processes that share a ledger.";
+AKOOL publishes no prices. --dry-run, --max-credits and --reserve estimate the
+credits of a job from the jobs in the ledger that have the same options: those
+of the same video if there are any, otherwise the others. An estimate can be
+wrong. So under a limit the first language of each video is sent alone, and
+says how many credits the others need: a limit is exceeded by one job at most.
+--max-credits counts this run; --reserve holds for all processes that share a
+ledger.";
 
 pub(super) const WAIT: &str = "\
 Examples:
@@ -38,10 +41,12 @@ Examples:
   akool wait --pending --output out --on-complete './publish.sh --public'
   akool --sandbox wait 64dd92c1f0b6684651e90e09
 
-If the wait stops before the jobs end, the jobs continue. Run the same command to resume the wait.
+If the wait stops before the jobs end, the jobs continue. Run the same command
+to resume the wait.
 
-The program of --on-complete reads one line of JSON: what the event `completed` prints, with the source
-and the files that were saved. If it fails, the exit code is 1.";
+The program of --on-complete reads one line of JSON: what the event
+`completed` prints, with the source and the files that were saved. If it
+fails, the exit code is 1.";
 
 pub(super) const STATUS: &str = "Example:\n  akool status 64dd92c1f0b6684651e90e09 --json";
 
@@ -52,8 +57,8 @@ Examples:
   akool download --expiring --output out
   akool download 64dd92c1f0b6684651e90e09 --name-template '{language}-{source}-{kind}.{ext}'
 
-A file that exists is never overwritten without --overwrite, unless it is empty. If another file has the
-name, the id of the job is added.";
+A file that exists is never overwritten without --overwrite, unless it is
+empty. If another file has the name, the id of the job is added.";
 
 pub(super) const JOBS: &str = "\
 Examples:
@@ -64,13 +69,14 @@ Examples:
   akool jobs --adopt t4f20a31:fr=64dd92c1f0b6684651e90e0a
   akool jobs --forget t4f20a31:es
 
-\"outcome unknown\": the program or the connection stopped before the response arrived, so the job may
-have been created. Look for it in AKOOL's console. If it is there, record its id with --adopt;
-`akool wait --pending` then waits for it. If it is not there, remove the entry with --forget; the same
-work can then be created.
+\"outcome unknown\": the program or the connection stopped before the response
+arrived, so the job may have been created. Look for it in AKOOL's console. If
+it is there, record its id with --adopt; `akool wait --pending` then waits for
+it. If it is not there, remove the entry with --forget; the same work can then
+be created.
 
-AKOOL keeps the files of a job for seven days. They are counted from the request here, because it is not
-always known when a job was completed.";
+AKOOL keeps the files of a job for seven days. They are counted from the
+request here, because it is not always known when a job was completed.";
 
 pub(super) const LANGUAGES: &str = "Examples:\n  akool languages\n  akool languages chinese";
 
@@ -80,34 +86,37 @@ Examples:
   akool auth login
   akool auth logout
 
-A stored key is used only for the API address that it was stored for. --api-key-file and the
-environment take precedence over it.";
+A stored key is used only for the API address that it was stored for.
+--api-key-file and the environment take precedence over it.";
 
 pub(super) const LOGIN: &str = "\
 Examples:
   akool auth login
   akool auth login < key.txt
 
-The key is read from a hidden prompt, from standard input if that is not a terminal, or from
---api-key-file. It is stored only if AKOOL accepts it, for the API address that --base-url or
-AKOOL_API_HOST selects.";
+The key is read from a hidden prompt, from standard input if that is not a
+terminal, or from --api-key-file. It is stored only if AKOOL accepts it, for
+the API address that --base-url or AKOOL_API_HOST selects.";
 
 pub(super) const WEBHOOK: &str = "\
-A webhook message only says that a job may have changed. Poll the job for its status: `akool status ID`.
+A webhook message only says that a job may have changed. Poll the job for its
+status: `akool status ID`.
 
 Examples:
   akool webhook listen --listen 0.0.0.0:8080
   akool webhook verify message.json
 
-The client id and its secret come from AKOOL_CLIENT_ID and AKOOL_CLIENT_SECRET. The secret is the same as
-the API key, so AKOOL_API_KEY also works.";
+The client id and its secret come from AKOOL_CLIENT_ID and
+AKOOL_CLIENT_SECRET. The secret is the same as the API key, so AKOOL_API_KEY
+also works.";
 
 pub(super) const RECORD: &str = "\
 Example:
   akool contract record 64dd92c1f0b6684651e90e09 --output tests/recorded
 
-Credentials, ids, personal numbers, URLs and undocumented values are replaced by placeholders of the same
-type. The mock server replays such files (`MockServer::replay`).";
+Credentials, ids, personal numbers, URLs and undocumented values are replaced
+by placeholders of the same type. The mock server replays such files
+(`MockServer::replay`).";
 
 #[cfg(feature = "sandbox")]
 pub(super) const SANDBOX: &str = "\
@@ -130,7 +139,8 @@ Examples:
   akool credits
   akool credits --json
 
-Credits are held when a job is created, and charged when it completes. `akool jobs --json` prints both.";
+Credits are held when a job is created, and charged when it completes. `akool
+jobs --json` prints both.";
 
 pub(super) fn program() -> String {
     let examples = "\
@@ -145,30 +155,37 @@ Examples:
 
 /// For `akool help` and `akool --help`, but not for `akool -h`.
 pub(super) fn program_in_full() -> String {
-    let sandbox = if cfg!(feature = "sandbox") {
-        "\n  --sandbox  Runs a mock server inside the program and uses it instead of AKOOL. It needs no key and no
-             network, and costs nothing. Its jobs complete after 5 seconds. Its ledger is sandbox.db beside
-             the real one. Its links stop working when the command ends."
-    } else {
-        ""
-    };
-    format!(
-        "{}\n\nGlobal options in full:{sandbox}
-  --base-url URL  The address of the API, for a proxy, or for a sandbox in another terminal. It has to be https,
-             or http on this machine. Keys that `akool auth login` stored and entries of the ledger belong
-             to one address.
-  --api-key-file FILE  Reads the key from a file that holds only the key; `-` is standard input. It takes
-             precedence over the environment and over a stored key.
-  --ledger FILE  The SQLite file that remembers what was created and downloaded. Processes can share it. It is
-             created if it does not exist.
-  --json     Prints one JSON object per line to stdout, as docs/events.schema.json describes them. Text for
-             people goes to stderr.
-  -q, --quiet  Prints only results and errors: no updates, and no remarks.
-  -v, --verbose  Logs each poll and each creation to stderr; with -vv also what the libraries log. RUST_LOG
-             takes precedence. Credentials and links are not logged.",
-        program()
-    )
+    let sandbox = if cfg!(feature = "sandbox") { SANDBOX_OPTION } else { "" };
+    format!("{}\n\nGlobal options in full:\n{sandbox}{GLOBAL_OPTIONS}", program())
 }
+
+const SANDBOX_OPTION: &str = "  --sandbox
+      Runs a mock server inside the program and uses it instead of AKOOL. It
+      needs no key and no network, and costs nothing. Its jobs complete
+      after 5 seconds. Its ledger is sandbox.db beside the real one. Its
+      links stop working when the command ends.
+";
+
+const GLOBAL_OPTIONS: &str = "  --base-url URL
+      The address of the API, for a proxy, or for a sandbox in another
+      terminal. It has to be https, or http on this machine. Keys that
+      `akool auth login` stored and entries of the ledger belong to one
+      address.
+  --api-key-file FILE
+      Reads the key from a file that holds only the key; `-` is standard
+      input. It takes precedence over the environment and over a stored key.
+  --ledger FILE
+      The SQLite file that remembers what was created and downloaded.
+      Processes can share it. It is created if it does not exist.
+  --json
+      Prints one JSON object per line to stdout, as docs/events.schema.json
+      describes them. Text for people goes to stderr.
+  -q, --quiet
+      Prints only results and errors: no updates, and no remarks.
+  -v, --verbose
+      Logs each poll and each creation to stderr; with -vv also what the
+      libraries log. RUST_LOG takes precedence. Credentials and links are
+      not logged.";
 
 pub(super) fn check() -> String {
     let exit_codes = outcome::help(vec![
