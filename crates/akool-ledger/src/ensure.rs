@@ -12,10 +12,11 @@ use tokio::time::Instant;
 
 use crate::{
     creation::{CreationOutcome, Intent},
+    ensured::Ensured,
     error::{EnsureError, LedgerError},
     ledger::{Begun, Ledger, Request},
     plan::Plan,
-    work::{LedgerJob, Work, WorkOutcome},
+    work::{LedgerJob, Work},
 };
 
 /// How long to try to store ids that were paid for.
@@ -194,38 +195,5 @@ impl fmt::Debug for Ensure {
             .field("api", &self.api)
             .field("allow_duplicate", &self.allow_duplicate)
             .finish_non_exhaustive()
-    }
-}
-
-/// What the ledger had, and the result of the request for the rest.
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct Ensured {
-    /// The work that the ledger had already: jobs, or work whose outcome is unknown or not known yet.
-    pub known: Vec<Work>,
-    /// The result of the request for the rest. `None` if the ledger had everything.
-    pub sent: Option<Result<Created, EnsureError>>,
-}
-
-impl Ensured {
-    /// The jobs of all languages, those that the ledger had first.
-    ///
-    /// # Errors
-    /// If there is not a job for every language: the rest was not created, or only in part, or an outcome is unknown.
-    /// The ledger keeps the jobs that exist.
-    pub fn into_jobs(self) -> Result<Vec<LedgerJob>, EnsureError> {
-        let created = self.sent.transpose()?;
-        if let Some(created) = created.as_ref().filter(|created| !created.is_complete()) {
-            return Err(EnsureError::Partly(created.clone()));
-        }
-        if self.known.iter().any(|work| work.job().is_none()) {
-            return Err(EnsureError::AlreadyThere(self.known));
-        }
-        let known = self.known.into_iter().filter_map(|work| match work.outcome {
-            WorkOutcome::Created(job) => Some(job),
-            _ => None,
-        });
-        let created = created.into_iter().flat_map(|created| created.jobs).map(LedgerJob::from);
-        Ok(known.chain(created).collect())
     }
 }

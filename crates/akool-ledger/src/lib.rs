@@ -24,6 +24,7 @@ mod creation;
 mod database;
 mod durations;
 mod ensure;
+mod ensured;
 mod error;
 mod import;
 mod in_flight;
@@ -35,7 +36,8 @@ mod work;
 
 pub use self::{
     durations::Durations,
-    ensure::{Ensure, EnsureEvent, Ensured},
+    ensure::{Ensure, EnsureEvent},
+    ensured::Ensured,
     error::{EnsureError, LedgerError},
     ledger::Ledger,
     plan::{Estimate, Plan},

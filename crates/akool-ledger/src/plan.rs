@@ -5,7 +5,7 @@ use rusqlite::params;
 
 use crate::{
     creation::{Existing, Intent, existing, options_hash, source_hash},
-    ensure::Ensured,
+    ensured::Ensured,
     error::{LedgerError, failed},
     store::Store,
     work::{LedgerJob, Work},
