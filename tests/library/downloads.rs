@@ -305,7 +305,7 @@ async fn an_interrupted_download_resumes_from_the_last_byte() {
         (Fault::Http(503), false),
     ] {
         let before = server.exchanges().len();
-        server.inject_into_files(fault, Times::Times(2));
+        server.inject_into_files(fault, Times::N(2));
         let saved = downloader().save(&file, folder.path()).overwrite().await.unwrap();
         assert!(fs::read(&saved.path).unwrap() == contents, "{fault:?}: not the same bytes");
         let requests = server.exchanges().split_off(before);

@@ -324,7 +324,7 @@ async fn unmet_expectations_are_reported() {
     let server = MockServer::start().await;
     server.job("64dd", Timeline::new());
     server.job("other", Timeline::new());
-    server.inject(Fault::Http(503), Times::Times(3));
+    server.inject(Fault::Http(503), Times::N(3));
     server.inject_into_files(Fault::Html, Times::Always);
     client().get(server.url() + POLL).header("x-api-key", server.api_key()).send().await.unwrap();
     let message = panic_of(|| server.assert_expectations_met());

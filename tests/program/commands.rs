@@ -187,7 +187,7 @@ async fn wrong_usage_is_reported_before_any_request() {
 async fn unexpected_fields_are_reported_once() {
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().status(7, Polls(3)).status(8, Polls(3)).completed());
-    server.inject(Fault::OtherTypes, Times::Times(5));
+    server.inject(Fault::OtherTypes, Times::N(5));
     let output = akool_at(&server, &["wait", ID, "--interval", "10ms"]).output().unwrap();
     assert_shown("unexpected-fields", &output, None);
 }

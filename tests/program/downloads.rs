@@ -234,7 +234,7 @@ async fn a_stalled_download_exits_with_6_and_the_same_command_resumes() {
         let path = folder.path().join(format!("{ID}.mp4"));
         let _ = fs::remove_file(&path);
         let run = || akool_at(&server, args).env("AKOOL_API_HOST", server.url()).output().unwrap();
-        server.inject_into_files(Fault::TruncatedBody, Times::Times(4));
+        server.inject_into_files(Fault::TruncatedBody, Times::N(4));
         server.inject_into_files(Fault::NeverAnswers, Times::Always);
         let output = run();
         assert_eq!(code(&output), 6, "{}", stderr(&output));

@@ -366,7 +366,7 @@ impl TryFrom<Raw> for Often {
 
     fn try_from(raw: Raw) -> Result<Self, String> {
         match raw {
-            Raw::Number(number @ 1..=0xffff_ffff) => Ok(Self(Times::Times(number as u32))),
+            Raw::Number(number @ 1..=0xffff_ffff) => Ok(Self(Times::N(number as u32))),
             Raw::Text(text) if text == "once" => Ok(Self(Times::Once)),
             Raw::Text(text) if text == "always" => Ok(Self(Times::Always)),
             _ => Err("`times` must be a number from 1, \"once\" or \"always\"".to_owned()),

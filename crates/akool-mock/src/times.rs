@@ -9,7 +9,7 @@ pub enum Times {
     /// To the next request only.
     Once,
     /// To this many requests.
-    Times(u32),
+    N(u32),
     /// Until [`MockServer::clear_faults`](crate::MockServer::clear_faults).
     Always,
     /// To each request with this probability, until [`MockServer::clear_faults`](crate::MockServer::clear_faults). The
@@ -27,8 +27,8 @@ impl Times {
     pub(crate) fn fires(&mut self) -> bool {
         match self {
             Self::Once | Self::Always => true,
-            Self::Times(0) => false,
-            Self::Times(left) => {
+            Self::N(0) => false,
+            Self::N(left) => {
                 *left -= 1;
                 true
             }
@@ -45,14 +45,14 @@ impl Times {
 
     /// Whether the fault is used up, after it has happened.
     pub(crate) fn is_exhausted(self) -> bool {
-        matches!(self, Self::Once | Self::Times(0))
+        matches!(self, Self::Once | Self::N(0))
     }
 
     /// How often the fault must still happen, if that is limited.
     pub(crate) fn remaining(self) -> Option<u32> {
         match self {
             Self::Once => Some(1),
-            Self::Times(left) => Some(left).filter(|left| *left > 0),
+            Self::N(left) => Some(left).filter(|left| *left > 0),
             Self::Always | Self::WithProbability { .. } => None,
         }
     }
