@@ -385,9 +385,11 @@ mod tests {
     use std::{
         io::{Read, Write},
         sync::atomic::{AtomicBool, Ordering},
+        time::Duration,
     };
 
     use akool::FileKind;
+    use bytes::Bytes;
     use reqwest::Version as Http;
 
     use super::*;
@@ -440,5 +442,83 @@ mod tests {
         length(serve("<html>")).await.unwrap_err();
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         length(closed).await.unwrap_err();
+    }
+
+    /// A file in memory.
+    struct Memory {
+        bytes: Vec<u8>,
+        version: Version,
+    }
+
+    impl Sink for Memory {
+        fn position(&self) -> u64 {
+            self.bytes.len() as u64
+        }
+
+        fn version(&self) -> &Version {
+            &self.version
+        }
+
+        async fn restart(&mut self, version: Version) -> Result<(), DownloadError> {
+            *self = Self { bytes: Vec::new(), version };
+            Ok(())
+        }
+
+        async fn write(&mut self, chunk: Bytes) -> Result<(), DownloadError> {
+            self.bytes.extend_from_slice(&chunk);
+            Ok(())
+        }
+
+        async fn flush(&mut self) -> Result<(), DownloadError> {
+            Ok(())
+        }
+
+        async fn sha256(&mut self) -> Result<[u8; 32], DownloadError> {
+            Ok([0; 32])
+        }
+    }
+
+    /// Serves each of these responses once, and returns the ranges that were requested.
+    fn responses(list: Vec<String>) -> (std::net::SocketAddr, std::thread::JoinHandle<Vec<String>>) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let serve = move |response: String| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            let count = stream.read(&mut request).unwrap();
+            stream.write_all(response.as_bytes()).unwrap();
+            let request = String::from_utf8_lossy(&request[..count]).to_lowercase();
+            request.lines().find_map(|line| line.strip_prefix("range: bytes=")).unwrap_or_default().to_owned()
+        };
+        (address, std::thread::spawn(move || list.into_iter().map(serve).collect()))
+    }
+
+    /// In chunks, nothing but the total shows whether all bytes have come.
+    #[tokio::test]
+    async fn a_rest_that_is_too_short_is_continued_and_one_that_is_too_long_is_discarded() {
+        let file = "1\n00:00:00,000 --> 00:00:01,000\nHola\n";
+        let total = file.len();
+        let rest = |from: usize, bytes: &str| {
+            let range = format!("content-range: bytes {from}-{}/{total}\r\netag: \"1\"", total - 1);
+            let body = format!("{:x}\r\n{bytes}\r\n0\r\n\r\n", bytes.len());
+            format!(
+                "HTTP/1.1 206 Partial\r\n{range}\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n{body}"
+            )
+        };
+        let whole = format!("HTTP/1.1 200 OK\r\ncontent-length: {total}\r\nconnection: close\r\n\r\n{file}");
+        let long = format!("{}more", &file[10..]);
+        for (list, ranges) in [
+            (vec![rest(10, &file[10..15]), rest(15, &file[15..])], ["10-", "15-"]),
+            (vec![rest(10, &long), whole], ["10-", ""]),
+        ] {
+            let (address, requested) = responses(list);
+            let downloader = Downloader::builder().first_pause(Duration::ZERO).build().unwrap();
+            let version =
+                Version { etag: Some("\"1\"".to_owned()), total: Some(total as u64), ..Version::default() };
+            let mut sink = Memory { bytes: file.as_bytes()[..10].to_vec(), version };
+            let length = downloader.fetch(&subtitles(address)).write_to(&mut sink).await.unwrap();
+            assert_eq!((length, sink.bytes.as_slice()), (total as u64, file.as_bytes()));
+            assert_eq!(requested.join().unwrap(), ranges);
+        }
     }
 }
