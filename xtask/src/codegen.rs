@@ -73,7 +73,9 @@ fn outputs(openapi: &Path) -> Result<Vec<Output>> {
 /// Generates code from any description, with this project's overlays as far as they match.
 pub(crate) fn generated(overlays: &Path, document: &Value) -> Result<String> {
     let mut document = document.clone();
-    for file in overlay::files(overlays)? {
+    // Other descriptions have none.
+    let files = if overlays.is_dir() { overlay::files(overlays)? } else { Vec::new() };
+    for file in files {
         let shown = file.display().to_string();
         let bytes = fs::read(&file).with_context(|| format!("cannot read {shown}"))?;
         overlay::apply_leniently(&mut document, &bytes, &shown)?;

@@ -60,6 +60,44 @@ pub(crate) fn compare(old: &str, new: &str) -> Result<Report> {
     Ok(Report { step, broken, added })
 }
 
+/// The report as JSON, or the reason why there is none.
+pub(crate) fn to_json(rust: &Result<Report>) -> Result<serde_json::Value> {
+    match rust {
+        Ok(report) => Ok(serde_json::to_value(report)?),
+        Err(error) => Ok(serde_json::json!({ "error": format!("{error:#}") })),
+    }
+}
+
+/// The changes in Rust as text.
+pub(crate) fn to_text(rust: &Result<Report>) -> String {
+    match rust {
+        Ok(report) => {
+            let mut text = format!(
+                "Rust: {} ({} public items removed or changed, {} added)\n",
+                report.step,
+                report.broken.len(),
+                report.added.len()
+            );
+            for item in &report.broken {
+                text += &format!("  - {item}\n");
+            }
+            for item in &report.added {
+                text += &format!("  + {item}\n");
+            }
+            text
+        }
+        Err(error) => {
+            let text = format!("{error:#}");
+            // There may be thousands of problems.
+            let first: Vec<_> = text.lines().take(5).collect();
+            format!(
+                "Rust: cannot be compared, because code cannot be generated from both: {}\n",
+                first.join("\n")
+            )
+        }
+    }
+}
+
 /// The public items by path, with the part that callers depend on.
 fn items(text: &str) -> Result<BTreeMap<String, String>> {
     let file = syn::parse_file(text).context("cannot parse the generated code")?;

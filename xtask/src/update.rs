@@ -95,7 +95,8 @@ fn steps(root: &Path, options: &import::Options) -> Result<String> {
          that no longer matches.",
     ))?;
     let redundant = check::redundant(&openapi, &new)?;
-    let changes = diff::changes(&old, &new);
+    let mut changes = diff::compare(&old, &new);
+    crate::reviewed(root, None)?.apply(&mut changes);
     codegen::run(root, false).map_err(failed("codegen", "Correct the description with an overlay."))?;
     let new_code = fs::read_to_string(&generated).context("cannot read the generated code")?;
     let rust = semver::compare(&old_code, &new_code)?;
@@ -107,7 +108,7 @@ fn steps(root: &Path, options: &import::Options) -> Result<String> {
 
     let affected = affected(&old, &new);
     add_to_changelog(root, &changes, &rust)?;
-    Ok(report(&changes, &rust, &redundant, &affected))
+    report(&changes, &rust, &redundant, &affected)
 }
 
 fn compiles(root: &Path) -> Result<()> {
@@ -154,7 +155,7 @@ fn affected(old: &Value, new: &Value) -> Vec<String> {
 }
 
 /// Adds an entry to the unreleased section of the changelog.
-fn add_to_changelog(root: &Path, changes: &[diff::Change], rust: &semver::Report) -> Result<()> {
+fn add_to_changelog(root: &Path, changes: &[diff::Finding], rust: &semver::Report) -> Result<()> {
     const UNRELEASED: &str = "## [Unreleased]\n";
     const CHANGED: &str = "### Changed\n\n";
     if changes.is_empty() && rust.step == semver::Step::Patch {
@@ -186,36 +187,32 @@ fn add_to_changelog(root: &Path, changes: &[diff::Change], rust: &semver::Report
 
 /// The text of a pull request, in Markdown.
 fn report(
-    changes: &[diff::Change],
+    changes: &[diff::Finding],
     rust: &semver::Report,
     redundant: &[String],
     affected: &[String],
-) -> String {
+) -> Result<String> {
     let list = |items: &[String]| -> String {
         if items.is_empty() {
             return "None.\n".to_owned();
         }
         items.iter().map(|item| format!("- {item}\n")).collect()
     };
-    let messages: Vec<_> = changes
-        .iter()
-        .map(|change| format!("**{}** `{}`: {}", change.verdict, change.pointer, change.reason))
-        .collect();
     let items: Vec<_> = rust
         .broken
         .iter()
         .map(|item| format!("removed or changed: `{item}`"))
         .chain(rust.added.iter().map(|item| format!("new: `{item}`")))
         .collect();
-    format!(
+    Ok(format!(
         "\n# The vendor's description changed\n\n## Requests and responses\n\n{}\n## Rust: {}\n\n{}\n\
          ## Redundant overlay actions\n\n{}\n## Hand-written code to review\n\n{}",
-        list(&messages),
+        diff::print(changes, diff::Format::Markdown, &[])?,
         rust.step,
         list(&items),
         list(redundant),
         list(affected)
-    )
+    ))
 }
 
 #[cfg(test)]
