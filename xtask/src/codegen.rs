@@ -6,7 +6,9 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use similar::TextDiff;
 
-use crate::{description, generate, overlay, sources};
+use openapi_keeper::{description, overlay};
+
+use crate::{generate, sources};
 
 /// The documented response that is the template for the mock server's responses.
 const EXAMPLE: &str = "/paths/~1api~1open~1v3~1content~1video~1infobymodelid/get/responses/200/content/application~1json/example";

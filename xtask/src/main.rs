@@ -8,15 +8,10 @@ mod check;
 mod codegen;
 mod conformance;
 mod generate;
-mod guard;
 mod import;
 mod optional;
-mod overlay;
-mod page;
 mod postprocess;
-mod semver;
 mod sources;
-mod supported;
 mod update;
 
 use std::{
@@ -26,7 +21,7 @@ use std::{
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use openapi_keeper::{description, diff, normal, openapi};
+use openapi_keeper::{description, diff, overlay, semver};
 
 /// Maintain the OpenAPI description and the code generated from it.
 #[derive(Parser)]
@@ -159,10 +154,10 @@ fn main() -> ExitCode {
         Command::Codegen { check } => codegen::run(&root, check),
         Command::Conformance { only, write } => conformance::run(&root, only, write),
         Command::Spec(Spec::Import { sources, print }) => {
-            import::run(&root, &import::Options { print, ..sources.into() })
+            import::run(&root, &import::Options { print, ..sources.into() }).map(drop)
         }
         Command::Spec(Spec::Update { sources, dry_run }) => update::run(&root, &sources.into(), dry_run),
-        Command::Spec(Spec::Check { file }) => check::run(&root, file.as_deref()),
+        Command::Spec(Spec::Check { file }) => check::run(&root, file.as_deref(), None),
         Command::Spec(Spec::Diff { old, new, format, accepted, fail_on }) => {
             compare(&root, [&old, &new], accepted.as_deref(), format, fail_on)
         }

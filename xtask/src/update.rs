@@ -13,7 +13,9 @@ use std::{
 use anyhow::{Context, Error, Result, anyhow};
 use serde_json::Value;
 
-use crate::{check, codegen, description, diff, import, semver};
+use openapi_keeper::{description, diff, redundant::redundant, semver};
+
+use crate::{check, codegen, import};
 
 /// The files that an update writes in addition to [`codegen::WRITTEN`].
 const WRITTEN: [&str; 3] = ["openapi/akool.yaml", "openapi/sources.toml", "CHANGELOG.md"];
@@ -86,15 +88,15 @@ fn steps(root: &Path, options: &import::Options) -> Result<String> {
     let old = description::read(&vendored)?;
     let old_code = fs::read_to_string(&generated).context("cannot read the generated code")?;
 
-    import::run(root, options)
+    let imported = import::run(root, options)
         .map_err(failed("import", "Correct the source, or choose the preferred one with --prefer."))?;
     let new = description::read(&vendored)?;
-    check::run(root, None).map_err(failed(
+    check::run(root, None, Some(&imported)).map_err(failed(
         "check",
         "Correct it with an overlay action in openapi/overlays that has a reason and evidence, or delete the action \
          that no longer matches.",
     ))?;
-    let redundant = check::redundant(&openapi, &new)?;
+    let redundant = redundant(&openapi.join("overlays"), &new)?;
     let mut changes = diff::compare(&old, &new);
     crate::reviewed(root, None)?.apply(&mut changes);
     codegen::run(root, false).map_err(failed("codegen", "Correct the description with an overlay."))?;

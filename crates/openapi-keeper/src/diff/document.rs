@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use super::{
     Finding,
     differ::{Collector, Differ, Found, follow, members_of_both, under},
-    message::{documentation, parameters},
+    message::documentation,
+    parameter::parameters,
     rules::{Change, Scope},
 };
 use crate::openapi::{METHODS, elements, is_true, members, pointer_step};

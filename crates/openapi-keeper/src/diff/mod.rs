@@ -5,6 +5,7 @@
 //! (`flat.rs`). All verdicts come from one table (`rules.rs`).
 
 mod accepted;
+mod alternatives;
 mod choice;
 mod differ;
 mod document;
@@ -12,6 +13,7 @@ mod flat;
 mod message;
 mod object;
 mod output;
+mod parameter;
 mod rules;
 mod schema;
 mod security;

@@ -11,7 +11,7 @@ use syn::{Fields, ImplItem, Item, ItemImpl, Visibility};
 /// The part of the version that must increase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Step {
+pub enum Step {
     /// No public item changed.
     Patch,
     /// Public items were added.
@@ -32,16 +32,20 @@ impl fmt::Display for Step {
 
 /// The differences between the public items of two generated files.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Report {
-    pub(crate) step: Step,
+pub struct Report {
+    /// The part of the version that must increase.
+    pub step: Step,
     /// Removed and changed items, with their old form.
-    pub(crate) broken: Vec<String>,
+    pub broken: Vec<String>,
     /// New items.
-    pub(crate) added: Vec<String>,
+    pub added: Vec<String>,
 }
 
 /// Compares two generated files.
-pub(crate) fn compare(old: &str, new: &str) -> Result<Report> {
+///
+/// # Errors
+/// If one of them is not Rust.
+pub fn compare(old: &str, new: &str) -> Result<Report> {
     let (old, new) = (items(old)?, items(new)?);
     let mut broken = Vec::new();
     for (path, was) in &old {
@@ -61,7 +65,10 @@ pub(crate) fn compare(old: &str, new: &str) -> Result<Report> {
 }
 
 /// The report as JSON, or the reason why there is none.
-pub(crate) fn to_json(rust: &Result<Report>) -> Result<serde_json::Value> {
+///
+/// # Errors
+/// If JSON cannot be written.
+pub fn to_json(rust: &Result<Report>) -> Result<serde_json::Value> {
     match rust {
         Ok(report) => Ok(serde_json::to_value(report)?),
         Err(error) => Ok(serde_json::json!({ "error": format!("{error:#}") })),
@@ -69,7 +76,7 @@ pub(crate) fn to_json(rust: &Result<Report>) -> Result<serde_json::Value> {
 }
 
 /// The changes in Rust as text.
-pub(crate) fn to_text(rust: &Result<Report>) -> String {
+pub fn to_text(rust: &Result<Report>) -> String {
     match rust {
         Ok(report) => {
             let mut text = format!(
@@ -165,46 +172,4 @@ fn implementation(item: &ItemImpl, module: &str, found: &mut BTreeMap<String, St
 
 fn is_public(visibility: &Visibility) -> bool {
     matches!(visibility, Visibility::Public(_))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::generate;
-
-    fn generated(properties: &Value, operation: &str) -> String {
-        let document = json!({
-            "openapi": "3.0.3",
-            "info": {"title": "t", "version": "1"},
-            "paths": {"/a": {"get": {"operationId": operation, "responses": {"200": {
-                "description": "d", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/A"}}}}}}}},
-            "components": {"schemas": {"A": {"type": "object", "properties": properties}}}
-        });
-        generate::client(&document).unwrap()
-    }
-
-    #[test]
-    fn the_step_depends_on_the_public_items() {
-        let x = json!({"x": {"type": "string"}});
-        let before = generated(&x, "getA");
-        let more = json!({"x": {"type": "string"}, "y": {"type": "integer"}});
-        let words = json!({"x": {"type": "string", "description": "d"}});
-        let other = json!({"x": {"type": "integer"}});
-        for (after, step, says) in [
-            (generated(&x, "getA"), Step::Patch, ""),
-            (generated(&words, "getA"), Step::Patch, ""),
-            (generated(&more, "getA"), Step::Minor, "types::A.y"),
-            (generated(&other, "getA"), Step::Major, "types::A.x"),
-            (generated(&json!({}), "getA"), Step::Major, "types::A.x"),
-            // Messages do not change, but the method does.
-            (generated(&x, "fetchA"), Step::Major, "Client::get_a"),
-        ] {
-            let report = compare(&before, &after).unwrap();
-            assert_eq!(report.step, step, "{report:?}");
-            let all = [report.broken, report.added].concat().concat();
-            assert!(all.contains(says), "{says}: {all}");
-        }
-    }
 }
