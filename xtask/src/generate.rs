@@ -28,6 +28,11 @@ pub(crate) fn client(document: &Value) -> Result<String> {
             list.join("\n")
         );
     }
+    comparable(document)
+}
+
+/// The code for any description that progenitor accepts, to compare it.
+pub(crate) fn comparable(document: &Value) -> Result<String> {
     let mut document = document.clone();
     optional::responses(&mut document);
     let tokens = match guarded(&document) {

@@ -23,6 +23,8 @@ pub(crate) struct Options {
     pub(crate) origin: Option<String>,
     /// Write to standard output and not to files.
     pub(crate) print: bool,
+    /// The files are restored afterwards.
+    pub(crate) dry_run: bool,
 }
 
 /// Reads all sources and writes `openapi/akool.yaml` and `openapi/sources.toml`, or nothing.
@@ -46,13 +48,14 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<Imported> {
         println!("note: {note}");
     }
     if before.as_deref() == Some(&bytes[..]) {
-        println!("unchanged  openapi/akool.yaml");
+        println!("unchanged   openapi/akool.yaml");
         return Ok(imported);
     }
     description::write(&target, bytes).context("cannot write openapi/akool.yaml")?;
     description::write(&openapi.join("sources.toml"), list.as_bytes())
         .context("cannot write openapi/sources.toml")?;
-    println!("written    openapi/akool.yaml\nwritten    openapi/sources.toml");
+    let written = if options.dry_run { "would write" } else { "written" };
+    println!("{written:<11} openapi/akool.yaml\n{written:<11} openapi/sources.toml");
     Ok(imported)
 }
 

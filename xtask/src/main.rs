@@ -76,6 +76,9 @@ enum Spec {
         /// Show the result and restore all files
         #[arg(long)]
         dry_run: bool,
+        /// Remove overlay actions that the sources replace or make redundant
+        #[arg(long)]
+        prune_overlays: bool,
     },
     /// Check whether code can be generated from a description; each problem has its place and line
     Check {
@@ -109,13 +112,22 @@ struct Sources {
     #[arg(long, value_name = "SOURCE")]
     prefer: Option<PathBuf>,
     /// The vendor's URL, for openapi/sources.toml
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = origin)]
     origin: Option<String>,
+}
+
+/// Checks the URL of a source.
+fn origin(text: &str) -> Result<String, String> {
+    match url::Url::parse(text) {
+        Ok(url) if url.scheme() == "https" && url.host_str().is_some() => Ok(text.to_owned()),
+        Ok(url) => Err(format!("a {} URL; give the https:// URL of the vendor's page", url.scheme())),
+        Err(error) => Err(format!("{error}; give the https:// URL of the vendor's page")),
+    }
 }
 
 impl From<Sources> for import::Options {
     fn from(Sources { sources, prefer, origin }: Sources) -> Self {
-        Self { sources, prefer, origin, print: false }
+        Self { sources, prefer, origin, print: false, dry_run: false }
     }
 }
 
@@ -151,12 +163,17 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let root = cli.root.unwrap_or_else(workspace_root);
     let outcome = match cli.command {
-        Command::Codegen { check } => codegen::run(&root, check),
+        Command::Codegen { check } => {
+            codegen::run(&root, if check { codegen::Mode::Check } else { codegen::Mode::Write })
+        }
         Command::Conformance { only, write } => conformance::run(&root, only, write),
         Command::Spec(Spec::Import { sources, print }) => {
             import::run(&root, &import::Options { print, ..sources.into() }).map(drop)
         }
-        Command::Spec(Spec::Update { sources, dry_run }) => update::run(&root, &sources.into(), dry_run),
+        Command::Spec(Spec::Update { sources, dry_run, prune_overlays }) => {
+            let options = import::Options { dry_run, ..sources.into() };
+            update::run(&root, &options, update::Mode { dry_run, prune: prune_overlays })
+        }
         Command::Spec(Spec::Check { file }) => check::run(&root, file.as_deref(), None),
         Command::Spec(Spec::Diff { old, new, format, accepted, fail_on }) => {
             compare(&root, [&old, &new], accepted.as_deref(), format, fail_on)
@@ -186,9 +203,7 @@ fn compare(
             eprintln!("warning: the accepted finding {unused} was not found; delete the entry");
         }
     }
-    let overlays = root.join("openapi/overlays");
-    let rust = codegen::generated(&overlays, &old)
-        .and_then(|old| semver::compare(&old, &codegen::generated(&overlays, &new)?));
+    let rust = codegen::compare_rust(root, &old, &new);
     let output = match format {
         Format::Text => diff::print(&findings, diff::Format::Text, &[])? + &semver::to_text(&rust),
         Format::Json => diff::print(&findings, diff::Format::Json, &[("rust", semver::to_json(&rust)?)])?,

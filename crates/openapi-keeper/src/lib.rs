@@ -3,8 +3,10 @@
 //! - [`import`] makes one description from documentation pages and documents, and keeps the bytes of a single one.
 //! - [`overlay`] applies corrections; [`redundant`] finds those that are not needed any more.
 //! - [`valid`] and [`supported`] find what keeps a client from being generated, with its place and [`lines`].
-//! - [`diff`] compares two descriptions and says what breaks callers; [`semver`] compares the generated Rust.
+//! - [`diff`] compares two descriptions and says what breaks callers; [`semver`] compares the
+//!   generated Rust, and [`comparable`] prepares descriptions for it.
 
+pub mod comparable;
 pub mod description;
 pub mod diff;
 pub mod guard;
