@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use openapi_keeper::{
     description,
     import::{Imported, read},
@@ -19,8 +19,10 @@ pub(crate) struct Options {
     pub(crate) sources: Vec<PathBuf>,
     /// The source that takes precedence in conflicts.
     pub(crate) prefer: Option<PathBuf>,
-    /// The vendor's URL, for `sources.toml`.
-    pub(crate) origin: Option<String>,
+    /// Why it does, for `sources.toml`.
+    pub(crate) reason: Option<String>,
+    /// The vendor's URLs, for `sources.toml`: one for each source, or none.
+    pub(crate) origins: Vec<String>,
     /// Write to standard output and not to files.
     pub(crate) print: bool,
     /// The files are restored afterwards.
@@ -41,9 +43,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<Imported> {
     let openapi = root.join("openapi");
     let target = openapi.join("akool.yaml");
     let before = fs::read(&target).ok();
-    let given: Vec<_> = options.sources.iter().map(|source| source.display().to_string()).collect();
-    let origin = options.origin.clone().unwrap_or_else(|| given.join(", "));
-    let list = sources::listing("akool.yaml", &origin, bytes)?;
+    let list = listing(options, &imported)?;
     for note in notes {
         println!("note: {note}");
     }
@@ -57,6 +57,54 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<Imported> {
     let written = if options.dry_run { "would write" } else { "written" };
     println!("{written:<11} openapi/akool.yaml\n{written:<11} openapi/sources.toml");
     Ok(imported)
+}
+
+/// The text of `sources.toml`.
+fn listing(options: &Options, imported: &Imported) -> Result<String> {
+    let given: Vec<_> = options.sources.iter().map(|source| source.display().to_string()).collect();
+    let origins = &options.origins;
+    ensure!(
+        origins.is_empty() || origins.len() == given.len(),
+        "{} sources, but {} --origin; give one for each source, in the same order",
+        given.len(),
+        origins.len()
+    );
+    let names = if origins.is_empty() { &given } else { origins };
+    let origin_of = |source: &str, file: &str| {
+        let index = given.iter().position(|given| given == source);
+        let origin = index.and_then(|index| origins.get(index));
+        origin.map_or_else(|| file.to_owned(), Clone::clone)
+    };
+    let parts = imported.parts();
+    let several = if parts.len() > 1 { parts } else { Vec::new() };
+    let parts = several.into_iter().map(|part| sources::Part {
+        origin: origin_of(part.source, part.file),
+        sha256: sources::sha256(part.bytes),
+        operations: part.operations,
+    });
+    let preferences = imported.preferences.iter().map(|preference| {
+        let reason = options.reason.clone().with_context(|| {
+            format!(
+                "{} is defined by {} and by {}; say why the first is preferred with --reason TEXT, which is \
+                 recorded in openapi/sources.toml",
+                preference.pointer, preference.taken, preference.left_out
+            )
+        })?;
+        Ok(sources::Preference {
+            pointer: preference.pointer.clone(),
+            taken: preference.taken.clone(),
+            left_out: preference.left_out.clone(),
+            reason,
+        })
+    });
+    let preferences: Vec<_> = preferences.collect::<Result<_>>()?;
+    sources::listing(
+        "akool.yaml",
+        &names.join(", "),
+        &imported.bytes,
+        &parts.collect::<Vec<_>>(),
+        &preferences,
+    )
 }
 
 #[cfg(test)]

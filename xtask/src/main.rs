@@ -111,9 +111,12 @@ struct Sources {
     /// The source that takes precedence if two define the same thing differently
     #[arg(long, value_name = "SOURCE")]
     prefer: Option<PathBuf>,
-    /// The vendor's URL, for openapi/sources.toml
-    #[arg(long, value_name = "URL", value_parser = origin)]
-    origin: Option<String>,
+    /// Why it takes precedence, for openapi/sources.toml
+    #[arg(long, value_name = "TEXT", requires = "prefer")]
+    reason: Option<String>,
+    /// The vendor's URL, for openapi/sources.toml; one for each source
+    #[arg(long = "origin", value_name = "URL", value_parser = origin)]
+    origins: Vec<String>,
 }
 
 /// Checks the URL of a source.
@@ -126,8 +129,8 @@ fn origin(text: &str) -> Result<String, String> {
 }
 
 impl From<Sources> for import::Options {
-    fn from(Sources { sources, prefer, origin }: Sources) -> Self {
-        Self { sources, prefer, origin, print: false, dry_run: false }
+    fn from(Sources { sources, prefer, reason, origins }: Sources) -> Self {
+        Self { sources, prefer, reason, origins, print: false, dry_run: false }
     }
 }
 

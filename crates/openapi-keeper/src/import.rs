@@ -30,12 +30,57 @@ pub struct Imported {
     pub bytes: Vec<u8>,
     /// Differences between the sources that need no decision.
     pub notes: Vec<String>,
+    /// The definitions for which the preferred source was taken.
+    pub preferences: Vec<Preference>,
     fragments: Vec<Fragment>,
     /// The fragment that each definition comes from, by pointer.
     owners: BTreeMap<String, usize>,
 }
 
+/// A definition that two sources have, and that was taken from the preferred one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Preference {
+    /// The place in the description.
+    pub pointer: String,
+    /// The file that it was taken from.
+    pub taken: String,
+    /// The file whose definition was left out.
+    pub left_out: String,
+}
+
+/// What one fragment gave to the description.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Part<'a> {
+    /// The source as it was given.
+    pub source: &'a str,
+    /// The file.
+    pub file: &'a str,
+    /// The OpenAPI document or block.
+    pub bytes: &'a [u8],
+    /// The operations that were taken from it, such as `GET /path`.
+    pub operations: Vec<String>,
+}
+
 impl Imported {
+    /// What each fragment gave, in the order of the sources.
+    pub fn parts(&self) -> Vec<Part<'_>> {
+        let operation = |pointer: &str| {
+            let (path, method) = pointer.strip_prefix("/paths/")?.rsplit_once('/')?;
+            Some(format!("{} {}", method.to_uppercase(), path.replace("~1", "/").replace("~0", "~")))
+        };
+        let operations = |index: usize| {
+            let owned = self.owners.iter().filter(|(_, owner)| **owner == index);
+            owned.filter_map(|(pointer, _)| operation(pointer)).collect()
+        };
+        let parts = self.fragments.iter().enumerate().map(|(index, fragment)| Part {
+            source: &fragment.source,
+            file: &fragment.file,
+            bytes: &fragment.bytes,
+            operations: operations(index),
+        });
+        parts.collect()
+    }
+
     /// The file and line that a place of the description comes from.
     pub fn locate(&self, pointer: &str) -> Option<String> {
         let mut at = pointer;
@@ -84,12 +129,13 @@ pub fn read(sources: &[PathBuf], prefer: Option<&Path>) -> Result<Imported> {
         [] => bail!("nothing to import: the sources contain no page and no OpenAPI document"),
         [only] => {
             let bytes = only.bytes.clone();
-            Ok(Imported { bytes, notes: Vec::new(), fragments, owners: BTreeMap::from([(String::new(), 0)]) })
+            let owners = BTreeMap::from([(String::new(), 0)]);
+            Ok(Imported { bytes, notes: Vec::new(), preferences: Vec::new(), fragments, owners })
         }
         several => {
-            let (merged, notes, owners) = merge(several, prefer.as_deref())?;
-            let bytes = description::to_yaml(&merged)?.into_bytes();
-            Ok(Imported { bytes, notes, fragments, owners })
+            let Merged { document, notes, preferences, owners } = merge(several, prefer.as_deref())?;
+            let bytes = description::to_yaml(&document)?.into_bytes();
+            Ok(Imported { bytes, notes, preferences, fragments, owners })
         }
     }
 }
@@ -191,6 +237,7 @@ fn merge(fragments: &[Fragment], prefer: Option<&str>) -> Result<Merged> {
         owners: BTreeMap::new(),
         conflicts: String::new(),
         notes: Vec::new(),
+        preferences: Vec::new(),
     };
     for fragment in fragments {
         for key in ["security", "servers"] {
@@ -222,11 +269,18 @@ fn merge(fragments: &[Fragment], prefer: Option<&str>) -> Result<Merged> {
     let index = |owner: &Fragment| fragments.iter().position(|fragment| std::ptr::eq(fragment, owner));
     let owners = merge.owners.iter().filter_map(|(pointer, owner)| Some((pointer.clone(), index(owner)?)));
     let owners = owners.collect();
-    Ok((merge.document, merge.notes, owners))
+    let Merge { document, notes, preferences, .. } = merge;
+    Ok(Merged { document, notes, preferences, owners })
 }
 
-/// The description, notes, and the fragment of each definition.
-type Merged = (Value, Vec<String>, BTreeMap<String, usize>);
+/// The outcome of a merge.
+struct Merged {
+    document: Value,
+    notes: Vec<String>,
+    preferences: Vec<Preference>,
+    /// The index of the fragment of each definition.
+    owners: BTreeMap<String, usize>,
+}
 
 struct Merge<'a> {
     document: Value,
@@ -235,6 +289,7 @@ struct Merge<'a> {
     owners: BTreeMap<String, &'a Fragment>,
     conflicts: String,
     notes: Vec<String>,
+    preferences: Vec<Preference>,
 }
 
 impl<'a> Merge<'a> {
@@ -255,8 +310,19 @@ impl<'a> Merge<'a> {
                 owner.shown, fragment.shown
             ));
         } else if self.prefer == Some(&fragment.source) && self.prefer != Some(&owner.source) {
+            self.preferences.push(Preference {
+                pointer: pointer.clone(),
+                taken: fragment.shown.clone(),
+                left_out: owner.shown.clone(),
+            });
             self.set(fragment, steps, &pointer);
-        } else if self.prefer != Some(&owner.source) {
+        } else if self.prefer == Some(&owner.source) {
+            self.preferences.push(Preference {
+                pointer,
+                taken: owner.shown.clone(),
+                left_out: fragment.shown.clone(),
+            });
+        } else {
             let _ =
                 writeln!(self.conflicts, "  {pointer}\n    in {}\n    and {}", owner.shown, fragment.shown);
             for at in normal::differences(&normal::without_docs(&there), &normal::without_docs(&here)) {
