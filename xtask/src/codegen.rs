@@ -1,12 +1,14 @@
 //! `cargo xtask codegen`: writes everything that is generated from the vendored description.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use similar::TextDiff;
 
-use crate::{description, generate, overlay, sources};
+use openapi_keeper::{comparable, description, openapi::members, overlay, semver};
+
+use crate::{generate, sources};
 
 /// The documented response that is the template for the mock server's responses.
 const EXAMPLE: &str = "/paths/~1api~1open~1v3~1content~1video~1infobymodelid/get/responses/200/content/application~1json/example";
@@ -20,21 +22,32 @@ pub(crate) const WRITTEN: [&str; 5] = [
     "crates/akool-contract/src/resolved.json",
 ];
 
-/// Writes the generated files. With `check`, compares them with the existing ones instead.
-pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
+/// What to do with the generated files.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Write,
+    /// Write them; they are restored afterwards.
+    DryRun,
+    /// Compare them with the existing ones.
+    Check,
+}
+
+/// Writes or compares the generated files.
+pub(crate) fn run(root: &Path, mode: Mode) -> Result<()> {
     let outputs = outputs(&root.join("openapi"))?;
-    if check {
+    if mode == Mode::Check {
         return compare(root, &outputs);
     }
     for output in &outputs {
         let path = root.join(output.path);
         if fs::read(&path).is_ok_and(|old| old == output.text.as_bytes()) {
-            println!("unchanged  {}", output.path);
+            println!("{:<11} {}", "unchanged", output.path);
             continue;
         }
         description::write(&path, output.text.as_bytes())
             .with_context(|| format!("cannot write {}", output.path))?;
-        println!("written    {}", output.path);
+        let written = if mode == Mode::DryRun { "would write" } else { "written" };
+        println!("{written:<11} {}", output.path);
     }
     Ok(())
 }
@@ -70,15 +83,33 @@ fn outputs(openapi: &Path) -> Result<Vec<Output>> {
     Ok(WRITTEN.into_iter().zip(texts).map(|(path, text)| Output { path, text }).collect())
 }
 
-/// Generates code from any description, with this project's overlays as far as they match.
-pub(crate) fn generated(overlays: &Path, document: &Value) -> Result<String> {
-    let mut document = document.clone();
-    for file in overlay::files(overlays)? {
-        let shown = file.display().to_string();
-        let bytes = fs::read(&file).with_context(|| format!("cannot read {shown}"))?;
-        overlay::apply_leniently(&mut document, &bytes, &shown)?;
+/// A description with more operations is not compared in Rust, because the code of a million lines would be
+/// generated.
+const MAX_OPERATIONS: usize = 200;
+
+/// Compares the Rust that is generated from any two descriptions. This project's overlays are applied to
+/// its own descriptions, as far as they match.
+pub(crate) fn compare_rust(root: &Path, old: &Value, new: &Value) -> Result<semver::Report> {
+    let largest = comparable::operations(old).max(comparable::operations(new));
+    if largest > MAX_OPERATIONS {
+        bail!("one of them has {largest} operations, and up to {MAX_OPERATIONS} are compared");
     }
-    generate::client(&document)
+    let openapi = root.join("openapi");
+    let own = description::read(&openapi.join("akool.yaml")).ok();
+    let own_paths: BTreeSet<_> =
+        own.iter().flat_map(|own| members(own.get("paths"))).map(|(path, _)| path).collect();
+    let code = |document: &Value| -> Result<String> {
+        let mut document = document.clone();
+        if members(document.get("paths")).any(|(path, _)| own_paths.contains(path)) {
+            for file in overlay::files(&openapi.join("overlays"))? {
+                let shown = file.display().to_string();
+                let bytes = fs::read(&file).with_context(|| format!("cannot read {shown}"))?;
+                overlay::apply_leniently(&mut document, &bytes, &shown)?;
+            }
+        }
+        generate::comparable(&comparable::copy(&document))
+    };
+    semver::compare(&code(old)?, &code(new)?)
 }
 
 /// The vendored description with every overlay applied.
@@ -167,7 +198,7 @@ mod tests {
     #[test]
     fn the_committed_files_are_current() {
         let (_guard, root) = copy();
-        run(&root, true).unwrap();
+        run(&root, Mode::Check).unwrap();
     }
 
     #[test]
@@ -187,13 +218,13 @@ mod tests {
             // A line break at the end changes no meaning: the bytes count.
             bytes.push(b'\n');
             fs::write(&path, &bytes).unwrap();
-            let error = format!("{:#}", run(&root, true).unwrap_err());
+            let error = format!("{:#}", run(&root, Mode::Check).unwrap_err());
             assert!(error.contains(says), "{file}: {error}");
             assert_eq!(fs::read(&path).unwrap(), bytes, "--check writes nothing");
         }
         let (_guard, root) = copy();
         fs::remove_file(root.join("crates/akool-client/src/generated.rs")).unwrap();
-        assert!(run(&root, true).is_err(), "a file that is missing is out of date");
+        assert!(run(&root, Mode::Check).is_err(), "a file that is missing is out of date");
     }
 
     #[test]
@@ -202,7 +233,38 @@ mod tests {
         let path = root.join("crates/akool-client/src/generated.rs");
         let before = fs::read(&path).unwrap();
         fs::write(&path, "").unwrap();
-        run(&root, false).unwrap();
+        run(&root, Mode::Write).unwrap();
         assert_eq!(fs::read(&path).unwrap(), before);
+    }
+
+    #[test]
+    fn the_rust_of_any_two_descriptions_is_compared_from_any_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let with = |kind: &str| {
+            let content = serde_json::json!({"application/json": {"schema": {"type": "object", "properties": {
+                "at": {"type": "string", "format": "date-time"}, "x": {"type": kind, "enum": ["a"], "default": "a"}}}}});
+            serde_json::json!({
+                "openapi": "3.0.3",
+                "info": {"title": "t", "version": "1"},
+                "servers": [{"url": "https://{r}.example", "variables": {"r": {"default": "eu"}}}],
+                "paths": {"/a": {"post": {
+                    "requestBody": {"content": content},
+                    "responses": {
+                        "200": {"description": "d", "content": content},
+                        "404": {"description": "d", "content": content},
+                        "default": {"description": "d"}
+                    }
+                }}}
+            })
+        };
+        let same = compare_rust(folder.path(), &with("string"), &with("string")).unwrap();
+        assert_eq!(same.step, semver::Step::Patch);
+        let mut more = with("string");
+        more["paths"]["/b"] = more["paths"]["/a"].clone();
+        let report = compare_rust(folder.path(), &with("string"), &more).unwrap();
+        assert_eq!(report.step, semver::Step::Minor, "{report:?}");
+        assert!(report.added.iter().any(|line| line == "Client::post_b"), "{report:?}");
+        let step = |old, new| compare_rust(folder.path(), old, new).unwrap().step;
+        assert_eq!(step(&more, &with("string")), semver::Step::Major);
     }
 }

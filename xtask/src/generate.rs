@@ -4,7 +4,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use progenitor::{GenerationSettings, Generator, HooksMode, InterfaceStyle};
 use serde_json::Value;
 
-use crate::{guard, optional, postprocess, supported};
+use openapi_keeper::{guard, supported};
+
+use crate::{optional, postprocess};
 
 /// The first lines of the generated file.
 const HEADER: &str = "\
@@ -26,6 +28,11 @@ pub(crate) fn client(document: &Value) -> Result<String> {
             list.join("\n")
         );
     }
+    comparable(document)
+}
+
+/// The code for any description that progenitor accepts, to compare it.
+pub(crate) fn comparable(document: &Value) -> Result<String> {
     let mut document = document.clone();
     optional::responses(&mut document);
     let tokens = match guarded(&document) {
@@ -119,5 +126,46 @@ mod tests {
         let first = client(&document).unwrap();
         assert_eq!(first, client(&document).unwrap());
         assert!(first.contains("BTreeMap") && !first.contains("HashMap"));
+    }
+
+    mod semver {
+        use openapi_keeper::semver::{Step, compare};
+        use serde_json::{Value, json};
+
+        use crate::generate;
+
+        fn generated(properties: &Value, operation: &str) -> String {
+            let document = json!({
+                "openapi": "3.0.3",
+                "info": {"title": "t", "version": "1"},
+                "paths": {"/a": {"get": {"operationId": operation, "responses": {"200": {
+                    "description": "d", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/A"}}}}}}}},
+                "components": {"schemas": {"A": {"type": "object", "properties": properties}}}
+            });
+            generate::client(&document).unwrap()
+        }
+
+        #[test]
+        fn the_step_depends_on_the_public_items() {
+            let x = json!({"x": {"type": "string"}});
+            let before = generated(&x, "getA");
+            let more = json!({"x": {"type": "string"}, "y": {"type": "integer"}});
+            let words = json!({"x": {"type": "string", "description": "d"}});
+            let other = json!({"x": {"type": "integer"}});
+            for (after, step, says) in [
+                (generated(&x, "getA"), Step::Patch, ""),
+                (generated(&words, "getA"), Step::Patch, ""),
+                (generated(&more, "getA"), Step::Minor, "types::A.y"),
+                (generated(&other, "getA"), Step::Major, "types::A.x"),
+                (generated(&json!({}), "getA"), Step::Major, "types::A.x"),
+                // Messages do not change, but the method does.
+                (generated(&x, "fetchA"), Step::Major, "Client::get_a"),
+            ] {
+                let report = compare(&before, &after).unwrap();
+                assert_eq!(report.step, step, "{report:?}");
+                let all = [report.broken, report.added].concat().concat();
+                assert!(all.contains(says), "{says}: {all}");
+            }
+        }
     }
 }

@@ -7,20 +7,11 @@
 mod check;
 mod codegen;
 mod conformance;
-mod description;
-mod diff;
 mod generate;
-mod guard;
 mod import;
-mod normal;
-mod openapi;
 mod optional;
-mod overlay;
-mod page;
 mod postprocess;
-mod semver;
 mod sources;
-mod supported;
 mod update;
 
 use std::{
@@ -30,6 +21,7 @@ use std::{
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use openapi_keeper::{description, diff, overlay, semver};
 
 /// Maintain the OpenAPI description and the code generated from it.
 #[derive(Parser)]
@@ -84,6 +76,9 @@ enum Spec {
         /// Show the result and restore all files
         #[arg(long)]
         dry_run: bool,
+        /// Remove overlay actions that the sources replace or make redundant
+        #[arg(long)]
+        prune_overlays: bool,
     },
     /// Check whether code can be generated from a description; each problem has its place and line
     Check {
@@ -97,9 +92,12 @@ enum Spec {
         old: PathBuf,
         #[arg(value_name = "NEW")]
         new: PathBuf,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
+        /// The format of the output
+        #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+        format: Format,
+        /// The findings that were reviewed and do not count [default: openapi/spec-accepted.toml, if it exists]
+        #[arg(long, value_name = "FILE")]
+        accepted: Option<PathBuf>,
         /// Fail on changes of this level or above
         #[arg(long, value_enum, value_name = "LEVEL")]
         fail_on: Option<FailOn>,
@@ -113,15 +111,37 @@ struct Sources {
     /// The source that takes precedence if two define the same thing differently
     #[arg(long, value_name = "SOURCE")]
     prefer: Option<PathBuf>,
-    /// The vendor's URL, for openapi/sources.toml
-    #[arg(long, value_name = "URL")]
-    origin: Option<String>,
+    /// Why it takes precedence, for openapi/sources.toml
+    #[arg(long, value_name = "TEXT", requires = "prefer")]
+    reason: Option<String>,
+    /// The vendor's URL, for openapi/sources.toml; one for each source
+    #[arg(long = "origin", value_name = "URL", value_parser = origin)]
+    origins: Vec<String>,
+}
+
+/// Checks the URL of a source.
+fn origin(text: &str) -> Result<String, String> {
+    match url::Url::parse(text) {
+        Ok(url) if url.scheme() == "https" && url.host_str().is_some() => Ok(text.to_owned()),
+        Ok(url) => Err(format!("a {} URL; give the https:// URL of the vendor's page", url.scheme())),
+        Err(error) => Err(format!("{error}; give the https:// URL of the vendor's page")),
+    }
 }
 
 impl From<Sources> for import::Options {
-    fn from(Sources { sources, prefer, origin }: Sources) -> Self {
-        Self { sources, prefer, origin, print: false }
+    fn from(Sources { sources, prefer, reason, origins }: Sources) -> Self {
+        Self { sources, prefer, reason, origins, print: false, dry_run: false }
     }
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    /// For a pull request
+    Markdown,
+    /// Commands for a GitHub workflow, which shows them as annotations
+    Github,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -146,14 +166,21 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let root = cli.root.unwrap_or_else(workspace_root);
     let outcome = match cli.command {
-        Command::Codegen { check } => codegen::run(&root, check),
+        Command::Codegen { check } => {
+            codegen::run(&root, if check { codegen::Mode::Check } else { codegen::Mode::Write })
+        }
         Command::Conformance { only, write } => conformance::run(&root, only, write),
         Command::Spec(Spec::Import { sources, print }) => {
-            import::run(&root, &import::Options { print, ..sources.into() })
+            import::run(&root, &import::Options { print, ..sources.into() }).map(drop)
         }
-        Command::Spec(Spec::Update { sources, dry_run }) => update::run(&root, &sources.into(), dry_run),
-        Command::Spec(Spec::Check { file }) => check::run(&root, file.as_deref()),
-        Command::Spec(Spec::Diff { old, new, json, fail_on }) => compare(&root, &old, &new, json, fail_on),
+        Command::Spec(Spec::Update { sources, dry_run, prune_overlays }) => {
+            let options = import::Options { dry_run, ..sources.into() };
+            update::run(&root, &options, update::Mode { dry_run, prune: prune_overlays })
+        }
+        Command::Spec(Spec::Check { file }) => check::run(&root, file.as_deref(), None),
+        Command::Spec(Spec::Diff { old, new, format, accepted, fail_on }) => {
+            compare(&root, [&old, &new], accepted.as_deref(), format, fail_on)
+        }
         Command::Overlay(OverlayCommand::Apply { file, overlays }) => apply(&file, &overlays),
     };
     match outcome {
@@ -165,26 +192,51 @@ fn main() -> ExitCode {
     }
 }
 
-fn compare(root: &Path, old: &Path, new: &Path, json: bool, fail_on: Option<FailOn>) -> anyhow::Result<()> {
+fn compare(
+    root: &Path,
+    [old, new]: [&Path; 2],
+    accepted: Option<&Path>,
+    format: Format,
+    fail_on: Option<FailOn>,
+) -> anyhow::Result<()> {
     let (old, new) = (description::read(old)?, description::read(new)?);
-    let changes = diff::changes(&old, &new);
-    let overlays = root.join("openapi/overlays");
-    let rust = codegen::generated(&overlays, &old)
-        .and_then(|old| semver::compare(&old, &codegen::generated(&overlays, &new)?));
-    if json {
-        print!("{}", diff::to_json(&changes, &rust)?);
-    } else {
-        print!("{}{}", diff::to_text(&changes), diff::rust_to_text(&rust));
+    let mut findings = diff::compare(&old, &new);
+    for unused in reviewed(root, accepted)?.apply(&mut findings) {
+        if accepted.is_some() {
+            eprintln!("warning: the accepted finding {unused} was not found; delete the entry");
+        }
     }
+    let rust = codegen::compare_rust(root, &old, &new);
+    let output = match format {
+        Format::Text => diff::print(&findings, diff::Format::Text, &[])? + &semver::to_text(&rust),
+        Format::Json => diff::print(&findings, diff::Format::Json, &[("rust", semver::to_json(&rust)?)])?,
+        Format::Markdown => {
+            let changes = diff::print(&findings, diff::Format::Markdown, &[])?;
+            format!("{changes}\n```text\n{}```\n", semver::to_text(&rust))
+        }
+        Format::Github => diff::print(&findings, diff::Format::Github, &[])? + &semver::to_text(&rust),
+    };
+    print!("{output}");
     let level = match fail_on {
         None => return Ok(()),
         Some(FailOn::Breaking) => diff::Verdict::Breaking,
         Some(FailOn::Additive) => diff::Verdict::Additive,
         Some(FailOn::Any) => diff::Verdict::Docs,
     };
-    let count = changes.iter().filter(|change| change.verdict >= level).count();
+    let counts = |finding: &&diff::Finding| finding.verdict >= level && finding.accepted.is_none();
+    let count = findings.iter().filter(counts).count();
     anyhow::ensure!(count == 0, "{count} changes of level {level} or above");
     Ok(())
+}
+
+/// The findings that were reviewed: those of a file, or of the workspace if it has some.
+fn reviewed(root: &Path, file: Option<&Path>) -> anyhow::Result<diff::Accepted> {
+    let default = root.join("openapi/spec-accepted.toml");
+    match file {
+        Some(file) => diff::Accepted::read(file),
+        None if default.exists() => diff::Accepted::read(&default),
+        None => Ok(diff::Accepted::default()),
+    }
 }
 
 fn apply(file: &Path, overlays: &[PathBuf]) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::openapi::members;
+use openapi_keeper::openapi::members;
 
 /// Removes `required` from every schema that is not sent.
 pub(crate) fn responses(document: &mut Value) {

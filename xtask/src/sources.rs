@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// The first lines of `sources.toml`.
@@ -34,6 +34,33 @@ struct Source {
     _retrieved: toml::value::Date,
     /// In hexadecimal.
     sha256: String,
+    /// The vendor's pages and documents, if there are several.
+    #[serde(default, rename = "part")]
+    _parts: Vec<Part>,
+    /// The definitions that several of them have.
+    #[serde(default, rename = "preference")]
+    _preferences: Vec<Preference>,
+}
+
+/// One of several pages or documents.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Part {
+    pub(crate) origin: String,
+    /// Of the OpenAPI document or block, in hexadecimal.
+    pub(crate) sha256: String,
+    /// The operations that were taken from it.
+    pub(crate) operations: Vec<String>,
+}
+
+/// Which of two definitions was taken, and why.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Preference {
+    pub(crate) pointer: String,
+    pub(crate) taken: String,
+    pub(crate) left_out: String,
+    pub(crate) reason: String,
 }
 
 /// Reads `openapi/FILE` and compares its SHA-256 with the recorded one.
@@ -61,7 +88,13 @@ pub(crate) fn read_verified(openapi: &Path, file: &str) -> Result<Vec<u8>> {
 }
 
 /// The text of `sources.toml` for one file that was copied today.
-pub(crate) fn listing(file: &str, origin: &str, bytes: &[u8]) -> Result<String> {
+pub(crate) fn listing(
+    file: &str,
+    origin: &str,
+    bytes: &[u8],
+    parts: &[Part],
+    preferences: &[Preference],
+) -> Result<String> {
     let mut source = toml::Table::new();
     source.insert("file".to_owned(), file.into());
     source.insert("origin".to_owned(), origin.into());
@@ -69,6 +102,12 @@ pub(crate) fn listing(file: &str, origin: &str, bytes: &[u8]) -> Result<String> 
         jiff::Zoned::now().date().to_string().parse().context("today's date is not valid")?;
     source.insert("retrieved".to_owned(), toml::Value::Datetime(today));
     source.insert("sha256".to_owned(), sha256(bytes).into());
+    if !parts.is_empty() {
+        source.insert("part".to_owned(), toml::Value::try_from(parts)?);
+    }
+    if !preferences.is_empty() {
+        source.insert("preference".to_owned(), toml::Value::try_from(preferences)?);
+    }
     let list = toml::Table::from_iter([("source".to_owned(), toml::Value::Array(vec![source.into()]))]);
     Ok(format!("{HEADER}{}", toml::to_string(&list).context("cannot write TOML")?))
 }
@@ -76,4 +115,30 @@ pub(crate) fn listing(file: &str, origin: &str, bytes: &[u8]) -> Result<String> 
 /// SHA-256 in hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_and_preferences_are_recorded_and_can_be_read() {
+        let part = |origin: &str| Part {
+            origin: origin.to_owned(),
+            sha256: sha256(origin.as_bytes()),
+            operations: vec![format!("GET /{origin}")],
+        };
+        let preference = Preference {
+            pointer: "/paths/~1a/get".to_owned(),
+            taken: "a.md".to_owned(),
+            left_out: "b.md".to_owned(),
+            reason: "newer".to_owned(),
+        };
+        let text = listing("x.yaml", "a, b", b"bytes", &[part("a"), part("b")], &[preference]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("sources.toml"), &text).unwrap();
+        std::fs::write(folder.path().join("x.yaml"), "bytes").unwrap();
+        assert_eq!(read_verified(folder.path(), "x.yaml").unwrap(), b"bytes");
+        assert!(text.contains("[[source.part]]") && text.contains("reason = \"newer\""), "{text}");
+    }
 }

@@ -13,7 +13,13 @@ use std::{
 use anyhow::{Context, Error, Result, anyhow};
 use serde_json::Value;
 
-use crate::{check, codegen, description, diff, import, semver};
+use openapi_keeper::{
+    description, diff, overlay,
+    redundant::{Unneeded, prune, redundant, replaced},
+    semver,
+};
+
+use crate::{check, codegen, import};
 
 /// The files that an update writes in addition to [`codegen::WRITTEN`].
 const WRITTEN: [&str; 3] = ["openapi/akool.yaml", "openapi/sources.toml", "CHANGELOG.md"];
@@ -23,11 +29,20 @@ fn written() -> impl Iterator<Item = &'static str> {
     codegen::WRITTEN.into_iter().chain(WRITTEN)
 }
 
-/// Runs all steps. With `dry_run`, restores all files at the end.
-pub(crate) fn run(root: &Path, options: &import::Options, dry_run: bool) -> Result<()> {
+/// What an update may do besides the import.
+#[derive(Clone, Copy)]
+pub(crate) struct Mode {
+    /// Restore all files at the end.
+    pub(crate) dry_run: bool,
+    /// Remove the overlay actions that are not needed any more.
+    pub(crate) prune: bool,
+}
+
+/// Runs all steps.
+pub(crate) fn run(root: &Path, options: &import::Options, mode: Mode) -> Result<()> {
     let backup = Backup::create(root)?;
-    match steps(root, options) {
-        Ok(report) if dry_run => {
+    match steps(root, options, mode) {
+        Ok(report) if mode.dry_run => {
             backup.restore()?;
             println!("{report}\nDry run: all files were restored.");
         }
@@ -48,12 +63,13 @@ struct Backup {
 impl Backup {
     fn create(root: &Path) -> Result<Self> {
         let mut files = BTreeMap::new();
-        for file in written() {
-            let path = root.join(file);
+        let overlays = root.join("openapi/overlays");
+        let overlays = if overlays.is_dir() { overlay::files(&overlays)? } else { Vec::new() };
+        for path in written().map(|file| root.join(file)).chain(overlays) {
             let bytes = match fs::read(&path) {
                 Ok(bytes) => Some(bytes),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-                Err(error) => return Err(error).with_context(|| format!("cannot read {file}")),
+                Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
             };
             files.insert(path, bytes);
         }
@@ -76,27 +92,42 @@ impl Backup {
 /// Adds the step and advice to an error.
 fn failed(step: &str, advice: &'static str) -> impl FnOnce(Error) -> Error {
     let step = step.to_owned();
-    move |error| anyhow!("step `{step}`: {error:#}\n{advice}")
+    move |error| anyhow!("{}", format!("step `{step}`: {error:#}\n{advice}").trim_end())
 }
 
-fn steps(root: &Path, options: &import::Options) -> Result<String> {
+fn steps(root: &Path, options: &import::Options, mode: Mode) -> Result<String> {
     let openapi = root.join("openapi");
     let vendored = openapi.join("akool.yaml");
     let generated = root.join("crates/akool-client/src/generated.rs");
     let old = description::read(&vendored)?;
     let old_code = fs::read_to_string(&generated).context("cannot read the generated code")?;
 
-    import::run(root, options)
-        .map_err(failed("import", "Correct the source, or choose the preferred one with --prefer."))?;
+    let imported = import::run(root, options).map_err(|error| {
+        let conflict = error.to_string().contains("--prefer");
+        let advice = if conflict { "" } else { "Correct the source." };
+        failed("import", advice)(error)
+    })?;
     let new = description::read(&vendored)?;
-    check::run(root, None).map_err(failed(
+    let overlays = openapi.join("overlays");
+    let replaced = replaced(&overlays, &new)
+        .map_err(failed("overlays", "Correct the overlay that the error names, in openapi/overlays."))?;
+    if mode.prune {
+        prune(&replaced)?;
+    }
+    check::run(root, None, Some(&imported)).map_err(failed(
         "check",
         "Correct it with an overlay action in openapi/overlays that has a reason and evidence, or delete the action \
          that no longer matches.",
     ))?;
-    let redundant = check::redundant(&openapi, &new)?;
-    let changes = diff::changes(&old, &new);
-    codegen::run(root, false).map_err(failed("codegen", "Correct the description with an overlay."))?;
+    let redundant = redundant(&overlays, &new)?;
+    if mode.prune {
+        prune(&redundant)?;
+    }
+    let unneeded = [replaced, redundant].concat();
+    let mut changes = diff::compare(&old, &new);
+    crate::reviewed(root, None)?.apply(&mut changes);
+    let written = if mode.dry_run { codegen::Mode::DryRun } else { codegen::Mode::Write };
+    codegen::run(root, written).map_err(failed("codegen", "Correct the description with an overlay."))?;
     let new_code = fs::read_to_string(&generated).context("cannot read the generated code")?;
     let rust = semver::compare(&old_code, &new_code)?;
     compiles(root).map_err(failed(
@@ -107,7 +138,7 @@ fn steps(root: &Path, options: &import::Options) -> Result<String> {
 
     let affected = affected(&old, &new);
     add_to_changelog(root, &changes, &rust)?;
-    Ok(report(&changes, &rust, &redundant, &affected))
+    report(&changes, &rust, (&unneeded, mode.prune), &affected)
 }
 
 fn compiles(root: &Path) -> Result<()> {
@@ -154,7 +185,7 @@ fn affected(old: &Value, new: &Value) -> Vec<String> {
 }
 
 /// Adds an entry to the unreleased section of the changelog.
-fn add_to_changelog(root: &Path, changes: &[diff::Change], rust: &semver::Report) -> Result<()> {
+fn add_to_changelog(root: &Path, changes: &[diff::Finding], rust: &semver::Report) -> Result<()> {
     const UNRELEASED: &str = "## [Unreleased]\n";
     const CHANGED: &str = "### Changed\n\n";
     if changes.is_empty() && rust.step == semver::Step::Patch {
@@ -186,36 +217,38 @@ fn add_to_changelog(root: &Path, changes: &[diff::Change], rust: &semver::Report
 
 /// The text of a pull request, in Markdown.
 fn report(
-    changes: &[diff::Change],
+    changes: &[diff::Finding],
     rust: &semver::Report,
-    redundant: &[String],
+    (unneeded, pruned): (&[Unneeded], bool),
     affected: &[String],
-) -> String {
+) -> Result<String> {
     let list = |items: &[String]| -> String {
         if items.is_empty() {
             return "None.\n".to_owned();
         }
         items.iter().map(|item| format!("- {item}\n")).collect()
     };
-    let messages: Vec<_> = changes
-        .iter()
-        .map(|change| format!("**{}** `{}`: {}", change.verdict, change.pointer, change.reason))
-        .collect();
     let items: Vec<_> = rust
         .broken
         .iter()
         .map(|item| format!("removed or changed: `{item}`"))
         .chain(rust.added.iter().map(|item| format!("new: `{item}`")))
         .collect();
-    format!(
+    let unneeded: Vec<_> = unneeded.iter().map(ToString::to_string).collect();
+    let advice = match (unneeded.is_empty(), pruned) {
+        (true, _) => "",
+        (false, true) => "\nThey were removed.\n",
+        (false, false) => "\n`--prune-overlays` removes them.\n",
+    };
+    Ok(format!(
         "\n# The vendor's description changed\n\n## Requests and responses\n\n{}\n## Rust: {}\n\n{}\n\
-         ## Redundant overlay actions\n\n{}\n## Hand-written code to review\n\n{}",
-        list(&messages),
+         ## Overlay actions that are not needed any more\n\n{}\n## Hand-written code to review\n\n{}",
+        diff::print(changes, diff::Format::Markdown, &[])?,
         rust.step,
         list(&items),
-        list(redundant),
+        list(&unneeded) + advice,
         list(affected)
-    )
+    ))
 }
 
 #[cfg(test)]
@@ -252,7 +285,12 @@ mod tests {
     fn changelog_entries_are_added_to_the_unreleased_section() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("CHANGELOG.md");
-        let rust = semver::Report { step: semver::Step::Minor, broken: vec![], added: vec!["x".to_owned()] };
+        let rust = semver::Report {
+            step: semver::Step::Minor,
+            broken: vec![],
+            added: vec!["x".to_owned()],
+            counts: (0, 1),
+        };
         fs::write(
             &path,
             "# Changelog\n\n## [Unreleased]\n\n### Added\n\n- a\n\n## [0.1.0]\n\n### Changed\n\n- b\n",

@@ -10,7 +10,10 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// Parses one YAML or JSON document. Messages call it `shown`.
-pub(crate) fn parse(bytes: &[u8], shown: &str) -> Result<Value> {
+///
+/// # Errors
+/// If it is not UTF-8, not YAML or JSON, or not a mapping.
+pub fn parse(bytes: &[u8], shown: &str) -> Result<Value> {
     let text =
         std::str::from_utf8(bytes).with_context(|| format!("{shown} is not UTF-8; save it as UTF-8 text"))?;
     // JSON is valid YAML, but a large description exceeds the limits of the YAML reader.
@@ -26,7 +29,10 @@ pub(crate) fn parse(bytes: &[u8], shown: &str) -> Result<Value> {
 }
 
 /// Reads one document from a file.
-pub(crate) fn read(path: &Path) -> Result<Value> {
+///
+/// # Errors
+/// If the file cannot be read or parsed.
+pub fn read(path: &Path) -> Result<Value> {
     let shown = path.display().to_string();
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {shown}"))?;
     parse(&bytes, &shown)
@@ -34,13 +40,19 @@ pub(crate) fn read(path: &Path) -> Result<Value> {
 
 /// Writes a document in the vendor's layout (lists are indented below their key), so that the resolved
 /// description can be compared with the vendored one.
-pub(crate) fn to_yaml(value: &Value) -> Result<String> {
+///
+/// # Errors
+/// If the value cannot be written as YAML.
+pub fn to_yaml(value: &Value) -> Result<String> {
     let options = serde_saphyr::ser_options! { compact_list_indent: false };
     serde_saphyr::to_string_with_options(value, options).context("cannot write YAML")
 }
 
 /// Replaces a file atomically, so that an interrupted run leaves the old file intact.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let temporary = path.with_extension("tmp");
     std::fs::write(&temporary, bytes)?;
     std::fs::rename(&temporary, path)

@@ -1,14 +1,6 @@
 #![no_main]
-#![allow(dead_code)]
-
-#[path = "../../src/description.rs"]
-mod description;
-#[path = "../../src/guard.rs"]
-mod guard;
-#[path = "../../src/overlay.rs"]
-mod overlay;
-
 use libfuzzer_sys::fuzz_target;
+use openapi_keeper::overlay;
 
 fuzz_target!(|input: (&str, &str, &str, bool)| {
     let (document, target, update, remove) = input;

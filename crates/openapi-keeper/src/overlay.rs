@@ -1,6 +1,6 @@
 //! Applies OpenAPI Overlay 1.0 with `roas-overlay`.
 //!
-//! This module adds rules for this project's own overlays: an action that matches nothing is an error,
+//! This module adds rules for a project's own overlays: an action that matches nothing is an error,
 //! every action needs a `description`, and unknown keys are errors (a misspelt `remove` would have no
 //! effect). It also keeps the key order of the document, which the library does not.
 
@@ -21,14 +21,17 @@ use serde_json::{Map, Value};
 use crate::{description, guard};
 
 /// The overlays of a folder, in the order of their names.
-pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// If the folder cannot be read, or contains other files.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder).context("cannot read openapi/overlays")? {
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let path = entry?.path();
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("yaml" | "yml" | "json") => files.push(path),
             _ => bail!(
-                "{} is not an overlay; openapi/overlays may contain .yaml and .json files only",
+                "{} is not an overlay; a folder of overlays may contain .yaml and .json files only",
                 path.display()
             ),
         }
@@ -37,9 +40,12 @@ pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Applies an overlay with the rules of this project. Messages call it `shown`. If it fails, the document
+/// Applies an overlay with the rules of a project. Messages call it `shown`. If it fails, the document
 /// is unchanged.
-pub(crate) fn apply(document: &mut Value, bytes: &[u8], shown: &str) -> Result<()> {
+///
+/// # Errors
+/// If the overlay is not valid, an action has no description or matches nothing.
+pub fn apply(document: &mut Value, bytes: &[u8], shown: &str) -> Result<()> {
     let raw = description::parse(bytes, shown)?;
     check_keys(&raw, shown)?;
     let overlay = read(raw, shown)?;
@@ -53,7 +59,10 @@ pub(crate) fn apply(document: &mut Value, bytes: &[u8], shown: &str) -> Result<(
 
 /// Applies any overlay by the rules of the standard. Returns a warning for each action that matches
 /// nothing.
-pub(crate) fn apply_leniently(document: &mut Value, bytes: &[u8], shown: &str) -> Result<Vec<String>> {
+///
+/// # Errors
+/// If the overlay is not valid.
+pub fn apply_leniently(document: &mut Value, bytes: &[u8], shown: &str) -> Result<Vec<String>> {
     let overlay = read(description::parse(bytes, shown)?, shown)?;
     let before = document.clone();
     let report = overlay.apply(document, EnumSet::empty()).map_err(|error| not_applied(shown, &error))?;

@@ -1,12 +1,6 @@
 #![no_main]
-#![allow(dead_code)]
-
-#[path = "../../src/openapi.rs"]
-mod openapi;
-#[path = "../../src/page.rs"]
-mod page;
-
 use libfuzzer_sys::fuzz_target;
+use openapi_keeper::page;
 
 fuzz_target!(|text: &str| {
     // Most inputs of a fuzzer have no fence, so add one.

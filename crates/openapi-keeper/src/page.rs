@@ -10,13 +10,13 @@ use crate::openapi::METHODS;
 
 /// One OpenAPI fragment of a page.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Block<'a> {
+pub struct Block<'a> {
     /// The operation in the info string, such as `GET /path`.
-    pub(crate) operation: String,
+    pub operation: String,
     /// The line of the opening fence, from 1.
-    pub(crate) line: usize,
+    pub line: usize,
     /// The bytes between the fences.
-    pub(crate) yaml: &'a str,
+    pub yaml: &'a str,
 }
 
 /// A block whose end has not been reached yet.
@@ -31,7 +31,10 @@ struct Open {
 ///
 /// A fence is what CommonMark defines: any length, backticks or tildes, Windows line ends. A byte-order
 /// mark is skipped. Blocks with another info string are ignored.
-pub(crate) fn blocks<'a>(page: &'a str, shown: &str) -> Result<Vec<Block<'a>>> {
+///
+/// # Errors
+/// If the page has no block, or one that is empty or not closed.
+pub fn blocks<'a>(page: &'a str, shown: &str) -> Result<Vec<Block<'a>>> {
     let text = page.strip_prefix('\u{feff}').unwrap_or(page);
     let mut blocks = Vec::new();
     let mut open: Option<Open> = None;

@@ -3,36 +3,39 @@
 use serde_json::Value;
 
 /// The keys of a path item that are operations.
-pub(crate) const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+pub const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
 
 /// The direction of a message. Requests must stay minimal, and responses must stay open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Direction {
+pub enum Direction {
+    /// What callers send.
     Request,
+    /// What callers receive.
     Response,
 }
 
 /// Appends one step to a JSON Pointer (RFC 6901), escaped.
-pub(crate) fn pointer_step(pointer: &str, key: &str) -> String {
+pub fn pointer_step(pointer: &str, key: &str) -> String {
     format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
 /// The members of an object; none for any other value.
-pub(crate) fn members(value: Option<&Value>) -> impl Iterator<Item = (&String, &Value)> {
+pub fn members(value: Option<&Value>) -> impl Iterator<Item = (&String, &Value)> {
     value.and_then(Value::as_object).into_iter().flatten()
 }
 
 /// The elements of an array; none for any other value.
-pub(crate) fn elements(value: Option<&Value>) -> impl Iterator<Item = &Value> {
+pub fn elements(value: Option<&Value>) -> impl Iterator<Item = &Value> {
     value.and_then(Value::as_array).into_iter().flatten()
 }
 
-pub(crate) fn is_true(value: Option<&Value>) -> bool {
+/// Whether a value is `true`.
+pub fn is_true(value: Option<&Value>) -> bool {
     value == Some(&Value::Bool(true))
 }
 
 /// Visits every member or element, with its pointer.
-pub(crate) fn each_child<'a>(value: &'a Value, at: &str, mut visit: impl FnMut(&'a Value, &str)) {
+pub fn each_child<'a>(value: &'a Value, at: &str, mut visit: impl FnMut(&'a Value, &str)) {
     for (key, member) in members(Some(value)) {
         visit(member, &pointer_step(at, key));
     }
@@ -42,35 +45,37 @@ pub(crate) fn each_child<'a>(value: &'a Value, at: &str, mut visit: impl FnMut(&
 }
 
 /// Whether the value at a pointer is an example, which may contain keys that look like keywords.
-pub(crate) fn is_example(at: &str) -> bool {
+pub fn is_example(at: &str) -> bool {
     at.ends_with("/example") || at.ends_with("/examples")
 }
 
 /// A value after its references were followed.
-pub(crate) struct Resolved<'a> {
+pub struct Resolved<'a> {
     /// The first value that is not a reference, or the reference that is broken.
-    pub(crate) value: &'a Value,
+    pub value: &'a Value,
     /// The references that were followed, in order.
-    pub(crate) followed: Vec<&'a str>,
+    pub followed: Vec<&'a str>,
     /// The reference that cannot be followed.
-    pub(crate) broken: Option<Broken<'a>>,
+    pub broken: Option<Broken<'a>>,
 }
 
 /// A reference that cannot be followed.
-pub(crate) enum Broken<'a> {
+pub enum Broken<'a> {
+    /// Nothing is there.
     Missing(&'a str),
+    /// The references lead back to themselves.
     Cycle,
 }
 
 impl Resolved<'_> {
     /// The pointer to the value, if it was at `start` before.
-    pub(crate) fn pointer(&self, start: &str) -> String {
+    pub fn pointer(&self, start: &str) -> String {
         self.followed.last().map_or(start, |target| target.trim_start_matches('#')).to_owned()
     }
 }
 
 /// Follows `$ref` as far as possible.
-pub(crate) fn resolve<'a>(document: &'a Value, mut value: &'a Value) -> Resolved<'a> {
+pub fn resolve<'a>(document: &'a Value, mut value: &'a Value) -> Resolved<'a> {
     let mut followed = Vec::new();
     let broken = loop {
         let Some(target) = value.get("$ref").and_then(Value::as_str) else { break None };

@@ -1,16 +1,6 @@
 #![no_main]
-#![allow(dead_code)]
-
-#[path = "../../src/diff.rs"]
-mod diff;
-#[path = "../../src/normal.rs"]
-mod normal;
-#[path = "../../src/openapi.rs"]
-mod openapi;
-#[path = "../../src/semver.rs"]
-mod semver;
-
 use libfuzzer_sys::fuzz_target;
+use openapi_keeper::diff;
 use serde_json::{Value, json};
 
 fuzz_target!(|input: (&str, &str)| {
@@ -29,9 +19,9 @@ fuzz_target!(|input: (&str, &str)| {
     };
     let (Some(one), Some(other)) = (parse(input.0), parse(input.1)) else { return };
     for (one, other) in one.iter().zip(&other) {
-        assert!(diff::changes(one, one).is_empty());
-        let (there, back) = (diff::changes(one, other), diff::changes(other, one));
-        assert_eq!(there.len(), back.len());
-        let _ = diff::to_text(&there);
+        assert!(diff::compare(one, one).is_empty());
+        let (there, back) = (diff::compare(one, other), diff::compare(other, one));
+        assert_eq!(there.is_empty(), back.is_empty());
+        let _ = diff::print(&there, diff::Format::Markdown, &[]);
     }
 });

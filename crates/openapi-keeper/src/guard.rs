@@ -6,7 +6,10 @@ use std::{
 };
 
 /// Calls a function. The error is the message of a panic, which is not printed.
-pub(crate) fn quietly<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+///
+/// # Errors
+/// If the function panics.
+pub fn quietly<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     // The panic hook is global.
     static HOOK: Mutex<()> = Mutex::new(());
     let _one_at_a_time = HOOK.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,12 +10,12 @@ use serde_json::{Map, Value, json};
 use crate::openapi::{METHODS, elements, members, pointer_step, resolve};
 
 /// Keys that document and have no effect on messages.
-pub(crate) const DOCS: [&str; 9] =
+pub const DOCS: [&str; 9] =
     ["description", "summary", "title", "example", "examples", "externalDocs", "tags", "deprecated", "xml"];
 
 /// The normal form of a whole description. Parameters are keyed by location and name, and operations
 /// include what they inherit from their path and from the document.
-pub(crate) fn document(document: &Value) -> Value {
+pub fn document(document: &Value) -> Value {
     let resolver = Resolver { document };
     let mut paths = Map::new();
     for (path, item) in members(document.get("paths")) {
@@ -42,7 +42,7 @@ pub(crate) fn document(document: &Value) -> Value {
 }
 
 /// The normal form of one schema.
-pub(crate) fn schema(document: &Value, schema: &Value) -> Value {
+pub fn schema(document: &Value, schema: &Value) -> Value {
     sorted(&Resolver { document }.schema(schema, &mut Vec::new()))
 }
 
@@ -217,7 +217,7 @@ fn in_order(list: &mut Vec<Value>) {
 }
 
 /// The same value with sorted keys in every object.
-pub(crate) fn sorted(value: &Value) -> Value {
+pub fn sorted(value: &Value) -> Value {
     match value {
         Value::Object(object) => {
             let ordered: BTreeMap<_, _> =
@@ -230,7 +230,7 @@ pub(crate) fn sorted(value: &Value) -> Value {
 }
 
 /// The value without documentation.
-pub(crate) fn without_docs(value: &Value) -> Value {
+pub fn without_docs(value: &Value) -> Value {
     fn strip(value: &Value, names: bool) -> Value {
         match value {
             Value::Object(object) => object
@@ -247,11 +247,11 @@ pub(crate) fn without_docs(value: &Value) -> Value {
 }
 
 /// Keys below which keys are names and not keywords.
-pub(crate) const NAMES: [&str; 8] =
+pub const NAMES: [&str; 8] =
     ["properties", "paths", "parameters", "responses", "content", "securitySchemes", "security", "servers"];
 
 /// The JSON Pointers to the differences of two values, as deep as both are objects.
-pub(crate) fn differences(one: &Value, other: &Value) -> Vec<String> {
+pub fn differences(one: &Value, other: &Value) -> Vec<String> {
     fn walk(one: &Value, other: &Value, at: &str, found: &mut Vec<String>) {
         match (one, other) {
             (Value::Object(a), Value::Object(b)) => {

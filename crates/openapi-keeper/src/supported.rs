@@ -20,11 +20,11 @@ use crate::openapi::{
 
 /// A part of the description from which no code can be generated.
 #[derive(Debug)]
-pub(crate) struct Problem {
+pub struct Problem {
     /// The place as a JSON Pointer.
-    pub(crate) pointer: String,
+    pub pointer: String,
     /// What is wrong, and how to correct it.
-    pub(crate) cause: String,
+    pub cause: String,
 }
 
 impl fmt::Display for Problem {
@@ -34,7 +34,7 @@ impl fmt::Display for Problem {
 }
 
 /// All problems of a resolved description, in document order.
-pub(crate) fn problems(document: &Value) -> Vec<Problem> {
+pub fn problems(document: &Value) -> Vec<Problem> {
     let mut check =
         Check { document, problems: Vec::new(), operation_ids: BTreeMap::new(), visited: BTreeSet::new() };
     check.document();

@@ -1,0 +1,26 @@
+//! Keeps an OpenAPI description in step with the service that it describes.
+//!
+//! - [`import`] makes one description from documentation pages and documents, and keeps the bytes of a single one.
+//! - [`overlay`] applies corrections; [`redundant`] finds those that are not needed any more.
+//! - [`valid`] and [`supported`] find what keeps a client from being generated, with its place and [`lines`].
+//! - [`diff`] compares two descriptions and says what breaks callers; [`semver`] compares the
+//!   generated Rust, and [`comparable`] prepares descriptions for it.
+
+pub mod comparable;
+pub mod description;
+pub mod diff;
+pub mod guard;
+pub mod import;
+pub mod lines;
+pub mod normal;
+pub mod openapi;
+pub mod overlay;
+pub mod page;
+pub mod redundant;
+pub mod semver;
+pub mod supported;
+pub mod valid;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
