@@ -98,6 +98,9 @@ enum Spec {
         /// The findings that were reviewed and do not count [default: openapi/spec-accepted.toml, if it exists]
         #[arg(long, value_name = "FILE")]
         accepted: Option<PathBuf>,
+        /// Do not generate and compare the Rust of both
+        #[arg(long)]
+        no_rust: bool,
         /// Fail on changes of this level or above
         #[arg(long, value_enum, value_name = "LEVEL")]
         fail_on: Option<FailOn>,
@@ -178,8 +181,8 @@ fn main() -> ExitCode {
             update::run(&root, &options, update::Mode { dry_run, prune: prune_overlays })
         }
         Command::Spec(Spec::Check { file }) => check::run(&root, file.as_deref(), None),
-        Command::Spec(Spec::Diff { old, new, format, accepted, fail_on }) => {
-            compare(&root, [&old, &new], accepted.as_deref(), format, fail_on)
+        Command::Spec(Spec::Diff { old, new, format, accepted, no_rust, fail_on }) => {
+            compare(&root, [&old, &new], accepted.as_deref(), (format, !no_rust), fail_on)
         }
         Command::Overlay(OverlayCommand::Apply { file, overlays }) => apply(&file, &overlays),
     };
@@ -196,7 +199,7 @@ fn compare(
     root: &Path,
     [old, new]: [&Path; 2],
     accepted: Option<&Path>,
-    format: Format,
+    (format, with_rust): (Format, bool),
     fail_on: Option<FailOn>,
 ) -> anyhow::Result<()> {
     let (old, new) = (description::read(old)?, description::read(new)?);
@@ -206,15 +209,20 @@ fn compare(
             eprintln!("warning: the accepted finding {unused} was not found; delete the entry");
         }
     }
-    let rust = codegen::compare_rust(root, &old, &new);
+    let rust = with_rust.then(|| codegen::compare_rust(root, &old, &new));
+    let text = rust.as_ref().map(semver::to_text).unwrap_or_default();
     let output = match format {
-        Format::Text => diff::print(&findings, diff::Format::Text, &[])? + &semver::to_text(&rust),
-        Format::Json => diff::print(&findings, diff::Format::Json, &[("rust", semver::to_json(&rust)?)])?,
-        Format::Markdown => {
-            let changes = diff::print(&findings, diff::Format::Markdown, &[])?;
-            format!("{changes}\n```text\n{}```\n", semver::to_text(&rust))
+        Format::Text => diff::print(&findings, diff::Format::Text, &[])? + &text,
+        Format::Json => {
+            let rust = rust.as_ref().map(semver::to_json).transpose()?;
+            let more: Vec<_> = rust.map(|rust| ("rust", rust)).into_iter().collect();
+            diff::print(&findings, diff::Format::Json, &more)?
         }
-        Format::Github => diff::print(&findings, diff::Format::Github, &[])? + &semver::to_text(&rust),
+        Format::Markdown if text.is_empty() => diff::print(&findings, diff::Format::Markdown, &[])?,
+        Format::Markdown => {
+            format!("{}\n```text\n{text}```\n", diff::print(&findings, diff::Format::Markdown, &[])?)
+        }
+        Format::Github => diff::print(&findings, diff::Format::Github, &[])? + &text,
     };
     print!("{output}");
     let level = match fail_on {
