@@ -73,7 +73,7 @@ fn violations_to(html: &mut String, violations: &[String]) {
     }
     let _ = writeln!(html, "<h2 class=\"bad\">Violations ({})</h2>\n<ul>", violations.len());
     for violation in violations.iter().rev().take(MAX_VIOLATIONS) {
-        let _ = writeln!(html, "<li>{}</li>", Escaped(violation));
+        let _ = writeln!(html, "<li>{}</li>", Escaped(&short(violation)));
     }
     if violations.len() > MAX_VIOLATIONS {
         let _ = writeln!(html, "<li class=\"soft\">and {} earlier</li>", violations.len() - MAX_VIOLATIONS);
@@ -109,8 +109,8 @@ fn jobs_to(html: &mut String, state: &ServiceState, now: SystemTime) {
             ),
             None => ("<span class=\"soft\">not polled</span>".to_owned(), String::new()),
         };
-        let id = Escaped(id);
-        let what = Escaped(&what);
+        let (id, what) = (short(id), short(&what));
+        let (id, what) = (Escaped(&id), Escaped(&what));
         let _ = writeln!(
             html,
             "<tr><td class=\"id\"><code>{id}</code></td><td class=\"soft\">{what}</td><td>{seen}</td><td class=\"short soft\">{count}</td></tr>"
@@ -137,7 +137,7 @@ fn requests_to(html: &mut String, state: &ServiceState, now: SystemTime) {
             html,
             "<tr><td class=\"short soft\">{}</td><td><code>{} {}</code></td><td class=\"id\"><code>{}</code></td><td>{} {}</td></tr>",
             Escaped(&ago(exchange.at, now)),
-            Escaped(exchange.method.as_str()),
+            Escaped(&short(exchange.method.as_str())),
             Escaped(&short(path)),
             Escaped(&exchange.job.as_deref().map(short).unwrap_or_default()),
             exchange.status.as_u16(),
@@ -202,6 +202,20 @@ mod tests {
 
     fn get(target: &str) -> Request<Bytes> {
         Request::get(target).body(Bytes::new()).unwrap()
+    }
+
+    #[test]
+    fn every_text_is_short() {
+        let long = "x".repeat(10_000);
+        let mut state = ServiceState::new("http://x");
+        state.add_job(&*long, Timeline::default());
+        state.notes.insert(long.clone(), long.clone());
+        state.report_violation(long.clone());
+        let method = http::Method::from_bytes(long.as_bytes()).unwrap();
+        let request = Request::builder().method(method).uri(format!("/{long}")).body(Bytes::new()).unwrap();
+        state.respond(&request, SystemTime::UNIX_EPOCH);
+        let shown = html(&state, SystemTime::UNIX_EPOCH);
+        assert!(!shown.contains(&"x".repeat(300)), "{}", shown.len());
     }
 
     #[test]
