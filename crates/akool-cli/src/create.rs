@@ -5,20 +5,20 @@ use std::{
     collections::{BTreeSet, VecDeque},
 };
 
-use akool::{BusinessCode, CreateError, JobId, Language, NotCreated, Rejection};
-use akool_ledger::{Ensure, EnsureError, EnsureEvent, Ensured, Estimate, Ledger, LedgerJob, Work};
+use akool::{BusinessCode, JobId, Language};
+use akool_ledger::{Ensure, EnsureError, EnsureEvent, Ensured, Ledger, LedgerJob, Work};
 use tokio::sync::{Notify, mpsc};
 
 use crate::{
     args::Translate,
-    budget::{Budget, Reached},
     connect::Connection,
     follow::Ended,
-    ledger::{self, IN_FLIGHT_INTERVAL, api},
+    ledger::{IN_FLIGHT_INTERVAL, api},
     outcome::Outcome,
     plan::{Item, Plan},
     report::Report,
     row_report::RowReport,
+    spending::{Spending, rejections},
     targets::{TargetStatus, Targets},
     text,
 };
@@ -27,15 +27,6 @@ use crate::{
 const PARAMETER: BusinessCode = BusinessCode(1003);
 /// After so many requests in a row that could not be sent, the run ends.
 const MAX_FAILURES: u32 = 3;
-/// Codes about the account, so that other requests get them too.
-const ACCOUNT: [BusinessCode; 6] = [
-    BusinessCode(1004),
-    BusinessCode(1006),
-    BusinessCode(1103),
-    BusinessCode(1104),
-    BusinessCode(1213),
-    BusinessCode(1221),
-];
 
 /// Creates jobs, and counts.
 pub(crate) struct Creator<'a> {
@@ -45,9 +36,7 @@ pub(crate) struct Creator<'a> {
     ledger: &'a Ledger,
     plan: Plan,
     targets: RefCell<Targets>,
-    budget: RefCell<Budget<'a>>,
-    /// The limit that was reached.
-    reached: RefCell<Option<Reached>>,
+    spending: Spending<'a>,
     jobs: RefCell<BTreeSet<JobId>>,
     is_creating: Cell<bool>,
     is_interrupted: Cell<bool>,
@@ -73,8 +62,7 @@ impl<'a> Creator<'a> {
             ledger,
             plan,
             targets: RefCell::new(targets),
-            budget: RefCell::new(Budget::new(&options.limits)),
-            reached: RefCell::default(),
+            spending: Spending::new(&options.limits, connection, ledger),
             jobs: RefCell::default(),
             is_creating: Cell::new(false),
             is_interrupted: Cell::new(false),
@@ -120,7 +108,7 @@ impl<'a> Creator<'a> {
     pub(crate) async fn run(&self, jobs: mpsc::UnboundedSender<JobId>) -> Outcome {
         let mut outcome = Outcome::Done;
         self.report_progress();
-        if let Err(error) = self.read_balance().await {
+        if let Err(error) = self.spending.read_balance().await {
             self.report.call_failed(None, &error);
             return Outcome::from(&error);
         }
@@ -153,9 +141,7 @@ impl<'a> Creator<'a> {
                 self.active.set(self.active.get() + 1);
                 let _ = jobs.send(id);
             }
-            if let Some(code) = account_code(&ensured) {
-                *self.reached.borrow_mut() = Some(Reached::Account(code));
-            }
+            self.spending.note_account(&ensured);
             let (ended, goes_on) = self.report_sent(ensured, &languages).await;
             outcome = outcome.max(ended);
             failures = if ended == Outcome::Unreachable { failures + 1 } else { 0 };
@@ -175,7 +161,7 @@ impl<'a> Creator<'a> {
                 tokio::time::sleep(IN_FLIGHT_INTERVAL).await;
             }
         }
-        if self.reached.borrow().is_some() { outcome.max(Outcome::BudgetReached) } else { outcome }
+        if self.spending.reached().is_some() { outcome.max(Outcome::BudgetReached) } else { outcome }
     }
 
     /// How many more jobs may be created now: at least one.
@@ -192,12 +178,10 @@ impl<'a> Creator<'a> {
     /// Requests what the limits on credits allow, and reuses what exists. Languages that are to be requested later, when
     /// more is known of what they cost, are moved out of `languages` and returned.
     async fn request(&self, row: usize, languages: &mut Vec<String>) -> (Ensured, Vec<String>) {
-        if !self.budget.borrow().is_limited() && self.reached.borrow().is_none() {
+        if !self.spending.is_limited() {
             return (self.create(row, languages).await, Vec::new());
         }
-        // Processes that share a ledger check the balance in turn.
-        let needs_balance = self.budget.borrow().needs_balance();
-        let _locked = if needs_balance { ledger::lock_balance(self.ledger).await } else { None };
+        let _locked = self.spending.lock().await;
         let plan = match self.ensure(row, languages).plan().await {
             Ok(plan) => plan,
             Err(error) => {
@@ -208,7 +192,7 @@ impl<'a> Creator<'a> {
         };
         let room = match plan.missing.len() {
             0 => 0,
-            _ => self.room_in_budget(row, plan.estimate).await,
+            _ => self.spending.room(row, plan.estimate).await,
         };
         let over: Vec<_> = plan.missing.iter().skip(room).cloned().collect();
         if !plan.missing.is_empty() && room == 0 {
@@ -223,31 +207,9 @@ impl<'a> Creator<'a> {
         *languages = now;
         let ensured = self.create(row, languages).await;
         if let Some(sent) = &ensured.sent {
-            self.budget.borrow_mut().add(row, sent, plan.missing.len() - over.len(), plan.estimate);
+            self.spending.add(row, sent, plan.missing.len() - over.len(), plan.estimate);
         }
         (ensured, later)
-    }
-
-    /// How many jobs the limits on credits allow now. Once a limit is reached, nothing more is created in this run.
-    async fn room_in_budget(&self, row: usize, estimate: Option<Estimate>) -> usize {
-        if self.reached.borrow().is_some() {
-            return 0;
-        }
-        // If this fails, the balance is calculated.
-        let _ = self.read_balance().await;
-        let room = self.budget.borrow().room(row, estimate);
-        room.unwrap_or_else(|reached| {
-            *self.reached.borrow_mut() = Some(reached);
-            0
-        })
-    }
-
-    async fn read_balance(&self) -> Result<(), akool::Error> {
-        if self.budget.borrow().needs_balance() {
-            let balance = self.connection.client.credits().await?;
-            self.budget.borrow_mut().set_balance(balance);
-        }
-        Ok(())
     }
 
     fn ensure(&self, row: usize, languages: &[String]) -> Ensure {
@@ -412,7 +374,7 @@ impl<'a> Creator<'a> {
     /// Lists what a limit left out, and prints the last line of a run with several rows. Writes the file of `--report`.
     pub(crate) fn summarize(&self, file: Option<RowReport>) -> Outcome {
         let targets = self.targets.borrow();
-        if let Some(reached) = &*self.reached.borrow() {
+        if let Some(reached) = &self.spending.reached() {
             for (row, languages) in targets.with_status(TargetStatus::OverBudget) {
                 let item = &self.plan.items[row];
                 self.report.over_budget(item.line, &text::source(&item.row.url), &languages, reached);
@@ -438,28 +400,6 @@ impl<'a> Creator<'a> {
 /// The status of a language that was rejected with this code.
 fn status_of(code: Option<BusinessCode>) -> TargetStatus {
     if code == Some(PARAMETER) { TargetStatus::Refused } else { TargetStatus::NotCreated }
-}
-
-/// The rejections by language of a request that created nothing.
-fn rejections(error: &EnsureError) -> &[Rejection] {
-    match error {
-        EnsureError::NotCreated(CreateError::NotCreated(NotCreated { rejected, .. })) => rejected,
-        _ => &[],
-    }
-}
-
-/// A code about the account in the response.
-fn account_code(ensured: &Ensured) -> Option<BusinessCode> {
-    let codes: Vec<_> = match ensured.sent.as_ref()? {
-        Ok(created) | Err(EnsureError::Unrecorded { created, .. }) => {
-            created.rejected.iter().map(|rejection| rejection.code).collect()
-        }
-        Err(error) => {
-            let code = error.error().and_then(akool::Error::code);
-            code.into_iter().chain(rejections(error).iter().map(|rejection| rejection.code)).collect()
-        }
-    };
-    codes.into_iter().find(|code| ACCOUNT.contains(code))
 }
 
 /// What happens before a creation has its result.

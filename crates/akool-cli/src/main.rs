@@ -6,7 +6,7 @@
 //! - the commands: `translate`, `wait`, `status`, `download`, `jobs`, `languages`, `credits`, `auth`,
 //!   `contract`, `webhook`, `sandbox`, `shell`
 //! - `create`, `dry_run`: the parts of `translate`; `costs`: a part of `jobs`
-//! - `targets`
+//! - `targets`, `spending`
 //! - `plan`
 //! - `follow`, which several commands share; `rows`
 //! - `fetch`, `ledger`, `on_complete`
@@ -50,6 +50,7 @@ mod rows;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod shell;
+mod spending;
 mod status;
 mod table;
 mod targets;
