@@ -152,6 +152,15 @@ async fn an_unknown_outcome_is_recorded_and_not_requested_again() {
     assert_eq!(code(&run(&["jobs", "--forget", &entry])), 0);
     assert_eq!(code(&run(&["jobs", "--forget", "nobody"])), 1);
     assert_eq!(jobs(&server, state.path(), &[]).len(), 1, "the known job stays");
+
+    // The user adopts a job that is already known, and is warned.
+    server.inject_into_creations(Fault::Http(502), Times::Once);
+    assert_eq!(code(&run(&["translate", VIDEO, "--to", "de"])), 7);
+    let entry = jobs(&server, state.path(), &["--pending"])[0]["entry"].as_str().unwrap().to_owned();
+    let output = run(&["jobs", "--adopt", &format!("{entry}={found}")]);
+    assert!(stderr(&output).contains("this job is recorded for es and de"), "{}", stderr(&output));
+    assert_eq!(code(&run(&["jobs", "--forget", &entry])), 1, "nothing is unknown any more");
+    assert_eq!(code(&run(&["jobs", "--forget", &found])), 0);
     assert_eq!(code(&run(&["wait", "--pending"])), 0);
 }
 

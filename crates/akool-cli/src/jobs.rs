@@ -59,6 +59,15 @@ async fn adopt(
             ledger.adopt(&entry, language.as_ref(), job).await?;
             let wait = report.command("wait --pending");
             report.line(format_args!("recorded job {job}; `{wait}` waits for it"));
+            let jobs = ledger.jobs(&Filter::job(job.clone())).await?;
+            let languages: Vec<_> = jobs.iter().flat_map(|job| &job.language).map(Language::code).collect();
+            if languages.len() > 1 {
+                report.note(format_args!(
+                    "warning: this job is recorded for {}; `{}` removes it",
+                    languages.join(" and "),
+                    report.command(&format!("jobs --forget {job}"))
+                ));
+            }
             Ok(Outcome::Done)
         }
         None => Ok(not_there(name, report)),
