@@ -452,6 +452,7 @@ mod tests {
             ("{source}.{id}.{ext}", "talk.64dd.mp4", "talk.64dd.mp4", "64dd.mp4"),
             ("{kind}.{ext}", "video.mp4", "64dd.video.mp4", "video.mp4"),
             ("{kind} {source}", "video talk", "video talk.64dd", "video 64dd"),
+            ("{source}-{kind}", "talk-video", "talk.64dd-video", "64dd-video"),
             ("{kind}-{language}-{source}", "video-es-talk", "video-es-talk.64dd", "video-64dd"),
         ] {
             let template = template(text);
@@ -547,6 +548,7 @@ mod tests {
         let language = "x".repeat(MAX_BYTES - ".".len() - ".mp4".len());
         let name = NameTemplate::default().name(&job(Some("abc"), Some(&language)), KINDS[0], false);
         assert!(name.starts_with("abc.xxx") && name.len() >= MAX_BYTES - 1, "{name}");
+        assert_eq!(MAX_BYTES + ".part.json".len(), 255);
     }
 
     proptest! {
