@@ -77,8 +77,8 @@ impl Transfer {
     /// Requests the file and returns the length that the server announces. `None` if it announces none.
     pub(crate) async fn length(&self) -> Result<Option<u64>, DownloadError> {
         let mut probe = Probe::default();
-        let transfer = Self { progress: None, ..self.clone() };
-        match transfer.run(&mut probe).await {
+        // It ends before there is progress to report.
+        match self.clone().run(&mut probe).await {
             Err(error) if !probe.is_done => Err(error),
             _ => Ok(probe.length),
         }
