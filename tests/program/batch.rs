@@ -167,6 +167,10 @@ async fn too_few_credits_end_the_creation_and_are_not_refused_languages() {
         text.contains("`akool credits` prints the balance") && !text.contains("akool languages"),
         "{text}"
     );
+    assert!(
+        text.contains("Check the account and `akool credits`, then run the same command again."),
+        "{text}"
+    );
     // No further request was sent.
     server.assert_creations().count(2);
 }

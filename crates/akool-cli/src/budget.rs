@@ -144,14 +144,16 @@ impl<'a> Budget<'a> {
 }
 
 impl Reached {
-    /// What to do next, as a sentence.
-    pub(crate) fn help(&self) -> &'static str {
+    /// What to do next, as a sentence. `credits` is the command that prints the balance.
+    pub(crate) fn help(&self, credits: &str) -> String {
         match self {
             Self::MaxCredits { .. } | Self::Reserve { .. } => {
-                "Run the same command with another limit to go on."
+                "Run the same command with another limit to go on.".to_owned()
             }
-            Self::HeldUnknown => "Check `akool credits`, then run the same command again.",
-            Self::Account(_) => "Check the account and `akool credits`, then run the same command again.",
+            Self::HeldUnknown => format!("Check `{credits}`, then run the same command again."),
+            Self::Account(_) => {
+                format!("Check the account and `{credits}`, then run the same command again.")
+            }
         }
     }
 }

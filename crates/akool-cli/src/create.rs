@@ -379,7 +379,8 @@ impl<'a> Creator<'a> {
                 let item = &self.plan.items[row];
                 self.report.over_budget(item.line, &text::source(&item.row.url), &languages, reached);
             }
-            self.report.note(format_args!("{reached}. {}", reached.help()));
+            let help = reached.help(&self.report.command("credits"));
+            self.report.note(format_args!("{reached}. {help}"));
         }
         let is_batch = self.options.from_file.is_some() || self.plan.items.len() > 1;
         if is_batch && !self.options.no_wait {
