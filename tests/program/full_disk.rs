@@ -66,6 +66,17 @@ impl Drop for Disk {
     }
 }
 
+/// The program with its request at the service, whose response finds the disk full, and the id of the job.
+fn paid_for_on_a_full_disk(disk: &Disk, server: &MockServer) -> (Running, String) {
+    // The response arrives one byte at a time, so there is time to fill the disk.
+    server.inject_into_creations(Fault::Trickle, Times::Once);
+    let mut child = disk.spawn(server);
+    wait_until(&mut child, "the request arrived", || !server.created().is_empty());
+    disk.fill();
+    let id = server.created()[0].id.clone();
+    (child, id)
+}
+
 async fn server() -> MockServer {
     let server = MockServer::start().await;
     server.on_create(Timeline::new().completed());
@@ -98,12 +109,7 @@ async fn a_full_disk_is_reported_before_anything_is_paid_for() {
 async fn ids_are_printed_while_the_disk_is_full_and_recorded_once_it_has_room() {
     let Some(disk) = Disk::mount() else { return };
     let server = server().await;
-    // The response arrives one byte at a time, so there is time to fill the disk.
-    server.inject_into_creations(Fault::Trickle, Times::Once);
-    let mut child = disk.spawn(&server);
-    wait_until(&mut child, "the request arrived", || !server.created().is_empty());
-    disk.fill();
-    let id = server.created()[0].id.clone();
+    let (mut child, id) = paid_for_on_a_full_disk(&disk, &server);
     let mut errors = child.stderr.take().unwrap();
     let mut printed = String::new();
     while !printed.contains("Save their ids") {
@@ -126,11 +132,7 @@ async fn ids_are_printed_while_the_disk_is_full_and_recorded_once_it_has_room() 
 async fn if_the_disk_stays_full_the_run_ends_after_half_a_minute_and_nothing_is_created_again() {
     let Some(disk) = Disk::mount() else { return };
     let server = server().await;
-    server.inject_into_creations(Fault::Trickle, Times::Once);
-    let mut child = disk.spawn(&server);
-    wait_until(&mut child, "the request arrived", || !server.created().is_empty());
-    disk.fill();
-    let id = server.created()[0].id.clone();
+    let (child, id) = paid_for_on_a_full_disk(&disk, &server);
     let output = child.wait_with_output().unwrap();
     let text = stderr(&output);
     assert_eq!(code(&output), 7, "{text}");
