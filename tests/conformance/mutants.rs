@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, error::Error, net::SocketAddr, sync::Arc, time::Duration};
 
-use akool_mock::{Fault, MockServer, Timeline, Times};
+use akool_mock::{Fault, MockServer, RetryAfter, Timeline, Times};
 use akool_tests::ID;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
@@ -17,7 +17,7 @@ use tokio::{
 const MUTANTS: [Fault; 34] = [
     Fault::Http(404),
     Fault::Http(500),
-    Fault::RetryAfterSeconds,
+    Fault::RateLimited { retry_after: RetryAfter::Seconds(1) },
     Fault::Redirect(302),
     Fault::Html,
     Fault::WrongContentType,

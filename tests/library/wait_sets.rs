@@ -6,7 +6,7 @@ use std::{
 };
 
 use akool::{Credential, ErrorKind, JobId, PollPolicy, Status, Update, WaitError, WaitSet};
-use akool_mock::{Fault, MockServer, Polls, Timeline, Times};
+use akool_mock::{Fault, MockServer, Polls, RetryAfter, Timeline, Times};
 use akool_tests::{ID, client_of, client_with_key, eager, listen, unreachable_client};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 
@@ -140,7 +140,7 @@ async fn the_error_of_a_job_in_a_set_has_its_last_known_status_and_error() {
     assert_eq!(source.kind(), ErrorKind::UnknownJob);
 
     // The kind of an error that is over is kept.
-    server.inject(Fault::RetryAfterSeconds, Times::Once);
+    server.inject(Fault::RateLimited { retry_after: RetryAfter::Seconds(1) }, Times::Once);
     let mut waits = client.wait_set().policy(eager()).timeout(Duration::from_millis(1200));
     waits.insert("stuck");
     assert!(matches!(waits.next().await, Some((_, Update::Retrying { .. }))));
@@ -173,7 +173,7 @@ async fn the_maximum_number_of_failures_in_a_row_ends_a_wait_of_a_set() {
 async fn a_retry_after_pauses_the_whole_set() {
     let _quiet = akool_tests::QUIET.lock().await;
     let server = MockServer::start().await;
-    server.inject(Fault::RetryAfterSeconds, Times::Once);
+    server.inject(Fault::RateLimited { retry_after: RetryAfter::Seconds(1) }, Times::Once);
     let mut waits = client_of(&server).wait_set().policy(eager()).max_concurrent_polls(1);
     for number in 0..10 {
         server.job(id(number), Timeline::new().completed());

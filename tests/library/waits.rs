@@ -6,7 +6,7 @@ use std::{
 };
 
 use akool::{Credential, ErrorKind, Status, Update, Wait, WaitError};
-use akool_mock::{Fault, MockServer, Polls, Timeline, Times};
+use akool_mock::{Fault, MockServer, Polls, RetryAfter, Timeline, Times};
 use akool_tests::{
     ID, chain, client_of, client_with_key, eager, listen, respond, respond_times, unreachable_client,
 };
@@ -277,7 +277,7 @@ async fn a_retry_after_pauses_all_waits_of_a_client() {
     let client = client_of(&server);
     server.job(ID, Timeline::new().completed());
     server.job("other", Timeline::new().completed());
-    server.inject(Fault::RetryAfterSeconds, Times::Once);
+    server.inject(Fault::RateLimited { retry_after: RetryAfter::Seconds(1) }, Times::Once);
     let mut updates = client.job(ID).wait().policy(eager()).updates();
     assert!(matches!(updates.next().await, Some(Update::Retrying { .. })));
     let paused = Instant::now();
@@ -424,7 +424,7 @@ async fn a_timeout_during_a_retry_after_ends_the_wait_without_a_last_poll() {
     let _quiet = akool_tests::QUIET.lock().await;
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().completed());
-    server.inject(Fault::RetryAfterAbsurd, Times::Once);
+    server.inject(Fault::RateLimited { retry_after: RetryAfter::Seconds(9_999_999_999) }, Times::Once);
     let client = client_of(&server);
     let began = Instant::now();
     let wait = |millis| client.job(ID).wait().policy(eager()).timeout(Duration::from_millis(millis));
@@ -440,7 +440,7 @@ async fn a_timeout_during_a_retry_after_ends_the_wait_without_a_last_poll() {
 #[tokio::test]
 async fn a_single_call_during_a_retry_after_sends_nothing_and_returns_the_remaining_time() {
     let server = MockServer::start().await;
-    server.inject(Fault::RetryAfterAbsurd, Times::Once);
+    server.inject(Fault::RateLimited { retry_after: RetryAfter::Seconds(9_999_999_999) }, Times::Once);
     let client = client_of(&server);
     let error = client.clone().job(ID).get().await.unwrap_err();
     assert!(error.retry_after().unwrap() > akool::MAX_RETRY_AFTER, "{error}");
@@ -479,6 +479,6 @@ async fn each_response_is_reported_once_also_if_it_cannot_be_decoded() {
     let responses = responses.lock().unwrap();
     let shown: Vec<_> = responses.iter().map(|(shown, _)| shown.as_str()).collect();
     let poll = format!("get_video_info /api/open/v3/content/video/infobymodelid?video_model_id={ID} 200");
-    assert_eq!(shown, [&*poll, &poll, "list_languages /api/open/v3/language/list 200"]);
+    assert_eq!(shown, [&*poll, &poll, &poll, "list_languages /api/open/v3/language/list 200"]);
     assert!(serde_json::from_slice::<serde_json::Value>(&responses[0].1).is_err(), "the first is truncated");
 }

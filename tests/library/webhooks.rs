@@ -8,7 +8,7 @@ use std::{
 };
 
 use akool::{JobId, PollPolicy, Status, Update, Wait};
-use akool_mock::{Fault, MockServer, Polls, Timeline, Times, WebhookCall, WebhookFault};
+use akool_mock::{Fault, MockServer, Polls, RetryAfter, Timeline, Times, WebhookCall, WebhookFault};
 use akool_tests::{ID, QUIET, client_of};
 use akool_webhook::{MemoryNonces, Rejection, WebhookError, WebhookEvent, WebhookVerifier};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -294,7 +294,7 @@ async fn a_trigger_does_not_shorten_a_retry_after() {
     let _quiet = QUIET.lock().await;
     let server = MockServer::start().await;
     server.job(ID, Timeline::new().completed());
-    server.inject(Fault::RetryAfterSeconds, Times::Once);
+    server.inject(Fault::RateLimited { retry_after: RetryAfter::Seconds(1) }, Times::Once);
     let triggers = Triggers::default();
     let mut wait = triggered_wait(&server, &triggers).into_future();
     while server.polls_of(ID).is_empty() {

@@ -1,6 +1,6 @@
 //! What a test configures on a running [`MockServer`], and what it reads from it.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use akool_contract::Fixture;
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use crate::{
     server::MockServer,
     service_state::{CLIENT_ID, CreatedJob, Plan},
     timeline::Timeline,
-    times::Times,
+    times::{Injected, Times},
     webhook_queue::{WebhookCall, WebhookFault},
 };
 
@@ -42,6 +42,46 @@ impl MockServer {
             None => (token.as_str(), 0_u32),
         };
         *token = format!("{name}-renewed-{}", number + 1);
+    }
+}
+
+/// The clock. Timelines, webhooks, dates and the lifetime of files follow it; faults of the connection take real time.
+impl MockServer {
+    /// Returns the time of the server's clock.
+    pub fn now(&self) -> SystemTime {
+        self.state().clock.now()
+    }
+
+    /// Stops the clock, so that only [`advance`](Self::advance) changes it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use akool_mock::{MockServer, Timeline};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let server = MockServer::start().await;
+    /// server.stop_clock();
+    /// server.job("64dd", Timeline::new().queueing(Duration::from_secs(2 * 60 * 60)).completed());
+    /// // Poll here: it is queued. Two hours later, a poll returns that it is completed.
+    /// server.advance(Duration::from_secs(2 * 60 * 60));
+    /// # }
+    /// ```
+    pub fn stop_clock(&self) {
+        self.state().clock.stop(SystemTime::now());
+        self.service().wake();
+    }
+
+    /// Lets a stopped clock run on.
+    pub fn start_clock(&self) {
+        self.state().clock.start(SystemTime::now());
+        self.service().wake();
+    }
+
+    /// Sets the clock forward. Webhook calls that become due are made.
+    pub fn advance(&self, by: Duration) {
+        self.state().clock.advance(by, SystemTime::now());
+        self.service().wake();
     }
 }
 
@@ -88,9 +128,10 @@ impl MockServer {
         self.state().plans.insert(language.into(), Plan::Reject(code, message.into()));
     }
 
-    /// Rejects languages that the list of languages does not contain. By default, any language is accepted.
-    pub fn reject_unlisted_languages(&self) {
-        self.state().only_listed_languages = true;
+    /// Accepts target languages that the list of languages does not contain. By default they are rejected, as the
+    /// service does, but the server lists fewer languages than the service.
+    pub fn accept_any_language(&self) {
+        self.state().accepts_any_language = true;
     }
 
     /// Omits `all_results` from answers to creations, as the service may: only the first job is in the answer.
@@ -127,10 +168,18 @@ impl MockServer {
 /// Faults and changed answers.
 impl MockServer {
     /// Injects a fault into the answers to polls. Several faults happen one after the other, in the order of
-    /// injection. Faults of the connection and of the transmission need the base URL that
-    /// [`url_for`](Self::url_for) returns.
+    /// injection. Faults of the connection need the base URL that [`url_for`](Self::url_for) returns.
+    ///
+    /// A poll that meets a fault does not count in the job's [`Timeline`];
+    /// [`inject_advancing`](Self::inject_advancing) changes this.
     pub fn inject(&self, fault: Fault, times: Times) {
         self.state().poll_faults.push(fault, times);
+    }
+
+    /// Injects a fault into the answers to polls, as [`inject`](Self::inject) does, but the polls count in the job's
+    /// [`Timeline`]: the service received them, and only its answer is damaged.
+    pub fn inject_advancing(&self, fault: Fault, times: Times) {
+        self.state().poll_faults.add(Injected { fault, times, advances: true });
     }
 
     /// Injects a fault into the answers to requests for files, as [`inject`](Self::inject) does for polls.

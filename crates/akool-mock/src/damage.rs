@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     answer,
-    fault::{Fault, Place},
+    fault::{Fault, Place, RetryAfter},
 };
 
 impl Fault {
@@ -32,10 +32,7 @@ impl Fault {
                     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 response
             }
-            Self::RetryAfterSeconds => retry_after("1"),
-            Self::RetryAfterDate => retry_after(&httpdate::fmt_http_date(now + Duration::from_secs(2))),
-            Self::RetryAfterAbsurd => retry_after("9999999999"),
-            Self::RetryAfterNegative => retry_after("-5"),
+            Self::RateLimited { retry_after } => rate_limited(retry_after, now),
             Self::Redirect(status) => {
                 let mut response = bare(status, "");
                 response.headers_mut().insert(LOCATION, HeaderValue::from_static("/elsewhere"));
@@ -135,12 +132,26 @@ fn bare(status: u16, body: &'static str) -> Response<Bytes> {
     response
 }
 
-fn retry_after(value: &str) -> Response<Bytes> {
+fn rate_limited(retry_after: RetryAfter, now: SystemTime) -> Response<Bytes> {
+    let value = match retry_after {
+        RetryAfter::Seconds(seconds) => seconds.to_string(),
+        RetryAfter::Date(seconds) => {
+            let distance = Duration::from_secs(seconds.unsigned_abs());
+            let date = if seconds < 0 { now.checked_sub(distance) } else { now.checked_add(distance) };
+            httpdate::fmt_http_date(date.filter(|date| is_http_date(*date)).unwrap_or(now))
+        }
+    };
     let mut response = bare(429, "slow down");
-    if let Ok(value) = HeaderValue::from_str(value) {
+    if let Ok(value) = HeaderValue::from_str(&value) {
         response.headers_mut().insert(RETRY_AFTER, value);
     }
     response
+}
+
+/// Whether a date can be written in a header: it is between 1970 and 9999.
+fn is_http_date(date: SystemTime) -> bool {
+    const END: Duration = Duration::from_secs(253_402_300_799);
+    date.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since <= END)
 }
 
 fn edit_bytes(mut response: Response<Bytes>, edit: impl FnOnce(&Bytes) -> Bytes) -> Response<Bytes> {

@@ -1,13 +1,19 @@
 //! The requests for result files, which a CDN serves in reality.
 
+use std::time::{Duration, SystemTime};
+
 use bytes::Bytes;
 use http::{Request, StatusCode, header::AUTHORIZATION};
 
 use crate::{answer::Outcome, files, request::FILES, service_state::ServiceState};
 
+/// How long files are kept: `openapi/README.md`, "Differences between the vendor's sources". That a deleted one gets
+/// HTTP 404 is not documented.
+const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 impl ServiceState {
-    /// Serves a result file at its link.
-    pub(crate) fn serve_file(&self, request: &Request<Bytes>) -> Outcome {
+    /// Serves a result file at its link, until seven days after the job completed.
+    pub(crate) fn serve_file(&mut self, request: &Request<Bytes>, now: SystemTime) -> Outcome {
         let (headers, path) = (request.headers(), request.uri().path());
         if headers.contains_key(AUTHORIZATION) || headers.contains_key("x-api-key") {
             return Outcome {
@@ -24,6 +30,11 @@ impl ServiceState {
             Some(id)
         });
         let name = steps.next().unwrap_or_default();
+        let completed_at = id.as_ref().and_then(|id| self.jobs.get_mut(id)?.completed_at(now));
+        if completed_at.is_some_and(|at| now.duration_since(at).unwrap_or_default() >= LIFETIME) {
+            let gone = "the file was deleted 7 days after the job completed";
+            return Outcome { job: id, ..Outcome::plain(StatusCode::NOT_FOUND, gone) };
+        }
         let file = files::ALL.into_iter().find(|file| file.name == name);
         let contents = |id: &str| {
             let of = |id: Option<&str>| self.contents.get(&(id.map(str::to_owned), name.to_owned()));

@@ -41,14 +41,11 @@ pub enum Fault {
     Http(u16),
     /// This HTTP status with the envelope of a gateway, whose `code` is the HTTP status.
     ForeignEnvelope(u16),
-    /// HTTP 429 with `Retry-After: 1`.
-    RetryAfterSeconds,
-    /// HTTP 429 with a date in `Retry-After`, two seconds ahead.
-    RetryAfterDate,
-    /// HTTP 429 with a `Retry-After` of 300 years.
-    RetryAfterAbsurd,
-    /// HTTP 429 with `Retry-After: -5`.
-    RetryAfterNegative,
+    /// HTTP 429 with this `Retry-After`. Without one, it is [`Http(429)`](Self::Http).
+    RateLimited {
+        /// The value of the header.
+        retry_after: RetryAfter,
+    },
     /// This redirect, to another path of the same server.
     Redirect(u16),
     /// HTTP 200 with an HTML page, like the sign-in page of a public network.
@@ -115,6 +112,19 @@ pub enum Fault {
     ExpiredJob,
 }
 
+/// The value of the header `Retry-After`, for [`Fault::RateLimited`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RetryAfter {
+    /// This number of seconds. A client must survive absurd and negative ones.
+    Seconds(i64),
+    /// A date this many seconds ahead of the server's clock.
+    Date(i64),
+}
+
+/// The prefixes of the names of [`Fault::RateLimited`].
+const RATE_LIMITED: &str = "rate-limited-";
+const DATE: &str = "date-";
+
 impl FromStr for Fault {
     type Err = String;
 
@@ -128,6 +138,12 @@ impl FromStr for Fault {
         } else if let Some(code) = number("code-") {
             // `code-missing` and `code-as-text` start with `code-` too.
             code.parse().ok().map(Self::Code)
+        } else if let Some(value) = number(RATE_LIMITED) {
+            let retry_after = match value.strip_prefix(DATE) {
+                Some(seconds) => seconds.parse().map(RetryAfter::Date),
+                None => value.parse().map(RetryAfter::Seconds),
+            };
+            retry_after.ok().map(|retry_after| Self::RateLimited { retry_after })
         } else if let Some(status) = number("status-number-") {
             status.parse().ok().map(Self::StatusNumber)
         } else {
@@ -135,7 +151,7 @@ impl FromStr for Fault {
         };
         let named = || Self::all().into_iter().find(|fault| fault.name() == text);
         numbered.or_else(named).ok_or_else(|| {
-            format!("{text:?} is not a fault; use a variant of akool_mock::Fault in lower case with dashes, such as http-503, code-1005, html or truncated-json")
+            format!("{text:?} is not a fault; use a variant of akool_mock::Fault in lower case with dashes, such as http-503, rate-limited-2, code-1005, html or truncated-json")
         })
     }
 }
@@ -185,14 +201,15 @@ impl Fault {
             Self::EndlessInformational,
         ];
         all.extend([400, 401, 403, 404, 408, 418, 425, 429, 500, 502, 503, 504].map(Self::Http));
-        all.extend([
-            Self::ForeignEnvelope(500),
-            Self::ForeignEnvelope(504),
-            Self::RetryAfterSeconds,
-            Self::RetryAfterDate,
-            Self::RetryAfterAbsurd,
-            Self::RetryAfterNegative,
-        ]);
+        all.extend([Self::ForeignEnvelope(500), Self::ForeignEnvelope(504)]);
+        // A second, a date, 300 years, and a negative number.
+        let values = [1, 9_999_999_999, -5].map(RetryAfter::Seconds);
+        all.extend(
+            values
+                .into_iter()
+                .chain([RetryAfter::Date(2)])
+                .map(|retry_after| Self::RateLimited { retry_after }),
+        );
         all.extend([301, 302, 303, 307, 308].map(Self::Redirect));
         all.extend([
             Self::Html,
@@ -234,8 +251,8 @@ impl Fault {
         all
     }
 
-    /// Returns the name of the fault in text, in lower case with dashes, such as `reset-in-body`, `http-503` or
-    /// `code-1101`.
+    /// Returns the name of the fault in text, in lower case with dashes, such as `reset-in-body`, `http-503`,
+    /// `code-1101`, `rate-limited-2` (in seconds) or `rate-limited-date-2`.
     ///
     /// ```
     /// use akool_mock::Fault;
@@ -244,6 +261,15 @@ impl Fault {
     /// assert_eq!("http-503".parse(), Ok(Fault::Http(503)));
     /// ```
     pub fn name(self) -> String {
+        match self {
+            Self::RateLimited { retry_after: RetryAfter::Seconds(seconds) } => {
+                return format!("{RATE_LIMITED}{seconds}");
+            }
+            Self::RateLimited { retry_after: RetryAfter::Date(seconds) } => {
+                return format!("{RATE_LIMITED}{DATE}{seconds}");
+            }
+            _ => {}
+        }
         let mut name = String::new();
         for letter in format!("{self:?}").chars() {
             match letter {
@@ -280,10 +306,12 @@ impl Fault {
             Self::EndlessInformational => "endless HTTP 103 responses".into(),
             Self::Http(status) => format!("HTTP {status} without an envelope"),
             Self::ForeignEnvelope(status) => format!("HTTP {status} with a gateway's envelope"),
-            Self::RetryAfterSeconds => "HTTP 429, `Retry-After` in seconds".into(),
-            Self::RetryAfterDate => "HTTP 429, `Retry-After` as a date".into(),
-            Self::RetryAfterAbsurd => "HTTP 429, `Retry-After` of centuries".into(),
-            Self::RetryAfterNegative => "HTTP 429, `Retry-After` negative".into(),
+            Self::RateLimited { retry_after: RetryAfter::Seconds(seconds) } => {
+                format!("HTTP 429, `Retry-After: {seconds}`")
+            }
+            Self::RateLimited { retry_after: RetryAfter::Date(seconds) } => {
+                format!("HTTP 429, `Retry-After` with a date {seconds} seconds ahead")
+            }
             Self::Redirect(status) => format!("HTTP {status}, a redirect"),
             Self::Html => "HTML page, HTTP 200".into(),
             Self::TruncatedJson => "truncated JSON".into(),
@@ -343,11 +371,7 @@ impl Fault {
         match self {
             Self::Http(status) => matches!(status, 400..=407 | 409..=498),
             Self::Redirect(status) => matches!(status, 301 | 307 | 308),
-            Self::RetryAfterSeconds
-            | Self::RetryAfterDate
-            | Self::RetryAfterAbsurd
-            | Self::RetryAfterNegative
-            | Self::ExpiredJob => true,
+            Self::RateLimited { .. } | Self::ExpiredJob => true,
             Self::Code(code) => CODES.contains(&code) && !matches!(code, 1015 | 1205 | 1208 | 1299),
             _ => false,
         }

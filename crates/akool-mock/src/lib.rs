@@ -42,6 +42,7 @@
 
 mod account;
 mod answer;
+mod clock;
 mod connection;
 mod control;
 mod create;
@@ -72,7 +73,7 @@ mod webhook;
 mod webhook_queue;
 
 pub use expect::Requests;
-pub use fault::Fault;
+pub use fault::{Fault, RetryAfter};
 pub use record::Exchange;
 pub use server::{Builder, MockServer};
 pub use service_state::{CLIENT_ID, CreatedJob, DEFAULT_API_KEY, DEFAULT_TOKEN};

@@ -12,8 +12,13 @@ use crate::{
 };
 
 impl ServiceState {
-    /// Answers a poll.
-    pub(crate) fn get_video_info(&mut self, request: &Request<Bytes>, now: SystemTime) -> Outcome {
+    /// Answers a poll. `counts` says whether it counts in the timeline of the job.
+    pub(crate) fn get_video_info(
+        &mut self,
+        request: &Request<Bytes>,
+        now: SystemTime,
+        counts: bool,
+    ) -> Outcome {
         if let Err((code, message)) = self.authorize(request.headers()) {
             return Outcome::rejected(code, message);
         }
@@ -29,7 +34,7 @@ impl ServiceState {
         let Some(job) = self.jobs.get_mut(&id) else {
             return Outcome::rejected(1008, "The content does not exist").of_job(id);
         };
-        let state = job.poll(now);
+        let state = if counts { job.poll(now) } else { job.poll_without_effect(now) };
         let summary = match (state.status, &state.error) {
             (1, _) => "queued".to_owned(),
             (2, _) => format!("processing, {} %", state.progress),

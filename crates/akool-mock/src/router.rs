@@ -14,6 +14,7 @@ use crate::{
     record::{Exchange, plain, short, shown},
     request::{CREATE_TRANSLATION, FILES, GET_CREDITS, GET_TOKEN, GET_VIDEO_INFO, LIST_LANGUAGES},
     service_state::ServiceState,
+    times::Injected,
     verify,
 };
 
@@ -21,15 +22,30 @@ const KNOWN_OPERATIONS: &str = "GET /api/open/v3/content/video/infobymodelid?vid
                      POST /api/open/v3/content/video/createbytranslate, GET /api/open/v3/language/list, \
                      GET /api/open/v3/faceswap/quota/info, POST /api/open/v3/getToken and the links in answers";
 
+/// What a request changes, in spite of the fault that it meets.
+#[derive(Clone, Copy)]
+struct Effect {
+    /// Whether a poll counts in the timeline of the job.
+    counts: bool,
+    /// Whether a creation creates jobs.
+    creates: bool,
+}
+
 impl ServiceState {
     /// Answers a request that arrives at this time.
     pub(crate) fn respond(&mut self, request: &Request<Bytes>, now: SystemTime) -> Response<Bytes> {
-        let fault = self.next_fault(request.uri().path());
+        let injected = self.next_fault(request.uri().path());
+        let fault = injected.map(|injected| injected.fault);
+        let counts = injected.is_none_or(|injected| injected.advances);
         let recorded = self.variation.recorded(request);
         let configured = recorded.is_some() || fault.is_some();
         let mut outcome = match recorded {
             Some(outcome) => outcome,
-            None => self.answer(request, now, !fault.is_some_and(Fault::rejects_creation)),
+            None => self.answer(
+                request,
+                now,
+                Effect { counts, creates: !fault.is_some_and(Fault::rejects_creation) },
+            ),
         };
         let api = request.uri().path().starts_with("/api/");
         let mut violation = outcome.violation.clone();
@@ -61,16 +77,18 @@ impl ServiceState {
         response
     }
 
-    /// Dispatches a request to its operation. `commit` says whether a creation creates jobs.
-    fn answer(&mut self, request: &Request<Bytes>, now: SystemTime, commit: bool) -> Outcome {
+    /// Dispatches a request to its operation.
+    fn answer(&mut self, request: &Request<Bytes>, now: SystemTime, effect: Effect) -> Outcome {
         let path = request.uri().path();
         match *request.method() {
-            Method::GET if path == GET_VIDEO_INFO => self.get_video_info(request, now),
-            Method::POST if path == CREATE_TRANSLATION => self.create_translation(request, now, commit),
+            Method::GET if path == GET_VIDEO_INFO => self.get_video_info(request, now, effect.counts),
+            Method::POST if path == CREATE_TRANSLATION => {
+                self.create_translation(request, now, effect.creates)
+            }
             Method::GET if path == LIST_LANGUAGES => self.list_languages(request),
             Method::GET if path == GET_CREDITS => self.get_credits(request),
             Method::POST if path == GET_TOKEN => self.get_token(request),
-            Method::GET if path.starts_with(FILES) => self.serve_file(request),
+            Method::GET if path.starts_with(FILES) => self.serve_file(request, now),
             _ => match path {
                 GET_VIDEO_INFO | LIST_LANGUAGES | GET_CREDITS => wrong_method(request, Method::GET),
                 CREATE_TRANSLATION | GET_TOKEN => wrong_method(request, Method::POST),
@@ -81,14 +99,14 @@ impl ServiceState {
     }
 
     /// Takes the fault for the next answer.
-    fn next_fault(&mut self, path: &str) -> Option<Fault> {
+    fn next_fault(&mut self, path: &str) -> Option<Injected<Fault>> {
         let queue = match path {
             path if path.starts_with(FILES) => &mut self.file_faults,
             CREATE_TRANSLATION => &mut self.creation_faults,
             GET_VIDEO_INFO => &mut self.poll_faults,
             _ => return None,
         };
-        queue.next().filter(|fault| fault.place() != Place::Connection)
+        queue.next().filter(|injected| injected.fault.place() != Place::Connection)
     }
 }
 

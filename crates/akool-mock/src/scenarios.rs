@@ -15,7 +15,7 @@ use crate::{
     files,
     record::short,
     server::MockServer,
-    timeline::{Polls, Span, Timeline},
+    timeline::{FAILURE_CODE, Polls, Span, Timeline},
     times::Times,
 };
 
@@ -115,7 +115,7 @@ impl Scenarios {
             timeline = match (job.end.map(Spanned::into_inner), job.error.map(Spanned::into_inner)) {
                 (None | Some(Status(3)), _) => timeline.completed(),
                 (Some(_), Some(error)) => timeline.failed(error.code, error.reason),
-                (Some(Status(4)), None) => timeline.failed(1015, "the job failed"),
+                (Some(Status(4)), None) => timeline.failed(FAILURE_CODE, "the job failed"),
                 (Some(Status(status)), None) => timeline.stuck(status),
             };
             let mut own = Vec::new();

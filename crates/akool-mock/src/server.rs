@@ -5,7 +5,6 @@ use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::{Arc, Mutex, MutexGuard, OnceLock},
-    time::SystemTime,
 };
 
 use bytes::Bytes;
@@ -276,7 +275,7 @@ impl Responder {
         if let Err(why) = http_host::check(request, self.address) {
             return Outcome::plain(StatusCode::BAD_REQUEST, why).response;
         }
-        let now = SystemTime::now();
+        let now = self.service.state().clock.now();
         // The page is not part of the API, so requests for it are not logged.
         if self.page
             && let Some(page) = page::respond(&self.service.state(), request, now)

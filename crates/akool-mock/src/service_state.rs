@@ -11,6 +11,7 @@ use http::{HeaderMap, header::AUTHORIZATION};
 use serde_json::Value;
 
 use crate::{
+    clock::Clock,
     fault::Fault,
     recent::{MAX_KEPT, Recent},
     record::{Exchange, short},
@@ -57,6 +58,7 @@ pub(crate) struct ServiceState {
     pub(crate) base_url: String,
     pub(crate) api_key: String,
     pub(crate) token: String,
+    pub(crate) clock: Clock,
     /// The balance of the account.
     pub(crate) credits: f64,
     /// What a creation holds for each job.
@@ -69,7 +71,7 @@ pub(crate) struct ServiceState {
     /// The same for single target languages.
     pub(crate) plans: BTreeMap<String, Plan>,
     pub(crate) omits_all_results: bool,
-    pub(crate) only_listed_languages: bool,
+    pub(crate) accepts_any_language: bool,
     pub(crate) created: Recent<CreatedJob>,
     /// The ids of jobs that requests created, oldest first. Only so many exist.
     pub(crate) created_ids: VecDeque<String>,

@@ -21,6 +21,9 @@ pub struct Timeline {
     end: End,
 }
 
+/// The `error_code` of a failed job, as in the vendor's example: `openapi/overlays/20-documented.yaml`.
+pub(crate) const FAILURE_CODE: i64 = 501_312;
+
 /// The credits that are held for a job by default, as in the vendor's example of a poll.
 pub(crate) const DEFAULT_CREDITS_PER_JOB: u32 = 10;
 
@@ -161,6 +164,12 @@ impl JobTimeline {
         state
     }
 
+    /// Returns the state that a poll at this time would get, without counting the poll in the timeline.
+    pub(crate) fn poll_without_effect(&mut self, now: SystemTime) -> State {
+        self.polled = true;
+        self.clone().advance_to(now)
+    }
+
     /// Returns the state at this time without a poll, or `None` if the clock has not started.
     pub(crate) fn peek(&mut self, now: SystemTime) -> Option<State> {
         self.times.map(|_| self.advance_to(now))
@@ -169,6 +178,11 @@ impl JobTimeline {
     /// Returns when the current step began.
     pub(crate) fn began(&self) -> Option<SystemTime> {
         self.times.map(|(_, began)| began)
+    }
+
+    /// Returns when the job completed, if it has by this time.
+    pub(crate) fn completed_at(&mut self, now: SystemTime) -> Option<SystemTime> {
+        self.peek(now).filter(|state| state.status == 3).and(self.began())
     }
 
     /// Returns when the current step ends, or `None` if that depends on polls.
@@ -208,7 +222,9 @@ impl JobTimeline {
 
         let (status, error) = match (self.timeline.steps.get(self.step), &self.timeline.end) {
             // A failed job always has a reason, even if the timeline names the status by its number.
-            (Some((4, _)), _) | (None, End::Stuck(4)) => (4, Some((1015, "the job failed".to_owned()))),
+            (Some((4, _)), _) | (None, End::Stuck(4)) => {
+                (4, Some((FAILURE_CODE, "the job failed".to_owned())))
+            }
             (Some((status, _)), _) | (None, End::Stuck(status)) => (*status, None),
             (None, End::Completed) => (3, None),
             (None, End::Failed { code, reason }) => (4, Some((*code, reason.clone()))),

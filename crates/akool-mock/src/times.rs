@@ -58,9 +58,18 @@ impl Times {
     }
 }
 
+/// A fault, and how often it happens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Injected<F> {
+    pub(crate) fault: F,
+    pub(crate) times: Times,
+    /// Whether the request counts in the timeline of its job.
+    pub(crate) advances: bool,
+}
+
 /// Injected faults, in the order of injection.
-#[derive(Debug)]
-pub(crate) struct FaultQueue<F>(VecDeque<(F, Times)>);
+#[derive(Clone, Debug)]
+pub(crate) struct FaultQueue<F>(VecDeque<Injected<F>>);
 
 impl<F> Default for FaultQueue<F> {
     fn default() -> Self {
@@ -70,7 +79,15 @@ impl<F> Default for FaultQueue<F> {
 
 impl<F: Copy> FaultQueue<F> {
     pub(crate) fn push(&mut self, fault: F, times: Times) {
-        self.0.push_back((fault, times));
+        self.add(Injected { fault, times, advances: false });
+    }
+
+    pub(crate) fn add(&mut self, injected: Injected<F>) {
+        self.0.push_back(injected);
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Injected<F>> {
+        self.0.iter()
     }
 
     pub(crate) fn clear(&mut self) {
@@ -79,17 +96,17 @@ impl<F: Copy> FaultQueue<F> {
 
     /// Takes the next fault. A fault with a probability that does not happen this time leaves the request to the
     /// faults behind it.
-    pub(crate) fn next(&mut self) -> Option<F> {
-        let position = self.0.iter_mut().position(|(_, times)| times.fires())?;
-        let (fault, times) = self.0.get(position).copied()?;
-        if times.is_exhausted() {
+    pub(crate) fn next(&mut self) -> Option<Injected<F>> {
+        let position = self.0.iter_mut().position(|injected| injected.times.fires())?;
+        let injected = self.0.get(position).copied()?;
+        if injected.times.is_exhausted() {
             self.0.remove(position);
         }
-        Some(fault)
+        Some(injected)
     }
 
     /// Returns the faults that must still happen a number of times.
     pub(crate) fn remaining(&self) -> impl Iterator<Item = (F, u32)> {
-        self.0.iter().filter_map(|(fault, times)| Some((*fault, times.remaining()?)))
+        self.0.iter().filter_map(|injected| Some((injected.fault, injected.times.remaining()?)))
     }
 }

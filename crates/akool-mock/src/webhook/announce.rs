@@ -67,7 +67,7 @@ impl ServiceState {
 
     /// Builds the message of a change, applies the next fault, and queues the call.
     fn queue_call(&mut self, job: &str, url: &str, state: &State, at: SystemTime) {
-        let fault = self.webhooks.faults.next();
+        let fault = self.webhooks.faults.next().map(|injected| injected.fault);
         if fault == Some(WebhookFault::Lost) {
             return;
         }

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, Thread},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use http::StatusCode;
@@ -65,9 +65,7 @@ impl Deliverer {
                 match caller.make_due() {
                     // The end of a call, or a request, wakes it.
                     None => thread::park(),
-                    Some(at) => {
-                        thread::park_timeout(at.duration_since(SystemTime::now()).unwrap_or_default())
-                    }
+                    Some(pause) => thread::park_timeout(pause),
                 }
             }
         });
@@ -91,13 +89,16 @@ fn lock(state: &Mutex<ServiceState>) -> MutexGuard<'_, ServiceState> {
 }
 
 impl Caller {
-    /// Begins the calls that are due, each on a thread, so that a slow receiver does not delay the others. Returns when
-    /// the next one is due, if there is room for it.
-    fn make_due(self: &Arc<Self>) -> Option<SystemTime> {
+    /// Begins the calls that are due, each on a thread, so that a slow receiver does not delay the others. Returns the
+    /// time until the next one is due, if there is room for it and the clock runs.
+    fn make_due(self: &Arc<Self>) -> Option<Duration> {
         let free = MAX_CALLS - self.active.load(Ordering::Acquire);
         let (due, next) = {
             let mut state = lock(&self.state);
-            (state.calls_due(SystemTime::now(), free), state.next_call())
+            let now = state.clock.now();
+            let due = state.calls_due(now, free);
+            let next = state.next_call().filter(|_| !state.clock.is_stopped());
+            (due, next.map(|at| at.duration_since(now).unwrap_or_default()))
         };
         let is_full = due.len() == free;
         for call in due {
@@ -115,7 +116,8 @@ impl Caller {
         let answer = post(&call, self.anywhere);
         let made = {
             let mut state = lock(&self.state);
-            state.webhooks.call_ended(call, answer, SystemTime::now());
+            let now = state.clock.now();
+            state.webhooks.call_ended(call, answer, now);
             state.webhooks.made.last().cloned()
         };
         if let (Some(hook), Some(call)) = (&self.hook, made) {

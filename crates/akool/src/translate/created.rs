@@ -8,7 +8,7 @@ use crate::{account::Language, code::BusinessCode, id::JobId, status::Status};
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Created {
-    /// The jobs that were created: each is paid for. Empty only if [`unknown`](Self::unknown) is not.
+    /// The jobs that were created, in the order of the requested languages: each is paid for. Empty only if [`unknown`](Self::unknown) is not.
     pub jobs: Vec<CreatedJob>,
     /// The languages that were rejected: nothing is paid for them.
     pub rejected: Vec<Rejection>,

@@ -112,6 +112,13 @@ fn collect(requested: &[Language], response: &CreateTranslationResponse) -> Crea
         }
         created.jobs.push(only_job(id, language, data));
     }
+    // The results have any order.
+    let place = |language: &Option<Language>| {
+        let own = language.as_ref().and_then(|own| requested.iter().position(|requested| requested.is(own)));
+        own.unwrap_or(usize::MAX)
+    };
+    created.jobs.sort_by_key(|job| place(&job.language));
+    created.rejected.sort_by_key(|rejection| place(&rejection.language));
     created
 }
 
@@ -190,7 +197,7 @@ mod tests {
         assert_eq!(shown(&["es"], &body), "es=1");
         // In another order, and with one that was not requested.
         let all = json!([job("2", "fr"), job("1", "es"), job("9", "xx")]);
-        assert_eq!(shown(&["es", "fr"], &json!({"code": 1000, "all_results": all})), "fr=2 es=1 xx=9");
+        assert_eq!(shown(&["es", "fr"], &json!({"code": 1000, "all_results": all})), "es=1 fr=2 xx=9");
     }
 
     #[test]
