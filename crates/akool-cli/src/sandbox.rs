@@ -1,16 +1,26 @@
 //! `akool sandbox`: runs the mock server for other programs.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, time::Duration};
 
 use akool::redact::excerpt;
 use akool_mock::{MockServer, sandbox::scenarios, scenarios::Scenarios};
 use serde_json::json;
 
 use crate::{
-    args::Sandbox, interrupt::interruption, outcome::Outcome, printer::Printer, report::Report, text,
+    args::Sandbox, env, interrupt::interruption, outcome::Outcome, printer::Printer, report::Report, text,
 };
 
 pub(crate) async fn run(options: &Sandbox, report: &Report) -> Outcome {
+    if let Some(url) = &options.check {
+        return check(url, report).await;
+    }
+    let token = match control_token(options) {
+        Ok(token) => token,
+        Err(error) => {
+            report.error(None, "usage", error);
+            return Outcome::Usage;
+        }
+    };
     let json = report.is_json();
     let own = match options.scenarios.as_ref().map(Scenarios::read).transpose() {
         Ok(own) => own,
@@ -39,10 +49,11 @@ pub(crate) async fn run(options: &Sandbox, report: &Report) -> Outcome {
         }
     };
     let (requests, calls) = (printer.clone(), printer);
-    let server = MockServer::builder()
-        .listener(listener)
-        .lenient()
-        .page()
+    let mut builder = MockServer::builder().listener(listener).lenient().page().control_api();
+    if let Some(token) = &token {
+        builder = builder.control_token(token);
+    }
+    let server = builder
         .on_exchange(move |exchange| {
             // Without the headers, which may hold a real key that was sent here by mistake.
             let (method, target) = (&exchange.method, exchange.shown_target());
@@ -78,6 +89,7 @@ pub(crate) async fn run(options: &Sandbox, report: &Report) -> Outcome {
         Some(own) => server.load(own),
         None => server.seed_demo_jobs(),
     }
+    server.keep_as_initial();
 
     // A server that listens on all addresses is shown with the one that works on this machine.
     let mut address = server.address();
@@ -115,10 +127,51 @@ pub(crate) async fn run(options: &Sandbox, report: &Report) -> Outcome {
         ));
     }
     list(&jobs, report);
+    if address.ip().is_loopback() || token.is_some() {
+        report.line(format_args!(
+            "Tests in any language control it under {url}/__sandbox/, for example: curl {url}/__sandbox/state"
+        ));
+    }
     interruption().await;
     drop(server);
     printing.finish();
     Outcome::Done
+}
+
+/// The token for the control API, from the option or the environment.
+fn control_token(options: &Sandbox) -> Result<Option<String>, String> {
+    let token = match &options.control_token {
+        Some(token) => Some(token.clone()),
+        None => env::get(env::CONTROL_TOKEN)?,
+    };
+    let is_valid = |token: &String| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+    match token {
+        Some(token) if !is_valid(&token) => {
+            Err("the control token is empty, or has characters that a header cannot hold".to_owned())
+        }
+        token => Ok(token),
+    }
+}
+
+/// Asks another sandbox whether it answers, for the health check of a container.
+async fn check(url: &url::Url, report: &Report) -> Outcome {
+    const TIMEOUT: Duration = Duration::from_secs(3);
+    let request = async {
+        let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
+        let health = format!("{}/__sandbox/health", url.as_str().trim_end_matches('/'));
+        client.get(health).send().await?.error_for_status()
+    };
+    match request.await {
+        Ok(_) => {
+            report.line(format_args!("the sandbox at {} answers", excerpt(url.as_str())));
+            Outcome::Done
+        }
+        Err(error) => {
+            let (url, causes) = (excerpt(url.as_str()), text::with_causes(&error.without_url()));
+            report.error(None, "unreachable", format_args!("the sandbox at {url} does not answer: {causes}"));
+            Outcome::Unreachable
+        }
+    }
 }
 
 fn to_json(value: &serde_json::Value) -> String {

@@ -112,6 +112,29 @@ impl MockServer {
         self.state().add_job(id, timeline);
     }
 
+    /// Lets a job continue on another timeline from now on. Its time of creation and its credits stay. Returns whether
+    /// there is a job with this id.
+    pub fn change_job(&self, id: &str, timeline: Timeline) -> bool {
+        let changed = {
+            let mut state = self.state();
+            let now = state.clock.now();
+            state.change_job(id, timeline, now)
+        };
+        self.service().wake();
+        changed
+    }
+
+    /// Removes everything that was configured, received and created since the start, or since
+    /// [`keep_as_initial`](Self::keep_as_initial). Credentials stay, and the clock runs with the machine's again.
+    pub fn reset(&self) {
+        self.state().reset();
+    }
+
+    /// Makes the present state the one to which [`reset`](Self::reset) returns.
+    pub fn keep_as_initial(&self) {
+        self.state().keep_as_initial();
+    }
+
     /// Sets the timeline of jobs that requests create. It starts with the creation. By default, such a job is queued
     /// for one poll, processing for two, and then completed.
     pub fn on_create(&self, timeline: Timeline) {
@@ -201,11 +224,7 @@ impl MockServer {
 
     /// Removes all injected faults.
     pub fn clear_faults(&self) {
-        let mut state = self.state();
-        state.poll_faults.clear();
-        state.file_faults.clear();
-        state.creation_faults.clear();
-        state.webhooks.faults.clear();
+        self.state().clear_faults();
     }
 
     /// Renames a field in all answers, as a vendor may do without notice. `pointer` is the JSON Pointer of the field,

@@ -95,8 +95,7 @@ impl ServiceState {
             return answer::error(1104, "Insufficient credits");
         }
         self.credits -= f64::from(held);
-        self.serial += 1;
-        let id = job_id(now, kind, &self.base_url, self.serial);
+        let id = self.next_id(now, kind);
         self.add_created(id.clone(), JobTimeline::started(timeline, now).holding(held));
         if let Some(url) = request["webhookUrl"].as_str().filter(|url| !url.is_empty()) {
             self.webhooks.subscribe(id.as_str(), url);
@@ -116,6 +115,16 @@ impl ServiceState {
                 "deduction_lock_duration": held,
             },
         })
+    }
+
+    /// Makes an id for a job that no request creates.
+    pub(crate) fn new_id(&mut self, now: SystemTime) -> String {
+        self.next_id(now, Kind::Completes)
+    }
+
+    fn next_id(&mut self, now: SystemTime, kind: Kind) -> String {
+        self.serial += 1;
+        job_id(now, kind, &self.base_url, self.serial)
     }
 
     /// Restores a job that an earlier sandbox created. Its id contains the time of creation and its kind.

@@ -5,7 +5,12 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{Request, StatusCode, header::AUTHORIZATION};
 
-use crate::{answer::Outcome, files, request::FILES, service_state::ServiceState};
+use crate::{
+    answer::Outcome,
+    files,
+    request::{self, FILES},
+    service_state::ServiceState,
+};
 
 /// How long files are kept: `openapi/README.md`, "Differences between the vendor's sources". That a deleted one gets
 /// HTTP 404 is not documented.
@@ -22,13 +27,7 @@ impl ServiceState {
             };
         }
         let mut steps = path.trim_start_matches(FILES).splitn(2, '/');
-        let id = steps.next().and_then(|step| {
-            // A path segment is decoded like a query value, except for `+`.
-            let (_, id) = url::form_urlencoded::parse(format!("={}", step.replace('+', "%2B")).as_bytes())
-                .next()
-                .map(|(name, id)| (name.into_owned(), id.into_owned()))?;
-            Some(id)
-        });
+        let id = steps.next().and_then(request::segment);
         let name = steps.next().unwrap_or_default();
         let completed_at = id.as_ref().and_then(|id| self.jobs.get_mut(id)?.completed_at(now));
         if completed_at.is_some_and(|at| now.duration_since(at).unwrap_or_default() >= LIFETIME) {

@@ -43,8 +43,10 @@
 mod account;
 mod answer;
 mod clock;
+mod config;
 mod connection;
 mod control;
+mod control_api;
 mod create;
 mod damage;
 mod download;

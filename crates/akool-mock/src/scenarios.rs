@@ -3,7 +3,6 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -11,11 +10,11 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::{
-    fault::{Fault, Place},
+    config::{self, Failure, Injection, Often, On, Status, Step},
     files,
     record::short,
     server::MockServer,
-    timeline::{FAILURE_CODE, Polls, Span, Timeline},
+    timeline::Timeline,
     times::Times,
 };
 
@@ -42,7 +41,7 @@ pub struct Scenarios {
     api_key: Option<String>,
     token: Option<String>,
     jobs: Vec<Job>,
-    faults: Vec<(On, Fault, Times)>,
+    faults: Vec<(Injection, Times, bool)>,
     renames: Vec<(String, String)>,
 }
 
@@ -52,15 +51,6 @@ struct Job {
     what: String,
     timeline: Timeline,
     files: Vec<(String, Bytes)>,
-}
-
-/// The requests that a fault affects.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum On {
-    Polls,
-    Files,
-    Creations,
 }
 
 /// An invalid scenarios file. The message names the line, the key, the reason and the remedy.
@@ -102,22 +92,10 @@ impl Scenarios {
             if jobs.iter().any(|own| own.id == id) {
                 return Err(at(span, format!("`id`: there is already a job {id:?}")));
             }
-            let failed = matches!(job.end.as_ref().map(Spanned::get_ref), Some(Status(4)));
-            if let Some(error) = &job.error
-                && !failed
-            {
-                return Err(at(error.span(), "`error` is only valid with `end = \"failed\"`".to_owned()));
-            }
-            let mut timeline = Timeline::new();
-            for step in job.steps {
-                timeline = timeline.status(step.status.0, step.span.0);
-            }
-            timeline = match (job.end.map(Spanned::into_inner), job.error.map(Spanned::into_inner)) {
-                (None | Some(Status(3)), _) => timeline.completed(),
-                (Some(_), Some(error)) => timeline.failed(error.code, error.reason),
-                (Some(Status(4)), None) => timeline.failed(FAILURE_CODE, "the job failed"),
-                (Some(Status(status)), None) => timeline.stuck(status),
-            };
+            let error_span = job.error.as_ref().map_or(0..0, Spanned::span);
+            let timeline =
+                config::timeline(&job.steps, job.end.as_ref(), job.error.as_ref().map(Spanned::get_ref))
+                    .map_err(|why| at(error_span, why.to_owned()))?;
             let mut own = Vec::new();
             for (name, path) in job.files {
                 if !files::ALL.iter().any(|file| file.name == name.get_ref().as_str()) {
@@ -137,32 +115,13 @@ impl Scenarios {
 
         let mut faults = Vec::new();
         for fault in file.fault {
-            let (span, what) = (fault.what.span(), fault.what.get_ref().0);
-            if what.place() != Place::Answer {
-                let why = format!(
-                    "`what`: {} affects the connection and not the answer; only a test can use it \
-                     (MockServer::url_for)",
-                    what.name()
-                );
-                return Err(at(span, why));
-            }
-            let times = match (fault.times, fault.percent) {
-                (Some(times), None) => times.0,
-                (None, Some(percent)) if *percent.get_ref() > 100 => {
-                    return Err(at(percent.span(), "`percent` is more than 100".to_owned()));
-                }
-                (None, Some(percent)) => {
-                    Times::WithProbability { percent: percent.into_inner(), seed: fault.seed.unwrap_or(0) }
-                }
-                (None, None) => Times::Once,
-                (Some(_), Some(percent)) => {
-                    return Err(at(
-                        percent.span(),
-                        "`percent` and `times` exclude each other; remove one".to_owned(),
-                    ));
-                }
-            };
-            faults.push((fault.on, what, times));
+            let injection = Injection::parse(fault.on, fault.what.get_ref())
+                .map_err(|why| at(fault.what.span(), format!("`what`: {why}")))?;
+            let percent_span = fault.percent.as_ref().map_or(0..0, Spanned::span);
+            let percent = fault.percent.map(Spanned::into_inner);
+            let times = config::times(fault.times, percent, fault.seed)
+                .map_err(|why| at(percent_span, why.to_owned()))?;
+            faults.push((injection, times, fault.advances_timeline));
         }
         let mut renames = Vec::new();
         for rename in file.rename {
@@ -199,12 +158,8 @@ impl MockServer {
                 self.file_of(&job.id, name, contents.clone());
             }
         }
-        for (on, fault, times) in &scenarios.faults {
-            match on {
-                On::Polls => self.inject(*fault, *times),
-                On::Files => self.inject_into_files(*fault, *times),
-                On::Creations => self.inject_into_creations(*fault, *times),
-            }
+        for (injection, times, advances) in &scenarios.faults {
+            self.state().inject(*injection, *times, *advances);
         }
         for (field, name) in &scenarios.renames {
             self.rename_field(field, name);
@@ -232,36 +187,23 @@ struct FileJob {
     #[serde(default)]
     what: String,
     #[serde(default)]
-    steps: Vec<FileStep>,
-    end: Option<Spanned<Status>>,
-    error: Option<Spanned<FileError>>,
+    steps: Vec<Step>,
+    end: Option<Status>,
+    error: Option<Spanned<Failure>>,
     #[serde(default)]
     files: std::collections::BTreeMap<Spanned<String>, Spanned<PathBuf>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FileStep {
-    status: Status,
-    #[serde(rename = "for")]
-    span: For,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileError {
-    code: i64,
-    reason: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct FileFault {
     on: On,
-    what: Spanned<What>,
+    what: Spanned<String>,
     times: Option<Often>,
     percent: Option<Spanned<u8>>,
     seed: Option<u64>,
+    #[serde(default)]
+    advances_timeline: bool,
 }
 
 #[derive(Deserialize)]
@@ -269,14 +211,6 @@ struct FileFault {
 struct FileRename {
     field: Spanned<String>,
     to: String,
-}
-
-/// A string or a number, before it is parsed.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "a string or an integer")]
-enum Raw {
-    Number(i64),
-    Text(String),
 }
 
 /// Reads a text file that is not endless.
@@ -307,88 +241,10 @@ fn syntax_error(text: &str, error: &toml::de::Error) -> InvalidScenarios {
     InvalidScenarios(format!("line {number}: {message}\n  {}", short(line.trim())))
 }
 
-#[derive(Deserialize)]
-#[serde(try_from = "Raw")]
-struct Status(i64);
-
-impl TryFrom<Raw> for Status {
-    type Error = String;
-
-    fn try_from(raw: Raw) -> Result<Self, String> {
-        Ok(Self(match raw {
-            Raw::Number(number) => number,
-            Raw::Text(text) => match text.as_str() {
-                "queueing" => 1,
-                "processing" => 2,
-                "completed" => 3,
-                "failed" => 4,
-                _ => {
-                    return Err(format!(
-                        "{text:?} is not a status; use queueing, processing, completed, failed or a number"
-                    ));
-                }
-            },
-        }))
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(try_from = "String")]
-struct For(Span);
-
-impl TryFrom<String> for For {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let wrong =
-            || format!("{text:?} is not a duration; write it like \"2 polls\", \"300ms\", \"5s\" or \"2m\"");
-        let text = text.trim();
-        let split = text.find(|letter: char| !letter.is_ascii_digit()).ok_or_else(wrong)?;
-        let number: u32 = text[..split].parse().map_err(|_| wrong())?;
-        let span = match text[split..].trim() {
-            "poll" | "polls" => Polls(number).into(),
-            "ms" => Duration::from_millis(number.into()).into(),
-            "s" => Duration::from_secs(number.into()).into(),
-            "m" | "min" => Duration::from_secs(u64::from(number) * 60).into(),
-            "h" => Duration::from_secs(u64::from(number) * 3600).into(),
-            _ => return Err(wrong()),
-        };
-        Ok(Self(span))
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(try_from = "Raw")]
-struct Often(Times);
-
-impl TryFrom<Raw> for Often {
-    type Error = String;
-
-    fn try_from(raw: Raw) -> Result<Self, String> {
-        match raw {
-            Raw::Number(number @ 1..=0xffff_ffff) => Ok(Self(Times::N(number as u32))),
-            Raw::Text(text) if text == "once" => Ok(Self(Times::Once)),
-            Raw::Text(text) if text == "always" => Ok(Self(Times::Always)),
-            _ => Err("`times` must be a number from 1, \"once\" or \"always\"".to_owned()),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(try_from = "String")]
-struct What(Fault);
-
-impl TryFrom<String> for What {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse().map(Self)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Fault;
 
     fn error(text: &str) -> String {
         Scenarios::from_toml(text, Path::new("/nonexistent")).unwrap_err().to_string()
@@ -420,7 +276,7 @@ mod tests {
             (&format!("{job}files = {{ \"video.mp4\" = \"b\" }}"), 3, "cannot read /nonexistent/b"),
             ("[[fault]]\non = \"jobs\"\nwhat = \"html\"", 2, "unknown variant `jobs`"),
             ("[[fault]]\non = \"polls\"\nwhat = \"htlm\"", 3, "\"htlm\" is not a fault"),
-            ("[[fault]]\non = \"polls\"\nwhat = \"refused\"", 3, "affects the connection"),
+            ("[[fault]]\non = \"polls\"\nwhat = \"refused\"", 3, "before there is a request"),
             ("[[fault]]\non = \"polls\"\nwhat = \"html\"\ntimes = 0", 4, "`times` must be a number from 1"),
             ("[[fault]]\non = \"polls\"\nwhat = \"html\"\npercent = 101", 4, "more than 100"),
             ("[[fault]]\non = \"polls\"\nwhat = \"html\"\ntimes = 1\npercent = 1", 5, "exclude each other"),

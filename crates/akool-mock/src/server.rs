@@ -12,6 +12,7 @@ use http::{Request, Response, StatusCode};
 
 use crate::{
     answer::Outcome,
+    control_api::{self, Access},
     fault::{Fault, Place},
     http_host,
     listener::Listener,
@@ -54,6 +55,8 @@ pub struct Builder {
     lenient: bool,
     undocumented: bool,
     page: bool,
+    control_api: bool,
+    control_token: Option<String>,
 }
 
 impl fmt::Debug for Builder {
@@ -106,6 +109,20 @@ impl Builder {
         self
     }
 
+    /// Serves the control API under `/__sandbox/`, for tests in other languages; `openapi/sandbox.yaml` describes it.
+    /// Without [`control_token`](Self::control_token) it answers only on the loopback interface. It refuses requests
+    /// from web pages of other origins.
+    pub fn control_api(mut self) -> Self {
+        self.control_api = true;
+        self
+    }
+
+    /// Requires this bearer token for the control API.
+    pub fn control_token(mut self, token: impl Into<String>) -> Self {
+        self.control_token = Some(token.into());
+        self
+    }
+
     /// Accepts fields and parameters that the description does not contain. Other violations still count.
     pub fn allow_undocumented(mut self) -> Self {
         self.undocumented = true;
@@ -140,7 +157,9 @@ impl Builder {
         let state = Arc::new(Mutex::new(state));
         let deliverer = Deliverer::start(Arc::clone(&state), self.calls_anywhere, self.call_hook);
         let service = Service::new(state, self.hook, deliverer.waker());
-        let responder = Responder { service: service.clone(), page: self.page, address };
+        let access = Access { is_loopback: address.ip().is_loopback(), token: self.control_token };
+        let control = self.control_api.then_some(access);
+        let responder = Responder { service: service.clone(), page: self.page, control, address };
         let listener = Listener::start(socket, Box::new(move |request| responder.respond(&request)));
         MockServer {
             listener: listener.expect("a thread can be started"),
@@ -267,6 +286,7 @@ fn refusing() -> std::io::Result<(socket2::Socket, SocketAddr)> {
 struct Responder {
     service: Service,
     page: bool,
+    control: Option<Access>,
     address: SocketAddr,
 }
 
@@ -275,8 +295,13 @@ impl Responder {
         if let Err(why) = http_host::check(request, self.address) {
             return Outcome::plain(StatusCode::BAD_REQUEST, why).response;
         }
+        // Neither control API nor page are part of the service's API, so requests for them are not logged.
+        if let Some(access) = &self.control
+            && let Some(response) = control_api::respond(access, &self.service, request)
+        {
+            return response;
+        }
         let now = self.service.state().clock.now();
-        // The page is not part of the API, so requests for it are not logged.
         if self.page
             && let Some(page) = page::respond(&self.service.state(), request, now)
         {

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -52,13 +53,15 @@ pub(crate) enum Plan {
 }
 
 /// The state of the service.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct ServiceState {
     /// Where links in answers point to if a request has no `Host`.
     pub(crate) base_url: String,
     pub(crate) api_key: String,
     pub(crate) token: String,
     pub(crate) clock: Clock,
+    /// What a reset returns to.
+    pub(crate) initial: Option<Arc<Self>>,
     /// The balance of the account.
     pub(crate) credits: f64,
     /// What a creation holds for each job.
@@ -121,6 +124,50 @@ impl ServiceState {
             self.jobs.remove(&oldest);
             self.webhooks.hooks.remove(&oldest);
         }
+    }
+
+    /// Lets a job continue on another timeline. Returns whether there is such a job.
+    pub(crate) fn change_job(&mut self, id: &str, timeline: Timeline, now: SystemTime) -> bool {
+        self.jobs.get_mut(id).map(|job| job.change(timeline, now)).is_some()
+    }
+
+    pub(crate) fn remove_job(&mut self, id: &str) {
+        self.jobs.remove(id);
+        self.notes.remove(id);
+        self.webhooks.hooks.remove(id);
+        self.contents.retain(|(job, _), _| job.as_deref() != Some(id));
+    }
+
+    /// Makes this the state that a reset returns to.
+    pub(crate) fn keep_as_initial(&mut self) {
+        self.initial = None;
+        self.initial = Some(Arc::new(self.clone()));
+    }
+
+    /// Returns to the initial state. The serial numbers of jobs and messages continue, so that no id occurs twice.
+    pub(crate) fn reset(&mut self) {
+        let initial = self.initial.take().unwrap_or_else(|| {
+            let (api_key, token) = (self.api_key.clone(), self.token.clone());
+            let allows_undocumented = self.allows_undocumented;
+            Arc::new(Self { api_key, token, allows_undocumented, ..Self::new(self.base_url.clone()) })
+        });
+        let (jobs, messages) = (self.serial, self.webhooks.serial);
+        *self = Self { initial: Some(Arc::clone(&initial)), serial: jobs, ..(*initial).clone() };
+        self.webhooks.serial = messages;
+    }
+
+    pub(crate) fn clear_faults(&mut self) {
+        self.poll_faults.clear();
+        self.file_faults.clear();
+        self.creation_faults.clear();
+        self.webhooks.faults.clear();
+    }
+
+    /// The number of injected faults.
+    pub(crate) fn injected(&self) -> usize {
+        let webhooks = self.webhooks.faults.iter().count();
+        let queues = [&self.poll_faults, &self.file_faults, &self.creation_faults];
+        webhooks + queues.map(|queue| queue.iter().count()).iter().sum::<usize>()
     }
 
     pub(crate) fn report_violation(&mut self, violation: String) {

@@ -117,7 +117,8 @@ pub(crate) struct JobTimeline {
     polls: u32,
     /// When the clock started, and when the current step began.
     times: Option<(SystemTime, SystemTime)>,
-    polled: bool,
+    /// The number of all polls.
+    poll_count: u32,
     /// The last progress while it was processing. A failed job keeps it.
     last_progress: u8,
     credits: u32,
@@ -138,7 +139,7 @@ pub(crate) struct State {
 impl JobTimeline {
     pub(crate) fn new(timeline: Timeline) -> Self {
         let credits = DEFAULT_CREDITS_PER_JOB;
-        Self { timeline, step: 0, polls: 0, times: None, polled: false, last_progress: 0, credits }
+        Self { timeline, step: 0, polls: 0, times: None, poll_count: 0, last_progress: 0, credits }
     }
 
     /// Sets the credits that are held for the job.
@@ -153,21 +154,37 @@ impl JobTimeline {
 
     /// Whether the job was polled.
     pub(crate) fn was_polled(&self) -> bool {
-        self.polled
+        self.poll_count > 0
     }
 
     /// Counts a poll at this time, and returns the state.
     pub(crate) fn poll(&mut self, now: SystemTime) -> State {
         let state = self.advance_to(now);
         self.polls += 1;
-        self.polled = true;
+        self.poll_count += 1;
         state
     }
 
     /// Returns the state that a poll at this time would get, without counting the poll in the timeline.
     pub(crate) fn poll_without_effect(&mut self, now: SystemTime) -> State {
-        self.polled = true;
+        self.poll_count += 1;
+        self.preview(now)
+    }
+
+    /// Returns the state that a poll at this time would get.
+    pub(crate) fn preview(&self, now: SystemTime) -> State {
         self.clone().advance_to(now)
+    }
+
+    /// Continues on another timeline from this time.
+    pub(crate) fn change(&mut self, timeline: Timeline, now: SystemTime) {
+        let created = self.times.map_or(now, |(created, _)| created);
+        (self.timeline, self.step, self.polls, self.times) = (timeline, 0, 0, Some((created, now)));
+    }
+
+    /// Returns the number of polls.
+    pub(crate) fn poll_count(&self) -> u32 {
+        self.poll_count
     }
 
     /// Returns the state at this time without a poll, or `None` if the clock has not started.

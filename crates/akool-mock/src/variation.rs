@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{answer::Outcome, request};
 
 /// Configured differences from the documented answers.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Variation {
     /// JSON Pointer and new name of each renamed field.
     renames: Vec<(String, String)>,

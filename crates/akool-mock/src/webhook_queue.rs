@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
+    str::FromStr,
     time::{Duration, SystemTime},
 };
 
@@ -61,8 +63,46 @@ pub enum WebhookFault {
     Untrue,
 }
 
+impl fmt::Display for WebhookFault {
+    /// Writes the name that can be parsed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lost => "lost",
+            Self::Doubled => "doubled",
+            Self::Delayed(by) => return write!(f, "delayed-{}", by.as_secs()),
+            Self::Stale => "stale",
+            Self::WrongSignature => "wrong-signature",
+            Self::WrongKey => "wrong-key",
+            Self::Untrue => "untrue",
+        })
+    }
+}
+
+impl FromStr for WebhookFault {
+    type Err = String;
+
+    /// Parses `lost`, `doubled`, `delayed-SECONDS`, `stale`, `wrong-signature`, `wrong-key` or `untrue`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let delayed = |text: &str| text.strip_prefix("delayed-")?.parse().ok().map(Duration::from_secs);
+        Ok(match text {
+            "lost" => Self::Lost,
+            "doubled" => Self::Doubled,
+            "stale" => Self::Stale,
+            "wrong-signature" => Self::WrongSignature,
+            "wrong-key" => Self::WrongKey,
+            "untrue" => Self::Untrue,
+            _ => Self::Delayed(delayed(text).ok_or_else(|| {
+                format!(
+                    "{text:?} is not a fault of webhooks; use lost, doubled, delayed-SECONDS, stale, wrong-signature, \
+                     wrong-key or untrue"
+                )
+            })?),
+        })
+    }
+}
+
 /// The webhooks of jobs, and their calls.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Webhooks {
     /// By job. A webhook is removed when its job has ended.
     pub(crate) hooks: BTreeMap<String, Hook>,
@@ -73,7 +113,7 @@ pub(crate) struct Webhooks {
     pub(crate) serial: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Hook {
     pub(crate) url: String,
     /// The last status that was announced, or does not need to be.

@@ -431,6 +431,15 @@ pub(crate) struct Sandbox {
     /// Read jobs and faults from this file instead of using the demo jobs
     #[arg(long, value_name = "FILE")]
     pub(crate) scenarios: Option<PathBuf>,
+
+    /// Require this bearer token for the control API under /__sandbox/, which is otherwise open to this machine only
+    /// [default: the environment variable AKOOL_CONTROL_TOKEN]
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) control_token: Option<String>,
+
+    /// Check whether the sandbox at this URL answers, and exit (0: it does, 6: it does not)
+    #[arg(long, value_name = "URL", conflicts_with_all = ["listen", "scenarios", "control_token"])]
+    pub(crate) check: Option<url::Url>,
 }
 
 #[cfg(test)]
