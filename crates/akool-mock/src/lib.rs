@@ -83,3 +83,8 @@ pub use timeline::{Polls, Span, Timeline};
 pub use times::Times;
 pub use webhook::seal;
 pub use webhook_queue::{WebhookCall, WebhookFault};
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

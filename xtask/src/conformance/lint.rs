@@ -64,6 +64,13 @@ pub(super) fn examples(paths: &Paths, file: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Lints a description that must not have any finding.
+pub(super) fn without_findings(paths: &Paths, file: &Path) -> Result<()> {
+    let differences = differences(&lint(paths, file)?, &[]);
+    ensure!(differences.is_empty(), "{} has findings:\n{}", file.display(), differences.join("\n"));
+    Ok(())
+}
+
 /// Message by rule and pointer.
 type Findings = BTreeMap<(String, String), String>;
 

@@ -4,6 +4,7 @@
 //! `docs/conformance.md`. This command writes the sections between `<!-- NAME -->` and `<!-- end -->`, and
 //! fails if they are out of date.
 
+mod control;
 mod lint;
 mod mutation;
 mod prism;
@@ -33,6 +34,8 @@ pub(crate) enum Row {
     Lint,
     /// The sandbox answers generated requests with documented responses, and rejects invalid requests
     Schemathesis,
+    /// The control API of the sandbox follows its own description
+    Control,
     /// The client works with a server that is made from the description alone
     Prism,
     /// Client and sandbox exchange only documented requests and responses
@@ -46,6 +49,7 @@ impl Row {
         match self {
             Self::Lint => &[Tool::Redocly],
             Self::Schemathesis => &[Tool::Schemathesis],
+            Self::Control => &[Tool::Redocly, Tool::Schemathesis],
             Self::Prism => &[Tool::Prism, Tool::Redocly],
             Self::Proxy => &[Tool::Prism],
             Self::Mutation => &[Tool::Prism, Tool::Schemathesis],
@@ -108,6 +112,7 @@ pub(crate) fn run(root: &Path, only: Option<Row>, write: bool) -> Result<()> {
         let outcome = match row {
             Row::Lint => lint::run(&paths),
             Row::Schemathesis => schemathesis::run(&paths),
+            Row::Control => control::run(&paths),
             Row::Prism => prism::mock(&paths),
             Row::Proxy => prism::between(&paths),
             Row::Mutation => mutation::run(&paths).map(|found| mutation::summary(mutants.insert(found))),

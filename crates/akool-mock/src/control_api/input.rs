@@ -1,6 +1,6 @@
 //! The JSON that the control API receives.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::{
     config::{self, Failure, Often, On, Status, Step},
@@ -15,12 +15,17 @@ const MAX_TEXT: usize = 2_000;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct JobInput {
+    #[serde(default, deserialize_with = "present")]
     pub(super) id: Option<String>,
     #[serde(default)]
     steps: Vec<Step>,
+    #[serde(default, deserialize_with = "present")]
     end: Option<Status>,
+    #[serde(default, deserialize_with = "present")]
     error: Option<Failure>,
+    #[serde(default, deserialize_with = "present")]
     pub(super) description: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     pub(super) webhook_url: Option<String>,
 }
 
@@ -49,8 +54,11 @@ impl JobInput {
 pub(super) struct FaultInput {
     pub(super) on: On,
     pub(super) fault: String,
+    #[serde(default, deserialize_with = "present")]
     pub(super) times: Option<Often>,
+    #[serde(default, deserialize_with = "present")]
     pub(super) percent: Option<u8>,
+    #[serde(default, deserialize_with = "present")]
     pub(super) seed: Option<u64>,
     #[serde(default)]
     pub(super) advances_timeline: bool,
@@ -60,7 +68,9 @@ pub(super) struct FaultInput {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ClockInput {
+    #[serde(default, deserialize_with = "present")]
     pub(super) stopped: Option<bool>,
+    #[serde(default, deserialize_with = "present")]
     pub(super) advance_seconds: Option<f64>,
 }
 
@@ -68,6 +78,13 @@ pub(super) struct ClockInput {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AccountInput {
+    #[serde(default, deserialize_with = "present")]
     pub(super) credits: Option<f64>,
+    #[serde(default, deserialize_with = "present")]
     pub(super) credits_per_job: Option<u32>,
+}
+
+/// Reads a field that is there. Without this, null counts as a missing field.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }

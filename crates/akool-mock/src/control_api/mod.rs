@@ -10,12 +10,13 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 pub(crate) use access::Access;
 
 use crate::{
     config::{self, Injection},
+    record::short,
     request,
     service::Service,
     service_state::ServiceState,
@@ -200,7 +201,7 @@ impl Call<'_> {
 
     fn describe(&mut self, id: &str, description: Option<String>, webhook: Option<String>) {
         if let Some(description) = description {
-            self.state.notes.insert(id.to_owned(), crate::record::short(&description));
+            self.state.notes.insert(id.to_owned(), short(&description));
         }
         if let Some(url) = webhook {
             self.state.webhooks.subscribe(id, url);
@@ -265,8 +266,14 @@ impl Call<'_> {
             let why = "the body must be JSON, with the content type application/json";
             return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
         }
-        serde_json::from_slice(self.request.body())
-            .or_else(|error| refuse(StatusCode::BAD_REQUEST, crate::record::short(&error.to_string())))
+        let bad = |error: serde_json::Error| Refusal {
+            status: StatusCode::BAD_REQUEST,
+            why: short(&error.to_string()),
+            allow: None,
+        };
+        // A struct can be read from an array too.
+        let object: Map<String, Value> = serde_json::from_slice(self.request.body()).map_err(bad)?;
+        serde_json::from_value(object.into()).map_err(bad)
     }
 }
 
