@@ -452,3 +452,29 @@ fn endless_answers_keep_sending() {
 fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
+
+#[tokio::test]
+async fn two_hundred_servers_in_one_process_do_not_affect_each_other() {
+    let one = async |number: u32| {
+        let server = MockServer::start().await;
+        let polls = 1 + number % 5;
+        server.job("64dd", Timeline::new().processing(Polls(polls)).completed());
+        server.inject(Fault::Http(503), Times::N(number % 3));
+        server.set_credits(f64::from(number));
+        server.stop_clock();
+        server.advance(Duration::from_secs(number.into()));
+        let (client, url) = (client(), format!("{}{POLL}", server.url()));
+        let mut statuses = Vec::new();
+        while statuses.last() != Some(&3) {
+            let response = client.get(&url).header("x-api-key", server.api_key()).send().await.unwrap();
+            let status = response.status();
+            let answer: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap_or_default();
+            statuses.push(answer["data"]["video_status"].as_i64().unwrap_or(status.as_u16().into()));
+        }
+        let expected = [vec![503; number as usize % 3], vec![2; polls as usize], vec![3]].concat();
+        assert_eq!(statuses, expected, "server {number}");
+        assert_eq!((server.exchanges().len(), server.credits()), (expected.len(), number.into()));
+        server.assert_expectations_met();
+    };
+    futures_util::future::join_all((0..200).map(one)).await;
+}

@@ -7,6 +7,7 @@ mod cold_build;
 mod download;
 mod economy;
 mod fleet;
+mod mock;
 mod paths;
 mod plot;
 mod poll;
@@ -75,6 +76,7 @@ fn main() -> Result<()> {
             "build" => cold_build::run(args.quick)?,
             "start" => start::run(args.quick)?,
             "download" => download::run(args.quick)?,
+            "mock" => mock::run(args.quick)?,
             "codegen" => codegen::run(args.quick)?,
             other => unreachable!("{other} is not a row"),
         };

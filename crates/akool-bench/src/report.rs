@@ -11,7 +11,8 @@ use crate::{
 };
 
 /// The rows, in the order of README.md.
-pub(crate) const NAMES: [&str; 7] = ["poll", "fleet", "economy", "build", "start", "download", "codegen"];
+pub(crate) const NAMES: [&str; 8] =
+    ["poll", "fleet", "economy", "build", "start", "download", "mock", "codegen"];
 
 /// Writes a row to `results/`, then README.md and the plots.
 pub(crate) fn save(row: &Row) -> Result<()> {

@@ -53,6 +53,8 @@ mod download;
 mod expect;
 mod fault;
 mod files;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod http_host;
 mod listener;
 mod page;

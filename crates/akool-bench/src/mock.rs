@@ -1,0 +1,215 @@
+//! The row `mock`: `akool sandbox` under load against mock servers of others, with wrk as the load generator.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{
+    paths::{target, workspace},
+    row::{Plot, Row},
+};
+
+const ID: &str = "64dd92c1f0b6684651e90e09";
+const KEY: &str = "sandbox-key-000000000000";
+/// The mock servers of others, from npm. `tests/conformance/package.json` has the same Prism.
+const PACKAGES: [&str; 2] = ["@stoplight/prism-cli@5.14.2", "json-server@0.17.4"];
+/// The connections of the load generator.
+const CONNECTIONS: &str = "16";
+
+/// A running server, and the target that it is asked for.
+struct Running {
+    name: &'static str,
+    child: Child,
+    url: String,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What one run of the load generator measured.
+struct Load {
+    per_second: f64,
+    requests: u64,
+    /// The resident memory in MiB, about five times a second.
+    memory: Vec<f64>,
+}
+
+pub(crate) fn run(quick: bool) -> Result<Row> {
+    let (rounds, seconds, long) = if quick { (1, 1, 2) } else { (3, 10, 60) };
+    let mut row = Row::new(
+        "mock",
+        "Polls of one job for as long as the load generator (wrk, one thread, 16 connections, on the same cores) can \
+         send them, against `akool sandbox`, which validates and records each; `prism mock`, which validates each, \
+         with the same description; and json-server, which does neither.",
+    );
+    let tools = tools()?;
+    let servers = [akool()?, prism(&tools)?, json_server(&tools)?];
+    let mut loads: [Vec<Load>; 3] = Default::default();
+    for server in &servers {
+        load(server, 1)?;
+    }
+    for _ in 0..rounds {
+        for (server, loads) in servers.iter().zip(&mut loads) {
+            loads.push(load(server, seconds)?);
+        }
+    }
+    let mut medians = Vec::new();
+    for (server, loads) in servers.iter().zip(&loads) {
+        let rates: Vec<_> = loads.iter().map(|load| load.per_second).collect();
+        let peaks: Vec<_> =
+            loads.iter().map(|load| load.memory.iter().copied().fold(0.0, f64::max)).collect();
+        let rate = row.add("", server.name, "rate", "requests/s", &rates);
+        medians.push((rate, row.add("", server.name, "peak memory", "MiB", &peaks)));
+    }
+    let minute = load(&servers[0], long)?;
+    let (first, second) = minute.memory.split_at(minute.memory.len() / 2);
+    let peak = |memory: &[f64]| memory.iter().copied().fold(0.0, f64::max);
+    row.add("one minute", servers[0].name, "rate", "requests/s", &[minute.per_second]);
+    row.add("one minute", servers[0].name, "peak memory", "MiB", &[peak(&minute.memory)]);
+    row.at_least("akool sandbox for a minute, requests/s", minute.per_second, 10_000.0);
+    row.at_most("memory in the second half of the minute / in the first", peak(second) / peak(first), 1.1);
+    row.at_least("rate / Prism's", medians[0].0 / medians[1].0, 5.0);
+    row.at_least("Prism's memory / akool's", medians[1].1 / medians[0].1, 5.0);
+    let recorded = recorded(&servers[0].url)?;
+    let sent: u64 = loads[0].iter().chain([&minute]).map(|load| load.requests).sum();
+    ensure!(recorded >= sent, "{recorded} requests were recorded, but {sent} were answered");
+    row.note(
+        "akool sandbox keeps the latest requests, at most 10,000 and 32 MiB; its memory is bounded by that.",
+    );
+    row.plot = Some(Plot::Ratios("Prism".to_owned()));
+    Ok(row)
+}
+
+/// Installs the mock servers of others.
+fn tools() -> Result<PathBuf> {
+    let folder = target()?.join("akool-bench-tools/npm");
+    fs::create_dir_all(&folder)?;
+    let installed = Command::new("npm")
+        .args(["install", "--silent", "--no-fund", "--no-audit", "--ignore-scripts", "--prefix"])
+        .arg(&folder)
+        .args(PACKAGES)
+        .status();
+    ensure!(installed.context("cannot run npm; install nodejs and npm")?.success(), "npm failed");
+    Ok(folder.join("node_modules/.bin"))
+}
+
+fn akool() -> Result<Running> {
+    let built = Command::new("cargo")
+        .current_dir(workspace())
+        .args(["build", "--release", "--quiet", "-p", "akool-cli"])
+        .status()?;
+    ensure!(built.success(), "cannot build akool");
+    let mut command = Command::new(target()?.join("release/akool"));
+    command.args(["sandbox", "--listen", "127.0.0.1:0", "--json"]);
+    let poll = |line: &str| {
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        let url = event["url"].as_str().filter(|_| event["event"] == "listening")?;
+        Some(format!("{url}/api/open/v3/content/video/infobymodelid?video_model_id={ID}"))
+    };
+    start("akool sandbox", &mut command, poll)
+}
+
+fn prism(tools: &Path) -> Result<Running> {
+    let mut command = Command::new(tools.join("prism"));
+    command.env("NO_COLOR", "1").args(["mock", "--port", "0", "--host", "127.0.0.1", "--multiprocess=false"]);
+    command.arg(workspace().join("openapi/akool.resolved.yaml"));
+    let poll = |line: &str| {
+        let url = line.split("listening on ").nth(1)?.split_whitespace().next()?;
+        Some(format!("{url}/api/open/v3/content/video/infobymodelid?video_model_id={ID}"))
+    };
+    start("Prism", &mut command, poll)
+}
+
+fn json_server(tools: &Path) -> Result<Running> {
+    let database = target()?.join("akool-bench-tools/db.json");
+    let job =
+        serde_json::json!({ "id": ID, "code": 1000, "msg": "OK", "data": { "_id": ID, "video_status": 2 } });
+    fs::write(&database, serde_json::json!({ "jobs": [job] }).to_string())?;
+    // It cannot take a free port by itself.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let mut command = Command::new(tools.join("json-server"));
+    command.args(["--quiet", "--host", "127.0.0.1", "--port", &port.to_string()]).arg(database);
+    let url = format!("http://127.0.0.1:{port}/jobs/{ID}");
+    let child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("cannot run json-server")?;
+    let running = Running { name: "json-server", child, url };
+    let began = Instant::now();
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        ensure!(began.elapsed() < Duration::from_secs(30), "json-server does not listen");
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(running)
+}
+
+/// Starts a server, and reads its output until `url` finds the target. The rest of the output is read and dropped.
+fn start(name: &'static str, command: &mut Command, url: impl Fn(&str) -> Option<String>) -> Result<Running> {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let child = command.spawn().with_context(|| format!("cannot run {name}"))?;
+    let mut running = Running { name, child, url: String::new() };
+    let output = running.child.stdout.take().context("there is no output")?;
+    let mut lines = BufReader::new(output).lines();
+    let found = lines.by_ref().map_while(Result::ok).find_map(|line| url(&line));
+    running.url = found.with_context(|| format!("{name} does not listen"))?;
+    thread::spawn(move || lines.for_each(drop));
+    Ok(running)
+}
+
+/// Sends requests for so many seconds.
+fn load(server: &Running, seconds: u32) -> Result<Load> {
+    let mut command = Command::new("wrk");
+    command.args([
+        "-t1",
+        "-c",
+        CONNECTIONS,
+        "-d",
+        &format!("{seconds}s"),
+        "-H",
+        &format!("x-api-key: {KEY}"),
+    ]);
+    let mut wrk =
+        command.arg(&server.url).stdout(Stdio::piped()).spawn().context("cannot run wrk; install it")?;
+    let mut memory = Vec::new();
+    while wrk.try_wait()?.is_none() {
+        memory.push(resident_mib(server.child.id())?);
+        thread::sleep(Duration::from_millis(200));
+    }
+    let output = wrk.wait_with_output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success() && !text.contains("Non-2xx"), "wrk and {}: {text}", server.name);
+    let number = |line: &str| line.split_whitespace().find_map(|word| word.parse::<f64>().ok());
+    let rate = text.lines().find(|line| line.starts_with("Requests/sec:")).and_then(number);
+    let requests = text.lines().find(|line| line.contains(" requests in ")).and_then(number);
+    match (rate, requests) {
+        (Some(per_second), Some(requests)) => Ok(Load { per_second, requests: requests as u64, memory }),
+        _ => anyhow::bail!("unexpected output of wrk: {text}"),
+    }
+}
+
+/// The resident memory of a process.
+fn resident_mib(process: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no memory is shown")?;
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib / 1024.0)
+}
+
+/// How many requests the sandbox has recorded.
+fn recorded(poll: &str) -> Result<u64> {
+    let base = poll.split("/api/").next().unwrap_or_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let state = runtime.block_on(async {
+        reqwest::get(format!("{base}/__sandbox/state")).await?.json::<serde_json::Value>().await
+    })?;
+    state["requests"].as_u64().context("the state has no number of requests")
+}
