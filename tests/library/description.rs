@@ -124,8 +124,8 @@ fn akool_contract_has_no_network_and_akool_mock_does_not_depend_on_the_client() 
 
 #[test]
 fn the_table_of_codes_is_the_documented_list() {
-    let document = akool_contract::Contract::resolved().document();
-    let code = &document["components"]["schemas"]["ApiResponse"]["properties"]["code"];
+    let resolved: Value = serde_saphyr::from_str(include_str!("../../openapi/akool.resolved.yaml")).unwrap();
+    let code = &resolved["components"]["schemas"]["ApiResponse"]["properties"]["code"];
     let listed: BTreeSet<_> =
         code["x-extensible-enum"].as_array().unwrap().iter().filter_map(Value::as_i64).collect();
     let table = BusinessCode::documented().map(|code| code.0);

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use similar::TextDiff;
 
-use openapi_keeper::{comparable, description, openapi::members, overlay, semver};
+use openapi_keeper::{comparable, contract, description, openapi::members, overlay, semver};
 
 use crate::{generate, sources};
 
@@ -77,8 +77,8 @@ fn outputs(openapi: &Path) -> Result<Vec<Output>> {
         format!("{origin}{}", description::to_yaml(&resolved)?),
         generate::client(&resolved)?,
         pretty(example)?,
-        pretty(&vendored)?,
-        pretty(&resolved)?,
+        pretty(&contract::compile(&vendored)?)?,
+        pretty(&contract::compile(&resolved)?)?,
     ];
     Ok(WRITTEN.into_iter().zip(texts).map(|(path, text)| Output { path, text }).collect())
 }

@@ -7,8 +7,8 @@ use http::{
 use serde_json::Value;
 
 use crate::{
-    compile::Compiled,
-    operation::{Content, Media, Operation, Parameter},
+    compiled::{Compiled, Messages},
+    operation::{Media, Operation, Parameter, Schema, Scheme},
     pointer::step,
     redact,
     report::{DriftKind, Report},
@@ -29,8 +29,11 @@ impl<'a> Check<'a> {
         Self { compiled, report: Report::default() }
     }
 
-    /// The operation of a request, and the values of its path parameters.
-    pub(crate) fn operation<B>(&mut self, request: &Request<B>) -> Option<(&'a Operation, Vec<String>)> {
+    /// The operation of a request, and the names and values of its path parameters.
+    pub(crate) fn operation<B>(
+        &mut self,
+        request: &Request<B>,
+    ) -> Option<(&'a Operation, Vec<(&'a str, String)>)> {
         let path = request.uri().path();
         let operations = self.compiled.operations.iter();
         let on_path: Vec<_> =
@@ -38,7 +41,7 @@ impl<'a> Check<'a> {
         // A path without parameters takes precedence over a template.
         let best = on_path
             .iter()
-            .filter(|(operation, _)| operation.method == *request.method())
+            .filter(|(operation, _)| operation.method == request.method().as_str())
             .min_by_key(|(_, values)| values.len());
         if let Some((operation, values)) = best {
             self.report.operation = operation.id.clone();
@@ -59,7 +62,12 @@ impl<'a> Check<'a> {
         None
     }
 
-    pub(crate) fn parameters<B>(&mut self, operation: &Operation, request: &Request<B>, path: &[String]) {
+    pub(crate) fn parameters<B>(
+        &mut self,
+        operation: &Operation,
+        request: &Request<B>,
+        path: &[(&str, String)],
+    ) {
         let query = query(request);
         for parameter in &operation.parameters {
             let name = &parameter.name;
@@ -70,8 +78,8 @@ impl<'a> Check<'a> {
                 }
                 "header" => self.header(parameter, request.headers()),
                 "path" => {
-                    let value = operation.path_index(name).and_then(|index| path.get(index));
-                    self.parameter(parameter, "/path", value.map(String::as_str).as_slice());
+                    let value = path.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
+                    self.parameter(parameter, "/path", value.as_slice());
                 }
                 _ => {}
             }
@@ -109,10 +117,12 @@ impl<'a> Check<'a> {
         } else if values.len() > 1 && !parameter.is_list() {
             let actual = format!("it {} times", values.len());
             self.report.violation(at, "parameter", format!("`{name}` once"), actual, spec);
-        } else if let Some(media) = &parameter.media {
-            let secret = redact::is_secret(name) || self.compiled.shapes(media).holds_secrets(media.node);
-            for error in media.validator.iter_errors(&parameter.value(values)) {
-                schemas::violation(&error, at, secret, &self.compiled.document, spec, &mut self.report);
+        } else if let Some(schema) = &parameter.schema {
+            let Messages { schemas, shapes } = self.compiled.messages(schema);
+            let secret = redact::is_secret(name) || shapes.holds_secrets(&schema.shape);
+            let validator = schemas.validator(&schema.validator, &schema.pointer);
+            for error in validator.iter_errors(&parameter.value(values)) {
+                schemas::violation(&error, at, secret, &schemas.document, spec, &mut self.report);
             }
         }
     }
@@ -121,8 +131,8 @@ impl<'a> Check<'a> {
     pub(crate) fn security<B>(&mut self, operation: &Operation, request: &Request<B>) {
         let query = query(request);
         let in_query = |name: &str| query.iter().any(|(own, _)| own == name);
-        let mut alternatives = operation.security.iter();
-        if operation.security.is_empty()
+        let mut alternatives = operation.security.alternatives.iter();
+        if operation.security.alternatives.is_empty()
             || alternatives
                 .any(|schemes| schemes.iter().all(|scheme| scheme.is_met(request.headers(), in_query)))
         {
@@ -130,12 +140,11 @@ impl<'a> Check<'a> {
         }
         let shown: Vec<_> = operation
             .security
+            .alternatives
             .iter()
-            .map(|schemes| {
-                schemes.iter().map(|scheme| scheme.shown.as_str()).collect::<Vec<_>>().join(" with ")
-            })
+            .map(|schemes| schemes.iter().map(Scheme::shown).collect::<Vec<_>>().join(" with "))
             .collect();
-        let (expected, at) = (shown.join(" or "), &operation.security_pointer);
+        let (expected, at) = (shown.join(" or "), &operation.security.pointer);
         self.report.violation("/headers", "security", expected, "no such credential", at);
     }
 
@@ -150,36 +159,38 @@ impl<'a> Check<'a> {
             }
             Some(body) if bytes.is_empty() => {
                 if body.required {
-                    self.report.violation("/body", "body", "a body", "nothing", &body.content.pointer);
+                    self.report.violation("/body", "body", "a body", "nothing", &body.pointer);
                 }
             }
-            Some(body) => self.body(&body.content, request.headers(), bytes, true),
+            Some(body) => self.body(&body.pointer, &body.content, request.headers(), bytes, true),
         }
     }
 
-    /// `typed`: whether the content type must be a documented one.
-    pub(crate) fn body(&mut self, content: &Content, headers: &HeaderMap, bytes: &[u8], typed: bool) {
-        let Some(first) = content.media.first() else { return };
+    /// `pointer`: the request body or response with this content. `typed`: whether the content type must be a
+    /// documented one.
+    pub(crate) fn body(
+        &mut self,
+        pointer: &str,
+        content: &[Media],
+        headers: &HeaderMap,
+        bytes: &[u8],
+        typed: bool,
+    ) {
+        let Some(first) = content.first() else { return };
         let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let encoding = headers.get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity");
         if let Some(encoding) = encoding {
             let actual = redact::excerpt(&text(encoding));
             let expected = "an uncompressed body, because compression was not requested";
-            self.report.violation(
-                "/headers/content-encoding",
-                "content-encoding",
-                expected,
-                actual,
-                &content.pointer,
-            );
+            self.report.violation("/headers/content-encoding", "content-encoding", expected, actual, pointer);
             return;
         }
         let kind = headers.get(CONTENT_TYPE).map(text);
-        let media = kind.as_ref().and_then(|kind| content.media.iter().find(|media| media.covers(kind)));
+        let media = kind.as_ref().and_then(|kind| content.iter().find(|media| media.covers(kind)));
         if typed && media.is_none() {
-            let expected: Vec<_> = content.media.iter().map(|media| media.kind.as_str()).collect();
+            let expected: Vec<_> = content.iter().map(|media| media.kind.as_str()).collect();
             let actual = kind.map_or_else(|| "no content type".to_owned(), |kind| redact::excerpt(&kind));
-            let at = format!("{}/content", content.pointer);
+            let at = format!("{pointer}/content");
             self.report.violation(
                 "/headers/content-type",
                 "content-type",
@@ -191,30 +202,32 @@ impl<'a> Check<'a> {
         // A body with a wrong content type is still checked.
         let media = media.unwrap_or(first);
         if media.is_json() {
-            self.json(media, bytes);
+            self.json(&media.schema, bytes);
         }
     }
 
-    pub(crate) fn json(&mut self, media: &Media, bytes: &[u8]) {
-        let (shapes, document) = (self.compiled.shapes(media), &self.compiled.document);
+    pub(crate) fn json(&mut self, schema: &Schema, bytes: &[u8]) {
+        let Messages { schemas, shapes } = self.compiled.messages(schema);
+        let Schema { pointer, shape, .. } = schema;
         let value = match parse(bytes) {
             Ok(value) => value,
             Err((rule, mut actual)) => {
-                if !bytes.is_empty() && !shapes.holds_secrets(media.node) {
+                if !bytes.is_empty() && !shapes.holds_secrets(shape) {
                     let start = String::from_utf8_lossy(&bytes[..bytes.len().min(EXCERPT_BYTES)]);
                     actual = format!("{actual}, \"{}\"", redact::excerpt(&start));
                 }
-                return self.report.violation("/body", rule, "JSON", actual, &media.pointer);
+                return self.report.violation("/body", rule, "JSON", actual, pointer);
             }
         };
         // `iter_errors` is much slower than `is_valid`.
-        if !media.validator.is_valid(&value) {
-            for error in media.validator.iter_errors(&value) {
-                let secret = shapes.is_secret(media.node, schemas::path(&error));
-                schemas::violation(&error, "/body", secret, document, &media.pointer, &mut self.report);
+        let validator = schemas.validator(&schema.validator, pointer);
+        if !validator.is_valid(&value) {
+            for error in validator.iter_errors(&value) {
+                let secret = shapes.is_secret(shape, schemas::path(&error));
+                schemas::violation(&error, "/body", secret, &schemas.document, pointer, &mut self.report);
             }
         }
-        shapes.check(media.node, &value, &mut "/body".to_owned(), document, &mut self.report);
+        shapes.check(shape, &value, &mut "/body".to_owned(), schemas, &mut self.report);
     }
 }
 

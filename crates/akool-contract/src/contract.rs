@@ -7,21 +7,21 @@ use serde_json::Value;
 
 use crate::{
     check::Check,
-    compile::{self, Compiled},
+    compiled::Compiled,
     redact,
     report::{DriftKind, Report},
 };
 
-static VENDORED: LazyLock<Contract> = LazyLock::new(|| built_in(include_str!("vendored.json")));
-static RESOLVED: LazyLock<Contract> = LazyLock::new(|| built_in(include_str!("resolved.json")));
+static VENDORED: LazyLock<Contract> = LazyLock::new(|| read(include_str!("vendored.json")));
+static RESOLVED: LazyLock<Contract> = LazyLock::new(|| read(include_str!("resolved.json")));
 
-#[expect(clippy::expect_used, reason = "both documents are part of the crate; its tests compile them")]
-fn built_in(text: &str) -> Contract {
-    let document = serde_json::from_str(text).expect("code generation writes JSON");
-    Contract::from_openapi(document).expect("code generation checks the description")
+#[expect(clippy::expect_used, reason = "both files are part of the crate; its tests read them")]
+fn read(text: &str) -> Contract {
+    Contract { compiled: serde_json::from_str(text).expect("code generation writes this format") }
 }
 
-/// An OpenAPI description that validates messages.
+/// A description that validates messages. The pointers of reports lead into it: `openapi/akool.resolved.yaml` and
+/// `openapi/akool.yaml` in the repository.
 ///
 /// ```
 /// use akool_contract::{Contract, Verdict};
@@ -47,11 +47,6 @@ pub struct Contract {
     pub(crate) compiled: Compiled,
 }
 
-/// A description that cannot be compiled.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the description cannot validate messages: {0}")]
-pub struct InvalidDescription(String);
-
 impl Contract {
     /// What the service really speaks: the vendor's description with this project's overlays.
     pub fn resolved() -> &'static Self {
@@ -62,22 +57,6 @@ impl Contract {
     /// without the fields that only other pages name.
     pub fn vendored() -> &'static Self {
         &VENDORED
-    }
-
-    /// Compiles any OpenAPI 3.0 description. It validates paths, parameters in path, query and headers,
-    /// security, JSON bodies, headers of responses, and callbacks. It does not validate parameters in
-    /// cookies, parameters that are objects, and bodies that are not JSON.
-    ///
-    /// # Errors
-    /// If a reference cannot be resolved or a schema is not valid.
-    pub fn from_openapi(document: Value) -> Result<Self, InvalidDescription> {
-        let compiled = compile::compile(document).map_err(InvalidDescription)?;
-        Ok(Self { compiled })
-    }
-
-    /// The description itself, into which [`spec_pointer`](crate::Violation::spec_pointer) points.
-    pub fn document(&self) -> &Value {
-        &self.compiled.document
     }
 
     /// Validates a request: path, method, parameters, the presence of a credential, and the body.
@@ -120,7 +99,7 @@ impl Contract {
         for header in &documented.headers {
             check.header(header, response.headers());
         }
-        check.body(&documented.content, response.headers(), body, exact);
+        check.body(&documented.pointer, &documented.content, response.headers(), body, exact);
         check.report
     }
 
@@ -149,13 +128,160 @@ impl Contract {
     /// Validates JSON against a named schema of the description.
     pub fn check_schema(&self, name: &str, body: impl AsRef<[u8]>) -> Report {
         let mut check = Check::new(&self.compiled);
-        match self.compiled.schemas.iter().find(|(own, _)| own == name) {
-            Some((_, media)) => check.json(media, body.as_ref()),
+        match self.compiled.named.get(name) {
+            Some(schema) => check.json(schema, body.as_ref()),
             None => {
                 let expected = "a schema of the description";
                 check.report.violation("", "path", expected, redact::excerpt(name), "/components/schemas");
             }
         }
         check.report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The contract of any OpenAPI 3.0 description.
+    fn compiled(description: &Value) -> Contract {
+        read(&openapi_keeper::contract::compile(description).unwrap().to_string())
+    }
+
+    #[test]
+    fn a_validator_is_built_from_each_schema() {
+        for contract in [Contract::resolved(), Contract::vendored()] {
+            for name in contract.compiled.named.keys() {
+                assert_ne!(contract.check_schema(name, "[]"), Report::default(), "{name}");
+            }
+            for operation in contract.compiled.operations.iter().chain(&contract.compiled.callbacks) {
+                let responses = operation.responses.iter().flat_map(|response| &response.content);
+                for media in operation.body.iter().flat_map(|body| &body.content).chain(responses) {
+                    let mut check = Check::new(&contract.compiled);
+                    check.json(&media.schema, b"[]");
+                    assert_ne!(check.report, Report::default(), "{}", media.schema.pointer);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_contract_of_any_description_is_read() {
+        let contract = compiled(&json!({
+            "openapi": "3.0.3",
+            "paths": {
+                "/a/me": {"get": {"operationId": "me", "responses": {"200": {"description": ""}}}},
+                "/a/{n}": {
+                    "parameters": [{"name": "n", "in": "path", "required": true, "schema": {"type": "integer"}}],
+                    "get": {
+                        "operationId": "one",
+                        "parameters": [
+                            {"name": "tag", "in": "query", "schema": {"type": "array", "items": {"type": "integer"}}},
+                            {"name": "X-When", "in": "header", "required": true, "schema": {"type": "string", "format": "date"}},
+                        ],
+                        "responses": {
+                            "2XX": {"$ref": "#/components/responses/Tree"},
+                            "default": {"description": "", "content": {"text/plain": {"schema": {"type": "string"}}}},
+                        },
+                    },
+                },
+            },
+            "components": {
+                "responses": {"Tree": {
+                    "description": "",
+                    "headers": {"X-Left": {"required": true, "schema": {"type": "integer"}}},
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Tree"}}},
+                }},
+                "schemas": {"Tree": {
+                    "type": "object",
+                    "properties": {
+                        "value": {"type": "number", "minimum": 0, "exclusiveMinimum": true, "nullable": true},
+                        "children": {"type": "array", "items": {"$ref": "#/components/schemas/Tree"}},
+                        "free": {"type": "object"},
+                    },
+                }},
+            },
+        }));
+        let ask = |target: &str, when: &str| {
+            contract.check_request(&Request::get(target).header("x-when", when).body("").unwrap())
+        };
+        assert_eq!(
+            ask("/a/me", "x").operation.as_deref(),
+            Some("me"),
+            "a path without parameters takes precedence"
+        );
+        assert!(ask("/a/5?tag=1&tag=2", "2024-02-29").is_conforming());
+        assert_eq!(ask("/a/five", "2024-02-29").violations[0].pointer, "/path");
+        assert_eq!(ask("/a/5?tag=1&tag=b", "2024-02-29").violations[0].pointer, "/query/tag/1");
+        assert_eq!(ask("/a/5", "yesterday").violations[0].pointer, "/headers/x-when");
+
+        let request = Request::get("/a/5").body("").unwrap();
+        let check = |body: &str| {
+            let response = Response::builder()
+                .status(201)
+                .header("x-left", "3")
+                .header("content-type", "application/json");
+            contract.check_response(&request, &response.body(body.to_owned()).unwrap())
+        };
+        assert!(check(r#"{"value": null, "children": [{"value": 1}], "free": {"any": 1}}"#).is_conforming());
+        let report = check(r#"{"children": [{"children": [{"value": 0, "other": 1}]}]}"#);
+        assert_eq!(report.violations[0].pointer, "/body/children/0/children/0/value");
+        assert_eq!(report.violations[0].expected, "minimum 0");
+        assert_eq!(report.drift[0].pointer, "/body/children/0/children/0/other");
+        let bare = Response::builder().header("content-type", "application/json").body("{}").unwrap();
+        assert_eq!(contract.check_response(&request, &bare).violations[0].pointer, "/headers/x-left");
+    }
+
+    #[test]
+    fn a_broken_translated_rule_is_reported_as_the_description_has_it() {
+        let contract = compiled(&json!({
+            "paths": {},
+            "components": {"schemas": {"A": {"properties": {
+                "number": {"type": "integer", "format": "int32", "maximum": 5},
+                "bytes": {"type": "string", "format": "byte"},
+                "day": {"type": "string", "format": "date", "nullable": true},
+            }}}},
+        }));
+        for (body, place, rule, expected) in [
+            (r#"{"number": -3000000000}"#, "number/format", "minimum", "format \"int32\""),
+            (r#"{"number": 6}"#, "number/maximum", "maximum", "maximum 5"),
+            (r#"{"bytes": "YQ="}"#, "bytes/format", "pattern", "format \"byte\""),
+            (r#"{"day": "2023-02-29"}"#, "day/format", "format", "format \"date\""),
+            (r#"{"day": 1}"#, "day/type", "type", "null or a string"),
+        ] {
+            let report = contract.check_schema("A", body);
+            assert_eq!(report.violations.len(), 1, "{report}");
+            let violation = &report.violations[0];
+            assert_eq!(violation.spec_pointer, format!("/components/schemas/A/properties/{place}"));
+            assert_eq!((violation.rule.as_str(), violation.expected.as_str()), (rule, expected));
+        }
+        assert!(contract.check_schema("A", r#"{"bytes": "YQ==", "day": null}"#).is_conforming());
+    }
+
+    #[test]
+    fn requests_and_responses_have_their_own_schemas_if_they_differ() {
+        let user = json!({"$ref": "#/components/schemas/User"});
+        let content = json!({"application/json": {"schema": user}});
+        let contract = compiled(&json!({
+            "paths": {"/a": {"post": {"requestBody": {"content": content}, "responses": {"200": {"content": content}}}}},
+            "components": {"schemas": {"User": {
+                "required": ["id", "key"],
+                "properties": {"id": {"readOnly": true}, "key": {"writeOnly": true, "format": "password"}},
+                "x-promises": [{"when": {}, "then": {"required": ["id"], "properties": {"id": {"readOnly": true}}}}],
+            }}},
+        }));
+        let request = |body: &str| {
+            let request = Request::post("/a").header("content-type", "application/json");
+            request.body(body.to_owned()).unwrap()
+        };
+        let missing = |report: Report| -> Vec<String> {
+            report.violations.into_iter().map(|violation| violation.pointer).collect()
+        };
+        assert_eq!(missing(contract.check_request(&request("{}"))), ["/body/key"]);
+        let response = Response::builder().header("content-type", "application/json").body("{}").unwrap();
+        let missing = missing(contract.check_response(&request(""), &response));
+        assert_eq!(missing, ["/body/id"]);
     }
 }

@@ -1,5 +1,7 @@
 //! Which documented fields and values were received: [`Coverage`].
 
+use std::collections::BTreeMap;
+
 use http::{Request, Response};
 
 use crate::{
@@ -27,14 +29,14 @@ use crate::{
 #[derive(Debug)]
 pub struct Coverage<'a> {
     contract: &'a Contract,
-    /// For each operation, what its responses contained; `None` without a response.
-    seen: Vec<Option<Seen>>,
+    /// By the pointer of an operation, what its responses contained.
+    seen: BTreeMap<&'a str, Seen>,
 }
 
 impl Contract {
     /// Returns an empty collection of received fields and values.
     pub fn coverage(&self) -> Coverage<'_> {
-        Coverage { contract: self, seen: self.compiled.operations.iter().map(|_| None).collect() }
+        Coverage { contract: self, seen: BTreeMap::new() }
     }
 }
 
@@ -45,10 +47,11 @@ impl Coverage<'_> {
         let compiled = &self.contract.compiled;
         let Some((operation, _)) = Check::new(compiled).operation(request) else { return };
         let Some((documented, _)) = operation.response(response.status().as_u16()) else { return };
-        let Some(media) = documented.content.media.first() else { return };
+        let Some(media) = documented.content.first() else { return };
         let Ok(value) = parse(response.body().as_ref()) else { return };
-        let seen = self.seen[operation.index].get_or_insert_default();
-        compiled.shapes(media).record(media.node, &value, &mut "/body".to_owned(), seen);
+        let seen = self.seen.entry(&operation.pointer).or_default();
+        let shapes = &compiled.messages(&media.schema).shapes;
+        shapes.record(&media.schema.shape, &value, &mut "/body".to_owned(), seen);
     }
 
     /// The documented fields and values that were in no response, for operations with a response. The
@@ -56,14 +59,14 @@ impl Coverage<'_> {
     pub fn not_received(&self) -> Report {
         let mut report = Report::default();
         let compiled = &self.contract.compiled;
-        for (operation, seen) in compiled.operations.iter().zip(&self.seen) {
-            if let Some(seen) = seen
+        for operation in &compiled.operations {
+            if let Some(seen) = self.seen.get(operation.pointer.as_str())
                 && let Some((documented, _)) = operation.response(200)
-                && let Some(media) = documented.content.media.first()
+                && let Some(media) = documented.content.first()
             {
                 report.operation = report.operation.take().or_else(|| operation.id.clone());
-                let shapes = compiled.shapes(media);
-                shapes.not_received(media.node, &mut "/body".to_owned(), seen, &mut report);
+                let shapes = &compiled.messages(&media.schema).shapes;
+                shapes.not_received(&media.schema.shape, &mut "/body".to_owned(), seen, &mut report);
             }
         }
         report

@@ -25,15 +25,19 @@
 //! first.
 //!
 //! # Performance
-//! A description is compiled once, on first use, in 2.4 ms. Then a check of the documented response takes
-//! 7 microseconds, and a check of a poll 1.4 (release build on a virtual machine with two cores; in a debug
-//! build 25 ms, 54 and 11). `cargo run --release -p akool-contract --example speed` measures it.
+//! Nothing is translated at run time: code generation writes the operations and their schemas as JSON Schema. They are
+//! read on first use, in 0.3 ms, and each validator is built on first use. Then a check of the documented response takes
+//! 4.3 microseconds, and a check of a poll 1.4 (release build on a virtual machine with two cores; in a debug build 1 ms,
+//! 41 and 8). `cargo run --release -p akool-contract --example speed` measures it.
+//!
+//! The validator is `jsonschema` without its default features: 0.2 of the 4.3 microseconds, and 46 of the 63 packages that
+//! `akool-mock` adds to a lock file with reqwest and tokio. `boon` would add 19 instead of 46, but it takes 1.3
+//! microseconds, accepts `2.0` as an integer in draft 4 too, and has had no release since January 2025.
 
 mod check;
-mod compile;
+mod compiled;
 mod contract;
 mod coverage;
-mod dialect;
 mod fixture;
 mod operation;
 mod placeholder;
@@ -43,7 +47,7 @@ mod report;
 mod schemas;
 mod shape;
 
-pub use contract::{Contract, InvalidDescription};
+pub use contract::Contract;
 pub use coverage::Coverage;
 pub use fixture::{Fixture, InvalidFixture};
 pub use report::{Drift, DriftKind, Report, Verdict, Violation};

@@ -1,152 +1,151 @@
-//! The compiled parts of an operation, and how a message is matched with them.
+//! The parts of an operation, and how a message is matched with them.
 
-use http::{HeaderMap, Method, header::AUTHORIZATION};
+use std::sync::OnceLock;
+
+use http::{HeaderMap, header::AUTHORIZATION};
 use jsonschema::Validator;
+use serde::Deserialize;
 use serde_json::{Number, Value};
 
-use crate::{dialect::Direction, pointer::percent_decoded, shape::NodeId};
+use crate::{pointer::percent_decoded, shape::Link};
 
 /// A documented operation or callback.
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct Operation {
-    /// Its position among all operations.
-    pub(crate) index: usize,
     pub(crate) id: Option<String>,
-    pub(crate) method: Method,
-    pub(crate) template: Vec<Segment>,
+    pub(crate) method: String,
+    /// With parameters as `{name}`.
+    pub(crate) path: String,
     pub(crate) pointer: String,
     pub(crate) parameters: Vec<Parameter>,
-    /// Alternatives, each with all schemes that it needs. Empty if no credential is required.
-    pub(crate) security: Vec<Vec<Scheme>>,
-    pub(crate) security_pointer: String,
+    pub(crate) security: Security,
     pub(crate) body: Option<RequestBody>,
-    /// By HTTP status, `4XX` or `default`.
-    pub(crate) responses: Vec<(String, Response)>,
-}
-
-/// One segment of a path template.
-#[derive(Debug)]
-pub(crate) enum Segment {
-    Text(String),
-    Parameter(String),
+    pub(crate) responses: Vec<Response>,
 }
 
 /// A parameter of a request, or a header of a response.
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct Parameter {
     pub(crate) name: String,
-    /// `in`: `path`, `query`, `header` or `cookie`.
+    /// `path`, `query`, `header` or `cookie`.
+    #[serde(rename = "in")]
     pub(crate) location: String,
     pub(crate) required: bool,
     pub(crate) pointer: String,
     /// `None` without a schema, and for objects.
-    pub(crate) media: Option<Media>,
+    pub(crate) schema: Option<Schema>,
     /// The type of its value.
-    pub(crate) kind: String,
+    #[serde(default, rename = "type")]
+    kind: String,
     /// The type of the elements if the value is a list.
-    pub(crate) item_kind: String,
+    #[serde(default, rename = "items")]
+    item_kind: String,
 }
 
-/// A security scheme.
-#[derive(Debug)]
-pub(crate) struct Scheme {
-    /// The scheme in words.
-    pub(crate) shown: String,
-    pub(crate) carrier: Carrier,
+#[derive(Debug, Deserialize)]
+pub(crate) struct Security {
+    pub(crate) pointer: String,
+    /// Each with all schemes that it needs. Empty if no credential is required.
+    pub(crate) alternatives: Vec<Vec<Scheme>>,
 }
 
 /// The part of a request that carries a credential.
-#[derive(Debug)]
-pub(crate) enum Carrier {
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Scheme {
     Header(String),
     Query(String),
     /// `Authorization`, with this word before the credential.
     Authorization(Option<String>),
     /// A cookie, which is not checked.
-    Cookie,
+    Cookie(String),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct RequestBody {
-    pub(crate) required: bool,
-    pub(crate) content: Content,
-}
-
-#[derive(Debug)]
-pub(crate) struct Response {
-    pub(crate) headers: Vec<Parameter>,
-    pub(crate) content: Content,
-}
-
-/// The documented bodies of a request or a response.
-#[derive(Debug)]
-pub(crate) struct Content {
-    /// The request body or response that they belong to.
     pub(crate) pointer: String,
-    pub(crate) media: Vec<Media>,
+    pub(crate) required: bool,
+    pub(crate) content: Vec<Media>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Response {
+    /// The HTTP status, `4XX` or `default`.
+    status: String,
+    pub(crate) pointer: String,
+    pub(crate) headers: Vec<Parameter>,
+    pub(crate) content: Vec<Media>,
 }
 
 /// A media type with its schema.
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct Media {
-    /// The media type; empty for parameters and named schemas.
+    #[serde(rename = "type")]
     pub(crate) kind: String,
+    pub(crate) schema: Schema,
+}
+
+/// A schema that messages are validated against.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Schema {
     pub(crate) direction: Direction,
     pub(crate) pointer: String,
-    pub(crate) validator: Validator,
-    pub(crate) node: NodeId,
+    pub(crate) shape: Link,
+    /// Built on first use.
+    #[serde(skip)]
+    pub(crate) validator: OnceLock<Validator>,
+}
+
+/// The direction of a message.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Direction {
+    Request,
+    Response,
 }
 
 impl Operation {
-    /// The decoded values of the path parameters, if the path belongs to this operation.
-    pub(crate) fn matches(&self, path: &str) -> Option<Vec<String>> {
-        let segments: Vec<_> = path.trim_start_matches('/').split('/').collect();
-        if segments.len() != self.template.len() {
+    /// The names and decoded values of the path parameters, if the path belongs to this operation.
+    pub(crate) fn matches(&self, path: &str) -> Option<Vec<(&str, String)>> {
+        let segments = |path: &'_ str| path.trim_start_matches('/').split('/').count();
+        if segments(&self.path) != segments(path) {
             return None;
         }
+        let own = self.path.trim_start_matches('/').split('/');
         let mut values = Vec::new();
-        for (own, segment) in self.template.iter().zip(segments) {
-            match own {
-                Segment::Text(text) if text == segment => {}
-                Segment::Text(_) => return None,
-                Segment::Parameter(_) => values.push(percent_decoded(segment)),
+        for (own, segment) in own.zip(path.trim_start_matches('/').split('/')) {
+            match own.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+                Some(name) => values.push((name, percent_decoded(segment))),
+                None if own == segment => {}
+                None => return None,
             }
         }
         Some(values)
     }
 
-    /// The position of a path parameter among the values that [`matches`](Self::matches) returns.
-    pub(crate) fn path_index(&self, name: &str) -> Option<usize> {
-        let names = self.template.iter().filter_map(|segment| match segment {
-            Segment::Parameter(name) => Some(name),
-            Segment::Text(_) => None,
-        });
-        names.into_iter().position(|own| own == name)
-    }
-
     /// The documented response for an HTTP status, and whether the status is documented. If it is not,
     /// the response is the one of success.
     pub(crate) fn response(&self, status: u16) -> Option<(&Response, bool)> {
-        let find = |key: &str| self.responses.iter().find(|(own, _)| own.eq_ignore_ascii_case(key));
+        let find = |key: &str| self.responses.iter().find(|own| own.status.eq_ignore_ascii_case(key));
         let documented = find(&status.to_string())
             .or_else(|| find(&format!("{}XX", status / 100)))
             .or_else(|| find("default"));
-        if let Some((_, response)) = documented {
+        if let Some(response) = documented {
             return Some((response, true));
         }
-        let success = self.responses.iter().find(|(status, _)| status.starts_with('2'));
-        Some((&success.or(self.responses.first())?.1, false))
+        let success = self.responses.iter().find(|own| own.status.starts_with('2'));
+        Some((success.or(self.responses.first())?, false))
     }
 
     /// The documented statuses, in words.
     pub(crate) fn statuses(&self) -> String {
-        self.responses.iter().map(|(status, _)| status.as_str()).collect::<Vec<_>>().join(", ")
+        self.responses.iter().map(|own| own.status.as_str()).collect::<Vec<_>>().join(", ")
     }
 
     /// Whether a credential is sent in this query parameter.
     pub(crate) fn is_credential(&self, query_parameter: &str) -> bool {
-        let mut schemes = self.security.iter().flatten();
-        schemes.any(|scheme| matches!(&scheme.carrier, Carrier::Query(own) if own == query_parameter))
+        let mut schemes = self.security.alternatives.iter().flatten();
+        schemes.any(|scheme| matches!(scheme, Scheme::Query(own) if own == query_parameter))
     }
 }
 
@@ -175,12 +174,26 @@ impl Parameter {
 }
 
 impl Scheme {
+    /// The scheme in words.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Header(name) => format!("the header `{name}`"),
+            Self::Query(name) => format!("the parameter `{name}`"),
+            Self::Cookie(name) => format!("the cookie `{name}`"),
+            Self::Authorization(None) => "`Authorization`".to_owned(),
+            Self::Authorization(Some(word)) => {
+                let (first, rest) = word.split_at_checked(1).unwrap_or_default();
+                format!("`Authorization: {}{rest} ...`", first.to_ascii_uppercase())
+            }
+        }
+    }
+
     /// Whether a request carries such a credential. Its value is not checked.
     pub(crate) fn is_met(&self, headers: &HeaderMap, in_query: impl Fn(&str) -> bool) -> bool {
-        match &self.carrier {
-            Carrier::Header(name) => headers.get(name.as_str()).is_some_and(|value| !value.is_empty()),
-            Carrier::Query(name) => in_query(name),
-            Carrier::Authorization(word) => {
+        match self {
+            Self::Header(name) => headers.get(name.as_str()).is_some_and(|value| !value.is_empty()),
+            Self::Query(name) => in_query(name),
+            Self::Authorization(word) => {
                 let value =
                     headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
                 let (own, rest) = value.split_once(' ').unwrap_or((value, ""));
@@ -189,7 +202,7 @@ impl Scheme {
                     None => !value.is_empty(),
                 }
             }
-            Carrier::Cookie => true,
+            Self::Cookie(_) => true,
         }
     }
 }

@@ -5,6 +5,8 @@ use std::{collections::BTreeSet, sync::LazyLock};
 
 use serde_json::Value;
 
+use crate::contract::Contract;
+
 /// The replacement for a text.
 pub(crate) const REDACTED: &str = "[redacted]";
 
@@ -27,12 +29,13 @@ const ENCODINGS: [&str; 5] = ["gzip", "br", "deflate", "zstd", "identity"];
 const EXTENSIONS: [&str; 7] = ["mp4", "mov", "webm", "srt", "vtt", "json", "html"];
 
 static WORDS: LazyLock<Words> = LazyLock::new(|| {
-    let document: Value = serde_json::from_str(include_str!("resolved.json")).unwrap_or_default();
+    let compiled = &Contract::resolved().compiled;
     let mut words = Words::default();
-    if let Some(paths) = document["paths"].as_object() {
-        words.paths.extend(paths.keys().cloned());
+    words.paths.extend(compiled.operations.iter().map(|operation| operation.path.clone()));
+    for operation in compiled.operations.iter().chain(&compiled.callbacks) {
+        words.names.extend(operation.parameters.iter().map(|parameter| parameter.name.clone()));
     }
-    words.collect(&document);
+    compiled.documents().for_each(|schemas| words.collect(schemas));
     words
 });
 
@@ -52,9 +55,6 @@ impl Words {
             Value::Object(object) => {
                 if let Some(properties) = object.get("properties").and_then(Value::as_object) {
                     self.names.extend(properties.keys().cloned());
-                }
-                if object.contains_key("in") {
-                    self.names.extend(object.get("name").and_then(Value::as_str).map(str::to_owned));
                 }
                 let values = object.get("enum").and_then(Value::as_array);
                 self.values.extend(values.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned));

@@ -1,47 +1,58 @@
-//! Builds validators from the description's schemas and turns their errors into violations.
+//! Builds validators from the schemas and turns their errors into violations.
+
+use std::sync::OnceLock;
 
 use jsonschema::{
     Draft, Registry, ValidationError, Validator,
     error::{TypeKind, ValidationErrorKind},
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    dialect::{self, Direction, PROMISES},
     pointer::{percent_decoded, step, steps, to_fragment},
     redact::{self, list},
     report::Report,
 };
 
-/// The URI of the translated document in validators. It is never fetched.
+/// The URI of the schemas in validators. It is never fetched.
 const DOCUMENT: &str = "urn:description";
+/// The extension for conditional promises: a list of `when` and `then`, both schemas.
+const PROMISES: &str = "x-promises";
 
-/// The schemas of a document for messages of one direction, while it is compiled.
-pub(crate) struct Schemas<'a> {
-    /// The untranslated document.
-    pub(crate) document: &'a Value,
-    registry: Registry<'static>,
+/// JSON Schemas, each in its place in the description.
+#[derive(Debug, Deserialize)]
+#[serde(from = "Value")]
+pub(crate) struct Schemas {
+    pub(crate) document: Value,
+    /// Built on first use.
+    registry: OnceLock<Registry<'static>>,
 }
 
-impl<'a> Schemas<'a> {
-    pub(crate) fn new(document: &'a Value, direction: Direction) -> Result<Self, String> {
-        let registry = Registry::new()
-            .add(DOCUMENT, Draft::Draft4.create_resource(dialect::translated(document, direction)))
-            .and_then(jsonschema::RegistryBuilder::prepare)
-            .map_err(|error| format!("its schemas cannot be read as JSON Schema: {error}"))?;
-        Ok(Self { document, registry })
+impl From<Value> for Schemas {
+    fn from(document: Value) -> Self {
+        Self { document, registry: OnceLock::new() }
     }
+}
 
-    /// The validator for the schema at this pointer.
-    pub(crate) fn validator(&self, pointer: &str) -> Result<Validator, String> {
-        jsonschema::options()
-            .with_draft(Draft::Draft4)
-            .with_registry(&self.registry)
-            .should_validate_formats(true)
-            .with_format("byte", dialect::is_base64)
-            .with_format("date", dialect::is_date)
-            .build(&json!({ "$ref": format!("{DOCUMENT}#{}", to_fragment(pointer)) }))
-            .map_err(|error| format!("{pointer} is not a valid schema: {error}"))
+impl Schemas {
+    /// The validator for the schema at this pointer, which is built on first use.
+    #[expect(clippy::expect_used, reason = "code generation builds each validator once")]
+    pub(crate) fn validator<'a>(&self, built: &'a OnceLock<Validator>, pointer: &str) -> &'a Validator {
+        built.get_or_init(|| {
+            let registry = self.registry.get_or_init(|| {
+                Registry::new()
+                    .add(DOCUMENT, Draft::Draft4.create_resource(self.document.clone()))
+                    .and_then(jsonschema::RegistryBuilder::prepare)
+                    .expect("code generation writes JSON Schema")
+            });
+            jsonschema::options()
+                .with_draft(Draft::Draft4)
+                .with_registry(registry)
+                .should_validate_formats(true)
+                .build(&json!({ "$ref": format!("{DOCUMENT}#{}", to_fragment(pointer)) }))
+                .expect("code generation writes valid schemas")
+        })
     }
 }
 
@@ -56,7 +67,7 @@ pub(crate) fn violation(
     error: &ValidationError<'_>,
     at: &str,
     secret: bool,
-    description: &Value,
+    schemas: &Value,
     fallback: &str,
     report: &mut Report,
 ) {
@@ -66,7 +77,7 @@ pub(crate) fn violation(
         .and_then(|uri| Some(percent_decoded(uri.fragment()?.as_str())))
         .filter(|pointer| pointer.starts_with('/'))
         .unwrap_or_else(|| fallback.to_owned());
-    let (place, rule) = nearest(description, &place);
+    let (place, rule) = original(schemas, place);
 
     let mut pointer = format!("{at}{}", error.instance_path());
     let instance = error.instance();
@@ -111,32 +122,29 @@ pub(crate) fn violation(
             }
         }
     };
-    if let Some(condition) = condition(description, &place) {
+    if let Some(condition) = condition(schemas, &place) {
         expected = format!("{expected}, as promised {condition}");
     }
     report.violation(&pointer, keyword, expected, actual, &place);
 }
 
-/// The nearest place that exists in the description. A translated keyword stands for a `format`.
-fn nearest<'a>(description: &'a Value, pointer: &str) -> (String, &'a Value) {
-    let mut at = pointer;
-    loop {
-        if let Some(value) = description.pointer(at) {
-            let format = format!("{at}/format");
-            return match description.pointer(&format) {
-                Some(value) if at != pointer => (format, value),
-                _ => (at.to_owned(), value),
-            };
-        }
-        at = at.rsplit_once('/').map_or("", |(parent, _)| parent);
-    }
+/// The place and the value of the keyword in the description, whose translation is at `place`.
+fn original(schemas: &Value, place: String) -> (String, &Value) {
+    static NONE: Value = Value::Null;
+    let original = place.rsplit_once('/').and_then(|(schema, keyword)| {
+        let original = schemas.pointer(schema)?.get("x-translated-from")?.get(keyword)?.as_str()?;
+        Some(format!("{schema}/{original}"))
+    });
+    let place = original.unwrap_or(place);
+    let value = schemas.pointer(&place).unwrap_or(&NONE);
+    (place, value)
 }
 
 /// The condition of the promise that contains this place, in words.
-fn condition(description: &Value, place: &str) -> Option<String> {
+fn condition(schemas: &Value, place: &str) -> Option<String> {
     let (schema, rest) = place.split_once(&format!("/{PROMISES}/"))?;
     let index = rest.split('/').next()?;
-    let promise = description.pointer(&format!("{schema}/{PROMISES}/{index}"))?;
+    let promise = schemas.pointer(&format!("{schema}/{PROMISES}/{index}"))?;
     let fields: Vec<_> = promise["when"]["properties"]
         .as_object()?
         .iter()

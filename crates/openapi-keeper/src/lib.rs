@@ -5,8 +5,10 @@
 //! - [`valid`] and [`supported`] find what keeps a client from being generated, with its place and [`lines`].
 //! - [`diff`] compares two descriptions and says what breaks callers; [`semver`] compares the
 //!   generated Rust, and [`comparable`] prepares descriptions for it.
+//! - [`contract`] compiles a description for a validator of messages.
 
 pub mod comparable;
+pub mod contract;
 pub mod description;
 pub mod diff;
 pub mod guard;

@@ -1,6 +1,8 @@
 //! Facts about OpenAPI 3.0 that several modules need: methods, pointers and references.
 
-use serde_json::Value;
+use anyhow::{Result, bail};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
 
 /// The keys of a path item that are operations.
 pub const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
@@ -12,6 +14,17 @@ pub enum Direction {
     Request,
     /// What callers receive.
     Response,
+}
+
+/// The base URI of references of JSON Schema into a document.
+pub const DOCUMENT: &str = "urn:description";
+
+/// What a URI fragment escapes. `/` separates the steps of a JSON Pointer.
+const FRAGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/');
+
+/// The schema that refers to the one at this pointer of [`DOCUMENT`].
+pub fn reference(pointer: &str) -> Value {
+    json!({ "$ref": format!("{DOCUMENT}#{}", utf8_percent_encode(pointer, FRAGMENT)) })
 }
 
 /// Appends one step to a JSON Pointer (RFC 6901), escaped.
@@ -89,6 +102,26 @@ pub fn resolve<'a>(document: &'a Value, mut value: &'a Value) -> Resolved<'a> {
         followed.push(target);
     };
     Resolved { value, followed, broken }
+}
+
+/// Follows `$ref` from the value at `pointer` to the pointer of a value that is not a reference. Something that does
+/// not exist is optional, unless a reference leads to it.
+///
+/// # Errors
+/// If a reference cannot be followed.
+pub fn follow(document: &Value, pointer: &str) -> Result<String> {
+    let Some(value) = document.pointer(pointer) else { return Ok(pointer.to_owned()) };
+    let resolved = resolve(document, value);
+    match resolved.broken {
+        None => Ok(resolved.pointer(pointer)),
+        Some(Broken::Missing(target)) if !target.starts_with('#') => {
+            bail!("{pointer}: {target} is outside of the document")
+        }
+        Some(Broken::Missing(target)) => {
+            bail!("{pointer}: {} does not exist", target.trim_start_matches('#'))
+        }
+        Some(Broken::Cycle) => bail!("{pointer}: its references form a cycle"),
+    }
 }
 
 #[cfg(test)]

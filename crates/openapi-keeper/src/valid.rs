@@ -2,7 +2,6 @@
 //! (`jsonschema`).
 
 use enumset::EnumSet;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use roas::{
     v3_0::spec::Spec,
     validation::{Options, Validate},
@@ -11,15 +10,9 @@ use serde_json::{Map, Value, json};
 use serde_path_to_error::Segment;
 
 use crate::{
-    openapi::{each_child, is_true, members, pointer_step},
+    openapi::{DOCUMENT, each_child, is_true, members, pointer_step, reference},
     supported::Problem,
 };
-
-/// The base URI of references within the document.
-const DOCUMENT: &str = "urn:description";
-
-/// What a URI fragment escapes. `/` separates the steps of a JSON Pointer.
-const FRAGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/');
 
 /// The problems of the document itself.
 pub fn problems(document: &Value) -> Vec<Problem> {
@@ -137,7 +130,7 @@ impl Examples<'_> {
 
     /// Validates an example against the schema at this pointer.
     fn validate(&mut self, example: &Value, schema: &str, at: &str) {
-        let schema = json!({ "$ref": format!("{DOCUMENT}#{}", utf8_percent_encode(schema, FRAGMENT)) });
+        let schema = reference(schema);
         let options =
             jsonschema::options().with_draft(jsonschema::Draft::Draft4).with_registry(self.registry);
         let validator = match options.build(&schema) {

@@ -1,7 +1,7 @@
-//! What holds for the comparison of any descriptions.
+//! What holds for the comparison and the compilation of any descriptions.
 
 use openapi_keeper::{
-    description,
+    contract, description,
     diff::{self, Verdict},
     normal,
     openapi::each_child,
@@ -256,6 +256,26 @@ proptest! {
     }
 
     #[test]
+    fn a_compiled_schema_stands_where_the_description_has_it(document in document()) {
+        // A schema that cannot be fulfilled, such as an empty `anyOf`, is an error.
+        let contract = contract::compile(&document);
+        prop_assume!(contract.is_ok());
+        let contract = contract.unwrap();
+        for messages in ["request", "response"].iter().filter_map(|direction| contract.get(direction)) {
+            let shapes = messages["shapes"].as_object().unwrap();
+            prop_assert!(shapes.keys().all(|name| document.pointer(name.split(" + ").next().unwrap()).is_some()));
+            let fields = shapes.values().filter_map(|shape| shape["fields"].as_object()).flatten();
+            for (_, field) in fields {
+                let field = field.as_str().unwrap();
+                prop_assert!(shapes.contains_key(field) || messages["schemas"].pointer(field).is_some(), "{}", field);
+            }
+        }
+        for named in contract["named"].as_object().unwrap().values() {
+            prop_assert!(contract["response"]["schemas"].pointer(named["pointer"].as_str().unwrap()).is_some());
+        }
+    }
+
+    #[test]
     fn an_invalid_document_does_not_panic(
         document in document(),
         at in 0..40_usize,
@@ -271,5 +291,6 @@ proptest! {
         walk(&document, "", &mut all);
         *invalid.pointer_mut(&all[at % all.len()]).unwrap() = instead;
         let _ = (diff::compare(&document, &invalid), diff::compare(&invalid, &document));
+        let _ = contract::compile(&invalid);
     }
 }
