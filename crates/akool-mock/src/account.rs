@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     answer::Outcome,
-    request::json_body,
+    request::Call,
     service_state::{CLIENT_ID, ServiceState},
 };
 
@@ -62,14 +62,14 @@ impl ServiceState {
     }
 
     /// Issues a token. The credential is in the body, so the headers are not checked.
-    pub(crate) fn get_token(&self, request: &Request<Bytes>) -> Outcome {
-        let body = match json_body(request) {
+    pub(crate) fn get_token(&self, call: &Call<'_>) -> Outcome {
+        let body = match call.body() {
             Ok(body) => body,
-            Err(message) => return Outcome::rejected(1003, message),
+            Err(refusal) => return Outcome::rejected(1003, &refusal),
         };
         let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
         if text("clientId").is_empty() || text("clientSecret").is_empty() {
-            return Outcome::rejected(1003, "clientId or clientSecret is missing or empty");
+            return Outcome::rejected(1003, "clientId or clientSecret is empty");
         }
         if text("clientId") != CLIENT_ID || text("clientSecret") != self.api_key {
             return Outcome::rejected(1101, "The client id or its secret is wrong");

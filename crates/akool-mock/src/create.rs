@@ -5,45 +5,38 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
-use http::Request;
 use serde_json::{Value, json};
 
 use crate::{
     account,
     answer::{self, Outcome},
-    request::json_body,
+    request::Call,
     service_state::{CreatedJob, Plan, ServiceState},
     timeline::{FAILURE_CODE, JobTimeline, Timeline},
-    verify,
 };
 
 /// The service documents no limit. It supports about as many languages.
 const MAX_LANGUAGES: usize = 200;
 
 impl ServiceState {
-    pub(crate) fn create_translation(
-        &mut self,
-        request: &Request<Bytes>,
-        now: SystemTime,
-        commit: bool,
-    ) -> Outcome {
+    pub(crate) fn create_translation(&mut self, call: &Call<'_>) -> Outcome {
+        let (request, now) = (call.request, call.now);
         if let Err((code, message)) = self.authorize(request.headers()) {
             return Outcome::rejected(code, message);
         }
-        let body = match json_body(request) {
+        let body = match call.body() {
             Ok(body) => body,
-            Err(message) => return Outcome::rejected(1003, message),
+            Err(refusal) => return Outcome::rejected(1003, &refusal),
         };
-        if let Some(message) = invalid(request, &body) {
-            return Outcome::rejected(1003, &message);
+        if let Some(message) = undescribed_error(&body) {
+            return Outcome::rejected(1003, message);
         }
         if languages(&body).nth(MAX_LANGUAGES).is_some() {
             let message =
                 format!("language: this server accepts at most {MAX_LANGUAGES} languages in one request");
             return Outcome::rejected(1003, &message);
         }
-        if !commit {
+        if !call.creates {
             // A fault rejects the request before jobs are created.
             return Outcome { summary: "nothing created".to_owned(), ..Outcome::rejected(1000, "OK") };
         }
@@ -194,21 +187,18 @@ fn read_id(id: &str) -> Option<(SystemTime, Kind)> {
     Some((SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into()), kind))
 }
 
-/// Returns why a request is invalid: the description does not say that the URL must not be empty, and in which form
-/// the languages are.
-fn invalid(request: &Request<Bytes>, body: &Value) -> Option<String> {
-    let is_empty = |name: &str| body.get(name).and_then(Value::as_str).is_none_or(str::is_empty);
-    if let Some(name) = ["url", "language"].into_iter().find(|name| is_empty(name)) {
-        return Some(format!("{name} is missing or empty"));
+/// Returns why a request is invalid although it matches the description, which does not say that the URL must not be
+/// empty, and in which form the languages are.
+fn undescribed_error(body: &Value) -> Option<&'static str> {
+    if body["url"] == "" {
+        return Some("url is empty");
     }
     let is_code = |code: &str| {
         !code.is_empty()
             && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
-    if !languages(body).all(is_code) {
-        return Some("language is not a comma-separated list of language codes without blanks".to_owned());
-    }
-    verify::field_error(request)
+    (!languages(body).all(is_code))
+        .then_some("language is not a comma-separated list of language codes without blanks")
 }
 
 /// The target languages of a request.
@@ -218,8 +208,10 @@ fn languages(body: &Value) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
-    use crate::request::CREATE_TRANSLATION;
+    use crate::{request::CREATE_TRANSLATION, verify};
 
     #[test]
     fn an_invalid_field_is_rejected_by_name() {
@@ -229,7 +221,9 @@ mod tests {
             let request = Request::post(CREATE_TRANSLATION)
                 .header("x-api-key", "k")
                 .header("content-type", "application/json");
-            invalid(&request.body(body.to_string().into()).unwrap(), &body)
+            let request = request.body(body.to_string().into()).unwrap();
+            let refusal = verify::refusal(&verify::check(&request));
+            refusal.or_else(|| undescribed_error(&body).map(str::to_owned))
         };
         for (name, good, bad) in [
             ("url", json!("u"), json!("")),
@@ -259,7 +253,7 @@ mod tests {
                 .header("content-type", "application/json")
                 .body(body.into())
                 .unwrap();
-            let answer = state.create_translation(&request, SystemTime::UNIX_EPOCH, true).response;
+            let answer = state.respond(&request, SystemTime::UNIX_EPOCH);
             serde_json::from_slice::<Value>(answer.body()).unwrap()["code"].as_i64().unwrap()
         };
         assert_eq!((create(MAX_LANGUAGES), create(MAX_LANGUAGES + 1), create(200_000)), (1000, 1003, 1003));

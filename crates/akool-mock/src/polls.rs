@@ -1,30 +1,26 @@
 //! The operation that polls a job.
 
-use std::time::SystemTime;
-
-use bytes::Bytes;
-use http::{Request, header::HOST};
+use http::header::HOST;
 
 use crate::{
     answer::{self, Outcome},
-    request::job_ids,
+    request::{Call, job_ids},
     service_state::ServiceState,
 };
 
 impl ServiceState {
-    /// Answers a poll. `counts` says whether it counts in the timeline of the job.
-    pub(crate) fn get_video_info(
-        &mut self,
-        request: &Request<Bytes>,
-        now: SystemTime,
-        counts: bool,
-    ) -> Outcome {
+    /// Answers a poll.
+    pub(crate) fn get_video_info(&mut self, call: &Call<'_>) -> Outcome {
+        let Call { request, now, refusal, counts, .. } = call;
         if let Err((code, message)) = self.authorize(request.headers()) {
             return Outcome::rejected(code, message);
         }
-        let mut ids = job_ids(request);
-        let (Some(id), None) = (ids.next().filter(|id| !id.is_empty()), ids.next()) else {
-            return Outcome::rejected(1003, "video_model_id is missing, empty or given twice");
+        if let Some(refusal) = refusal {
+            return Outcome::rejected(1003, refusal);
+        }
+        // The description allows an empty id.
+        let Some(id) = job_ids(request).next().filter(|id| !id.is_empty()) else {
+            return Outcome::rejected(1003, "video_model_id is empty");
         };
         if !self.jobs.contains_key(&id)
             && let Some(job) = self.restore(&id)
@@ -34,7 +30,7 @@ impl ServiceState {
         let Some(job) = self.jobs.get_mut(&id) else {
             return Outcome::rejected(1008, "The content does not exist").of_job(id);
         };
-        let state = if counts { job.poll(now) } else { job.poll_without_effect(now) };
+        let state = if *counts { job.poll(*now) } else { job.poll_without_effect(*now) };
         let summary = match (state.status, &state.error) {
             (1, _) => "queued".to_owned(),
             (2, _) => format!("processing, {} %", state.progress),

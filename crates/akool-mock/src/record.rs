@@ -3,7 +3,7 @@
 use std::{fmt, time::SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
 use crate::request::GET_VIDEO_INFO;
 
@@ -52,8 +52,8 @@ impl Exchange {
             at,
             method: request.method().clone(),
             target: request.uri().path_and_query().map_or_else(String::new, ToString::to_string),
-            headers: request.headers().clone(),
-            // A copy: a slice would keep the whole body in memory.
+            // Copies: a slice would keep the whole body, or the buffer of the connection, in memory.
+            headers: request.headers().iter().map(|(name, value)| (name.clone(), copy(value))).collect(),
             body: Bytes::copy_from_slice(&body[..body.len().min(MAX_BODY)]),
             status,
             job: None,
@@ -76,6 +76,10 @@ impl fmt::Debug for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} -> {}, {}", self.method, shown(&self.target), self.status.as_u16(), self.summary)
     }
+}
+
+fn copy(value: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }
 
 /// Formats a path and query for people. Only ids keep their values in the query: others may be a signature, or a

@@ -1,5 +1,7 @@
 //! Reading requests: the paths of the operations, ids of jobs and JSON bodies.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use http::{HeaderMap, Request, header::CONTENT_TYPE};
 use serde_json::Value;
@@ -38,10 +40,24 @@ pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     media_type.eq_ignore_ascii_case("application/json")
 }
 
-/// Parses the JSON body of a request.
-pub(crate) fn json_body(request: &Request<Bytes>) -> Result<Value, &'static str> {
-    if !is_json(request.headers()) {
-        return Err("The content type is not application/json");
+/// A request to the API, as its operation receives it.
+pub(crate) struct Call<'a> {
+    pub(crate) request: &'a Request<Bytes>,
+    pub(crate) now: SystemTime,
+    /// Why the service refuses it, by the description.
+    pub(crate) refusal: Option<String>,
+    /// Whether a poll counts in the timeline of the job.
+    pub(crate) counts: bool,
+    /// Whether a creation creates jobs.
+    pub(crate) creates: bool,
+}
+
+impl Call<'_> {
+    /// Returns the JSON body, unless the service refuses the request.
+    pub(crate) fn body(&self) -> Result<Value, String> {
+        match &self.refusal {
+            Some(refusal) => Err(refusal.clone()),
+            None => serde_json::from_slice(self.request.body()).map_err(|error| error.to_string()),
+        }
     }
-    serde_json::from_slice(request.body()).map_err(|_| "The body is not valid JSON")
 }

@@ -12,7 +12,7 @@ use crate::{
     answer::Outcome,
     fault::{Fault, Place},
     record::{Exchange, plain, short, shown},
-    request::{CREATE_TRANSLATION, FILES, GET_CREDITS, GET_TOKEN, GET_VIDEO_INFO, LIST_LANGUAGES},
+    request::{CREATE_TRANSLATION, Call, FILES, GET_CREDITS, GET_TOKEN, GET_VIDEO_INFO, LIST_LANGUAGES},
     service_state::ServiceState,
     times::Injected,
     verify,
@@ -22,38 +22,31 @@ const KNOWN_OPERATIONS: &str = "GET /api/open/v3/content/video/infobymodelid?vid
                      POST /api/open/v3/content/video/createbytranslate, GET /api/open/v3/language/list, \
                      GET /api/open/v3/faceswap/quota/info, POST /api/open/v3/getToken and the links in answers";
 
-/// What a request changes, in spite of the fault that it meets.
-#[derive(Clone, Copy)]
-struct Effect {
-    /// Whether a poll counts in the timeline of the job.
-    counts: bool,
-    /// Whether a creation creates jobs.
-    creates: bool,
-}
-
 impl ServiceState {
     /// Answers a request that arrives at this time.
     pub(crate) fn respond(&mut self, request: &Request<Bytes>, now: SystemTime) -> Response<Bytes> {
         let injected = self.next_fault(request.uri().path());
         let fault = injected.map(|injected| injected.fault);
-        let counts = injected.is_none_or(|injected| injected.advances);
+        let report = request.uri().path().starts_with("/api/").then(|| verify::check(request));
+        let call = Call {
+            request,
+            now,
+            refusal: report.as_ref().and_then(verify::refusal),
+            counts: injected.is_none_or(|injected| injected.advances),
+            creates: !fault.is_some_and(Fault::rejects_creation),
+        };
         let recorded = self.variation.recorded(request);
         let configured = recorded.is_some() || fault.is_some();
         let mut outcome = match recorded {
             Some(outcome) => outcome,
-            None => self.answer(
-                request,
-                now,
-                Effect { counts, creates: !fault.is_some_and(Fault::rejects_creation) },
-            ),
+            None => self.answer(&call),
         };
-        let api = request.uri().path().starts_with("/api/");
         let mut violation = outcome.violation.clone();
-        if api && outcome.violation.is_none() {
+        if let Some(report) = report.filter(|_| outcome.violation.is_none()) {
             // The test configured these answers to violate the description.
             let renamed = self.variation.rename(&mut outcome.response);
             let own = if configured || renamed { None } else { verify::answer(request, &outcome.response) };
-            violation = own.or_else(|| verify::request(request, self.allows_undocumented));
+            violation = own.or_else(|| verify::request(&report, request, self.allows_undocumented));
         }
         if outcome.violation.is_none()
             && let Some(fault) = fault
@@ -78,16 +71,15 @@ impl ServiceState {
     }
 
     /// Dispatches a request to its operation.
-    fn answer(&mut self, request: &Request<Bytes>, now: SystemTime, effect: Effect) -> Outcome {
+    fn answer(&mut self, call: &Call<'_>) -> Outcome {
+        let (request, now) = (call.request, call.now);
         let path = request.uri().path();
         match *request.method() {
-            Method::GET if path == GET_VIDEO_INFO => self.get_video_info(request, now, effect.counts),
-            Method::POST if path == CREATE_TRANSLATION => {
-                self.create_translation(request, now, effect.creates)
-            }
+            Method::GET if path == GET_VIDEO_INFO => self.get_video_info(call),
+            Method::POST if path == CREATE_TRANSLATION => self.create_translation(call),
             Method::GET if path == LIST_LANGUAGES => self.list_languages(request),
             Method::GET if path == GET_CREDITS => self.get_credits(request),
-            Method::POST if path == GET_TOKEN => self.get_token(request),
+            Method::POST if path == GET_TOKEN => self.get_token(call),
             Method::GET if path.starts_with(FILES) => self.serve_file(request, now),
             _ => match path {
                 GET_VIDEO_INFO | LIST_LANGUAGES | GET_CREDITS => wrong_method(request, Method::GET),

@@ -8,24 +8,29 @@ use http::{HeaderValue, Method, Request, Response, header::CONTENT_TYPE};
 /// How many findings one message lists.
 const MAX_FINDINGS: usize = 3;
 
-/// Validates a request, and returns the violation. Undocumented fields and parameters count unless `undocumented` is
-/// true: the service ignores them, so a typo in a name would change the translation without an error.
-pub(crate) fn request(request: &Request<Bytes>, undocumented: bool) -> Option<String> {
-    let report = Contract::resolved().check_request(request);
+/// Validates a request.
+pub(crate) fn check(request: &Request<Bytes>) -> Report {
+    Contract::resolved().check_request(request)
+}
+
+/// Returns the violation of a request. Undocumented fields and parameters count unless `undocumented` is true: the
+/// service ignores them, so a typo in a name would change the translation without an error.
+pub(crate) fn request(report: &Report, request: &Request<Bytes>, undocumented: bool) -> Option<String> {
     let mut findings: Vec<_> = report.violations.iter().map(ToString::to_string).collect();
     if !undocumented {
         findings.extend(report.drift.iter().map(ToString::to_string));
     }
-    violation(&format!("{} does not match the description", name(&report, request)), findings)
+    violation(&format!("{} does not match the description", name(report, request)), findings)
 }
 
-/// Validates the fields of a request's body, and returns the first error. Undocumented fields are ignored, as the
-/// service does.
-pub(crate) fn field_error(request: &Request<Bytes>) -> Option<String> {
-    let report = Contract::resolved().check_request(request);
+/// Returns why the service refuses a request: the first error in its parameters or its body. A credential is judged
+/// separately, and undocumented fields are ignored.
+pub(crate) fn refusal(report: &Report) -> Option<String> {
     let mut errors = report.violations.iter().filter_map(|violation| {
-        let field = violation.pointer.strip_prefix("/body/")?;
-        Some(format!("{field}: expected {}", violation.expected))
+        let pointer = &violation.pointer;
+        let is_own = ["/body", "/query", "/headers/content-"].iter().any(|start| pointer.starts_with(start));
+        let name = pointer.strip_prefix("/body/").or_else(|| pointer.rsplit('/').next()).unwrap_or_default();
+        is_own.then(|| format!("{name}: expected {}", violation.expected))
     });
     errors.next()
 }
