@@ -34,6 +34,7 @@ mod compile;
 mod contract;
 mod coverage;
 mod dialect;
+mod fingerprint;
 mod fixture;
 mod operation;
 mod placeholder;
@@ -45,5 +46,6 @@ mod shape;
 
 pub use contract::{Contract, InvalidDescription};
 pub use coverage::Coverage;
+pub use fingerprint::Fingerprint;
 pub use fixture::{Fixture, InvalidFixture};
 pub use report::{Drift, DriftKind, Report, Verdict, Violation};
