@@ -15,7 +15,8 @@ pub(super) fn document(checked: &Checked) -> Result<String, SerializeError> {
     suite.add_test_cases(checked.jobs.iter().map(case));
     let mut report = Report::new(NAME);
     report.add_test_suite(suite);
-    report.to_string()
+    // The schema of Jenkins has no such attribute at the root, and no test case is skipped.
+    Ok(report.to_string()?.replacen(" skipped=\"0\"", "", 1))
 }
 
 fn case(job: &Job) -> TestCase {
