@@ -116,8 +116,8 @@ fn requests_and_responses_are_passed_on_unchanged() {
     let mut proxy = proxy(&(server.clone() + "/base"));
     let target = "/api/open/v3/content/video/../video/infobymodelid?video_model_id=%41b&&x=[|]";
     let request = format!(
-        "GET {target} HTTP/1.1\r\nAccept-Encoding: zstd\r\nHOST: {}\r\nX-Api-KEY: MARKER-key\r\nx-b: 1\r\nX-a: 2\r\nX-a: 3\r\n\
-         Connection: close, X-Hop\r\nX-Hop: 1\r\nTE: trailers\r\nUpgrade: websocket\r\n\r\n",
+        "GET {target} HTTP/1.1\r\nX-Hop: 1\r\nTE: trailers\r\nAccept-Encoding: zstd\r\nHOST: {}\r\nX-Api-KEY: MARKER-key\r\n\
+         Connection: close, X-Hop\r\nx-b: 1\r\nX-a: 2\r\nX-a: 3\r\nUpgrade: websocket\r\n\r\n",
         proxy.address
     );
     let answer = send(&proxy, &request);
@@ -335,6 +335,45 @@ fn credentials_are_never_printed() {
     assert!(answer.contains("MARKER-key"), "the client receives everything");
     let event = proxy.object();
     assert!(event["response"]["drift"].to_string().contains("[redacted]"), "{event}");
+}
+
+#[test]
+fn an_exchange_that_has_not_ended_is_counted_before_the_end() {
+    let (sender, arrived) = mpsc::channel();
+    let server = upstream(move |_, stream| sender.send(stream).unwrap());
+    let proxy = proxy(&server);
+    let client = connect(&proxy, &format!("GET {POLL} HTTP/1.1\r\nhost: {}\r\n\r\n", proxy.address));
+    let hanging = received(&arrived);
+    // The last event is the summary.
+    let (summary, code) = proxy.stop();
+    assert_eq!(summary["event"], "exchange_summary");
+    assert_eq!(
+        (&summary["exchanges"], &summary["violations"], code),
+        (&1.into(), &1.into(), 9),
+        "no credential"
+    );
+    drop((client, hanging));
+}
+
+#[test]
+fn a_length_beside_chunks_is_not_passed_on() {
+    let (sender, received_head) = mpsc::channel();
+    let server = upstream(move |head, mut stream| {
+        sender.send(head).unwrap();
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    });
+    let proxy = proxy(&server);
+    let answer = send(
+        &proxy,
+        &format!(
+            "POST {CREATE} HTTP/1.1\r\nhost: {}\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\
+             connection: close\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+            proxy.address
+        ),
+    );
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.matches("HTTP/1.1").count() == 1, "{answer}");
+    let head = received(&received_head);
+    assert!(!head.contains("content-length: 5") && head.contains("transfer-encoding: chunked"), "{head}");
 }
 
 #[test]

@@ -11,8 +11,8 @@ use akool::redact::excerpt;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version,
     header::{
-        CONNECTION, CONTENT_TYPE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING,
-        UPGRADE,
+        CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+        TRANSFER_ENCODING, UPGRADE,
     },
     uri::{Authority, PathAndQuery},
 };
@@ -144,14 +144,23 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse::<HeaderName>().ok())
         // They say how long the body is, and where it goes to.
-        .filter(|name| *name != http::header::CONTENT_LENGTH && *name != HOST)
+        .filter(|name| *name != CONTENT_LENGTH && *name != HOST)
         .collect();
     let always = [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE];
-    for name in always.iter().chain(&named) {
-        headers.remove(name);
+    let is_chunked = headers.contains_key(TRANSFER_ENCODING);
+    let concerns_connection = |name: &HeaderName| {
+        always.contains(name)
+            || named.contains(name)
+            || ["keep-alive", "proxy-connection"].contains(&name.as_str())
+            // Beside chunks, the length is wrong.
+            || (is_chunked && name == CONTENT_LENGTH)
+    };
+    // `HeaderMap::remove` would change the order of those that are left.
+    let mut kept = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers.iter().filter(|(name, _)| !concerns_connection(name)) {
+        kept.append(name, value.clone());
     }
-    headers.remove("keep-alive");
-    headers.remove("proxy-connection");
+    *headers = kept;
 }
 
 /// Why there is no response.
@@ -177,17 +186,20 @@ mod tests {
             ("keep-alive", "timeout=5"),
             ("x-hop", "1"),
             ("te", "trailers"),
-            ("transfer-encoding", "chunked"),
             ("upgrade", "websocket"),
             ("proxy-authorization", "Basic x"),
             ("content-length", "5"),
-            ("x-api-key", "key"),
             ("x-end", "1"),
+            ("x-api-key", "key"),
         ] {
             headers.append(name, HeaderValue::from_static(value));
         }
         remove_hop_by_hop(&mut headers);
         let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
-        assert_eq!(names, ["content-length", "x-api-key", "x-end"]);
+        assert_eq!(names, ["content-length", "x-end", "x-api-key"]);
+        headers.insert("transfer-encoding", HeaderValue::from_static("chunked"));
+        remove_hop_by_hop(&mut headers);
+        let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["x-end", "x-api-key"]);
     }
 }

@@ -9,8 +9,7 @@ use serde_json::Value;
 /// Shorter texts are too common to be cut out. A longer one is also cut out if only its start is shown.
 const MIN_LENGTH: usize = 8;
 /// How many credentials of a body are cut out. Those that are left are hidden by the names of their fields.
-const MAX_SECRETS: usize = 1000;
-const REDACTED: &str = "[redacted]";
+const MAX_SECRETS: usize = 100;
 
 /// The credentials of one exchange.
 #[derive(Default)]
@@ -63,18 +62,23 @@ impl Mask {
 
     /// The text with `[redacted]` in place of each credential and of each start of one.
     pub(super) fn apply(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for secret in &self.0 {
-            let Some((start, _)) = secret.char_indices().nth(MIN_LENGTH) else { continue };
-            let mut from = 0;
-            while let Some(at) = text[from..].find(&secret[..start]).map(|at| from + at) {
-                let shown = text[at..].chars().zip(secret.chars()).take_while(|(a, b)| a == b);
-                let length: usize = shown.map(|(letter, _)| letter.len_utf8()).sum();
-                text.replace_range(at..at + length, REDACTED);
-                from = at + REDACTED.len();
+        let mut masked = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(letter) = rest.chars().next() {
+            // Several credentials may start alike.
+            let shown = self.0.iter().map(|secret| common(rest, secret)).max_by_key(|shown| shown.len());
+            match shown.filter(|shown| shown.chars().nth(MIN_LENGTH - 1).is_some()) {
+                Some(shown) => {
+                    masked.push_str("[redacted]");
+                    rest = &rest[shown.len()..];
+                }
+                None => {
+                    masked.push(letter);
+                    rest = &rest[letter.len_utf8()..];
+                }
             }
         }
-        text
+        masked
     }
 
     /// Applies it to every text in a value, names included.
@@ -86,6 +90,12 @@ impl Mask {
             _ => {}
         }
     }
+}
+
+/// The start of a text that is also the start of a secret.
+fn common<'a>(text: &'a str, secret: &str) -> &'a str {
+    let same = text.chars().zip(secret.chars()).take_while(|(a, b)| a == b);
+    &text[..same.map(|(letter, _)| letter.len_utf8()).sum()]
 }
 
 fn is_secret(name: &str) -> bool {

@@ -4,8 +4,9 @@
 //! imports only modules of a lower line:
 //!
 //! - `forward`: one request and its response
+//! - `upstream`: the client of the upstream
 //! - `body`: a body that is copied while it is passed on
-//! - `exchange`: the copies of an exchange, and what validation finds; `upstream`
+//! - `exchange`: the copies of an exchange, and what validation finds
 //! - `decode`, `mask`, `totals`
 
 mod body;
@@ -28,7 +29,8 @@ use hyper_util::{
 use serde_json::json;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    task::JoinSet,
+    time::Instant,
 };
 use tokio_io_timeout::TimeoutStream;
 
@@ -50,6 +52,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long exchanges may take to end after the signal to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long those that are then aborted may take.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(options: &ContractProxy, global: &Global, report: &Report) -> Outcome {
     let usage = |error: String| {
@@ -96,6 +100,11 @@ pub(crate) async fn run(options: &ContractProxy, global: &Global, report: &Repor
     let proxy = Arc::new(Proxy { upstream, observer: Arc::clone(&observer), address });
     serve(listener, proxy, &printer, stop).await;
     drop(printer);
+    // What is left of aborted exchanges is counted, too.
+    let give_up = Instant::now() + ABORT_TIMEOUT;
+    while Arc::strong_count(&observer) > 1 && Instant::now() < give_up {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let totals = observer.totals();
     drop(observer);
     printing.finish();
@@ -130,24 +139,20 @@ async fn serve(
     printer: &Printer,
     mut stop: impl Future<Output = ()> + Unpin,
 ) {
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
     let graceful = GracefulShutdown::new();
     loop {
-        let accepted = async {
-            let permit = Arc::clone(&connections).acquire_owned().await;
-            (listener.accept().await, permit)
-        };
-        let (accepted, permit) = tokio::select! {
-            accepted = accepted => accepted,
+        let accepted = tokio::select! {
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => accepted,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             () = &mut stop => break,
         };
         match accepted {
             Ok((stream, _)) => {
                 let connection = graceful.watch(connection(stream, Arc::clone(&proxy)));
-                tokio::spawn(async move {
+                connections.spawn(async move {
                     // Errors concern only the peer.
                     let _ = connection.await;
-                    drop(permit);
                 });
             }
             Err(error) => {
@@ -159,6 +164,7 @@ async fn serve(
     }
     drop(listener);
     let _ = tokio::time::timeout(STOP_TIMEOUT, graceful.shutdown()).await;
+    connections.shutdown().await;
 }
 
 fn connection(
