@@ -17,10 +17,9 @@ mod mask;
 mod totals;
 mod upstream;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
 
 use akool_contract::Contract;
-use futures_util::poll;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -91,7 +90,7 @@ pub(crate) async fn run(options: &ContractProxy, global: &Global, report: &Repor
     };
     let mut stop = std::pin::pin!(interruption());
     // A first poll installs the handlers of the signals, so that none that follows the line about listening is missed.
-    if poll!(&mut stop).is_ready() {
+    if poll_fn(|context| Poll::Ready(stop.as_mut().poll(context).is_ready())).await {
         return Outcome::Interrupted;
     }
     listening(address, &upstream, report);
