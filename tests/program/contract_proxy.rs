@@ -1,8 +1,9 @@
 //! `akool contract proxy`, in front of servers that send what a test gives them.
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
+    process::Stdio,
     sync::mpsc,
     thread,
     time::Duration,
@@ -11,7 +12,7 @@ use std::{
 use akool_mock::{Fault, MockServer, Timeline, Times};
 use serde_json::Value;
 
-use crate::support::{ID, Serving, akool, code, objects, stderr};
+use crate::support::{ID, Serving, akool, code, end_of, interrupt, objects, snapshots, stderr};
 
 const POLL: &str = "/api/open/v3/content/video/infobymodelid?video_model_id=64dd92c1f0b6684651e90e09";
 const CREATE: &str = "/api/open/v3/content/video/createbytranslate";
@@ -411,6 +412,33 @@ async fn the_exit_code_is_the_result_of_all_exchanges() {
     // No request: a client that does not use the proxy must not pass.
     let proxy = proxy("http://127.0.0.1:9");
     assert_eq!(proxy.stop().1, 1);
+}
+
+#[test]
+fn findings_and_counts_are_printed_for_people() {
+    let args = ["--sandbox", "contract", "proxy", "--listen", "127.0.0.1:0"];
+    let mut child = akool(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    stdout.read_line(&mut text).unwrap();
+    let url = text.split_once("http://").unwrap().1.split_whitespace().next().unwrap();
+    let send = |method: &str, target: &str, body: &str| {
+        let mut stream = TcpStream::connect(url).unwrap();
+        let key = if method == "HEAD" { "" } else { "x-api-key: sandbox-key-000000000000\r\n" };
+        let length = body.len();
+        let head = format!("{method} {target} HTTP/1.1\r\nhost: {url}\r\n{key}connection: close\r\n");
+        let json = format!("content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}");
+        write!(stream, "{head}{json}").unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    };
+    send("GET", POLL, "");
+    send("POST", CREATE, r#"{"url": 5, "language": "es", "mine": true}"#);
+    send("GET", "/elsewhere\u{1b}", "");
+    send("GET", "/elsewhere", "");
+    interrupt(&child);
+    stdout.read_to_string(&mut text).unwrap();
+    assert_eq!(end_of(&mut child).code(), Some(9), "{text}");
+    snapshots("contract").bind(|| insta::assert_snapshot!("proxy", text));
 }
 
 #[test]

@@ -46,6 +46,7 @@ mod tests {
 
     #[test]
     fn nothing_in_a_title_or_a_text_ends_the_command() {
+        // GitHub's own library, `@actions/core`, prints the same bytes.
         assert_eq!(
             command("error", "a: b, 100%\r\n::", "50%, c:\r\n::error::x"),
             "::error title=a%3A b%2C 100%25%0D%0A%3A%3A::50%25, c:%0D%0A::error::x"

@@ -245,7 +245,9 @@ impl Validated {
                 "operation": operation, "verdict": self.verdict, "request": of(&self.request),
                 "response": of(&self.response), "not_validated": self.skipped,
             });
-            mask.apply_to(&mut object);
+            for member in ["target", "request", "response", "not_validated"] {
+                mask.apply_to(&mut object[member]);
+            }
             text::json(&object).unwrap_or_default()
         } else {
             let status = status.map_or_else(|| "no response".to_owned(), |status| status.to_string());
