@@ -33,9 +33,13 @@ RESPONSE_CHECKS = [
 
 
 def by_prism(prism, headers, job):
+    return by_prism_response(lambda: requests.get(prism + PATH, params={"video_model_id": job}, headers=headers,
+                                                  timeout=TIMEOUT, allow_redirects=False))
+
+
+def by_prism_response(send):
     try:
-        response = requests.get(prism + PATH, params={"video_model_id": job}, headers=headers, timeout=TIMEOUT,
-                              allow_redirects=False)
+        response = send()
     except NO_RESPONSE as error:
         return {"violation": f"no response: {type(error).__name__}"}
     if "application/problem+json" in response.headers.get("content-type", ""):
@@ -48,7 +52,10 @@ def by_prism(prism, headers, job):
 
 
 def by_schemathesis(operation, url, headers, job):
-    case = operation.Case(query={"video_model_id": job}, headers=headers)
+    return checked(operation.Case(query={"video_model_id": job}, headers=headers), url)
+
+
+def checked(case, url):
     try:
         response = case.call(base_url=url, timeout=TIMEOUT, allow_redirects=False)
     except NO_RESPONSE as error:

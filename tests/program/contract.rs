@@ -10,7 +10,7 @@ use std::{
 use akool_contract::{Contract, Fixture, Verdict};
 use akool_mock::{Fault, MockServer, Polls, Timeline, Times};
 
-use crate::support::{ID, Serving, akool, akool_at, code, objects, stderr, stdout};
+use crate::support::{ID, Serving, akool, akool_at, code, objects, snapshots, stderr, stdout};
 
 fn run_at(server: &MockServer, args: &[&str]) -> Output {
     akool_at(server, args).output().unwrap()
@@ -44,15 +44,11 @@ async fn conforming_responses_are_reported_with_the_fields_that_were_not_receive
     let server = server().await;
     let (code, text) = shown(&run_at(&server, &["contract", "check", ID]));
     assert_eq!(code, 0, "{text}");
-    assert!(
-        text.starts_with(&format!(
-            "{ID}  getVideoInfo  conforming\nconforming: 1 response, 0 violations, 0 new\n"
-        )),
-        "{text}"
-    );
+    assert!(text.starts_with("conforming: 1 response, 0 violations, 0 undocumented\n"), "{text}");
     assert!(text.contains("were in none of these responses (-v lists them)"), "{text}");
     assert!(!text.contains("/body/data/team_id"), "{text}");
     let (_, text) = shown(&run_at(&server, &["contract", "check", ID, "-v"]));
+    assert!(text.starts_with(&format!("{ID}  getVideoInfo  conforming\n")), "{text}");
     assert!(text.contains("/body/data/team_id (the field `team_id`)"), "{text}");
     server.assert_polls(ID).count(2).with_api_key(&server.api_key());
 }
@@ -68,7 +64,7 @@ async fn a_renamed_field_is_reported_with_its_pointer_and_meaning() {
         "rule `required` at /components/schemas/VideoInfoResult/x-promises/0/then/required",
         "drift      /body/data/status: undocumented field: the integer 3",
         "documented but missing: `video_status`, ",
-        "violating: 1 response, 1 violation, 1 new",
+        "violating: 1 response, 1 violation, 1 undocumented\nfingerprint: ",
     ] {
         assert!(text.contains(expected), "{expected}\n{text}");
     }
@@ -106,6 +102,54 @@ async fn json_has_the_same_findings() {
             .iter()
             .any(|never| never["pointer"] == "/body/data/team_id")
     );
+}
+
+/// The output of a check of a job with a violation and drift, and of an unknown one.
+async fn formatted(format: &[&str]) -> (i32, String) {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().completed());
+    server.rename_field("/data/video_status", "status");
+    let output = run_at(&server, &[&["contract", "check", ID, "a,b:c|`%"], format].concat());
+    shown(&output);
+    (code(&output), stdout(&output))
+}
+
+#[tokio::test]
+async fn every_format_has_the_same_findings_and_fingerprint() {
+    let (code, fingerprint) = formatted(&["--fingerprint"]).await;
+    assert_eq!((code, fingerprint.trim_end().len()), (9, 16), "{fingerprint}");
+    let fingerprint = fingerprint.trim_end();
+    for (format, place) in [
+        ("text", format!("\nfingerprint: {fingerprint}\n")),
+        ("json", format!("\"fingerprint\":\"{fingerprint}\"")),
+        ("junit", format!("<property name=\"fingerprint\" value=\"{fingerprint}\"/>")),
+        ("github", format!("%0Afingerprint: {fingerprint}\n")),
+        ("markdown", format!("\n<!-- akool-contract-fingerprint: {fingerprint} -->\n")),
+    ] {
+        let (code, text) = formatted(&["--format", format]).await;
+        assert_eq!(code, 9, "{text}");
+        assert!(text.contains(&place), "{place}\n{text}");
+        let mut settings = snapshots("contract");
+        settings.add_filter(fingerprint, "[fingerprint]");
+        settings.bind(|| {
+            if format != "json" {
+                insta::assert_snapshot!(format, text);
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn without_findings_there_is_no_fingerprint() {
+    let server = server().await;
+    let output = run_at(&server, &["contract", "check", ID, "--fingerprint"]);
+    assert_eq!((code(&output), stdout(&output).as_str()), (0, ""));
+    let output = run_at(&server, &["contract", "check", ID, "--format", "json"]);
+    assert!(objects(&output)[1]["fingerprint"].is_null());
+    assert_eq!(stdout(&output), stdout(&run_at(&server, &["contract", "check", ID, "--json"])));
+    for args in [["--json", "--format", "junit"], ["--fingerprint", "--format", "text"]] {
+        assert_eq!(code(&run_at(&server, &[&["contract", "check", ID], &args[..]].concat())), 2);
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod batch;
 mod budget;
 mod commands;
 mod contract;
+mod contract_proxy;
 mod documents;
 mod downloads;
 mod events;

@@ -217,6 +217,19 @@ impl Serving {
         events::check(line.as_bytes());
         serde_json::from_str(&line).unwrap()
     }
+
+    /// Interrupts it. Returns the last JSON line and the exit code.
+    pub(crate) fn stop(mut self) -> (Value, i32) {
+        interrupt(&self.child);
+        let mut last = Value::Null;
+        let mut line = String::new();
+        while self.lines.read_line(&mut line).unwrap() > 0 {
+            events::check(line.as_bytes());
+            last = serde_json::from_str(&line).unwrap();
+            line.clear();
+        }
+        (last, end_of(&mut self.child).code().unwrap_or(-1))
+    }
 }
 
 impl Drop for Serving {

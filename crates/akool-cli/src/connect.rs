@@ -111,6 +111,24 @@ pub(crate) async fn without_credential(global: &Global) -> Result<Connection, Us
     })
 }
 
+/// Where the proxy passes requests on to. Plain http is possible only on this machine, because the requests have credentials.
+pub(crate) async fn upstream(global: &Global, upstream: Option<&str>) -> Result<Connection, UsageError> {
+    let Some(upstream) = upstream else { return without_credential(global).await };
+    #[cfg(feature = "sandbox")]
+    if global.sandbox {
+        return Err("--sandbox is an upstream itself; use only one of --upstream and --sandbox".to_owned());
+    }
+    let credential = Credential::api_key("none").map_err(explain)?;
+    let client = Client::builder().credential(credential).base_url(upstream).build().map_err(explain)?;
+    Ok(Connection {
+        client,
+        credential: "none".to_owned(),
+        ledger: None,
+        #[cfg(feature = "sandbox")]
+        sandbox: None,
+    })
+}
+
 /// A client with this key.
 pub(crate) fn with_key(global: &Global, key: &Secret) -> Result<Client, UsageError> {
     let credential = Credential::api_key(key.clone().into_inner()).map_err(explain)?;

@@ -65,7 +65,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    args::{Auth, Cli, Command},
+    args::{Auth, Cli, Command, Contract, Format},
     outcome::Outcome,
     report::{Report, Settings},
 };
@@ -82,8 +82,10 @@ fn main() -> ExitCode {
     log(cli.global.verbose);
     let ids_only = matches!(&cli.command, Command::Translate(options) if options.no_wait);
     let waits = matches!(cli.command, Command::Wait(_) | Command::Translate(_) | Command::Download(_));
+    let is_json =
+        matches!(&cli.command, Command::Contract(Contract::Check(options)) if options.format == Format::Json);
     let report = Report::new(Settings {
-        json: cli.global.json,
+        json: cli.global.json || is_json,
         quiet: cli.global.quiet,
         verbose: cli.global.verbose > 0,
         progress: waits && !ids_only,
@@ -120,6 +122,15 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
         #[cfg(feature = "sandbox")]
         Command::Sandbox(options) => return sandbox::run(options, report).await,
         Command::Webhook(command) => return webhook::run(command, &cli.global, report).await,
+        Command::Contract(Contract::Proxy(options)) => {
+            return contract::run_proxy(options, &cli.global, report).await;
+        }
+        Command::Contract(Contract::Check(options))
+            if cli.global.json && !matches!(options.format, Format::Text | Format::Json) =>
+        {
+            report.error(None, "usage", "--json is the same as --format json; use only one of them");
+            return Outcome::Usage;
+        }
         Command::Completions(options) => return shell::completions(options, report),
         Command::Man(options) => return shell::man(options, report),
         Command::Auth(Auth { command: Some(command) }) => {

@@ -51,9 +51,11 @@ impl Outcome {
             Self::Unreachable => (6, "AKOOL could not be reached, or kept failing"),
             Self::Unknown => (7, "outcome unknown: a job may have been created and charged"),
             Self::Drifting => {
-                (8, "responses hold something undocumented, but nothing invalid (`contract check`)")
+                (8, "something is undocumented, but nothing is invalid (`contract check`, `contract proxy`)")
             }
-            Self::Violating => (9, "responses do not match the description (`contract check`)"),
+            Self::Violating => {
+                (9, "something does not match the description (`contract check`, `contract proxy`)")
+            }
             Self::BudgetReached => {
                 (10, "not everything was created: `--max-credits` or `--reserve` is reached")
             }

@@ -60,7 +60,6 @@ impl Printer {
     }
 
     /// Prints a line to stdout soon. If too many lines wait, it is lost and counted.
-    #[cfg_attr(not(feature = "sandbox"), expect(dead_code, reason = "only the sandbox offers lines"))]
     pub(crate) fn offer(&self, line: String) {
         if self.lines.try_send(Line::Stdout(line)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);

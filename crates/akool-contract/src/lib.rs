@@ -30,7 +30,7 @@
 //! 4.3 microseconds, and a check of a poll 1.4 (release build on a virtual machine with two cores; in a debug build 1 ms,
 //! 41 and 8). `cargo run --release -p akool-contract --example speed` measures it.
 //!
-//! The validator is `jsonschema` without its default features: 0.2 of the 4.3 microseconds, and 46 of the 63 packages that
+//! The validator is `jsonschema` without its default features: 0.2 of the 4.3 microseconds, and 46 of the 64 packages that
 //! `akool-mock` adds to a lock file with reqwest and tokio. `boon` would add 19 instead of 46, but it takes 1.3
 //! microseconds, accepts `2.0` as an integer in draft 4 too, and has had no release since January 2025.
 
@@ -38,6 +38,7 @@ mod check;
 mod compiled;
 mod contract;
 mod coverage;
+mod fingerprint;
 mod fixture;
 mod operation;
 mod placeholder;
@@ -49,5 +50,6 @@ mod shape;
 
 pub use contract::Contract;
 pub use coverage::Coverage;
+pub use fingerprint::Fingerprint;
 pub use fixture::{Fixture, InvalidFixture};
 pub use report::{Drift, DriftKind, Report, Verdict, Violation};

@@ -7,6 +7,7 @@
 mod control;
 mod lint;
 mod mutation;
+mod operations;
 mod prism;
 mod process;
 mod schemathesis;
@@ -42,6 +43,8 @@ pub(crate) enum Row {
     Proxy,
     /// The tools detect a mock server that is broken on purpose
     Mutation,
+    /// `akool contract proxy` and Prism's proxy detect broken requests and responses of every operation
+    Operations,
 }
 
 impl Row {
@@ -52,7 +55,7 @@ impl Row {
             Self::Control => &[Tool::Redocly, Tool::Schemathesis],
             Self::Prism => &[Tool::Prism, Tool::Redocly],
             Self::Proxy => &[Tool::Prism],
-            Self::Mutation => &[Tool::Prism, Tool::Schemathesis],
+            Self::Mutation | Self::Operations => &[Tool::Prism, Tool::Schemathesis],
         }
     }
 
@@ -99,12 +102,12 @@ pub(crate) fn run(root: &Path, only: Option<Row>, write: bool) -> Result<()> {
     fs::create_dir_all(paths.work.join("logs")).context("cannot create a folder in target/")?;
     let rows = only.map_or(Row::value_variants().to_vec(), |row| vec![row]);
     ensure!(
-        !write || rows.contains(&Row::Mutation),
-        "--write needs the result of the row `mutation`; omit --only, or use --only mutation"
+        !write || rows.contains(&Row::Mutation) || rows.contains(&Row::Operations),
+        "--write needs the result of the row `mutation` or `operations`; omit --only, or use one of these"
     );
     tools::install(&paths, &rows.iter().flat_map(|row| row.tools()).copied().collect::<Vec<_>>())?;
 
-    let (mut lines, mut findings, mut mutants) = (Vec::new(), Vec::new(), None);
+    let (mut lines, mut findings, mut mutants, mut operations) = (Vec::new(), Vec::new(), None, None);
     for row in rows {
         let [name, tools, shows] = row.shown(&paths)?;
         eprintln!("{name}: {shows} ...");
@@ -116,6 +119,9 @@ pub(crate) fn run(root: &Path, only: Option<Row>, write: bool) -> Result<()> {
             Row::Prism => prism::mock(&paths),
             Row::Proxy => prism::between(&paths),
             Row::Mutation => mutation::run(&paths).map(|found| mutation::summary(mutants.insert(found))),
+            Row::Operations => {
+                operations::run(&paths).map(|found| operations::summary(operations.insert(found)))
+            }
         };
         let seconds = start.elapsed().as_secs();
         let result = outcome.map_or_else(
@@ -129,14 +135,18 @@ pub(crate) fn run(root: &Path, only: Option<Row>, write: bool) -> Result<()> {
     }
     println!("\n{:<13} {:<42} {:>5}  result\n{}\n", "row", "tool", "time", lines.join("\n"));
     ensure!(findings.is_empty(), "{} of the rows have findings\n\n{}", findings.len(), findings.join("\n\n"));
-    match mutants {
-        Some(mutants) => update_document(&paths, &mutants, write),
-        None => Ok(()),
+    if mutants.is_none() && operations.is_none() {
+        return Ok(());
     }
+    let tables = [
+        ("mutants", mutants.as_deref().map(mutation::table)),
+        ("operations", operations.as_deref().map(operations::table)),
+    ];
+    update_document(&paths, tables, write)
 }
 
-/// Updates `docs/conformance.md`, or fails if it is out of date.
-fn update_document(paths: &Paths, mutants: &[mutation::Mutant], write: bool) -> Result<()> {
+/// Updates `docs/conformance.md`, or fails if it is out of date. `tables`: the sections of the rows that ran.
+fn update_document(paths: &Paths, tables: [(&str, Option<String>); 2], write: bool) -> Result<()> {
     let mut rows = "| row | tool | what it shows |\n|---|---|---|\n".to_owned();
     for row in Row::value_variants() {
         let [name, tools, shows] = row.shown(paths)?;
@@ -145,12 +155,13 @@ fn update_document(paths: &Paths, mutants: &[mutation::Mutant], write: bool) -> 
     let path = paths.root.join(DOCUMENT);
     let before = fs::read_to_string(&path).with_context(|| format!("cannot read {DOCUMENT}"))?;
     let mut after = before.clone();
-    for (section, text) in [
+    let lists = [
         ("rows", rows),
         ("excluded checks", schemathesis::excluded()),
         ("allowed findings", lint::list(paths)?),
-        ("mutants", mutation::table(mutants)),
-    ] {
+    ];
+    let tables = tables.into_iter().filter_map(|(section, table)| Some((section, table?)));
+    for (section, text) in lists.into_iter().chain(tables) {
         after = replaced(&after, section, &text)
             .with_context(|| format!("{DOCUMENT} has no <!-- {section} -->"))?;
     }

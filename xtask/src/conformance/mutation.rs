@@ -19,31 +19,42 @@ use super::{
 const MIN_DETECTED_BY_BOTH: usize = 20;
 
 /// The judges, by their names in the output of the programs. The first is ours.
-const JUDGES: [&str; 3] = ["akool-contract", "Prism", "schemathesis"];
+pub(super) const JUDGES: [&str; 3] = ["akool-contract", "Prism", "schemathesis"];
 
 /// A response that is broken in one way, and the verdicts on it.
 pub(super) struct Mutant {
-    what: String,
-    verdicts: [Verdict; JUDGES.len()],
+    pub(super) what: String,
+    pub(super) verdicts: [Verdict; JUDGES.len()],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+pub(super) enum Verdict {
     Valid,
     Drift,
     Violation,
 }
 
+impl Verdict {
+    /// The verdict in the output of a judge.
+    pub(super) fn of(found: &Value) -> Self {
+        match (found.get("violation"), found.get("drift")) {
+            (Some(_), _) => Self::Violation,
+            (None, Some(_)) => Self::Drift,
+            (None, None) => Self::Valid,
+        }
+    }
+}
+
 impl Mutant {
     /// Whether `akool-contract` detects it, and whether an independent tool does.
-    fn detected(&self) -> (bool, bool) {
+    pub(super) fn detected(&self) -> (bool, bool) {
         let [ours, others @ ..] = self.verdicts.map(|verdict| verdict != Verdict::Valid);
         (ours, others.contains(&true))
     }
 }
 
 /// The mutants with the same [`Mutant::detected`].
-fn group(mutants: &[Mutant], detected: (bool, bool)) -> Vec<&str> {
+pub(super) fn group(mutants: &[Mutant], detected: (bool, bool)) -> Vec<&str> {
     let those = mutants.iter().filter(|mutant| mutant.detected() == detected);
     those.map(|mutant| mutant.what.as_str()).collect()
 }
@@ -126,11 +137,7 @@ pub(super) fn run(paths: &Paths) -> Result<Vec<Mutant>> {
             let found = &lines
                 .get(&name)
                 .with_context(|| format!("there is no verdict of {judge} on {name}"))?[judge];
-            *verdict = match (found.get("violation"), found.get("drift")) {
-                (Some(_), _) => Verdict::Violation,
-                (None, Some(_)) => Verdict::Drift,
-                (None, None) => Verdict::Valid,
-            };
+            *verdict = Verdict::of(found);
         }
         all.push(Mutant { what, verdicts });
     }
@@ -138,7 +145,7 @@ pub(super) fn run(paths: &Paths) -> Result<Vec<Mutant>> {
 }
 
 /// The output of a judge, by the name of the mutant.
-fn judged(paths: &Paths, name: &str, command: &Expression) -> Result<BTreeMap<String, Value>> {
+pub(super) fn judged(paths: &Paths, name: &str, command: &Expression) -> Result<BTreeMap<String, Value>> {
     let printed = process::finish(paths, name, command)?;
     let lines = printed.lines().filter(|line| line.starts_with('{'));
     lines

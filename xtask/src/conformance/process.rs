@@ -116,6 +116,12 @@ pub(super) fn sandbox(paths: &Paths) -> Result<Server> {
     workspace_server(paths, "sandbox", &["--package", "akool-cli"], &arguments)
 }
 
+/// Starts `akool contract proxy` on a free port.
+pub(super) fn contract_proxy(paths: &Paths, upstream: &str) -> Result<Server> {
+    let arguments = ["--", "contract", "proxy", "--listen", "127.0.0.1:0", "--json", "--upstream", upstream];
+    workspace_server(paths, "contract-proxy", &["--package", "akool-cli"], &arguments)
+}
+
 /// Starts a server of this workspace, which prints its URL as a JSON event. The build comes first, so that
 /// it does not count towards the timeout.
 pub(super) fn workspace_server(

@@ -197,8 +197,40 @@ pub(super) fn check() -> String {
         Outcome::Drifting,
         Outcome::Violating,
     ]);
-    format!(
-        "Examples:\n  akool contract check 64dd92c1f0b6684651e90e09\n  akool contract check ID1 ID2 --json > \
-         report.jsonl\n\n{exit_codes}"
-    )
+    format!("{CHECK}\n\n{exit_codes}")
 }
+
+const CHECK: &str = "\
+Examples:
+  akool contract check 64dd92c1f0b6684651e90e09
+  akool contract check ID1 ID2 --json > report.jsonl
+  akool contract check ID1 ID2 --format junit > contract.xml
+  akool contract check ID1 ID2 --format markdown > issue.md
+
+The formats json, junit, github and markdown contain the fingerprint of the
+findings. It is the same as long as the findings have the same operations,
+rules and places, whatever their values and order.";
+
+pub(super) fn proxy() -> String {
+    let exit_codes = outcome::help(vec![
+        Outcome::Done,
+        Outcome::Unexpected,
+        Outcome::Usage,
+        Outcome::Unreachable,
+        Outcome::Drifting,
+        Outcome::Violating,
+    ]);
+    format!("{PROXY}\n\n{exit_codes}")
+}
+
+const PROXY: &str = "\
+Examples:
+  akool contract proxy
+  akool contract proxy --listen localhost:4012 --upstream http://localhost:4010
+
+Use its address as the base URL of your client. The proxy passes requests and
+responses on while they arrive, and changes nothing but `Host` and the headers
+that concern one connection. It needs no key: it passes on the one of the
+client, and never prints it. Findings are printed as they happen, with -v also
+conforming exchanges. Stop it with Ctrl-C or SIGTERM: it prints counts, and the
+exit code is the result. If nothing could be validated, the exit code is 1.";

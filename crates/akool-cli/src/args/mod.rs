@@ -10,7 +10,7 @@ use std::{path::PathBuf, time::Duration};
 
 use akool::FileKind;
 use akool_download::NameTemplate;
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{
     auth::{Auth, StoredKey},
@@ -399,12 +399,54 @@ pub(crate) enum Contract {
     /// Poll jobs once and save the redacted exchanges as test fixtures
     #[command(after_help = help::RECORD)]
     Record(ContractRecord),
+
+    /// Pass the requests of any client on to the API, and validate them and the responses
+    #[command(after_help = help::proxy())]
+    Proxy(ContractProxy),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ContractCheck {
     #[command(flatten)]
     pub(crate) jobs: Ids,
+
+    /// Use the vendor's description without this project's corrections
+    #[arg(long)]
+    pub(crate) vendored: bool,
+
+    /// How to print the result; `json` is the same as --json
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
+    pub(crate) format: Format,
+
+    /// Print only the fingerprint of the findings, or nothing if there are none
+    #[arg(long, conflicts_with_all = ["format", "json"])]
+    pub(crate) fingerprint: bool,
+}
+
+/// How `contract check` prints its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Findings and counts for people; with -v also the conforming jobs
+    Text,
+    /// The events of --json
+    Json,
+    /// A JUnit report, for the test results of a CI system
+    Junit,
+    /// Annotations of GitHub Actions
+    Github,
+    /// A report for an issue or a comment
+    Markdown,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ContractProxy {
+    /// Address to listen on; port 0 takes a free port
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4012", value_parser = value::listen)]
+    pub(crate) listen: std::net::SocketAddr,
+
+    /// Pass requests on to this address: https, or http on this machine [default: as for --base-url]
+    #[arg(long, value_name = "URL", conflicts_with = "base_url")]
+    pub(crate) upstream: Option<String>,
 
     /// Use the vendor's description without this project's corrections
     #[arg(long)]

@@ -98,7 +98,6 @@ pub(super) fn id(text: &str) -> Result<String, String> {
 }
 
 /// A socket address whose host may be a name.
-#[cfg(feature = "sandbox")]
 pub(super) fn listen(text: &str) -> Result<std::net::SocketAddr, String> {
     use std::net::ToSocketAddrs;
 
