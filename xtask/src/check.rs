@@ -46,14 +46,17 @@ pub(crate) fn run(root: &Path, file: Option<&Path>, imported: Option<&Imported>)
         println!("{shown} is ready for code generation");
         return Ok(());
     }
-    for problem in &problems {
-        let pointer = if problem.pointer.is_empty() { "(the whole document)" } else { &problem.pointer };
-        let place = imported
-            .and_then(|imported| imported.locate(&problem.pointer))
-            .unwrap_or_else(|| format!("{shown}:{}", lines.line(&problem.pointer)));
-        println!("{place}: {pointer}\n    {}", problem.cause);
-    }
-    bail!("{shown} has {} problems", problems.len())
+    let list: String = problems
+        .iter()
+        .map(|problem| {
+            let pointer = if problem.pointer.is_empty() { "(the whole document)" } else { &problem.pointer };
+            let place = imported
+                .and_then(|imported| imported.locate(&problem.pointer))
+                .unwrap_or_else(|| format!("{shown}:{}", lines.line(&problem.pointer)));
+            format!("\n{place}: {pointer}\n    {}", problem.cause)
+        })
+        .collect();
+    bail!("{shown} has {} problems{list}", problems.len())
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use openapi_keeper::{
 use crate::sources;
 
 /// The options of an import.
+#[derive(Default)]
 pub(crate) struct Options {
     pub(crate) sources: Vec<PathBuf>,
     /// The source that takes precedence in conflicts.
@@ -57,6 +58,17 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<Imported> {
     let written = if options.dry_run { "would write" } else { "written" };
     println!("{written:<11} openapi/akool.yaml\n{written:<11} openapi/sources.toml");
     Ok(imported)
+}
+
+/// Whether the sources give the bytes that are vendored.
+pub(crate) fn is_current(root: &Path, options: &Options) -> Result<bool> {
+    let imported = read(&options.sources, options.prefer.as_deref())?;
+    Ok(fs::read(root.join("openapi/akool.yaml")).is_ok_and(|old| old == imported.bytes))
+}
+
+/// Whether an import failed because its sources contradict each other.
+pub(crate) fn is_conflict(error: &anyhow::Error) -> bool {
+    error.to_string().contains("--prefer")
 }
 
 /// The text of `sources.toml`.

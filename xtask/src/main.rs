@@ -13,6 +13,7 @@ mod optional;
 mod postprocess;
 mod sources;
 mod update;
+mod watch;
 
 use std::{
     path::{Path, PathBuf},
@@ -22,6 +23,7 @@ use std::{
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use openapi_keeper::{description, diff, overlay, semver};
+use watch::fetch;
 
 /// Maintain the OpenAPI description and the code generated from it.
 #[derive(Parser)]
@@ -80,6 +82,15 @@ enum Spec {
         #[arg(long)]
         prune_overlays: bool,
     },
+    /// Fetch the vendor's pages, and update a branch of its own if they changed; never pushes
+    ///
+    /// It runs `spec update` in a git worktree below target/spec-watch, commits to a new branch, and leaves the text of
+    /// a pull request in target/spec-watch/report.md. The working branch and its files stay as they are.
+    ///
+    /// Exit codes: 0 nothing new, 3 changes that break no one, 4 breaking changes or changes that need a person,
+    /// 5 broken page (gone, HTML, too large, or no client can be generated from it), 6 unavailable for now, 1 another
+    /// error, 2 wrong usage.
+    Watch(watch::Options),
     /// Check whether code can be generated from a description; each problem has its place and line
     Check {
         /// The description [default: the vendored description with its overlays]
@@ -169,6 +180,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let root = cli.root.unwrap_or_else(workspace_root);
     let outcome = match cli.command {
+        Command::Spec(Spec::Watch(options)) => match watch::run(&root, &options, fetch::Limits::default()) {
+            Ok(outcome) => return outcome.exit_code(),
+            Err(error) => Err(error),
+        },
         Command::Codegen { check } => {
             codegen::run(&root, if check { codegen::Mode::Check } else { codegen::Mode::Write })
         }
@@ -178,7 +193,8 @@ fn main() -> ExitCode {
         }
         Command::Spec(Spec::Update { sources, dry_run, prune_overlays }) => {
             let options = import::Options { dry_run, ..sources.into() };
-            update::run(&root, &options, update::Mode { dry_run, prune: prune_overlays })
+            let mode = update::Mode { dry_run, prune: prune_overlays, target: None };
+            update::run(&root, &options, mode).map(|updated| println!("{}", updated.report))
         }
         Command::Spec(Spec::Check { file }) => check::run(&root, file.as_deref(), None),
         Command::Spec(Spec::Diff { old, new, format, accepted, no_rust, fail_on }) => {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -26,9 +26,8 @@ struct Sources {
 struct Source {
     /// The path below `openapi/`.
     file: String,
-    /// The vendor's URL, which is never fetched.
-    #[serde(rename = "origin")]
-    _origin: String,
+    /// The vendor's URL, which only `spec watch` fetches.
+    origin: String,
     /// The date of the copy.
     #[serde(rename = "retrieved")]
     _retrieved: toml::value::Date,
@@ -61,6 +60,16 @@ pub(crate) struct Preference {
     pub(crate) taken: String,
     pub(crate) left_out: String,
     pub(crate) reason: String,
+}
+
+/// The URLs that the vendored files come from.
+pub(crate) fn origins(openapi: &Path) -> Result<Vec<url::Url>> {
+    let text =
+        std::fs::read_to_string(openapi.join("sources.toml")).context("cannot read openapi/sources.toml")?;
+    let sources: Sources = toml::from_str(&text).context("openapi/sources.toml is not valid")?;
+    let urls: Vec<_> = sources.source.iter().filter_map(|source| source.origin.parse().ok()).collect();
+    ensure!(!urls.is_empty(), "openapi/sources.toml has no URL as an origin; give --url or --file");
+    Ok(urls)
 }
 
 /// Reads `openapi/FILE` and compares its SHA-256 with the recorded one.

@@ -5,12 +5,12 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context, Error, Result, anyhow};
+use anyhow::{Context, Error, Result, ensure};
 use serde_json::Value;
 
 use openapi_keeper::{
@@ -30,29 +30,39 @@ fn written() -> impl Iterator<Item = &'static str> {
 }
 
 /// What an update may do besides the import.
-#[derive(Clone, Copy)]
-pub(crate) struct Mode {
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Mode<'a> {
     /// Restore all files at the end.
     pub(crate) dry_run: bool,
     /// Remove the overlay actions that are not needed any more.
     pub(crate) prune: bool,
+    /// Where cargo keeps what it compiles [default: as cargo decides].
+    pub(crate) target: Option<&'a Path>,
+}
+
+/// The outcome of an update.
+pub(crate) struct Updated {
+    /// The text of a pull request, in Markdown.
+    pub(crate) report: String,
+    /// Whether callers of the service or users of the generated Rust have to change something.
+    pub(crate) breaking: bool,
 }
 
 /// Runs all steps.
-pub(crate) fn run(root: &Path, options: &import::Options, mode: Mode) -> Result<()> {
+pub(crate) fn run(root: &Path, options: &import::Options, mode: Mode<'_>) -> Result<Updated> {
     let backup = Backup::create(root)?;
     match steps(root, options, mode) {
-        Ok(report) if mode.dry_run => {
+        Ok(mut updated) if mode.dry_run => {
             backup.restore()?;
-            println!("{report}\nDry run: all files were restored.");
+            updated.report += "\nDry run: all files were restored.";
+            Ok(updated)
         }
-        Ok(report) => println!("{report}"),
+        Ok(updated) => Ok(updated),
         Err(error) => {
             backup.restore().context("cannot restore all files; `git status` shows the differences")?;
-            return Err(error.context("all files were restored"));
+            Err(error.context("all files were restored"))
         }
     }
-    Ok(())
 }
 
 /// The files before an update.
@@ -89,13 +99,29 @@ impl Backup {
     }
 }
 
-/// Adds the step and advice to an error.
-fn failed(step: &str, advice: &'static str) -> impl FnOnce(Error) -> Error {
-    let step = step.to_owned();
-    move |error| anyhow!("{}", format!("step `{step}`: {error:#}\n{advice}").trim_end())
+/// The step of an update that failed, with its reason and advice.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) step: &'static str,
+    reason: String,
+    advice: &'static str,
 }
 
-fn steps(root: &Path, options: &import::Options, mode: Mode) -> Result<String> {
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = format!("step `{}`: {}\n{}", self.step, self.reason, self.advice);
+        f.write_str(text.trim_end())
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// Adds the step and advice to an error.
+fn failed(step: &'static str, advice: &'static str) -> impl FnOnce(Error) -> Error {
+    move |error| Error::new(Failed { step, reason: format!("{error:#}"), advice })
+}
+
+fn steps(root: &Path, options: &import::Options, mode: Mode<'_>) -> Result<Updated> {
     let openapi = root.join("openapi");
     let vendored = openapi.join("akool.yaml");
     let generated = root.join("crates/akool-client/src/generated.rs");
@@ -103,9 +129,8 @@ fn steps(root: &Path, options: &import::Options, mode: Mode) -> Result<String> {
     let old_code = fs::read_to_string(&generated).context("cannot read the generated code")?;
 
     let imported = import::run(root, options).map_err(|error| {
-        let conflict = error.to_string().contains("--prefer");
-        let advice = if conflict { "" } else { "Correct the source." };
-        failed("import", advice)(error)
+        let conflict = import::is_conflict(&error);
+        failed("import", if conflict { "" } else { "Correct the source." })(error)
     })?;
     let new = description::read(&vendored)?;
     let overlays = openapi.join("overlays");
@@ -114,10 +139,13 @@ fn steps(root: &Path, options: &import::Options, mode: Mode) -> Result<String> {
     if mode.prune {
         prune(&replaced)?;
     }
+    codegen::resolve(&openapi).map_err(failed(
+        "overlays",
+        "Correct the action in openapi/overlays, or delete it if it no longer matches.",
+    ))?;
     check::run(root, None, Some(&imported)).map_err(failed(
         "check",
-        "Correct it with an overlay action in openapi/overlays that has a reason and evidence, or delete the action \
-         that no longer matches.",
+        "Correct it with an overlay action in openapi/overlays that has a reason and evidence.",
     ))?;
     let redundant = redundant(&overlays, &new)?;
     if mode.prune {
@@ -130,7 +158,7 @@ fn steps(root: &Path, options: &import::Options, mode: Mode) -> Result<String> {
     codegen::run(root, written).map_err(failed("codegen", "Correct the description with an overlay."))?;
     let new_code = fs::read_to_string(&generated).context("cannot read the generated code")?;
     let rust = semver::compare(&old_code, &new_code)?;
-    compiles(root).map_err(failed(
+    compiles(root, mode.target).map_err(failed(
         "cargo check",
         "The hand-written code above uses something that the new description does not have. Run `cargo xtask spec \
          import` and `cargo xtask codegen`, and then correct the code.",
@@ -138,22 +166,26 @@ fn steps(root: &Path, options: &import::Options, mode: Mode) -> Result<String> {
 
     let affected = affected(&old, &new);
     add_to_changelog(root, &changes, &rust)?;
-    report(&changes, &rust, (&unneeded, mode.prune), &affected)
+    let counts =
+        |change: &diff::Finding| change.verdict == diff::Verdict::Breaking && change.accepted.is_none();
+    Ok(Updated {
+        breaking: changes.iter().any(counts) || rust.step == semver::Step::Major,
+        report: report(&changes, &rust, (&unneeded, mode.prune), &affected)?,
+    })
 }
 
-fn compiles(root: &Path) -> Result<()> {
+fn compiles(root: &Path, target: Option<&Path>) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
+        .envs(target.map(|target| ("CARGO_TARGET_DIR", target)))
         .args(["check", "--workspace", "--all-targets", "--quiet", "--message-format", "short"])
         .current_dir(root)
         .output()
         .context("cannot run cargo")?;
-    if output.status.success() {
-        return Ok(());
-    }
     let text = String::from_utf8_lossy(&output.stderr);
     let errors: Vec<_> = text.lines().filter(|line| line.contains("error")).take(20).collect();
-    Err(anyhow!("the workspace does not compile:\n  {}", errors.join("\n  ")))
+    ensure!(output.status.success(), "the workspace does not compile:\n  {}", errors.join("\n  "));
+    Ok(())
 }
 
 /// Hand-written code that needs a review although it compiles.
