@@ -194,7 +194,7 @@ fn main() -> ExitCode {
         Command::Spec(Spec::Update { sources, dry_run, prune_overlays }) => {
             let options = import::Options { dry_run, ..sources.into() };
             let mode = update::Mode { dry_run, prune: prune_overlays, target: None };
-            update::run(&root, &options, mode).map(|updated| println!("{}", updated.report))
+            update::run(&root, &options, mode).map(|updated| println!("\n# The vendor's description changed\n\n{}", updated.report))
         }
         Command::Spec(Spec::Check { file }) => check::run(&root, file.as_deref(), None),
         Command::Spec(Spec::Diff { old, new, format, accepted, no_rust, fail_on }) => {

@@ -273,7 +273,7 @@ fn report(
         (false, false) => "\n`--prune-overlays` removes them.\n",
     };
     Ok(format!(
-        "\n# The vendor's description changed\n\n## Requests and responses\n\n{}\n## Rust: {}\n\n{}\n\
+        "## Requests and responses\n\n{}\n## Rust: {}\n\n{}\n\
          ## Overlay actions that are not needed any more\n\n{}\n## Hand-written code to review\n\n{}",
         diff::print(changes, diff::Format::Markdown, &[])?,
         rust.step,
