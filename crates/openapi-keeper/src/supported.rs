@@ -19,7 +19,7 @@ use crate::openapi::{
 };
 
 /// A part of the description from which no code can be generated.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Problem {
     /// The place as a JSON Pointer.
     pub pointer: String,

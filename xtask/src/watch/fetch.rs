@@ -1,6 +1,13 @@
 //! Fetches the vendor's pages: bounded in size and time, and only if they changed.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use reqwest::{
@@ -42,7 +49,7 @@ pub(crate) enum Fetched {
     Page {
         bytes: Vec<u8>,
         validators: Validators,
-        /// The page's own URL, if the server redirected to it.
+        /// The page's own URL, if the server redirected to it permanently.
         moved_to: Option<Url>,
     },
     /// There is no page that can be used, and a person has to find out why.
@@ -67,7 +74,11 @@ pub(crate) fn fetch(url: &Url, known: &Validators, limits: Limits) -> Result<Fet
         bail!("{url} is not fetched: give an https:// URL, or an http:// URL of this machine");
     }
     let secure = url.scheme() == "https";
+    let temporary = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&temporary);
     let redirects = Policy::custom(move |attempt| {
+        let permanent = [StatusCode::MOVED_PERMANENTLY, StatusCode::PERMANENT_REDIRECT];
+        seen.fetch_or(!permanent.contains(&attempt.status()), Ordering::Relaxed);
         if attempt.previous().len() > MAX_REDIRECTS {
             attempt.error(format!("more than {MAX_REDIRECTS} redirects"))
         } else if !allowed(attempt.url()) || (secure && attempt.url().scheme() != "https") {
@@ -86,7 +97,15 @@ pub(crate) fn fetch(url: &Url, known: &Validators, limits: Limits) -> Result<Fet
     }
     let client = client.build().context("cannot make an HTTP client")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(request(&client, url, known, limits)).unwrap_or_else(|error| refused(&error, limits)))
+    let mut fetched = runtime
+        .block_on(request(&client, url, known, limits))
+        .unwrap_or_else(|error| refused(&error, limits));
+    if let Fetched::Page { moved_to, .. } = &mut fetched
+        && temporary.load(Ordering::Relaxed)
+    {
+        *moved_to = None;
+    }
+    Ok(fetched)
 }
 
 async fn request(client: &Client, url: &Url, known: &Validators, limits: Limits) -> reqwest::Result<Fetched> {

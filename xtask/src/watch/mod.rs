@@ -14,12 +14,17 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, Result};
-use openapi_keeper::description;
+use anyhow::{Context, Result, ensure};
+use openapi_keeper::{
+    description,
+    import::Options as Import,
+    merge::Conflicts,
+    project::{Project, sha256},
+};
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
-use crate::{import, sources, update};
+use crate::{import, update};
 use fetch::{Fetched, Limits, Validators};
 use worktree::Worktree;
 
@@ -74,11 +79,20 @@ impl Outcome {
 /// Fetches the pages, compares them with the vendored bytes, and updates a branch if they differ.
 pub(crate) fn run(root: &Path, options: &Options, limits: Limits) -> Result<Outcome> {
     let folder = root.join("target/spec-watch");
+    let project = import::project(root)?;
     let mut urls = options.urls.clone();
     if urls.is_empty() && options.files.is_empty() {
-        urls = sources::origins(&root.join("openapi"))?;
+        let origins = project.sources()?.sources.into_iter().filter_map(|source| source.origin.parse().ok());
+        urls = origins.collect();
+        ensure!(!urls.is_empty(), "openapi/sources.toml has no URL as an origin; give --url or --file");
     }
-    let mut watch = Watch { root, folder: &folder, notes: Vec::new(), known: Known::read(root, &folder) };
+    let mut watch = Watch {
+        root,
+        project: &project,
+        folder: &folder,
+        notes: Vec::new(),
+        known: Known::read(root, &folder),
+    };
     let (outcome, fingerprint, text) = watch.run(&urls, &options.files, limits)?;
     let notes: String = watch.notes.iter().map(|note| format!("- {note}\n")).collect();
     let report = format!("<!-- fingerprint: {fingerprint} -->\n\n# {}\n\n{notes}\n{text}", outcome.title());
@@ -90,6 +104,7 @@ pub(crate) fn run(root: &Path, options: &Options, limits: Limits) -> Result<Outc
 /// One run.
 struct Watch<'a> {
     root: &'a Path,
+    project: &'a Project,
     folder: &'a Path,
     notes: Vec<String>,
     known: Known,
@@ -108,6 +123,8 @@ impl Watch<'_> {
         let mut given = Vec::new();
         let mut origins = Vec::new();
         let mut problems: Vec<(Outcome, String)> = Vec::new();
+        let recorded = self.project.sources()?.sources;
+        let mut moved = false;
         for (index, url) in urls.iter().enumerate() {
             match fetch::fetch(url, &self.known.validators(url), limits)? {
                 Fetched::Unchanged => self.notes.push(format!("{url}: unchanged (HTTP 304)")),
@@ -118,6 +135,7 @@ impl Watch<'_> {
                 Fetched::Page { bytes, validators, moved_to } => {
                     if let Some(to) = &moved_to {
                         self.notes.push(format!("{url}: moved to {to}"));
+                        moved |= recorded.iter().any(|source| source.origin == url.as_str());
                     }
                     self.known.pages.insert(url.to_string(), validators);
                     let path = pages.join(index.to_string()).join(file_name(url));
@@ -137,34 +155,36 @@ impl Watch<'_> {
             problems.iter().map(|(outcome, _)| *outcome).min_by_key(|outcome| *outcome as u8)
         {
             let text: String = problems.iter().map(|(_, problem)| format!("- {problem}\n")).collect();
-            return Ok((outcome, sources::sha256(text.as_bytes()), text));
+            return Ok((outcome, sha256(text.as_bytes()), text));
         }
         let nothing = (Outcome::NothingNew, "none".to_owned(), String::new());
         if given.is_empty() {
             return Ok(nothing);
         }
-        let options = import::Options { sources: given, origins, ..import::Options::default() };
-        match import::is_current(self.root, &options) {
-            Ok(true) => {
+        let options = Import { sources: given, origins, ..Import::default() };
+        match import::plan(self.project, &options) {
+            Ok(plan) if plan.changed().next().is_none() && !moved => {
                 self.known.write(self.folder)?;
                 Ok(nothing)
             }
-            Ok(false) => self.update(&options),
+            Ok(_) => self.update(&options),
             Err(error) => {
-                let text = format!("{error:#}");
-                let outcome = if import::is_conflict(&error) { Outcome::Breaking } else { Outcome::Broken };
-                Ok((outcome, sources::sha256(text.as_bytes()), fenced(&text)))
+                let conflict = error.is::<Conflicts>();
+                let text = format!("{error:#}{}", if conflict { update::PREFER } else { "" });
+                let outcome = if conflict { Outcome::Breaking } else { Outcome::Broken };
+                Ok((outcome, sha256(text.as_bytes()), fenced(&text)))
             }
         }
     }
 
     /// Runs the update in a worktree and keeps its result on a branch.
-    fn update(&mut self, options: &import::Options) -> Result<Found> {
+    fn update(&mut self, options: &Import) -> Result<Found> {
         let mut pages = Vec::new();
         for page in &options.sources {
             pages.extend(fs::read(page).with_context(|| format!("cannot read {}", page.display()))?);
         }
-        let fingerprint = sources::sha256(&pages);
+        pages.extend(options.origins.concat().bytes());
+        let fingerprint = sha256(&pages);
         let worktree = Worktree::create(self.root, &self.folder.join("worktree"))?;
         let target =
             std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), PathBuf::from);
@@ -227,7 +247,7 @@ const KNOWN: &str = "validators.toml";
 impl Known {
     /// Reads what is left of an earlier run. A file that cannot be read costs a fetch.
     fn read(root: &Path, folder: &Path) -> Self {
-        let sources = sources::sha256(&fs::read(root.join("openapi/sources.toml")).unwrap_or_default());
+        let sources = sha256(&fs::read(root.join("openapi/sources.toml")).unwrap_or_default());
         let text = fs::read_to_string(folder.join(KNOWN)).unwrap_or_default();
         let known: Self = toml::from_str(&text).unwrap_or_default();
         if known.sources == sources { known } else { Self { sources, pages: BTreeMap::new() } }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::*;
+use crate::repository::{commit, git, page, repository};
 
 const VENDORED: &str = include_str!("../../../openapi/akool.yaml");
 const PAGE: &str = "/get-result.md";
@@ -82,39 +83,6 @@ fn answer(stream: &mut TcpStream, reply: Option<&Reply>, request: &str) -> std::
             stream.read(&mut [0]).map(drop)
         }
     }
-}
-
-fn page(yaml: &str) -> String {
-    format!("# Get\n\n````yaml GET /api/open/v3/content/video/infobymodelid\n{yaml}\n````\n")
-}
-
-/// A repository with the description, the overlays and the generated files of this one. Its only crate
-/// compiles quickly.
-fn repository() -> tempfile::TempDir {
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let to = tempfile::tempdir().unwrap();
-    let overlays = openapi_keeper::overlay::files(&from.join("openapi/overlays")).unwrap();
-    let overlays = overlays.iter().map(|path| path.strip_prefix(&from).unwrap().to_str().unwrap().to_owned());
-    let others = ["openapi/akool.yaml", "openapi/sources.toml", "CHANGELOG.md"];
-    for file in crate::codegen::WRITTEN.into_iter().chain(others).map(str::to_owned).chain(overlays) {
-        fs::create_dir_all(to.path().join(&file).parent().unwrap()).unwrap();
-        fs::copy(from.join(&file), to.path().join(&file)).unwrap();
-    }
-    let write = |file: &str, text: &str| fs::write(to.path().join(file), text).unwrap();
-    write("Cargo.toml", "[package]\nname = \"example\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");
-    write("Cargo.lock", "version = 4\n\n[[package]]\nname = \"example\"\nversion = \"0.1.0\"\n");
-    write(".gitignore", "/target\n");
-    fs::create_dir(to.path().join("src")).unwrap();
-    write("src/lib.rs", "");
-    git(to.path(), &["init", "--quiet", "--initial-branch", "main"]);
-    git(to.path(), &["add", "--all"]);
-    let name = ["-c", "user.name=t", "-c", "user.email=t@localhost"];
-    git(to.path(), &[&name[..], &["commit", "--quiet", "--no-gpg-sign", "-m", "start"]].concat());
-    to
-}
-
-fn git(folder: &Path, arguments: &[&str]) -> String {
-    duct::cmd("git", arguments).dir(folder).read().unwrap()
 }
 
 fn limits() -> Limits {
@@ -211,11 +179,27 @@ fn a_change_that_needs_a_person_is_breaking_and_leaves_no_branch() {
 #[test]
 fn a_moved_page_is_followed_and_reported() {
     let repository = repository();
-    let there = ("/new/result.md", Reply::Full("200 OK", &[], page(VENDORED)));
-    let moved = Reply::Full("301 Moved Permanently", &["location: /new/result.md"], String::new());
-    let (outcome, report) = watch(repository.path(), &Server::start(&[(PAGE, moved), there]));
-    assert_eq!(outcome, Outcome::NothingNew, "{report}");
+    let root = repository.path();
+    let there = |status| {
+        let moved = Reply::Full(status, &["location: /new/result.md"], String::new());
+        Server::start(&[(PAGE, moved), ("/new/result.md", Reply::Full("200 OK", &[], page(VENDORED)))])
+    };
+    // For a while only, or not the recorded origin.
+    for status in ["302 Found", "301 Moved Permanently"] {
+        assert_eq!(watch(root, &there(status)).0, Outcome::NothingNew);
+    }
+    let server = there("301 Moved Permanently");
+    let sources = fs::read_to_string(root.join("openapi/sources.toml")).unwrap();
+    let origin = sources.split("origin = \"").nth(1).unwrap().split('"').next().unwrap();
+    fs::write(root.join("openapi/sources.toml"), sources.replace(origin, server.url().as_str())).unwrap();
+    commit(root);
+    let before = state(root);
+    let (outcome, report) = watch(root, &server);
+    assert_eq!(outcome, Outcome::Additive, "{report}");
     assert!(report.contains("moved to http://127.0.0.1:") && report.contains("/new/result.md"), "{report}");
+    let branch = report.split("branch `").nth(1).unwrap().split('`').next().unwrap();
+    assert_eq!(git(root, &["diff", "--name-only", "HEAD", branch]), "openapi/sources.toml");
+    assert_eq!(state(root), before);
 }
 
 #[test]
@@ -258,8 +242,7 @@ fn a_page_that_cannot_be_used_is_broken() {
 
 #[test]
 fn a_server_that_does_not_answer_is_unavailable() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::create_dir(folder.path().join("target")).unwrap();
+    let folder = repository();
     let slow = Server::start(&[(PAGE, Reply::Slow)]);
     let busy = Server::start(&[(PAGE, Reply::Full("503 Service Unavailable", &[], String::new()))]);
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -303,7 +286,7 @@ fn only_https_and_this_machine_are_fetched() {
     ] {
         assert_eq!(fetch::allowed(&url.parse().unwrap()), allowed, "{url}");
     }
-    let folder = tempfile::tempdir().unwrap();
+    let folder = repository();
     let options = Options { urls: vec!["http://docs.example/a.md".parse().unwrap()], files: Vec::new() };
     let error = run(folder.path(), &options, limits()).unwrap_err().to_string();
     assert!(error.contains("give an https:// URL"), "{error}");
