@@ -13,11 +13,6 @@ pub(crate) fn project(root: &Path) -> Result<Project> {
     Project::open(&root.join("openapi/keeper.toml"))
 }
 
-/// Plans an import of today.
-pub(crate) fn plan(project: &Project, options: &Options) -> Result<Plan> {
-    project.plan(options, today()?)
-}
-
 /// Writes the vendored files and `sources.toml`, or nothing. Messages say `written` about a file.
 pub(crate) fn write(root: &Path, project: &Project, plan: &Plan, written: &str) -> Result<()> {
     for note in plan.notes() {
@@ -36,15 +31,9 @@ pub(crate) fn write(root: &Path, project: &Project, plan: &Plan, written: &str) 
 
 /// Prints the description that the sources give, and writes nothing.
 pub(crate) fn print(options: &Options) -> Result<()> {
-    let plan = Plan::without_project(options, today()?)?;
+    let plan = Plan::without_project(options)?;
     for note in plan.notes() {
         eprintln!("note: {note}");
     }
     std::io::stdout().write_all(&plan.text()?).context("cannot write to standard output")
-}
-
-fn today() -> Result<toml::value::Date> {
-    let today: toml::value::Datetime =
-        jiff::Zoned::now().date().to_string().parse().context("today's date is not valid")?;
-    today.date.context("today's date is not valid")
 }

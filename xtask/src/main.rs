@@ -270,7 +270,7 @@ fn reviewed(root: &Path, file: Option<&Path>) -> anyhow::Result<diff::Accepted> 
 
 fn vendor(root: &Path, options: &Options) -> anyhow::Result<()> {
     let project = import::project(root)?;
-    import::write(root, &project, &import::plan(&project, options)?, "written")
+    import::write(root, &project, &project.plan(options)?, "written")
 }
 
 fn apply(file: &Path, overlays: &[PathBuf]) -> anyhow::Result<()> {

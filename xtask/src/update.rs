@@ -46,7 +46,7 @@ pub(crate) struct Updated {
 /// Runs all steps.
 pub(crate) fn run(root: &Path, options: &Options, mode: Mode<'_>) -> Result<Updated> {
     let project = import::project(root)?;
-    let plan = import::plan(&project, options).map_err(|error| {
+    let plan = project.plan(options).map_err(|error| {
         failed("import", if error.is::<Conflicts>() { PREFER } else { "Correct the source." })(error)
     })?;
     let generated = codegen::WRITTEN.into_iter().chain(["CHANGELOG.md"]).map(|file| root.join(file));

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use toml::value::Date;
+use toml::value::Datetime;
 
 use crate::{
     description,
@@ -53,16 +53,16 @@ struct Slot {
 }
 
 impl Project {
-    /// Plans an import on a day.
+    /// Plans an import of today.
     ///
     /// # Errors
     /// If a source cannot be read or is not valid, or two sources define one thing differently and neither is
     /// preferred: then the cause is [`Conflicts`](crate::merge::Conflicts).
-    pub fn plan(&self, options: &Options, today: Date) -> Result<Plan> {
+    pub fn plan(&self, options: &Options) -> Result<Plan> {
         let before = self.sources()?;
         let current = before.sources.iter().map(|source| self.read(source)).collect::<Result<Vec<_>>>()?;
         let name = |slots: &[Slot], fragment: &Fragment| self.new_name(slots, fragment);
-        plan(options, today, before, current, &name)
+        plan(options, before, current, &name)
     }
 
     /// Writes an import.
@@ -106,9 +106,9 @@ impl Plan {
     ///
     /// # Errors
     /// As [`Project::plan`].
-    pub fn without_project(options: &Options, today: Date) -> Result<Self> {
+    pub fn without_project(options: &Options) -> Result<Self> {
         let name = |_: &[Slot], fragment: &Fragment| fragment.shown();
-        plan(options, today, Sources::default(), Vec::new(), &name)
+        plan(options, Sources::default(), Vec::new(), &name)
     }
 
     /// The description as text: the bytes of a single source, or the merge.
@@ -146,7 +146,6 @@ impl Plan {
 
 fn plan(
     options: &Options,
-    today: Date,
     before: Sources,
     current: Vec<Fragment>,
     name: &dyn Fn(&[Slot], &Fragment) -> String,
@@ -161,6 +160,9 @@ fn plan(
     if let Some(prefer) = prefer.as_ref().filter(|prefer| !given.contains(prefer)) {
         bail!("--prefer {} is not one of the sources", prefer.display());
     }
+    let today: Datetime =
+        jiff::Zoned::now().date().to_string().parse().context("today's date is not valid")?;
+    let today = today.date.context("today's date is not valid")?;
     let taken: BTreeSet<&String> = before.sources.iter().flat_map(|source| &source.operations).collect();
     // What is taken from a version of a vendored file: everything, or the selection that was made before.
     let wanted = |old: &Source, was: &Fragment, is: &Fragment| -> Vec<String> {
@@ -321,12 +323,6 @@ mod tests {
 
     use super::*;
 
-    const DAYS: [&str; 2] = ["2026-01-01", "2026-02-02"];
-
-    fn day(index: usize) -> Date {
-        DAYS[index].parse::<toml::value::Datetime>().unwrap().date.unwrap()
-    }
-
     /// A project without sources, in a temporary folder with a folder for what is given.
     fn project() -> (tempfile::TempDir, Project) {
         let folder = tempfile::tempdir().unwrap();
@@ -371,7 +367,7 @@ mod tests {
         });
         let sources: Vec<_> = sources.collect();
         let prefer = more.prefer.clone().map(|name| given.join(name));
-        let plan = place.1.plan(&Options { sources, prefer, ..more }, day(1))?;
+        let plan = place.1.plan(&Options { sources, prefer, ..more })?;
         place.1.write(&plan)?;
         let again = place.1.vendored()?;
         assert_eq!(again.document, plan.vendored.document, "what was planned is what is read");
@@ -483,7 +479,7 @@ mod tests {
         fs::write(&b, document(&["/b"], "{type: string}")).unwrap();
         let place = |sources: &[&PathBuf], pointer| {
             let sources = sources.iter().map(|path| (*path).clone()).collect();
-            let plan = Plan::without_project(&Options { sources, ..Options::default() }, day(0)).unwrap();
+            let plan = Plan::without_project(&Options { sources, ..Options::default() }).unwrap();
             let (file, line) = plan.vendored.locate(pointer);
             format!("{}:{line}", Path::new(&file).file_name().unwrap().display())
         };

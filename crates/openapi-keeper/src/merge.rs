@@ -71,8 +71,12 @@ pub type Prefer<'a> = &'a dyn Fn(&str, usize, usize) -> Option<usize>;
 pub fn merge(inputs: &[Input<'_>], prefer: Prefer<'_>) -> Result<Merged, Conflicts> {
     let mut document = Map::new();
     for (key, value) in inputs.first().into_iter().flat_map(|input| members(Some(input.document))) {
-        let value = if matches!(key.as_str(), "paths" | "components") { json!({}) } else { value.clone() };
-        document.insert(key.clone(), value);
+        match key.as_str() {
+            "paths" | "components" => drop(document.insert(key.clone(), json!({}))),
+            // An extension of the whole document may refer to what is not taken.
+            key if key.starts_with("x-") => {}
+            _ => drop(document.insert(key.clone(), value.clone())),
+        }
     }
     let merged = Merged { document: Value::Object(document), ..Merged::default() };
     let mut merge = Merge { inputs, prefer, merged, conflicts: String::new() };

@@ -162,7 +162,7 @@ impl Watch<'_> {
             return Ok(nothing);
         }
         let options = Import { sources: given, origins, ..Import::default() };
-        match import::plan(self.project, &options) {
+        match self.project.plan(&options) {
             Ok(plan) if plan.changed().next().is_none() && !moved => {
                 self.known.write(self.folder)?;
                 Ok(nothing)
