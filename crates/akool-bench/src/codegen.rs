@@ -94,7 +94,8 @@ fn large_workspace(xtask: &Path, root: &Path) -> Result<()> {
     fs::copy(ours.join("keeper.toml"), openapi.join("keeper.toml"))?;
     let description = root.join("akool.yaml");
     fs::write(&description, large(&fs::read_to_string(ours.join("akool.yaml"))?)?)?;
-    let output = Command::new(xtask).args(["spec", "import"]).arg(&description).arg("--root").arg(root).output()?;
+    let output =
+        Command::new(xtask).args(["spec", "import"]).arg(&description).arg("--root").arg(root).output()?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let output = Command::new(xtask).args(["codegen", "--root"]).arg(root).output()?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

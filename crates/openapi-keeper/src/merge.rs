@@ -4,6 +4,7 @@
 //! define one thing differently, someone has to choose.
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
@@ -80,22 +81,27 @@ pub fn merge(inputs: &[Input<'_>], prefer: Prefer<'_>) -> Result<Merged, Conflic
     }
     let merged = Merged { document: Value::Object(document), ..Merged::default() };
     let mut merge = Merge { inputs, prefer, merged, conflicts: String::new() };
+    // The normal form of a whole document takes long, and only definitions that two documents have need it.
+    let whole: Vec<OnceCell<Value>> = inputs.iter().map(|_| OnceCell::new()).collect();
     for (index, input) in inputs.iter().enumerate().filter(|(_, input)| !input.operations.is_empty()) {
         for key in ["security", "servers"] {
             // Operations inherit these, so another value would change their meaning.
-            merge.put(index, &[key], |document| document.get(key).map(normal::sorted).unwrap_or_default());
+            merge.put(index, &[key], |of| {
+                inputs[of].document.get(key).map(normal::sorted).unwrap_or_default()
+            });
         }
         for (path, item) in members(input.document.get("paths")) {
-            for method in METHODS.iter().filter(|method| takes(input, path, method)) {
-                merge.put(index, &["paths", path, method], |document| {
-                    normal::document(document)["paths"][path][method].take()
+            let taken: Vec<_> = METHODS.iter().filter(|method| takes(input, path, method)).collect();
+            for method in &taken {
+                merge.put(index, &["paths", path, method], |of| {
+                    whole[of].get_or_init(|| normal::document(inputs[of].document))["paths"][path][method]
+                        .clone()
                 });
             }
-            let others =
-                members(Some(item)).map(|(key, _)| key).filter(|key| !METHODS.contains(&key.as_str()));
-            for key in others.filter(|_| METHODS.iter().any(|method| takes(input, path, method))) {
-                merge.put(index, &["paths", path, key], |document| {
-                    normal::sorted(&document["paths"][path][key])
+            let others = members(Some(item)).filter(|(key, _)| !METHODS.contains(&key.as_str()));
+            for (key, _) in others.filter(|_| !taken.is_empty()) {
+                merge.put(index, &["paths", path, key], |of| {
+                    normal::sorted(&inputs[of].document["paths"][path][key])
                 });
             }
         }
@@ -106,7 +112,8 @@ pub fn merge(inputs: &[Input<'_>], prefer: Prefer<'_>) -> Result<Merged, Conflic
             for (name, _) in members(Some(named)) {
                 let pointer = pointer_step(&pointer_step("/components", group), name);
                 if group == "securitySchemes" || used.contains(&pointer) {
-                    merge.put(index, &["components", group, name], |document| {
+                    merge.put(index, &["components", group, name], |of| {
+                        let document = inputs[of].document;
                         normal::schema(document, &document["components"][group][name])
                     });
                 }
@@ -130,14 +137,14 @@ struct Merge<'a> {
 
 impl Merge<'_> {
     /// Adds one definition of a document, unless it exists already.
-    fn put(&mut self, index: usize, steps: &[&str], normal: impl Fn(&Value) -> Value) {
+    fn put(&mut self, index: usize, steps: &[&str], normal: impl Fn(usize) -> Value) {
         let pointer = steps.iter().fold(String::new(), |at, step| pointer_step(&at, step));
         let Some(&owner) = self.merged.owners.get(&pointer) else {
             self.set(index, steps, &pointer);
             return;
         };
         let (one, other) = (&self.inputs[owner], &self.inputs[index]);
-        let (there, here) = (normal(one.document), normal(other.document));
+        let (there, here) = (normal(owner), normal(index));
         if there == here {
             return;
         }
