@@ -14,7 +14,6 @@ pub mod guard;
 pub mod import;
 pub mod lines;
 pub mod merge;
-pub mod normal;
 pub mod openapi;
 pub mod overlay;
 pub mod page;

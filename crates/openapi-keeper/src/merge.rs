@@ -4,7 +4,6 @@
 //! define one thing differently, someone has to choose.
 
 use std::{
-    cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
@@ -12,8 +11,8 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    normal,
-    openapi::{METHODS, each_child, members, pointer_step},
+    diff::{self, Verdict},
+    openapi::{METHODS, each_child, members, pointer_step, without_docs},
 };
 
 /// A document to merge.
@@ -81,41 +80,34 @@ pub fn merge(inputs: &[Input<'_>], prefer: Prefer<'_>) -> Result<Merged, Conflic
     }
     let merged = Merged { document: Value::Object(document), ..Merged::default() };
     let mut merge = Merge { inputs, prefer, merged, conflicts: String::new() };
-    // The normal form of a whole document takes long, and only definitions that two documents have need it.
-    let whole: Vec<OnceCell<Value>> = inputs.iter().map(|_| OnceCell::new()).collect();
     for (index, input) in inputs.iter().enumerate().filter(|(_, input)| !input.operations.is_empty()) {
         for key in ["security", "servers"] {
             // Operations inherit these, so another value would change their meaning.
-            merge.put(index, &[key], |of| {
-                inputs[of].document.get(key).map(normal::sorted).unwrap_or_default()
-            });
+            merge.put(index, &[key]);
         }
         for (path, item) in members(input.document.get("paths")) {
             let taken: Vec<_> = METHODS.iter().filter(|method| takes(input, path, method)).collect();
             for method in &taken {
-                merge.put(index, &["paths", path, method], |of| {
-                    whole[of].get_or_init(|| normal::document(inputs[of].document))["paths"][path][method]
-                        .clone()
-                });
+                merge.put(index, &["paths", path, method]);
             }
             let others = members(Some(item)).filter(|(key, _)| !METHODS.contains(&key.as_str()));
             for (key, _) in others.filter(|_| !taken.is_empty()) {
-                merge.put(index, &["paths", path, key], |of| {
-                    normal::sorted(&inputs[of].document["paths"][path][key])
-                });
+                merge.put(index, &["paths", path, key]);
             }
         }
     }
     for (index, input) in inputs.iter().enumerate() {
-        let used = merge.used(index);
+        let owned = merge.merged.owners.iter().filter(|(_, owner)| **owner == index);
+        let operations = owned.filter(|(pointer, _)| pointer.starts_with("/paths/"));
+        let used = used(
+            input.document,
+            operations.filter_map(|(pointer, _)| input.document.pointer(pointer)).collect(),
+        );
         for (group, named) in members(input.document.get("components")) {
             for (name, _) in members(Some(named)) {
-                let pointer = pointer_step(&pointer_step("/components", group), name);
-                if group == "securitySchemes" || used.contains(&pointer) {
-                    merge.put(index, &["components", group, name], |of| {
-                        let document = inputs[of].document;
-                        normal::schema(document, &document["components"][group][name])
-                    });
+                let steps = ["components", group, name];
+                if group == "securitySchemes" || used.contains(&pointer(&steps)) {
+                    merge.put(index, &steps);
                 }
             }
         }
@@ -137,19 +129,18 @@ struct Merge<'a> {
 
 impl Merge<'_> {
     /// Adds one definition of a document, unless it exists already.
-    fn put(&mut self, index: usize, steps: &[&str], normal: impl Fn(usize) -> Value) {
-        let pointer = steps.iter().fold(String::new(), |at, step| pointer_step(&at, step));
+    fn put(&mut self, index: usize, steps: &[&str]) {
+        let pointer = pointer(steps);
         let Some(&owner) = self.merged.owners.get(&pointer) else {
             self.set(index, steps, &pointer);
             return;
         };
         let (one, other) = (&self.inputs[owner], &self.inputs[index]);
-        let (there, here) = (normal(owner), normal(index));
-        if there == here {
+        let changes = changes(one.document, other.document, steps);
+        if changes.is_empty() {
             return;
         }
-        let (bare_there, bare_here) = (normal::without_docs(&there), normal::without_docs(&here));
-        if bare_there == bare_here {
+        if changes.iter().all(|(verdict, _)| *verdict == Verdict::Docs) {
             self.merged.notes.push(format!(
                 "{pointer}: the documentation of {} is kept; {} differs in the documentation only",
                 one.shown, other.shown
@@ -164,8 +155,8 @@ impl Merge<'_> {
             }
             None => {
                 self.conflicts += &format!("  {pointer}\n    in {}\n    and {}\n", one.shown, other.shown);
-                for at in normal::differences(&bare_there, &bare_here) {
-                    self.conflicts += &format!("      {at}\n");
+                for (_, what) in changes.iter().filter(|(verdict, _)| *verdict != Verdict::Docs) {
+                    self.conflicts += &format!("      {what}\n");
                 }
             }
         }
@@ -180,26 +171,84 @@ impl Merge<'_> {
         }
         *place = value.clone();
     }
+}
 
-    /// The pointers of the components that the operations of a document use, directly or through others.
-    fn used(&self, index: usize) -> BTreeSet<String> {
-        let document = self.inputs[index].document;
-        let owned = self.merged.owners.iter().filter(|(_, owner)| **owner == index);
-        let mut next: Vec<&Value> = owned
-            .filter(|(pointer, _)| pointer.starts_with("/paths/"))
-            .filter_map(|(pointer, _)| document.pointer(pointer))
+fn pointer(steps: &[&str]) -> String {
+    steps.iter().fold(String::new(), |at, step| pointer_step(&at, step))
+}
+
+/// What differs between two definitions of one thing.
+fn changes(one: &Value, other: &Value, steps: &[&str]) -> Vec<(Verdict, String)> {
+    if let (Some(one), Some(other)) = (alone(one, steps), alone(other, steps)) {
+        let findings = diff::compare(&one, &other).into_iter();
+        // Security schemes are definitions of their own.
+        let inside = findings.filter(|finding| finding.pointer.starts_with("/paths"));
+        return inside
+            .map(|finding| (finding.verdict, format!("{}: {}", finding.pointer, finding.what)))
             .collect();
-        let mut used = BTreeSet::new();
-        while let Some(value) = next.pop() {
-            if let Some(path) = value.as_str().and_then(|text| text.strip_prefix("#/components/")) {
-                let steps: Vec<_> = path.splitn(3, '/').take(2).collect();
-                let pointer = format!("/components/{}", steps.join("/"));
-                next.extend(document.pointer(&pointer).filter(|_| used.insert(pointer)));
-            }
-            each_child(value, "", |child, _| next.push(child));
-        }
-        used
     }
+    let (one, other) = (one.pointer(&pointer(steps)), other.pointer(&pointer(steps)));
+    let bare = |value: Option<&Value>| value.map(without_docs);
+    match (one == other, bare(one) == bare(other)) {
+        (true, _) => Vec::new(),
+        (false, true) => vec![(Verdict::Docs, "documentation".to_owned())],
+        (false, false) => vec![(Verdict::Breaking, "it is another one".to_owned())],
+    }
+}
+
+/// A document with one definition only, and what it uses; `None` if it cannot stand alone.
+fn alone(document: &Value, steps: &[&str]) -> Option<Value> {
+    let reference = json!({ "$ref": format!("#{}", pointer(steps)) });
+    let item = match steps {
+        ["paths", path, method] if METHODS.contains(method) => {
+            let item = &document["paths"][path];
+            json!({ *method: item[method], "parameters": item.get("parameters").unwrap_or(&json!([])) })
+        }
+        ["components", group, _] => {
+            let content = json!({ "application/json": { "schema": reference } });
+            let operation = match *group {
+                "schemas" => {
+                    json!({ "requestBody": { "content": content }, "responses": { "200": { "content": content } } })
+                }
+                "parameters" => json!({ "parameters": [reference] }),
+                "headers" => json!({ "responses": { "200": { "headers": { "X": reference } } } }),
+                "requestBodies" => json!({ "requestBody": reference }),
+                "responses" => json!({ "responses": { "200": reference } }),
+                _ => return None,
+            };
+            json!({ "post": operation })
+        }
+        _ => return None,
+    };
+    let path = if steps[0] == "paths" { steps[1] } else { "/" };
+    let mut alone = json!({ "paths": {}, "components": {} });
+    for key in ["security", "servers"] {
+        alone[key] = document.get(key).cloned().unwrap_or_else(|| json!([]));
+    }
+    for component in used(document, vec![&item]) {
+        let mut names = component.split('/').skip(2);
+        if let (Some(group), Some(name), Some(value)) =
+            (names.next(), names.next(), document.pointer(&component))
+        {
+            alone["components"][group][name.replace("~1", "/").replace("~0", "~")] = value.clone();
+        }
+    }
+    alone["paths"][path] = item;
+    Some(alone)
+}
+
+/// The pointers of the components that values use, directly or through others.
+fn used<'a>(document: &'a Value, mut next: Vec<&'a Value>) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    while let Some(value) = next.pop() {
+        if let Some(path) = value.as_str().and_then(|text| text.strip_prefix("#/components/")) {
+            let steps: Vec<_> = path.splitn(3, '/').take(2).collect();
+            let pointer = format!("/components/{}", steps.join("/"));
+            next.extend(document.pointer(&pointer).filter(|_| used.insert(pointer)));
+        }
+        each_child(value, "", |child, _| next.push(child));
+    }
+    used
 }
 
 #[cfg(test)]
