@@ -2,15 +2,30 @@
 
 use std::{io::Write, path::Path};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result, anyhow};
 use openapi_keeper::{
     import::{Options, Plan},
+    merge::Conflicts,
     project::Project,
 };
 
 /// The project of a workspace.
 pub(crate) fn project(root: &Path) -> Result<Project> {
     Project::open(&root.join("openapi/keeper.toml"))
+}
+
+/// What to do about sources that contradict each other.
+pub(crate) const PREFER: &str = "Choose the preferred source with --prefer SOURCE --reason TEXT.";
+
+/// Adds the advice to an error of a plan.
+fn advise(error: Error) -> Error {
+    if error.is::<Conflicts>() { anyhow!("{error}{PREFER}") } else { error }
+}
+
+/// Imports sources.
+pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
+    let project = project(root)?;
+    write(root, &project, &project.plan(options).map_err(advise)?, "written")
 }
 
 /// Writes the vendored files and `sources.toml`, or nothing. Messages say `written` about a file.
@@ -31,7 +46,7 @@ pub(crate) fn write(root: &Path, project: &Project, plan: &Plan, written: &str) 
 
 /// Prints the description that the sources give, and writes nothing.
 pub(crate) fn print(options: &Options) -> Result<()> {
-    let plan = Plan::without_project(options)?;
+    let plan = Plan::without_project(options).map_err(advise)?;
     for note in plan.notes() {
         eprintln!("note: {note}");
     }

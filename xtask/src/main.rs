@@ -195,7 +195,7 @@ fn main() -> ExitCode {
         }
         Command::Conformance { only, write } => conformance::run(&root, only, write),
         Command::Spec(Spec::Import { sources, print: true }) => import::print(&sources.into()),
-        Command::Spec(Spec::Import { sources, print: false }) => vendor(&root, &sources.into()),
+        Command::Spec(Spec::Import { sources, print: false }) => import::run(&root, &sources.into()),
         Command::Spec(Spec::Update { sources, dry_run, prune_overlays }) => {
             let mode = update::Mode { dry_run, prune: prune_overlays, target: None };
             let updated = update::run(&root, &sources.into(), mode);
@@ -266,11 +266,6 @@ fn reviewed(root: &Path, file: Option<&Path>) -> anyhow::Result<diff::Accepted> 
         // Two documents can be compared outside of any project.
         (None, Err(_)) => Ok(diff::Accepted::default()),
     }
-}
-
-fn vendor(root: &Path, options: &Options) -> anyhow::Result<()> {
-    let project = import::project(root)?;
-    import::write(root, &project, &project.plan(options)?, "written")
 }
 
 fn apply(file: &Path, overlays: &[PathBuf]) -> anyhow::Result<()> {

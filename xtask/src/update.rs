@@ -47,7 +47,7 @@ pub(crate) struct Updated {
 pub(crate) fn run(root: &Path, options: &Options, mode: Mode<'_>) -> Result<Updated> {
     let project = import::project(root)?;
     let plan = project.plan(options).map_err(|error| {
-        failed("import", if error.is::<Conflicts>() { PREFER } else { "Correct the source." })(error)
+        failed("import", if error.is::<Conflicts>() { import::PREFER } else { "Correct the source." })(error)
     })?;
     let generated = codegen::WRITTEN.into_iter().chain(["CHANGELOG.md"]).map(|file| root.join(file));
     let backup = Backup::create(generated.chain(project.files()?).chain(project.written(&plan)))?;
@@ -118,9 +118,6 @@ impl std::error::Error for Failed {}
 fn failed(step: &'static str, advice: &'static str) -> impl FnOnce(Error) -> Error {
     move |error| Error::new(Failed { step, reason: format!("{error:#}"), advice })
 }
-
-/// What to do about sources that contradict each other.
-pub(crate) const PREFER: &str = "Choose the preferred source with --prefer SOURCE --reason TEXT.";
 
 fn steps(root: &Path, project: &Project, plan: &Plan, mode: Mode<'_>) -> Result<Updated> {
     let generated = root.join("crates/akool-client/src/generated.rs");

@@ -170,7 +170,7 @@ impl Watch<'_> {
             Ok(_) => self.update(&options),
             Err(error) => {
                 let conflict = error.is::<Conflicts>();
-                let text = format!("{error:#}{}", if conflict { update::PREFER } else { "" });
+                let text = format!("{error:#}{}", if conflict { import::PREFER } else { "" });
                 let outcome = if conflict { Outcome::Breaking } else { Outcome::Broken };
                 Ok((outcome, sha256(text.as_bytes()), fenced(&text)))
             }
