@@ -95,7 +95,9 @@ pub(crate) fn run(root: &Path, options: &Options, limits: Limits) -> Result<Outc
     };
     let (outcome, fingerprint, text) = watch.run(&urls, &options.files, limits)?;
     let notes: String = watch.notes.iter().map(|note| format!("- {note}\n")).collect();
-    let report = format!("<!-- fingerprint: {fingerprint} -->\n\n# {}\n\n{notes}\n{text}", outcome.title());
+    let parts = [format!("# {}\n", outcome.title()), notes, text];
+    let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    let report = format!("<!-- fingerprint: {fingerprint} -->\n\n{}", parts.join("\n"));
     description::write(&folder.join("report.md"), report.as_bytes()).context("cannot write the report")?;
     println!("{report}");
     Ok(outcome)
@@ -147,7 +149,7 @@ impl Watch<'_> {
             }
         }
         for file in files {
-            given.push(std::path::absolute(file).with_context(|| format!("cannot find {}", file.display()))?);
+            given.push(file.canonicalize().with_context(|| format!("cannot find {}", file.display()))?);
             origins.push(file.display().to_string());
         }
         // A page that cannot be used hides nothing else: the others are not updated without it.

@@ -269,6 +269,12 @@ fn a_file_is_watched_like_a_page() {
         let options = Options { urls: Vec::new(), files: vec![file.clone()] };
         assert_eq!(run(repository.path(), &options, limits()).unwrap(), wanted);
     }
+    let options = Options { urls: Vec::new(), files: vec!["missing.md".into()] };
+    let error = run(repository.path(), &options, limits()).unwrap_err().to_string();
+    assert!(
+        error.contains("cannot find missing.md"),
+        "a mistake of the user, and not of the vendor: {error}"
+    );
 }
 
 #[test]
