@@ -1,7 +1,7 @@
 //! Vendors a description and generates a client from it, with openapi-keeper and progenitor.
 //!
-//!     generator import FILE [OPERATION...]
-//!     generator generate
+//! - `generate import FILE [OPERATION...]`
+//! - `generate client`
 
 use std::{fs, path::Path};
 
@@ -13,8 +13,8 @@ fn main() -> Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["import", file, operations @ ..] => import(&project, file, operations),
-        ["generate"] => generate(&project),
-        _ => bail!("usage: generator import FILE [OPERATION...] | generator generate"),
+        ["client"] => client(&project),
+        _ => bail!("usage: generate import FILE [OPERATION...] | generate client"),
     }
 }
 
@@ -32,7 +32,7 @@ fn import(project: &Project, file: &str, operations: &[&str]) -> Result<()> {
 }
 
 /// Applies the overlays and writes the client.
-fn generate(project: &Project) -> Result<()> {
+fn client(project: &Project) -> Result<()> {
     let resolved = project.resolve()?.document;
     // Mistakes that keep no client from being generated, such as an example that does not match its schema.
     println!("{} places are not valid", valid::problems(&resolved).len());
