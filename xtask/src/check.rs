@@ -10,50 +10,53 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
-use openapi_keeper::{description, import::Imported, lines::Lines, redundant::redundant, supported, valid};
-
-use crate::codegen;
+use openapi_keeper::{
+    description,
+    lines::Lines,
+    project::{Project, Vendored},
+    redundant::redundant,
+    supported::{self, Problem},
+    valid,
+};
 
 /// Checks one file, or the vendored description with its overlays.
-///
-/// Problems are located in the sources that were imported, if they are given.
-pub(crate) fn run(root: &Path, file: Option<&Path>, imported: Option<&Imported>) -> Result<()> {
-    let openapi = root.join("openapi");
-    let (path, shown) = match file {
-        Some(file) => (file.to_path_buf(), file.display().to_string()),
-        None => (openapi.join("akool.yaml"), "openapi/akool.yaml".to_owned()),
+pub(crate) fn run(root: &Path, file: Option<&Path>) -> Result<()> {
+    let Some(file) = file else {
+        let project = crate::import::project(root)?;
+        return vendored(&project, &project.vendored()?);
     };
-    let bytes = fs::read(&path).with_context(|| format!("cannot read {shown}"))?;
+    let shown = file.display().to_string();
+    let bytes = fs::read(file).with_context(|| format!("cannot read {shown}"))?;
     let document = description::parse(&bytes, &shown)?;
     let lines = Lines::of(&bytes);
+    let problems = [valid::problems(&document), supported::problems(&document)].concat();
+    report(&shown, problems, |pointer| (shown.clone(), lines.line(pointer)))
+}
 
-    let mut problems = valid::problems(&document);
-    let mut redundant_actions = Vec::new();
-    if file.is_none() {
-        let resolved = codegen::resolve(&openapi)?.document;
-        problems.extend(supported::problems(&resolved));
-        redundant_actions = redundant(&openapi.join("overlays"), &document)?;
-    } else {
-        problems.extend(supported::problems(&document));
-    }
-    problems.sort_by_key(|problem| lines.line(&problem.pointer));
-    problems.dedup_by(|a, b| a.pointer == b.pointer && a.cause == b.cause);
-
-    for action in &redundant_actions {
+/// Checks the vendored description, and what the generator gets. Problems are located in the sources.
+pub(crate) fn vendored(project: &Project, vendored: &Vendored) -> Result<()> {
+    let resolved = project.resolve()?.document;
+    for action in redundant(&project.overlays(), &vendored.document)? {
         println!("redundant: {action}");
     }
+    let problems = [valid::problems(&vendored.document), supported::problems(&resolved)].concat();
+    report("the vendored description", problems, |pointer| vendored.locate(pointer))
+}
+
+/// Prints that there are no problems, or fails with all of them.
+fn report(shown: &str, mut problems: Vec<Problem>, place: impl Fn(&str) -> (String, usize)) -> Result<()> {
+    problems.sort_by_cached_key(|problem| place(&problem.pointer));
+    problems.dedup_by(|a, b| a.pointer == b.pointer && a.cause == b.cause);
     if problems.is_empty() {
         println!("{shown} is ready for code generation");
         return Ok(());
     }
-    for problem in &problems {
+    let list = problems.iter().map(|problem| {
         let pointer = if problem.pointer.is_empty() { "(the whole document)" } else { &problem.pointer };
-        let place = imported
-            .and_then(|imported| imported.locate(&problem.pointer))
-            .unwrap_or_else(|| format!("{shown}:{}", lines.line(&problem.pointer)));
-        println!("{place}: {pointer}\n    {}", problem.cause);
-    }
-    bail!("{shown} has {} problems", problems.len())
+        let (file, line) = place(&problem.pointer);
+        format!("\n{file}:{line}: {pointer}\n    {}", problem.cause)
+    });
+    bail!("{shown} has {} problems{}", problems.len(), list.collect::<String>())
 }
 
 #[cfg(test)]

@@ -6,9 +6,15 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use similar::TextDiff;
 
-use openapi_keeper::{comparable, contract, description, openapi::members, overlay, semver};
+use openapi_keeper::{
+    comparable, contract, description,
+    openapi::members,
+    overlay,
+    project::{Project, Resolved},
+    semver,
+};
 
-use crate::{generate, sources};
+use crate::{generate, import};
 
 /// The documented response that is the template for the mock server's responses.
 const EXAMPLE: &str = "/paths/~1api~1open~1v3~1content~1video~1infobymodelid/get/responses/200/content/application~1json/example";
@@ -34,7 +40,7 @@ pub(crate) enum Mode {
 
 /// Writes or compares the generated files.
 pub(crate) fn run(root: &Path, mode: Mode) -> Result<()> {
-    let outputs = outputs(&root.join("openapi"))?;
+    let outputs = outputs(&import::project(root)?)?;
     if mode == Mode::Check {
         return compare(root, &outputs);
     }
@@ -59,8 +65,8 @@ struct Output {
     text: String,
 }
 
-fn outputs(openapi: &Path) -> Result<Vec<Output>> {
-    let Resolved { vendored, document: resolved, inputs } = resolve(openapi)?;
+fn outputs(project: &Project) -> Result<Vec<Output>> {
+    let Resolved { vendored, document: resolved, inputs } = project.resolve()?;
     let example = resolved
         .pointer(EXAMPLE)
         .context("the description has no example of a poll, which the mock server needs as a template")?;
@@ -94,14 +100,19 @@ pub(crate) fn compare_rust(root: &Path, old: &Value, new: &Value) -> Result<semv
     if largest > MAX_OPERATIONS {
         bail!("one of them has {largest} operations, and up to {MAX_OPERATIONS} are compared");
     }
-    let openapi = root.join("openapi");
-    let own = description::read(&openapi.join("akool.yaml")).ok();
+    let project = import::project(root).ok();
+    let own = project.as_ref().and_then(|project| Some(project.vendored().ok()?.document));
     let own_paths: BTreeSet<_> =
         own.iter().flat_map(|own| members(own.get("paths"))).map(|(path, _)| path).collect();
     let code = |document: &Value| -> Result<String> {
         let mut document = document.clone();
         if members(document.get("paths")).any(|(path, _)| own_paths.contains(path)) {
-            for file in overlay::files(&openapi.join("overlays"))? {
+            for file in project
+                .iter()
+                .map(|project| overlay::files(&project.overlays()))
+                .collect::<Result<Vec<_>>>()?
+                .concat()
+            {
                 let shown = file.display().to_string();
                 let bytes = fs::read(&file).with_context(|| format!("cannot read {shown}"))?;
                 overlay::apply_leniently(&mut document, &bytes, &shown)?;
@@ -110,31 +121,6 @@ pub(crate) fn compare_rust(root: &Path, old: &Value, new: &Value) -> Result<semv
         generate::comparable(&comparable::copy(&document))
     };
     semver::compare(&code(old)?, &code(new)?)
-}
-
-/// The vendored description with every overlay applied.
-pub(crate) struct Resolved {
-    /// The description without overlays.
-    vendored: Value,
-    pub(crate) document: Value,
-    /// The input files below `openapi/`: name and SHA-256.
-    inputs: Vec<(String, String)>,
-}
-
-pub(crate) fn resolve(openapi: &Path) -> Result<Resolved> {
-    const VENDORED: &str = "akool.yaml";
-    let vendored = sources::read_verified(openapi, VENDORED)?;
-    let mut inputs = vec![(VENDORED.to_owned(), sources::sha256(&vendored))];
-    let vendored = description::parse(&vendored, "openapi/akool.yaml")?;
-    let mut document = vendored.clone();
-    for file in overlay::files(&openapi.join("overlays"))? {
-        let name = format!("overlays/{}", file.file_name().unwrap_or_default().to_string_lossy());
-        let shown = format!("openapi/{name}");
-        let bytes = fs::read(&file).with_context(|| format!("cannot read {shown}"))?;
-        overlay::apply(&mut document, &bytes, &shown)?;
-        inputs.push((name, sources::sha256(&bytes)));
-    }
-    Ok(Resolved { vendored, document, inputs })
 }
 
 fn compare(root: &Path, outputs: &[Output]) -> Result<()> {
@@ -162,9 +148,8 @@ fn compare(root: &Path, outputs: &[Output]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
+    use crate::repository::repository;
 
     /// The generated files outside of `openapi/`.
     const GENERATED: [&str; 4] = [
@@ -174,31 +159,11 @@ mod tests {
         "crates/akool-mock/src/example.json",
     ];
 
-    /// A copy of all files that codegen reads and writes.
-    fn copy() -> (tempfile::TempDir, PathBuf) {
-        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let to = tempfile::tempdir().unwrap();
-        fs::create_dir_all(to.path().join("openapi/overlays")).unwrap();
-        for folder in ["openapi", "openapi/overlays"] {
-            for entry in fs::read_dir(from.join(folder)).unwrap() {
-                let entry = entry.unwrap();
-                if entry.file_type().unwrap().is_file() {
-                    fs::copy(entry.path(), to.path().join(folder).join(entry.file_name())).unwrap();
-                }
-            }
-        }
-        for file in GENERATED {
-            fs::create_dir_all(to.path().join(file).parent().unwrap()).unwrap();
-            fs::copy(from.join(file), to.path().join(file)).unwrap();
-        }
-        let root = to.path().to_path_buf();
-        (to, root)
-    }
-
     #[test]
     fn the_committed_files_are_current() {
-        let (_guard, root) = copy();
-        run(&root, Mode::Check).unwrap();
+        let repository = repository();
+        let root = repository.path();
+        run(root, Mode::Check).unwrap();
     }
 
     #[test]
@@ -212,28 +177,31 @@ mod tests {
         let outputs = GENERATED.map(|file| (file, format!("out of date: {file}")));
         let outputs = outputs.iter().map(|(file, says)| (*file, says.as_str()));
         for (file, says) in cases.into_iter().chain(outputs) {
-            let (_guard, root) = copy();
+            let repository = repository();
+            let root = repository.path();
             let path = root.join(file);
             let mut bytes = fs::read(&path).unwrap();
             // A line break at the end changes no meaning: the bytes count.
             bytes.push(b'\n');
             fs::write(&path, &bytes).unwrap();
-            let error = format!("{:#}", run(&root, Mode::Check).unwrap_err());
+            let error = format!("{:#}", run(root, Mode::Check).unwrap_err());
             assert!(error.contains(says), "{file}: {error}");
             assert_eq!(fs::read(&path).unwrap(), bytes, "--check writes nothing");
         }
-        let (_guard, root) = copy();
+        let repository = repository();
+        let root = repository.path();
         fs::remove_file(root.join("crates/akool-client/src/generated.rs")).unwrap();
-        assert!(run(&root, Mode::Check).is_err(), "a file that is missing is out of date");
+        assert!(run(root, Mode::Check).is_err(), "a file that is missing is out of date");
     }
 
     #[test]
     fn codegen_brings_back_what_was_lost() {
-        let (_guard, root) = copy();
+        let repository = repository();
+        let root = repository.path();
         let path = root.join("crates/akool-client/src/generated.rs");
         let before = fs::read(&path).unwrap();
         fs::write(&path, "").unwrap();
-        run(&root, Mode::Write).unwrap();
+        run(root, Mode::Write).unwrap();
         assert_eq!(fs::read(&path).unwrap(), before);
     }
 

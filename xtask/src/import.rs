@@ -1,124 +1,54 @@
-//! `cargo xtask spec import`: writes the vendored description.
+//! `cargo xtask spec import`: vendors sources of the description.
 
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::{io::Write, path::Path};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, anyhow};
 use openapi_keeper::{
-    description,
-    import::{Imported, read},
+    import::{Options, Plan},
+    merge::Conflicts,
+    project::Project,
 };
 
-use crate::sources;
-
-/// The options of an import.
-pub(crate) struct Options {
-    pub(crate) sources: Vec<PathBuf>,
-    /// The source that takes precedence in conflicts.
-    pub(crate) prefer: Option<PathBuf>,
-    /// Why it does, for `sources.toml`.
-    pub(crate) reason: Option<String>,
-    /// The vendor's URLs, for `sources.toml`: one for each source, or none.
-    pub(crate) origins: Vec<String>,
-    /// Write to standard output and not to files.
-    pub(crate) print: bool,
-    /// The files are restored afterwards.
-    pub(crate) dry_run: bool,
+/// The project of a workspace.
+pub(crate) fn project(root: &Path) -> Result<Project> {
+    Project::open(&root.join("openapi/keeper.toml"))
 }
 
-/// Reads all sources and writes `openapi/akool.yaml` and `openapi/sources.toml`, or nothing.
-pub(crate) fn run(root: &Path, options: &Options) -> Result<Imported> {
-    let imported = read(&options.sources, options.prefer.as_deref())?;
-    let Imported { bytes, notes, .. } = &imported;
-    if options.print {
-        for note in notes {
-            eprintln!("note: {note}");
-        }
-        std::io::stdout().write_all(bytes).context("cannot write to standard output")?;
-        return Ok(imported);
-    }
-    let openapi = root.join("openapi");
-    let target = openapi.join("akool.yaml");
-    let before = fs::read(&target).ok();
-    let list = listing(options, &imported)?;
-    for note in notes {
+/// What to do about sources that contradict each other.
+pub(crate) const PREFER: &str = "Choose the preferred source with --prefer SOURCE --reason TEXT.";
+
+/// Adds the advice to an error of a plan.
+fn advise(error: Error) -> Error {
+    if error.is::<Conflicts>() { anyhow!("{error}{PREFER}") } else { error }
+}
+
+/// Imports sources.
+pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
+    let project = project(root)?;
+    write(root, &project, &project.plan(options).map_err(advise)?, "written")
+}
+
+/// Writes the vendored files and `sources.toml`, or nothing. Messages say `written` about a file.
+pub(crate) fn write(root: &Path, project: &Project, plan: &Plan, written: &str) -> Result<()> {
+    for note in plan.notes() {
         println!("note: {note}");
     }
-    if before.as_deref() == Some(&bytes[..]) {
-        println!("unchanged   openapi/akool.yaml");
-        return Ok(imported);
+    project.write(plan)?;
+    let files = project.written(plan);
+    if files.is_empty() {
+        println!("{:<11} openapi/sources.toml", "unchanged");
     }
-    description::write(&target, bytes).context("cannot write openapi/akool.yaml")?;
-    description::write(&openapi.join("sources.toml"), list.as_bytes())
-        .context("cannot write openapi/sources.toml")?;
-    let written = if options.dry_run { "would write" } else { "written" };
-    println!("{written:<11} openapi/akool.yaml\n{written:<11} openapi/sources.toml");
-    Ok(imported)
+    for file in files {
+        println!("{written:<11} {}", file.strip_prefix(root).unwrap_or(&file).display());
+    }
+    Ok(())
 }
 
-/// The text of `sources.toml`.
-fn listing(options: &Options, imported: &Imported) -> Result<String> {
-    let given: Vec<_> = options.sources.iter().map(|source| source.display().to_string()).collect();
-    let origins = &options.origins;
-    ensure!(
-        origins.is_empty() || origins.len() == given.len(),
-        "{} sources, but {} --origin; give one for each source, in the same order",
-        given.len(),
-        origins.len()
-    );
-    let names = if origins.is_empty() { &given } else { origins };
-    let origin_of = |source: &str, file: &str| {
-        let index = given.iter().position(|given| given == source);
-        let origin = index.and_then(|index| origins.get(index));
-        origin.map_or_else(|| file.to_owned(), Clone::clone)
-    };
-    let parts = imported.parts();
-    let several = if parts.len() > 1 { parts } else { Vec::new() };
-    let parts = several.into_iter().map(|part| sources::Part {
-        origin: origin_of(part.source, part.file),
-        sha256: sources::sha256(part.bytes),
-        operations: part.operations,
-    });
-    let preferences = imported.preferences.iter().map(|preference| {
-        let reason = options.reason.clone().with_context(|| {
-            format!(
-                "{} is defined by {} and by {}; say why the first is preferred with --reason TEXT, which is \
-                 recorded in openapi/sources.toml",
-                preference.pointer, preference.taken, preference.left_out
-            )
-        })?;
-        Ok(sources::Preference {
-            pointer: preference.pointer.clone(),
-            taken: preference.taken.clone(),
-            left_out: preference.left_out.clone(),
-            reason,
-        })
-    });
-    let preferences: Vec<_> = preferences.collect::<Result<_>>()?;
-    sources::listing(
-        "akool.yaml",
-        &names.join(", "),
-        &imported.bytes,
-        &parts.collect::<Vec<_>>(),
-        &preferences,
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_page_of_the_vendor_gives_the_vendored_file() {
-        let vendored = include_str!("../../openapi/akool.yaml");
-        let folder = tempfile::tempdir().unwrap();
-        let page = folder.path().join("get.md");
-        let text =
-            format!("# Get\n\n````yaml GET /api/open/v3/content/video/infobymodelid\n{vendored}\n````\n");
-        fs::write(&page, text).unwrap();
-        assert_eq!(read(&[page], None).unwrap().bytes, vendored.as_bytes());
+/// Prints the description that the sources give, and writes nothing.
+pub(crate) fn print(options: &Options) -> Result<()> {
+    let plan = Plan::without_project(options).map_err(advise)?;
+    for note in plan.notes() {
+        eprintln!("note: {note}");
     }
+    std::io::stdout().write_all(&plan.text()?).context("cannot write to standard output")
 }

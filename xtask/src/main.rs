@@ -11,8 +11,10 @@ mod generate;
 mod import;
 mod optional;
 mod postprocess;
-mod sources;
+#[cfg(test)]
+mod repository;
 mod update;
+mod watch;
 
 use std::{
     path::{Path, PathBuf},
@@ -21,7 +23,8 @@ use std::{
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use openapi_keeper::{description, diff, overlay, semver};
+use openapi_keeper::{description, diff, import::Options, overlay, semver};
+use watch::fetch;
 
 /// Maintain the OpenAPI description and the code generated from it.
 #[derive(Parser)]
@@ -61,7 +64,9 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Spec {
-    /// Make openapi/akool.yaml from documentation pages, OpenAPI documents, folders of these, or `-`
+    /// Vendor documentation pages, OpenAPI documents, folders of these, or `-`, byte for byte
+    ///
+    /// A source replaces the vendored file with the same operations, origin or name; any other is added.
     Import {
         #[command(flatten)]
         sources: Sources,
@@ -80,6 +85,15 @@ enum Spec {
         #[arg(long)]
         prune_overlays: bool,
     },
+    /// Fetch the vendor's pages, and update a branch of its own if they changed; never pushes
+    ///
+    /// It runs `spec update` in a git worktree below target/spec-watch, commits to a new branch, and leaves the text of
+    /// a pull request in target/spec-watch/report.md. The working branch and its files stay as they are.
+    ///
+    /// Exit codes: 0 nothing new, 3 changes that break no one, 4 breaking changes or changes that need a person,
+    /// 5 broken page (gone, HTML, too large, or no client can be generated from it), 6 unavailable for now, 1 another
+    /// error, 2 wrong usage.
+    Watch(watch::Options),
     /// Check whether code can be generated from a description; each problem has its place and line
     Check {
         /// The description [default: the vendored description with its overlays]
@@ -117,6 +131,9 @@ struct Sources {
     /// Why it takes precedence, for openapi/sources.toml
     #[arg(long, value_name = "TEXT", requires = "prefer")]
     reason: Option<String>,
+    /// Take this operation only, such as `GET /path` [default: all, or those taken from the old version]
+    #[arg(long = "only", value_name = "OPERATION")]
+    only: Vec<String>,
     /// The vendor's URL, for openapi/sources.toml; one for each source
     #[arg(long = "origin", value_name = "URL", value_parser = origin)]
     origins: Vec<String>,
@@ -131,9 +148,9 @@ fn origin(text: &str) -> Result<String, String> {
     }
 }
 
-impl From<Sources> for import::Options {
-    fn from(Sources { sources, prefer, reason, origins }: Sources) -> Self {
-        Self { sources, prefer, reason, origins, print: false, dry_run: false }
+impl From<Sources> for Options {
+    fn from(Sources { sources, prefer, reason, only, origins }: Sources) -> Self {
+        Self { sources, origins, only, prefer, reason }
     }
 }
 
@@ -169,18 +186,22 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let root = cli.root.unwrap_or_else(workspace_root);
     let outcome = match cli.command {
+        Command::Spec(Spec::Watch(options)) => match watch::run(&root, &options, fetch::Limits::default()) {
+            Ok(outcome) => return outcome.exit_code(),
+            Err(error) => Err(error),
+        },
         Command::Codegen { check } => {
             codegen::run(&root, if check { codegen::Mode::Check } else { codegen::Mode::Write })
         }
         Command::Conformance { only, write } => conformance::run(&root, only, write),
-        Command::Spec(Spec::Import { sources, print }) => {
-            import::run(&root, &import::Options { print, ..sources.into() }).map(drop)
-        }
+        Command::Spec(Spec::Import { sources, print: true }) => import::print(&sources.into()),
+        Command::Spec(Spec::Import { sources, print: false }) => import::run(&root, &sources.into()),
         Command::Spec(Spec::Update { sources, dry_run, prune_overlays }) => {
-            let options = import::Options { dry_run, ..sources.into() };
-            update::run(&root, &options, update::Mode { dry_run, prune: prune_overlays })
+            let mode = update::Mode { dry_run, prune: prune_overlays, target: None };
+            let updated = update::run(&root, &sources.into(), mode);
+            updated.map(|updated| println!("\n# The vendor's description changed\n\n{}", updated.report))
         }
-        Command::Spec(Spec::Check { file }) => check::run(&root, file.as_deref(), None),
+        Command::Spec(Spec::Check { file }) => check::run(&root, file.as_deref()),
         Command::Spec(Spec::Diff { old, new, format, accepted, no_rust, fail_on }) => {
             compare(&root, [&old, &new], accepted.as_deref(), (format, !no_rust), fail_on)
         }
@@ -239,11 +260,11 @@ fn compare(
 
 /// The findings that were reviewed: those of a file, or of the workspace if it has some.
 fn reviewed(root: &Path, file: Option<&Path>) -> anyhow::Result<diff::Accepted> {
-    let default = root.join("openapi/spec-accepted.toml");
-    match file {
-        Some(file) => diff::Accepted::read(file),
-        None if default.exists() => diff::Accepted::read(&default),
-        None => Ok(diff::Accepted::default()),
+    match (file, import::project(root)) {
+        (Some(file), _) => diff::Accepted::read(file),
+        (None, Ok(project)) => project.accepted(),
+        // Two documents can be compared outside of any project.
+        (None, Err(_)) => Ok(diff::Accepted::default()),
     }
 }
 

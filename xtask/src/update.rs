@@ -5,54 +5,64 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context, Error, Result, anyhow};
+use anyhow::{Context, Error, Result, ensure};
 use serde_json::Value;
 
 use openapi_keeper::{
-    description, diff, overlay,
+    description, diff,
+    import::{Options, Plan},
+    merge::Conflicts,
+    project::Project,
     redundant::{Unneeded, prune, redundant, replaced},
     semver,
 };
 
 use crate::{check, codegen, import};
 
-/// The files that an update writes in addition to [`codegen::WRITTEN`].
-const WRITTEN: [&str; 3] = ["openapi/akool.yaml", "openapi/sources.toml", "CHANGELOG.md"];
-
-/// All files that an update writes, relative to the root of the workspace.
-fn written() -> impl Iterator<Item = &'static str> {
-    codegen::WRITTEN.into_iter().chain(WRITTEN)
-}
-
 /// What an update may do besides the import.
-#[derive(Clone, Copy)]
-pub(crate) struct Mode {
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Mode<'a> {
     /// Restore all files at the end.
     pub(crate) dry_run: bool,
     /// Remove the overlay actions that are not needed any more.
     pub(crate) prune: bool,
+    /// Where cargo keeps what it compiles [default: as cargo decides].
+    pub(crate) target: Option<&'a Path>,
+}
+
+/// The outcome of an update.
+pub(crate) struct Updated {
+    /// The text of a pull request, in Markdown.
+    pub(crate) report: String,
+    /// Whether callers of the service or users of the generated Rust have to change something.
+    pub(crate) breaking: bool,
 }
 
 /// Runs all steps.
-pub(crate) fn run(root: &Path, options: &import::Options, mode: Mode) -> Result<()> {
-    let backup = Backup::create(root)?;
-    match steps(root, options, mode) {
-        Ok(report) if mode.dry_run => {
+pub(crate) fn run(root: &Path, options: &Options, mode: Mode<'_>) -> Result<Updated> {
+    let project = import::project(root)?;
+    let plan = project.plan(options).map_err(|error| {
+        failed("import", if error.is::<Conflicts>() { import::PREFER } else { "Correct the source." })(error)
+    })?;
+    let generated = codegen::WRITTEN.into_iter().chain(["CHANGELOG.md"]).map(|file| root.join(file));
+    let backup = Backup::create(generated.chain(project.files()?).chain(project.written(&plan)))?;
+    match steps(root, &project, &plan, mode) {
+        Ok(mut updated) if mode.dry_run => {
             backup.restore()?;
-            println!("{report}\nDry run: all files were restored.");
+            updated.report += "\nDry run: all files were restored.";
+            Ok(updated)
         }
-        Ok(report) => println!("{report}"),
+        Ok(updated) => Ok(updated),
         Err(error) => {
             backup.restore().context("cannot restore all files; `git status` shows the differences")?;
-            return Err(error.context("all files were restored"));
+            Err(error.context("all files were restored"))
         }
     }
-    Ok(())
 }
 
 /// The files before an update.
@@ -61,11 +71,9 @@ struct Backup {
 }
 
 impl Backup {
-    fn create(root: &Path) -> Result<Self> {
+    fn create(paths: impl Iterator<Item = PathBuf>) -> Result<Self> {
         let mut files = BTreeMap::new();
-        let overlays = root.join("openapi/overlays");
-        let overlays = if overlays.is_dir() { overlay::files(&overlays)? } else { Vec::new() };
-        for path in written().map(|file| root.join(file)).chain(overlays) {
+        for path in paths {
             let bytes = match fs::read(&path) {
                 Ok(bytes) => Some(bytes),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
@@ -89,71 +97,88 @@ impl Backup {
     }
 }
 
-/// Adds the step and advice to an error.
-fn failed(step: &str, advice: &'static str) -> impl FnOnce(Error) -> Error {
-    let step = step.to_owned();
-    move |error| anyhow!("{}", format!("step `{step}`: {error:#}\n{advice}").trim_end())
+/// The step of an update that failed, with its reason and advice.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) step: &'static str,
+    reason: String,
+    advice: &'static str,
 }
 
-fn steps(root: &Path, options: &import::Options, mode: Mode) -> Result<String> {
-    let openapi = root.join("openapi");
-    let vendored = openapi.join("akool.yaml");
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = format!("step `{}`: {}\n{}", self.step, self.reason, self.advice);
+        f.write_str(text.trim_end())
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// Adds the step and advice to an error.
+fn failed(step: &'static str, advice: &'static str) -> impl FnOnce(Error) -> Error {
+    move |error| Error::new(Failed { step, reason: format!("{error:#}"), advice })
+}
+
+fn steps(root: &Path, project: &Project, plan: &Plan, mode: Mode<'_>) -> Result<Updated> {
     let generated = root.join("crates/akool-client/src/generated.rs");
-    let old = description::read(&vendored)?;
+    let old = &project.vendored()?.document;
     let old_code = fs::read_to_string(&generated).context("cannot read the generated code")?;
 
-    let imported = import::run(root, options).map_err(|error| {
-        let conflict = error.to_string().contains("--prefer");
-        let advice = if conflict { "" } else { "Correct the source." };
-        failed("import", advice)(error)
-    })?;
-    let new = description::read(&vendored)?;
-    let overlays = openapi.join("overlays");
-    let replaced = replaced(&overlays, &new)
+    import::write(root, project, plan, if mode.dry_run { "would write" } else { "written" })?;
+    let new = &plan.vendored.document;
+    let overlays = project.overlays();
+    let replaced = replaced(&overlays, new)
         .map_err(failed("overlays", "Correct the overlay that the error names, in openapi/overlays."))?;
     if mode.prune {
         prune(&replaced)?;
     }
-    check::run(root, None, Some(&imported)).map_err(failed(
-        "check",
-        "Correct it with an overlay action in openapi/overlays that has a reason and evidence, or delete the action \
-         that no longer matches.",
+    project.resolve().map_err(failed(
+        "overlays",
+        "Correct the action in openapi/overlays, or delete it if it no longer matches.",
     ))?;
-    let redundant = redundant(&overlays, &new)?;
+    check::vendored(project, &plan.vendored).map_err(failed(
+        "check",
+        "Correct it with an overlay action in openapi/overlays that has a reason and evidence.",
+    ))?;
+    let redundant = redundant(&overlays, new)?;
     if mode.prune {
         prune(&redundant)?;
     }
     let unneeded = [replaced, redundant].concat();
-    let mut changes = diff::compare(&old, &new);
-    crate::reviewed(root, None)?.apply(&mut changes);
+    let mut changes = diff::compare(old, new);
+    project.accepted()?.apply(&mut changes);
     let written = if mode.dry_run { codegen::Mode::DryRun } else { codegen::Mode::Write };
     codegen::run(root, written).map_err(failed("codegen", "Correct the description with an overlay."))?;
     let new_code = fs::read_to_string(&generated).context("cannot read the generated code")?;
     let rust = semver::compare(&old_code, &new_code)?;
-    compiles(root).map_err(failed(
+    compiles(root, mode.target).map_err(failed(
         "cargo check",
         "The hand-written code above uses something that the new description does not have. Run `cargo xtask spec \
          import` and `cargo xtask codegen`, and then correct the code.",
     ))?;
 
-    let affected = affected(&old, &new);
+    let affected = affected(old, new);
     add_to_changelog(root, &changes, &rust)?;
-    report(&changes, &rust, (&unneeded, mode.prune), &affected)
+    let counts =
+        |change: &diff::Finding| change.verdict == diff::Verdict::Breaking && change.accepted.is_none();
+    Ok(Updated {
+        breaking: changes.iter().any(counts) || rust.step == semver::Step::Major,
+        report: report(&changes, &rust, (&unneeded, mode.prune), &affected)?,
+    })
 }
 
-fn compiles(root: &Path) -> Result<()> {
+fn compiles(root: &Path, target: Option<&Path>) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
+        .envs(target.map(|target| ("CARGO_TARGET_DIR", target)))
         .args(["check", "--workspace", "--all-targets", "--quiet", "--message-format", "short"])
         .current_dir(root)
         .output()
         .context("cannot run cargo")?;
-    if output.status.success() {
-        return Ok(());
-    }
     let text = String::from_utf8_lossy(&output.stderr);
     let errors: Vec<_> = text.lines().filter(|line| line.contains("error")).take(20).collect();
-    Err(anyhow!("the workspace does not compile:\n  {}", errors.join("\n  ")))
+    ensure!(output.status.success(), "the workspace does not compile:\n  {}", errors.join("\n  "));
+    Ok(())
 }
 
 /// Hand-written code that needs a review although it compiles.
@@ -241,7 +266,7 @@ fn report(
         (false, false) => "\n`--prune-overlays` removes them.\n",
     };
     Ok(format!(
-        "\n# The vendor's description changed\n\n## Requests and responses\n\n{}\n## Rust: {}\n\n{}\n\
+        "## Requests and responses\n\n{}\n## Rust: {}\n\n{}\n\
          ## Overlay actions that are not needed any more\n\n{}\n## Hand-written code to review\n\n{}",
         diff::print(changes, diff::Format::Markdown, &[])?,
         rust.step,
@@ -256,29 +281,138 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::repository::{commit, git, page, repository};
+
+    const VENDORED: &str = include_str!("../../openapi/akool.yaml");
+    const POLL: &str = "GET /api/open/v3/content/video/infobymodelid";
+    const CANCEL: &str = "POST /api/open/v3/content/video/cancel";
+
+    /// The page of a second operation, which shares the component `ApiResponse`.
+    fn cancel_page() -> String {
+        let (head, _) = VENDORED.split_once("paths:\n").unwrap();
+        let (_, components) = VENDORED.split_once("components:\n").unwrap();
+        format!(
+            "# Cancel\n\n````yaml {CANCEL}\n{head}paths:\n  /api/open/v3/content/video/cancel:\n    post:\n      \
+             operationId: cancelVideo\n      summary: Cancel a job\n      parameters:\n        - {{name: video_model_id, \
+             in: query, required: true, schema: {{type: string}}}}\n      responses:\n        '200':\n          \
+             description: Cancelled\n          content:\n            application/json:\n              schema: {{$ref: \
+             '#/components/schemas/ApiResponse'}}\ncomponents:\n{components}\n````\n"
+        )
+    }
+
+    /// Updates from pages with these names and texts. Returns the outcome and the list of sources.
+    fn update(root: &Path, pages: &[(&str, &str)], more: Options) -> (Result<Updated>, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let files = pages.iter().map(|(name, text)| {
+            let file = folder.path().join(name);
+            fs::write(&file, text).unwrap();
+            file
+        });
+        let sources: Vec<_> = files.collect();
+        let prefer = more.prefer.clone().map(|name| folder.path().join(name));
+        let updated = run(root, &Options { sources, prefer, ..more }, Mode::default());
+        (updated, fs::read_to_string(root.join("openapi/sources.toml")).unwrap())
+    }
+
+    #[test]
+    fn a_renamed_page_takes_one_command() {
+        let repository = repository();
+        let root = repository.path();
+        let origins = vec!["https://docs.akool.com/new/name.md".to_owned()];
+        let more = Options { origins, ..Options::default() };
+        let (updated, sources) = update(root, &[("name.md", &page(VENDORED))], more);
+        assert!(!updated.unwrap().breaking);
+        assert!(
+            sources.contains("file = \"akool.yaml\"\norigin = \"https://docs.akool.com/new/name.md\""),
+            "{sources}"
+        );
+        assert_eq!(git(root, &["status", "--porcelain"]).trim(), "M openapi/sources.toml");
+    }
+
+    #[test]
+    fn an_operation_that_was_added_takes_one_command_and_its_page_is_vendored_byte_for_byte() {
+        let repository = repository();
+        let root = repository.path();
+        let (updated, sources) = update(root, &[("cancel.md", &cancel_page())], Options::default());
+        let updated = updated.unwrap();
+        assert!(!updated.breaking && updated.report.contains("operation-added"), "{}", updated.report);
+        assert!(updated.report.contains("Client::cancel_video"), "{}", updated.report);
+        assert_eq!(fs::read_to_string(root.join("openapi/akool.yaml")).unwrap(), VENDORED);
+        let vendored = fs::read_to_string(root.join("openapi/cancel.yaml")).unwrap();
+        assert!(cancel_page().contains(&vendored));
+        for says in [
+            "file = \"cancel.yaml\"",
+            &format!("operations = [\"{POLL}\"]"),
+            &format!("operations = [\"{CANCEL}\"]"),
+        ] {
+            assert!(sources.contains(says), "{says}: {sources}");
+        }
+        codegen::run(root, codegen::Mode::Check).unwrap();
+        // The bytes of each source are fixed.
+        fs::write(root.join("openapi/cancel.yaml"), vendored + "\n").unwrap();
+        let error = format!("{:#}", codegen::run(root, codegen::Mode::Check).unwrap_err());
+        assert!(
+            error.contains("openapi/cancel.yaml is not the file that openapi/sources.toml records"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_component_that_two_pages_share_takes_one_command() {
+        let repository = repository();
+        let root = repository.path();
+        update(root, &[("cancel.md", &cancel_page())], Options::default()).0.unwrap();
+        commit(root);
+        let changed = |text: &str| {
+            let new = "        trace_id:\n          type: string\n        msg:\n          type: string\n";
+            let changed = text.replace("        msg:\n          type: string\n", new);
+            assert_ne!(changed, text);
+            changed
+        };
+        let (poll, cancel) = (changed(&page(VENDORED)), changed(&cancel_page()));
+        // One page alone contradicts the other.
+        let (updated, _) = update(root, &[("poll.md", &poll)], Options::default());
+        let error = format!("{:#}", updated.err().unwrap());
+        assert!(error.contains("/components/schemas/ApiResponse") && error.contains("--prefer"), "{error}");
+        assert_eq!(git(root, &["status", "--porcelain"]), "");
+        // Both together, or one that is preferred.
+        let preferred = Options {
+            prefer: Some("poll.md".into()),
+            reason: Some("the other page is older".to_owned()),
+            ..Options::default()
+        };
+        let both = [("poll.md", &poll[..]), ("cancel.md", &cancel[..])];
+        for (pages, more, reason) in [(&both[..1], preferred, true), (&both[..], Options::default(), false)] {
+            let (updated, sources) = update(root, pages, more);
+            let updated = updated.unwrap();
+            assert!(updated.report.contains("trace_id") && !updated.breaking, "{}", updated.report);
+            assert_eq!(sources.contains("reason = \"the other page is older\""), reason, "{sources}");
+            codegen::run(root, codegen::Mode::Check).unwrap();
+            if reason {
+                // The recorded reason decides from now on.
+                assert!(
+                    !update(root, &[("cancel.md", &cancel_page())], Options::default()).0.unwrap().breaking
+                );
+            }
+            git(root, &["checkout", "--quiet", "."]);
+        }
+    }
 
     #[test]
     fn a_backup_restores_every_file() {
         let root = tempfile::tempdir().unwrap();
-        let (last, others) = {
-            let mut all: Vec<_> = written().collect();
-            (all.pop().unwrap(), all)
-        };
-        // The last file does not exist before.
-        for file in &others {
-            fs::create_dir_all(root.path().join(file).parent().unwrap()).unwrap();
-            fs::write(root.path().join(file), format!("old {file}")).unwrap();
-        }
-        let backup = Backup::create(root.path()).unwrap();
-        for file in written() {
-            fs::write(root.path().join(file), "new").unwrap();
-        }
-        fs::remove_file(root.path().join(others[0])).unwrap();
+        let [changed, deleted, new] = ["changed", "deleted", "new"].map(|name| root.path().join(name));
+        fs::write(&changed, "old").unwrap();
+        fs::write(&deleted, "old").unwrap();
+        let backup = Backup::create([changed.clone(), deleted.clone(), new.clone()].into_iter()).unwrap();
+        fs::write(&changed, "new").unwrap();
+        fs::remove_file(&deleted).unwrap();
+        fs::write(&new, "new").unwrap();
         backup.restore().unwrap();
-        for file in &others {
-            assert_eq!(fs::read_to_string(root.path().join(file)).unwrap(), format!("old {file}"));
+        for file in [changed, deleted] {
+            assert_eq!(fs::read_to_string(file).unwrap(), "old");
         }
-        assert!(!root.path().join(last).exists());
+        assert!(!new.exists());
     }
 
     #[test]

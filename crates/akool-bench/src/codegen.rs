@@ -91,16 +91,12 @@ fn large_workspace(xtask: &Path, root: &Path) -> Result<()> {
         let file = file?;
         fs::copy(file.path(), openapi.join("overlays").join(file.file_name()))?;
     }
-    let description = openapi.join("akool.yaml");
+    fs::copy(ours.join("keeper.toml"), openapi.join("keeper.toml"))?;
+    let description = root.join("akool.yaml");
     fs::write(&description, large(&fs::read_to_string(ours.join("akool.yaml"))?)?)?;
-    let sums = Command::new("sha256sum").arg(&description).output().context("cannot run sha256sum")?;
-    let sum = String::from_utf8(sums.stdout)?.split(' ').next().unwrap_or_default().to_owned();
-    let mut sources = String::new();
-    for line in fs::read_to_string(ours.join("sources.toml"))?.lines() {
-        let line = if line.starts_with("sha256 =") { format!("sha256 = \"{sum}\"") } else { line.to_owned() };
-        sources += &(line + "\n");
-    }
-    fs::write(openapi.join("sources.toml"), sources)?;
+    let output =
+        Command::new(xtask).args(["spec", "import"]).arg(&description).arg("--root").arg(root).output()?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let output = Command::new(xtask).args(["codegen", "--root"]).arg(root).output()?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(())

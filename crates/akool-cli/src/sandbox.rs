@@ -168,7 +168,7 @@ async fn check(url: &url::Url, report: &Report) -> Outcome {
         }
         Err(error) => {
             let (url, causes) = (excerpt(url.as_str()), text::with_causes(&error.without_url()));
-            report.error(None, "unreachable", format_args!("the sandbox at {url} does not answer: {causes}"));
+            report.error(None, "connect", format_args!("the sandbox at {url} does not answer: {causes}"));
             Outcome::Unreachable
         }
     }

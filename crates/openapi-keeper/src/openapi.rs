@@ -1,11 +1,21 @@
 //! Facts about OpenAPI 3.0 that several modules need: methods, pointers and references.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, bail};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 /// The keys of a path item that are operations.
 pub const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+
+/// Keys that document and have no effect on messages.
+pub const DOCS: [&str; 9] =
+    ["description", "summary", "title", "example", "examples", "externalDocs", "tags", "deprecated", "xml"];
+
+/// Keys below which keys are names and not keywords.
+pub const NAMES: [&str; 8] =
+    ["properties", "paths", "parameters", "responses", "content", "securitySchemes", "security", "servers"];
 
 /// The direction of a message. Requests must stay minimal, and responses must stay open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +65,36 @@ pub fn each_child<'a>(value: &'a Value, at: &str, mut visit: impl FnMut(&'a Valu
     for (index, element) in elements(Some(value)).enumerate() {
         visit(element, &format!("{at}/{index}"));
     }
+}
+
+/// The same value with sorted keys in every object.
+pub fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let ordered: BTreeMap<_, _> =
+                object.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
+            Value::Object(ordered.into_iter().collect())
+        }
+        Value::Array(list) => Value::Array(list.iter().map(sorted).collect()),
+        other => other.clone(),
+    }
+}
+
+/// The value without documentation.
+pub fn without_docs(value: &Value) -> Value {
+    fn strip(value: &Value, names: bool) -> Value {
+        match value {
+            Value::Object(object) => object
+                .iter()
+                .filter(|(key, _)| names || !(DOCS.contains(&key.as_str()) || key.starts_with("x-")))
+                // Below `properties` and the like, keys are names and not keywords.
+                .map(|(key, value)| (key.clone(), strip(value, !names && NAMES.contains(&key.as_str()))))
+                .collect(),
+            Value::Array(list) => Value::Array(list.iter().map(|value| strip(value, false)).collect()),
+            other => other.clone(),
+        }
+    }
+    strip(value, false)
 }
 
 /// Whether the value at a pointer is an example, which may contain keys that look like keywords.
@@ -131,5 +171,12 @@ mod tests {
     #[test]
     fn pointers_escape_slashes_and_tildes() {
         assert_eq!(pointer_step("/paths", "/a~b"), "/paths/~1a~0b");
+    }
+
+    #[test]
+    fn a_property_named_like_a_documentation_key_is_kept() {
+        let value =
+            json!({"description": "d", "properties": {"description": {"type": "string", "example": 1}}});
+        assert_eq!(without_docs(&value), json!({"properties": {"description": {"type": "string"}}}));
     }
 }

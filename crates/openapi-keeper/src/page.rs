@@ -71,7 +71,7 @@ pub fn blocks<'a>(page: &'a str, shown: &str) -> Result<Vec<Block<'a>>> {
     if blocks.is_empty() {
         bail!(
             "{shown}: no OpenAPI block; a page needs a fenced block whose info string is `yaml METHOD /path`, \
-             such as ```yaml GET /api/open/v3/..."
+             such as ```yaml GET /path"
         );
     }
     Ok(blocks)

@@ -12,9 +12,9 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     description,
+    diff::{self, Verdict},
     lines::Lines,
-    normal,
-    openapi::{elements, members},
+    openapi::{each_child, elements, members, without_docs},
     overlay,
 };
 
@@ -76,6 +76,13 @@ fn components(document: &Value) -> BTreeSet<String> {
         .collect()
 }
 
+/// Whether a value has one of these keys, at any depth.
+fn has_key(value: &Value, keys: &[&str]) -> bool {
+    let mut found = keys.iter().any(|key| value.get(key).is_some());
+    each_child(value, "", |child, _| found |= has_key(child, keys));
+    found
+}
+
 /// The overlay actions that no longer change anything.
 ///
 /// # Errors
@@ -88,14 +95,16 @@ pub fn redundant(overlays: &Path, vendored: &Value) -> Result<Vec<Unneeded>> {
         for (index, action) in file.actions() {
             let before = document.clone();
             overlay::apply(&mut document, file.alone(action).as_bytes(), &file.shown)?;
-            let update = normal::without_docs(action.get("update").unwrap_or(&Value::Null));
+            let update = without_docs(action.get("update").unwrap_or(&Value::Null));
             let only_docs = update.as_object().is_some_and(Map::is_empty);
-            let meaning = |document| normal::without_docs(&normal::document(document));
-            let same = normal::sorted(&before) == normal::sorted(&document)
+            // These change no message, but what is generated.
+            let generates = has_key(&update, &["operationId", "links"]);
+            let same = before == document
                 // A new component may not be in use yet.
                 || (!only_docs
+                    && !generates
                     && components(&before) == components(&document)
-                    && meaning(&before) == meaning(&document));
+                    && diff::compare(&before, &document).iter().all(|one| one.verdict == Verdict::Docs));
             if same {
                 redundant.push(file.unneeded(index, REASON));
             }
@@ -219,6 +228,29 @@ mod tests {
         # Something else.\n  - target: $.info\n    description: d\n    update: {title: other}\n";
     const CORRECTS: &str = "overlay: 1.0.0\ninfo: {title: t, version: '1'}\nactions:\n  - target: $.components.schemas.A\n    \
         description: d\n    update: {maxLength: 5}\n";
+
+    #[test]
+    fn an_action_is_redundant_if_it_changes_no_message_and_nothing_that_is_generated() {
+        let folder = tempfile::tempdir().unwrap();
+        let document = json!({"paths": {"/a": {"get": {"responses": {"200": {"description": "d", "content": {
+            "application/json": {"schema": {"allOf": [{"required": ["x"], "properties": {"x": {"type": "string"}}}]}}}}}}}}});
+        let schema = "$.paths['/a'].get.responses['200'].content['application/json'].schema";
+        for (target, update, wanted) in [
+            (schema, "{required: [x]}", 1),
+            (schema, "{properties: {x: {type: string, description: other}}}", 1),
+            (schema, "{properties: {y: {type: string}}}", 0),
+            (schema, "{description: other}", 0),
+            ("$.paths['/a'].get", "{operationId: getA}", 0),
+            ("$.paths['/a'].get.responses['200']", "{links: {next: {operationId: b}}}", 0),
+        ] {
+            let text = format!(
+                "overlay: 1.0.0\ninfo: {{title: t, version: '1'}}\nactions:\n  - target: {target}\n    description: d\n    \
+                 update: {update}\n"
+            );
+            fs::write(folder.path().join("1.yaml"), text).unwrap();
+            assert_eq!(redundant(folder.path(), &document).unwrap().len(), wanted, "{update}");
+        }
+    }
 
     #[test]
     fn actions_that_a_new_page_replaces_are_removed_with_their_comments() {

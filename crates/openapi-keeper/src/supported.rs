@@ -19,7 +19,7 @@ use crate::openapi::{
 };
 
 /// A part of the description from which no code can be generated.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Problem {
     /// The place as a JSON Pointer.
     pub pointer: String,
@@ -166,8 +166,7 @@ impl<'a> Check<'a> {
             if !status.starts_with('2') {
                 self.problem(
                     &here,
-                    "is an error response, which changes how progenitor decodes; this service reports errors in \
-                     the `code` of the envelope, so remove it with an overlay",
+                    "is an error response, which changes how progenitor decodes; remove it with an overlay",
                 );
                 continue;
             }

@@ -34,6 +34,7 @@ pub fn problems(document: &Value) -> Vec<Problem> {
 
 /// The violations of OpenAPI 3.0.
 fn validity(document: &Value) -> Vec<Problem> {
+    let document = &without_formats(document);
     let spec: Spec = match serde_path_to_error::deserialize(document) {
         Ok(spec) => spec,
         Err(error) => {
@@ -64,6 +65,18 @@ fn validity(document: &Value) -> Vec<Problem> {
             .iter()
             .map(|error| Problem { pointer: pointer_of(&error.path, document), cause: error.message.clone() })
             .collect(),
+    }
+}
+
+/// The document without `format`: the standard allows any value, and `roas` only those that it knows.
+fn without_formats(value: &Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let kept = object.iter().filter(|(key, value)| *key != "format" || !value.is_string());
+            kept.map(|(key, value)| (key.clone(), without_formats(value))).collect()
+        }
+        Value::Array(list) => list.iter().map(without_formats).collect(),
+        other => other.clone(),
     }
 }
 
@@ -175,5 +188,23 @@ fn translated(value: &Value) -> Value {
         }
         Value::Array(list) => list.iter().map(translated).collect(),
         other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_format_is_valid() {
+        let with = |kind: &str| {
+            json!({"openapi": "3.0.3", "info": {"title": "t", "version": "1"}, "paths": {}, "components": {"schemas": {
+                "A": {"type": kind, "format": "timestamp", "properties": {"format": {"type": "string"}}}}}})
+        };
+        for kind in ["integer", "number", "string", "object"] {
+            let found = problems(&with(kind));
+            assert!(found.is_empty(), "{found:?}");
+        }
+        assert_eq!(problems(&with("integers"))[0].pointer, "/components/schemas/A");
     }
 }

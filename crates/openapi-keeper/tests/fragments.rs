@@ -228,3 +228,14 @@ fn each_format_names_rule_place_and_reason() {
         assert!(text.contains(says), "{text}");
     }
 }
+
+#[test]
+fn text_of_the_vendor_is_only_in_code_in_markdown() {
+    let document = |text: &str| {
+        json!({"paths": {"/a": {"get": {"responses": {"200": {"content": {"application/json": {"schema": {
+            "type": "string", "description": text}}}}}}}}})
+    };
+    let found = diff::compare(&document("a"), &document("@team `<b> [x](https://example.com)|"));
+    let text = diff::print(&found, diff::Format::Markdown, &[]).unwrap();
+    assert!(text.contains("`\"@team '<b> [x](https://example.com)\\|\"`"), "{text}");
+}

@@ -12,7 +12,7 @@ use super::{
     rules::{Change, Scope, Verdict},
     schema::has_alternatives,
 };
-use crate::{normal::DOCS, openapi::elements};
+use crate::openapi::{DOCS, elements};
 
 impl Differ<'_> {
     /// The changes of `oneOf`, `anyOf` and `discriminator`, if both sides or none have alternatives.

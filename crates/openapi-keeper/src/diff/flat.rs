@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::{
-    normal::{DOCS, sorted},
-    openapi::{elements, is_true, members, resolve},
-};
+use crate::openapi::{DOCS, elements, is_true, members, resolve, sorted};
 
 /// A schema in flat form.
 #[derive(Default)]

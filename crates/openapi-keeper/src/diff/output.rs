@@ -67,20 +67,13 @@ fn totals(findings: &[Finding]) -> String {
     text
 }
 
-/// What changed, and why the verdict follows.
-fn sentence(finding: &Finding) -> String {
+/// What changed, and why the verdict follows. `value` writes a value of the description.
+fn sentence(finding: &Finding, value: fn(String) -> String) -> String {
     let mut text = finding.what.to_owned();
-    match (&finding.before, &finding.after) {
-        (Some(before), Some(after)) => {
-            let _ = write!(text, ": {} -> {}", short(before), short(after));
-        }
-        (Some(before), None) => {
-            let _ = write!(text, ": {}", short(before));
-        }
-        (None, Some(after)) => {
-            let _ = write!(text, ": {}", short(after));
-        }
-        (None, None) => {}
+    let values: Vec<_> =
+        [&finding.before, &finding.after].into_iter().flatten().map(|one| value(short(one))).collect();
+    if !values.is_empty() {
+        let _ = write!(text, ": {}", values.join(" -> "));
     }
     let _ = write!(text, "; {}", finding.why);
     if finding.places > 1 {
@@ -99,9 +92,14 @@ fn text(findings: &[Finding]) -> String {
         if let Some(component) = &finding.component {
             let _ = writeln!(text, "          in {component}");
         }
-        let _ = writeln!(text, "          {}: {}", finding.rule, sentence(finding));
+        let _ = writeln!(text, "          {}: {}", finding.rule, sentence(finding, |value| value));
     }
     text + &totals(findings) + "\n"
+}
+
+/// A value in Markdown: in code, it is neither a link nor a mention.
+fn code(value: String) -> String {
+    format!("`{}`", value.replace('`', "'"))
 }
 
 fn markdown(findings: &[Finding]) -> String {
@@ -120,7 +118,7 @@ fn markdown(findings: &[Finding]) -> String {
                 "| `{}` | `{}` | {} |",
                 cell(place).replace('`', "'"),
                 finding.rule,
-                cell(&sentence(finding)).replace('<', "&lt;")
+                cell(&sentence(finding, code))
             );
         }
         text.push('\n');
@@ -139,7 +137,7 @@ fn github(findings: &[Finding]) -> String {
             Verdict::Breaking | Verdict::Additive => "notice",
             Verdict::Docs => "debug",
         };
-        let body = data(&format!("{}: {}", finding.pointer, sentence(finding)));
+        let body = data(&format!("{}: {}", finding.pointer, sentence(finding, |value| value)));
         match level {
             "debug" => {
                 let _ = writeln!(text, "::debug::{}: {body}", finding.rule);

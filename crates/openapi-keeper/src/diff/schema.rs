@@ -9,10 +9,7 @@ use super::{
     flat::{CHOICE, Flat, flat},
     rules::{Change, Scope, Verdict},
 };
-use crate::{
-    normal::DOCS,
-    openapi::{elements, is_true, pointer_step},
-};
+use crate::openapi::{DOCS, elements, is_true, pointer_step};
 
 /// Schemas deeper than this are compared as a whole: no description needs more, and the stack is limited.
 const MAX_DEPTH: usize = 64;
