@@ -97,7 +97,7 @@ fn job_to(html: &mut String, state: &ServiceState, id: &str, created: Option<&Cr
     let progress = seen.progress;
     let _ = write!(
         html,
-        "<td data-label=\"Status\"><span class=\"status {class}\">{name}</span> <span class=\"progress\"><progress \
+        "<td data-label=\"Status\"><span class=\"status {class}\">{name}</span> <span class=\"progress\"><progress aria-label=\"progress\" \
          max=\"100\" value=\"{progress}\"></progress> {progress} %</span>",
     );
     if let Some((code, reason)) = &seen.error {
