@@ -38,7 +38,7 @@ class Sandbox:
 @pytest.fixture(scope="session")
 def running_sandbox():
     command = [os.environ.get("AKOOL", "akool"), "sandbox", "--listen", "127.0.0.1:0", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         yield json.loads(process.stdout.readline())["url"]  # of the event `listening`
         process.terminate()
 

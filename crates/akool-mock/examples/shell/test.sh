@@ -5,10 +5,13 @@ cd "$(dirname "$0")"
 source ./poll.sh
 
 folder=$(mktemp -d)
-"${AKOOL:-akool}" sandbox --listen 127.0.0.1:0 --json > "$folder/events" 2> /dev/null &
+"${AKOOL:-akool}" sandbox --listen 127.0.0.1:0 --json > "$folder/events" 2> "$folder/notes" &
 sandbox=$!
-trap 'kill $sandbox; rm -r "$folder"' EXIT
-until url=$(grep '"event":"listening"' "$folder/events" | jq -er .url); do sleep 0.05; done
+trap 'kill $sandbox || true; rm -r "$folder"' EXIT
+until url=$(grep '"event":"listening"' "$folder/events" | jq -er .url); do
+    kill -0 $sandbox || { cat "$folder/notes" >&2; exit 1; }
+    sleep 0.05
+done
 key=sandbox-key-000000000000
 
 # Sends a request to the control API, which openapi/sandbox.yaml describes: control METHOD PATH [JSON]

@@ -15,8 +15,9 @@ export class Sandbox {
 
   static async start(): Promise<Sandbox> {
     const args = ["sandbox", "--listen", "127.0.0.1:0", "--json"];
-    const child = spawn(process.env["AKOOL"] ?? "akool", args, { stdio: ["ignore", "pipe", "ignore"] });
-    const [line] = await once(createInterface(child.stdout), "line"); // the event `listening`
+    const child = spawn(process.env["AKOOL"] ?? "akool", args, { stdio: ["ignore", "pipe", "inherit"] });
+    const ended = once(child, "exit").then(() => assert.fail("akool sandbox has ended"));
+    const [line] = await Promise.race([once(createInterface(child.stdout), "line"), ended]); // the event `listening`
     return new Sandbox(JSON.parse(line).url, child);
   }
 
