@@ -268,9 +268,14 @@ fn a_sandbox_reads_scenarios_logs_requests_and_shows_a_page() {
     assert!(second.contains("\"error_reason\":\"no voice\""), "{second}");
     let page = get(&sandbox.address, "/", "");
     assert!(page.contains("content-security-policy: default-src 'none'"), "{page}");
-    for expected in
-        ["mine", "fails &lt;at once&gt;", "failed, 1015 no voice", "2 requests", "2 polls", "/query/extra"]
-    {
+    for expected in [
+        "mine",
+        "fails &lt;at once&gt;",
+        "failed, 1015 no voice",
+        "2 requests",
+        "\"Polls\">2<",
+        "/query/extra",
+    ] {
         assert!(page.contains(expected), "{expected}\n{page}");
     }
     assert!(!page.contains("MARKER"), "{page}");

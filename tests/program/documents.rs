@@ -76,3 +76,21 @@ fn every_event_and_kind_of_error_is_in_the_schema() {
         assert!(JSON.contains(&format!("`{kind}`")), "docs/json.md lacks {kind}");
     }
 }
+
+#[test]
+fn the_code_in_the_page_about_the_sandbox_is_that_of_the_examples() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../akool-mock/examples");
+    let page = include_str!("../../docs/sandbox.md");
+    for (language, folder, blocks) in [("python", "python", 2), ("ts", "typescript", 2), ("bash", "shell", 2)]
+    {
+        let files = fs::read_dir(examples.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        let sources: Vec<_> = files.filter(|path| path.is_file()).map(fs::read_to_string).collect();
+        let found: Vec<_> = page.split(&format!("```{language}\n")).skip(1).collect();
+        assert_eq!(found.len(), blocks, "{language}");
+        for block in found {
+            let code = block.split("```").next().unwrap();
+            let is_used = sources.iter().any(|source| source.as_ref().is_ok_and(|text| text.contains(code)));
+            assert!(is_used, "docs/sandbox.md has code that is not in examples/{folder}:\n{code}");
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::{convert::Infallible, future, io, iter, pin::Pin, sync::Arc, time::Dura
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -14,7 +14,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{answer::Outcome, fault::Fault};
+use crate::{
+    answer::Outcome,
+    fault::Fault,
+    page::{Events, Live},
+};
 
 /// The largest request head and body that are read, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
@@ -32,7 +36,9 @@ const ARRIVAL: Duration = Duration::from_millis(20);
 /// Answers a request.
 pub(crate) type Handler = Box<dyn Fn(Request<Bytes>) -> Response<Bytes> + Send + Sync>;
 
-type Answer = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send>>;
+/// A whole body, or one that follows what happens.
+type Body = Either<Full<Bytes>, Events>;
+type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(stream: TcpStream, handler: Arc<Handler>) -> io::Result<()> {
@@ -45,8 +51,11 @@ pub(crate) async fn serve(stream: TcpStream, handler: Arc<Handler>) -> io::Resul
                 Ok(request) => handler(request),
                 Err((status, why)) => Outcome::plain(status, why).response,
             };
+            if let Some(live) = response.extensions().get::<Live>().cloned() {
+                return Ok(response.map(|_| Either::Right(Events::new(live))));
+            }
             let Some(fault) = response.extensions().get::<Fault>().copied() else {
-                return Ok(response.map(Full::new));
+                return Ok(response.map(|body| Either::Left(Full::new(body))));
             };
             let _ = sender.send((fault, response)).await;
             future::pending().await

@@ -16,7 +16,7 @@ use crate::{
     fault::{Fault, Place},
     http_host,
     listener::Listener,
-    page,
+    page::Page,
     record::Exchange,
     service::{Hook, Service},
     service_state::ServiceState,
@@ -159,7 +159,8 @@ impl Builder {
         let service = Service::new(state, self.hook, deliverer.waker());
         let access = Access { is_loopback: address.ip().is_loopback(), token: self.control_token };
         let control = self.control_api.then_some(access);
-        let responder = Responder { service: service.clone(), page: self.page, control, address };
+        let responder =
+            Responder { service: service.clone(), page: self.page.then(Page::new), control, address };
         let listener = Listener::start(socket, Box::new(move |request| responder.respond(&request)));
         MockServer {
             listener: listener.expect("a thread can be started"),
@@ -285,7 +286,7 @@ fn refusing() -> std::io::Result<(socket2::Socket, SocketAddr)> {
 
 struct Responder {
     service: Service,
-    page: bool,
+    page: Option<Page>,
     control: Option<Access>,
     address: SocketAddr,
 }
@@ -301,12 +302,14 @@ impl Responder {
         {
             return response;
         }
-        let now = self.service.state().clock.now();
-        if self.page
-            && let Some(page) = page::respond(&self.service.state(), request, now)
-        {
+        if http_host::is_of_other_origin(request) {
+            let why = "a web page of another origin cannot use this server";
+            return Outcome::plain(StatusCode::FORBIDDEN, why).response;
+        }
+        if let Some(page) = self.page.as_ref().and_then(|page| page.respond(&self.service, request)) {
             return page;
         }
+        let now = self.service.state().clock.now();
         self.service.respond(request, now)
     }
 }
