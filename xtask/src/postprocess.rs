@@ -6,6 +6,7 @@
 //!   another host, and it panics if no HTTP client can be built.
 //! - An enum of strings has a constant `ALL` with its values.
 //! - The undocumented header `api-version` is not sent.
+//! - The URL of an operation without parameters in its path is parsed once, by the hand-written `Client::endpoint`.
 //! - `#[allow(clippy::all)]` is removed: `lib.rs` allows single lints with a reason.
 
 use std::collections::BTreeSet;
@@ -13,8 +14,8 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail};
 use quote::quote;
 use syn::{
-    Attribute, Block, Expr, Fields, File, Ident, ImplItem, Item, ItemEnum, ItemImpl, Path, Stmt, Visibility,
-    parse_quote,
+    Attribute, Block, Expr, ExprLit, Fields, File, Ident, ImplItem, Item, ItemEnum, ItemImpl, Lit, Local,
+    Pat, Path, Stmt, Visibility, parse_quote,
     punctuated::Punctuated,
     visit_mut::{self, VisitMut},
 };
@@ -26,6 +27,7 @@ const DERIVES: [&str; 3] = ["Clone", "Debug", "PartialEq"];
 pub(crate) fn postprocess(file: &mut File) {
     StripAllow.visit_file_mut(file);
     StripApiVersion.visit_file_mut(file);
+    KeepUrls.visit_file_mut(file);
     postprocess_items(&mut file.items, false);
 }
 
@@ -112,6 +114,28 @@ impl VisitMut for StripApiVersion {
                 !matches!(statement, Stmt::Local(local) if quote!(#local).to_string().contains("mut header_map ="))
             });
             StripHeaders.visit_block_mut(block);
+        }
+    }
+}
+
+/// Turns `let url = format!("{}/path", client.baseurl)` into a call of `Client::endpoint`.
+struct KeepUrls;
+
+impl VisitMut for KeepUrls {
+    fn visit_local_mut(&mut self, local: &mut Local) {
+        visit_mut::visit_local_mut(self, local);
+        let is_url = matches!(&local.pat, Pat::Ident(name) if name.ident == "url");
+        if let Some(init) = &mut local.init
+            && let Expr::Macro(call) = &*init.expr
+            && is_url
+            && call.mac.path.is_ident("format")
+            && let Ok(arguments) =
+                call.mac.parse_body_with(Punctuated::<Expr, syn::Token![,]>::parse_terminated)
+            && arguments.len() == 2
+            && let Some(Expr::Lit(ExprLit { lit: Lit::Str(format), .. })) = arguments.first()
+            && let Some(path) = format.value().strip_prefix("{}")
+        {
+            *init.expr = parse_quote!(client.endpoint(#path).map_err(Error::InvalidRequest)?);
         }
     }
 }
@@ -264,6 +288,20 @@ mod tests {
         let text = prettyplease::unparse(&beside);
         assert!(!text.contains("api-version"), "{text}");
         assert!(text.contains("x-other") && text.contains(".headers(header_map)"), "{text}");
+    }
+
+    #[test]
+    fn only_a_url_without_parameters_is_kept() {
+        let send = |url: &str| format!("fn send() {{ let url = format!({url}); }}");
+        for (url, kept) in [
+            (r#""{}/a/b", client.baseurl,"#, true),
+            (r#""{}/a/{}", client.baseurl, encode_path(&id)"#, false),
+        ] {
+            let mut file = file(&send(url));
+            postprocess(&mut file);
+            let text = prettyplease::unparse(&file);
+            assert_eq!(text.contains("client.endpoint(\"/a/b\")"), kept, "{text}");
+        }
     }
 
     #[test]

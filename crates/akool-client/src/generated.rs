@@ -3140,9 +3140,9 @@ pub mod builder {
         ) -> Result<ResponseValue<types::GetVideoInfoResponse>, Error<()>> {
             let Self { client, video_model_id } = self;
             let video_model_id = video_model_id.map_err(Error::InvalidRequest)?;
-            let url = format!(
-                "{}/api/open/v3/content/video/infobymodelid", client.baseurl,
-            );
+            let url = client
+                .endpoint("/api/open/v3/content/video/infobymodelid")
+                .map_err(Error::InvalidRequest)?;
             #[allow(unused_mut)]
             let mut request = client
                 .client
@@ -3223,9 +3223,9 @@ pub mod builder {
                         .map_err(|e| e.to_string())
                 })
                 .map_err(Error::InvalidRequest)?;
-            let url = format!(
-                "{}/api/open/v3/content/video/createbytranslate", client.baseurl,
-            );
+            let url = client
+                .endpoint("/api/open/v3/content/video/createbytranslate")
+                .map_err(Error::InvalidRequest)?;
             #[allow(unused_mut)]
             let mut request = client
                 .client
@@ -3265,7 +3265,9 @@ pub mod builder {
             self,
         ) -> Result<ResponseValue<types::ListLanguagesResponse>, Error<()>> {
             let Self { client } = self;
-            let url = format!("{}/api/open/v3/language/list", client.baseurl,);
+            let url = client
+                .endpoint("/api/open/v3/language/list")
+                .map_err(Error::InvalidRequest)?;
             #[allow(unused_mut)]
             let mut request = client
                 .client
@@ -3335,7 +3337,9 @@ pub mod builder {
                     types::TokenRequest::try_from(v).map_err(|e| e.to_string())
                 })
                 .map_err(Error::InvalidRequest)?;
-            let url = format!("{}/api/open/v3/getToken", client.baseurl,);
+            let url = client
+                .endpoint("/api/open/v3/getToken")
+                .map_err(Error::InvalidRequest)?;
             #[allow(unused_mut)]
             let mut request = client
                 .client
@@ -3375,7 +3379,9 @@ pub mod builder {
             self,
         ) -> Result<ResponseValue<types::GetCreditsResponse>, Error<()>> {
             let Self { client } = self;
-            let url = format!("{}/api/open/v3/faceswap/quota/info", client.baseurl,);
+            let url = client
+                .endpoint("/api/open/v3/faceswap/quota/info")
+                .map_err(Error::InvalidRequest)?;
             #[allow(unused_mut)]
             let mut request = client
                 .client

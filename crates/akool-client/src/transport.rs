@@ -15,12 +15,15 @@ use http::{
     header::{CONTENT_ENCODING, DATE, RETRY_AFTER},
 };
 use progenitor_client::{ClientHooks, OperationInfo};
-use reqwest::ResponseBuilderExt;
+use reqwest::{ResponseBuilderExt, Url};
 
 use crate::{Client, Credential};
 
 /// The largest body that is read, in bytes: 1 MiB. The documented responses have about 1 KiB.
 const BODY_LIMIT: usize = 1024 * 1024;
+
+/// How many URLs are kept.
+const MAX_ENDPOINTS: usize = 64;
 
 /// Everything that goes with the requests of a [`Client`]: the credential, and the bounds of a response.
 #[derive(Clone)]
@@ -32,6 +35,7 @@ pub struct Transport {
     timeout: Option<Duration>,
     on_response: Option<Arc<OnResponse>>,
     received: Option<Receiver>,
+    endpoints: Arc<Endpoints>,
 }
 
 type OnResponse = dyn Fn(&Response<'_>) + Send + Sync;
@@ -45,6 +49,7 @@ impl Transport {
             timeout: None,
             on_response: None,
             received: None,
+            endpoints: Arc::default(),
         }
     }
 
@@ -79,6 +84,25 @@ impl Transport {
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+/// The URLs of operations, by base URL and path. Parsing one costs a tenth of a poll's instructions, so it is done once.
+#[derive(Default)]
+struct Endpoints(RwLock<Vec<(String, &'static str, Url)>>);
+
+impl Endpoints {
+    fn get(&self, base_url: &str, path: &'static str) -> Option<Url> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|(base, own, _)| *own == path && base == base_url).map(|(.., url)| url.clone())
+    }
+
+    fn add(&self, base_url: &str, path: &'static str, url: Url) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        // More than the operations of a few base URLs are not expected; then they are parsed each time.
+        if known.len() < MAX_ENDPOINTS {
+            known.push((base_url.to_owned(), path, url));
+        }
     }
 }
 
@@ -171,6 +195,16 @@ impl Client {
         let mut client = self.clone();
         client.inner.received = Some(receiver.clone());
         (client, receiver)
+    }
+
+    /// The URL of an operation whose path has no parameters. The generated code calls this.
+    pub(crate) fn endpoint(&self, path: &'static str) -> Result<Url, String> {
+        if let Some(url) = self.inner.endpoints.get(&self.baseurl, path) {
+            return Ok(url);
+        }
+        let url = Url::parse(&format!("{}{path}", self.baseurl)).map_err(|error| error.to_string())?;
+        self.inner.endpoints.add(&self.baseurl, path, url.clone());
+        Ok(url)
     }
 
     /// The same client, with this timeout for each whole request instead of that of its HTTP client.
