@@ -322,6 +322,35 @@ async fn the_ledger_records_the_ids_and_blocks_the_same_creation() {
 }
 
 #[tokio::test]
+async fn the_entry_of_a_request_is_known_before_it_is_sent() {
+    let server = MockServer::start().await;
+    let (_folder, ledger) = ledger();
+    let client = client_of(&server);
+    let (sender, entries) = std::sync::mpsc::channel();
+    let translate = async |languages: &[&'static str]| {
+        let (sender, created) = (sender.clone(), server.created().len());
+        let request = client.translate(VIDEO).to(languages.iter().copied());
+        let ensure = ledger.translate(request).on_event(move |event| {
+            if let EnsureEvent::Requesting(entry) = event {
+                sender.send((entry.clone(), created)).unwrap();
+            }
+        });
+        ensure.run().await
+    };
+    translate(&["es", "fr"]).await;
+    server.inject_into_creations(Fault::Http(502), Times::Once);
+    translate(&["fr", "de"]).await;
+    translate(&["es", "de"]).await;
+    let mut outcomes = Vec::new();
+    for (entry, created) in entries.try_iter() {
+        let works = ledger.works(&Filter::entry(entry.clone())).await.unwrap();
+        assert!(works.iter().all(|work| work.entry == entry));
+        outcomes.push((created, works.iter().map(|work| work.job().is_some()).collect::<Vec<_>>()));
+    }
+    assert_eq!(outcomes, [(0, vec![true, true]), (2, vec![false])], "nothing is sent for what exists");
+}
+
+#[tokio::test]
 async fn recorded_jobs_are_reused_and_the_others_are_created() {
     let server = MockServer::start().await;
     let (_folder, ledger) = ledger();
