@@ -20,7 +20,7 @@ const VIDEO: &str = "https://example.com/talk.mp4?Signature=MARKER";
 struct Client {
     child: Running,
     input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
+    output: Option<BufReader<ChildStdout>>,
     next: u64,
     /// The schemas of the results.
     schemas: BTreeMap<String, jsonschema::Validator>,
@@ -32,7 +32,9 @@ struct Client {
 
 impl Client {
     fn start(server: &MockServer, state: &Path, args: &[&str]) -> Self {
-        let mut client = Self::open(akool_at(server, &[&["mcp"], args].concat()), state);
+        let mut program = akool_at(server, &[&["mcp"], args].concat());
+        program.stderr(Stdio::null());
+        let mut client = Self::open(program, state);
         let id = client.send("initialize", initialize("2025-06-18"));
         let initialized = client.receive(id);
         assert_eq!(initialized["result"]["serverInfo"]["name"], "akool", "{initialized}");
@@ -49,9 +51,9 @@ impl Client {
     /// Without the first messages of the protocol.
     fn open(mut program: Program, state: &Path) -> Self {
         program.env("XDG_STATE_HOME", state).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = program.stderr(Stdio::null()).spawn().unwrap();
+        let mut child = program.spawn().unwrap();
         let input = child.stdin.take();
-        let output = BufReader::new(child.stdout.take().unwrap());
+        let output = child.stdout.take().map(BufReader::new);
         let (schemas, early, progress) = Default::default();
         Self { child, input, output, next: 1, schemas, early, progress }
     }
@@ -75,7 +77,7 @@ impl Client {
 
     fn message(&mut self) -> Option<Value> {
         let mut line = String::new();
-        if self.output.read_line(&mut line).unwrap() == 0 {
+        if self.output.as_mut().unwrap().read_line(&mut line).unwrap() == 0 {
             return None;
         }
         assert!(!line.contains("MARKER") && !line.contains("sandbox-key"), "{line}");
@@ -87,15 +89,14 @@ impl Client {
     /// The response with this id.
     fn receive(&mut self, id: u64) -> Value {
         while !self.early.contains_key(&id) {
-            let message = self.message().expect("the server has ended");
-            match message["id"].as_u64() {
-                Some(id) => drop(self.early.insert(id, message)),
-                None if message["method"] == "notifications/progress" => {
-                    let text = message["params"]["message"].as_str().unwrap().to_owned();
-                    self.progress.push((message["params"]["progress"].as_f64().unwrap(), text));
-                }
-                None => panic!("{message}"),
+            let message = self.message().unwrap();
+            if let Some(id) = message["id"].as_u64() {
+                self.early.insert(id, message);
+                continue;
             }
+            assert_eq!(message["method"], "notifications/progress", "{message}");
+            let text = message["params"]["message"].as_str().unwrap().to_owned();
+            self.progress.push((message["params"]["progress"].as_f64().unwrap(), text));
         }
         self.early.remove(&id).unwrap()
     }
@@ -526,7 +527,7 @@ async fn broken_messages_do_not_stop_the_server() {
     // An id can be text, so answers to the lines above may come first.
     client.write(r#"{"jsonrpc":"2.0","id":4711,"method":"ping"}"#);
     loop {
-        let message = client.message().expect("the server has ended");
+        let message = client.message().unwrap();
         if message["id"] == 4711 {
             assert_eq!(message["result"], json!({}));
             break;
@@ -540,7 +541,11 @@ async fn broken_messages_do_not_stop_the_server() {
 #[tokio::test]
 async fn other_beginnings_are_answered_or_end_the_server() {
     let (server, folder) = start(Timeline::new().completed()).await;
-    let open = || Client::open(akool_at(&server, &["mcp"]), folder.path());
+    let open = || {
+        let mut program = akool_at(&server, &["mcp"]);
+        program.stderr(Stdio::null());
+        Client::open(program, folder.path())
+    };
     assert_eq!(open().end(), Some(0), "nothing");
     for version in ["1999-01-01", "2999-01-01", "2024-11-05", "2025-11-25", "nonsense"] {
         let mut client = open();
@@ -576,7 +581,7 @@ async fn a_client_that_does_not_read_is_bounded() {
     });
     let (mut answers, mut busy) = (0, 0);
     while answers < 5000 {
-        let message = client.message().expect("the server has ended");
+        let message = client.message().unwrap();
         answers += 1;
         let is_busy = message["error"]["code"] == -32000 || message.to_string().contains("too many calls");
         busy += usize::from(is_busy);
@@ -591,18 +596,42 @@ async fn a_client_that_does_not_read_is_bounded() {
 async fn a_closed_output_ends_the_server() {
     let (server, folder) = start(Timeline::new().completed()).await;
     let mut client = Client::start(&server, folder.path(), &[]);
-    let (reader, _) = std::io::pipe().unwrap();
-    let output = std::mem::replace(&mut client.output, BufReader::new(closed()));
-    drop((output, reader));
+    client.output = None;
     client.send("ping", json!({}));
     assert_eq!(end_of(&mut client.child).code(), Some(0));
 }
 
-/// Output that has ended.
-fn closed() -> ChildStdout {
-    let mut child = std::process::Command::new("true").stdout(Stdio::piped()).spawn().unwrap();
-    child.wait().unwrap();
-    child.stdout.take().unwrap()
+#[tokio::test]
+async fn a_creation_that_takes_long_is_not_repeated() {
+    let (server, folder) = start(Timeline::new().completed()).await;
+    server.inject_into_creations(Fault::Trickle, Times::Once);
+    let args = ["--max-credits", "1000", "--max-wait", "100ms"];
+    let mut client = Client::start(&server, folder.path(), &args);
+    let refused = failure(&client.call("translate", talk(&["es"])));
+    assert_eq!(refused["kind"], "timeout", "{refused}");
+    let reused = loop {
+        let result = client.call("translate", talk(&["es"]));
+        if result["isError"] == false {
+            break result["structuredContent"].clone();
+        }
+    };
+    assert_eq!((each(&reused, "outcome"), server.created().len()), (vec!["reused"], 1));
+}
+
+#[tokio::test]
+async fn logs_have_no_messages_of_clients() {
+    let (server, folder) = start(Timeline::new().completed()).await;
+    let mut program = akool_at(&server, &["mcp", "-vv"]);
+    let log = folder.path().join("log");
+    program.stderr(fs::File::create(&log).unwrap());
+    let mut client = Client::open(program, folder.path());
+    let id = client.send("initialize", initialize("2025-06-18"));
+    client.receive(id);
+    let id = client.begin("plan", talk(&["es"]));
+    client.receive(id);
+    assert_eq!(client.end(), Some(0));
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.contains("akool") && !log.contains("MARKER") && !log.contains("sandbox-key"), "{log}");
 }
 
 #[test]

@@ -12,9 +12,11 @@ use akool::FileKind;
 use akool_download::NameTemplate;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
+#[cfg(feature = "mcp")]
+pub(crate) use self::request::Captions;
 pub(crate) use self::{
     auth::{Auth, StoredKey},
-    request::{Captions, Request, RequestRow},
+    request::{Request, RequestRow},
     value::{Timeout, Words},
 };
 

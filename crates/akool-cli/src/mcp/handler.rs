@@ -123,7 +123,7 @@ impl Handler {
                     return refused(&Failure::new("cancelled", "the call was cancelled", ""));
                 }
                 () = &mut give_up => {
-                    let help = "It goes on. Repeat the call: nothing is created twice.";
+                    let help = "Repeat the call: nothing is created twice.";
                     return refused(&Failure::new("timeout", "the call is not finished yet", help));
                 }
                 Ok(()) = described.changed() => {

@@ -22,9 +22,16 @@ pub(super) struct Limit {
     entries: Entries,
 }
 
-/// The requests of this server, and what a job of each is estimated to hold.
+/// The requests of this server. Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Entries(Arc<Mutex<Vec<(EntryId, Option<f64>)>>>);
+pub(super) struct Entries(Arc<Mutex<Vec<Entry>>>);
+
+#[derive(Clone)]
+struct Entry {
+    id: EntryId,
+    /// What a job of it is estimated to hold.
+    estimate: Option<f64>,
+}
 
 /// Why nothing is created.
 pub(super) enum Refused {
@@ -35,11 +42,11 @@ pub(super) enum Refused {
 }
 
 impl Entries {
-    pub(super) fn add(&self, entry: &EntryId, estimate: Option<f64>) {
-        self.lock().push((entry.clone(), estimate));
+    pub(super) fn add(&self, id: &EntryId, estimate: Option<f64>) {
+        self.lock().push(Entry { id: id.clone(), estimate });
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(EntryId, Option<f64>)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -80,8 +87,8 @@ impl Limit {
     async fn spent(&self, ledger: &Ledger) -> Result<Option<f64>, String> {
         let entries = self.entries.lock().clone();
         let mut spent = 0.0;
-        for (entry, estimate) in entries {
-            let works = ledger.works(&Filter::entry(entry)).await;
+        for Entry { id, estimate } in entries {
+            let works = ledger.works(&Filter::entry(id)).await;
             let works = works.map_err(|error| text::with_causes(&error))?;
             let mut jobs = BTreeSet::new();
             for work in works {
