@@ -124,3 +124,55 @@ impl<T: Transport<RoleServer, Error = io::Error>> Transport<RoleServer> for Boun
         self.inner.close().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rmcp::{
+        model::{EmptyResult, ServerResult},
+        transport::async_rw::AsyncRwTransport,
+    };
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn requests_are_refused_while_too_many_have_no_response() {
+        let (client, server) = tokio::io::duplex(1024 * 1024);
+        let (read, write) = tokio::io::split(server);
+        let mut transport = Bounded::new(AsyncRwTransport::new_server(read, write));
+        let (answers, mut requests) = tokio::io::split(client);
+        let mut answers = BufReader::new(answers).lines();
+        let ping = |id: usize| format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"ping\"}}\n");
+        for id in 0..=MAX_REQUESTS {
+            requests.write_all(ping(id).as_bytes()).await.unwrap();
+        }
+        for _ in 0..MAX_REQUESTS {
+            assert!(transport.receive().await.is_some());
+        }
+        let refusal = tokio::select! {
+            refusal = answers.next_line() => refusal.unwrap().unwrap(),
+            message = transport.receive() => panic!("{message:?}"),
+        };
+        assert!(
+            refusal.contains("-32000") && refusal.contains(&format!("\"id\":{MAX_REQUESTS}")),
+            "{refusal}"
+        );
+
+        let response = ServerResult::EmptyResult(EmptyResult {});
+        transport.send(JsonRpcMessage::response(response, RequestId::Number(0))).await.unwrap();
+        let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
+        let more = format!("{}{cancel}\n{}{}", ping(100), ping(101), ping(102));
+        requests.write_all(more.as_bytes()).await.unwrap();
+        for _ in 0..3 {
+            assert!(transport.receive().await.is_some());
+        }
+        requests.shutdown().await.unwrap();
+        assert!(transport.receive().await.is_none(), "the last one is refused");
+        drop(transport);
+        let mut last = String::new();
+        while let Some(line) = answers.next_line().await.unwrap() {
+            last = line;
+        }
+        assert!(last.contains("\"id\":102") && last.contains("-32000"), "{last}");
+    }
+}
