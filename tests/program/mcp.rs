@@ -314,6 +314,11 @@ async fn a_cancelled_call_and_the_end_of_input_lose_no_job() {
     let cancel =
         json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id } });
     client.write(&cancel.to_string());
+    // A call that was cancelled before its turn creates nothing.
+    let id = client.begin("translate", talk(&["de"]));
+    let cancel =
+        json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id } });
+    client.write(&cancel.to_string());
     let reused = client.object("translate", talk(&["es"]));
     assert_eq!(each(&reused, "outcome"), ["reused"], "{reused}");
     client.begin("translate", talk(&["fr"]));
@@ -610,6 +615,7 @@ async fn a_creation_that_takes_long_is_not_repeated() {
     let mut client = Client::start(&server, folder.path(), &args);
     let refused = failure(&client.call("translate", talk(&["es"])));
     assert_eq!(refused["kind"], "timeout", "{refused}");
+    // Each of these calls gives up before its turn, and leaves its place to others.
     let mut results = (0..500).map(|_| client.call("translate", talk(&["es"])));
     let mut result = results.find(|result| result["isError"] == false).unwrap();
     let reused = result["structuredContent"].take();

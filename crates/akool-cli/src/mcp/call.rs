@@ -46,8 +46,8 @@ pub(super) struct Server<'a> {
     /// One of these downloads has ended.
     pub(super) downloaded: Notify,
     is_sandbox: bool,
-    /// How many calls are creating jobs.
-    creating: Cell<usize>,
+    is_creating: Cell<bool>,
+    is_ending: Cell<bool>,
     /// How old jobs that had not ended were at the last poll.
     ages: RefCell<BTreeMap<JobId, Duration>>,
 }
@@ -69,20 +69,28 @@ impl<'a> Server<'a> {
             downloading: RefCell::default(),
             downloaded: Notify::new(),
             is_sandbox: connection.is_sandbox(),
-            creating: Cell::new(0),
+            is_creating: Cell::new(false),
+            is_ending: Cell::new(false),
             ages: RefCell::default(),
         }
     }
 
-    /// Whether a call is creating jobs, so that jobs may exist whose ids are not recorded yet.
+    /// Whether a request that creates jobs is under way, so that jobs may exist whose ids are not recorded yet.
     pub(super) fn is_creating(&self) -> bool {
-        self.creating.get() > 0
+        self.is_creating.get()
     }
 
-    /// From now on, until the result is dropped, a call is creating jobs.
-    pub(super) fn start_creating(&self) -> Creating<'_> {
-        self.creating.set(self.creating.get() + 1);
-        Creating(&self.creating)
+    pub(super) fn set_creating(&self, is_creating: bool) {
+        self.is_creating.set(is_creating);
+    }
+
+    /// From now on, no more requests that create jobs are sent.
+    pub(super) fn end(&self) {
+        self.is_ending.set(true);
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_ending.get()
     }
 
     /// Records what a poll returned in the ledger, if the ledger has the job. A ledger that fails does not hide the status.
@@ -110,14 +118,5 @@ impl<'a> Server<'a> {
             return PollPolicy::fixed(follow::SANDBOX_INTERVAL);
         }
         self.ledger.poll_policy(self.api).await.unwrap_or_default()
-    }
-}
-
-/// See [`Server::start_creating`].
-pub(super) struct Creating<'a>(&'a Cell<usize>);
-
-impl Drop for Creating<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
     }
 }

@@ -3,6 +3,7 @@
 use akool::{Created, ErrorKind, Language, Rejection, redact::excerpt};
 use akool_ledger::{Ensure, EnsureError, EnsureEvent, Ensured, Estimate, Work};
 use rmcp::model::CallToolResult;
+use tokio::sync::oneshot;
 
 use crate::{
     args::RequestRow,
@@ -77,12 +78,26 @@ impl Server<'_> {
 
     /// Creates what the ledger does not have, if the limit leaves room for all of it. As long as it is not known what a job
     /// of this video holds, the first one is created alone, so the limit is exceeded by one job at most.
-    pub(super) async fn translate(&self, row: &RequestRow) -> CallToolResult {
+    ///
+    /// `None` if the client has cancelled the call, or does not wait any more. Then nothing more is requested.
+    pub(super) async fn translate(
+        &self,
+        row: &RequestRow,
+        reply: &mut oneshot::Sender<CallToolResult>,
+    ) -> Option<CallToolResult> {
         let mut lines = Vec::new();
         let mut languages = distinct(&row.request.to);
         let mut is_price_known = false;
-        let turn = self.limit.turn.lock().await;
+        // One call at a time, until what it created is recorded.
+        let turn = tokio::select! {
+            biased;
+            () = reply.closed() => return None,
+            turn = self.limit.turn.lock() => turn,
+        };
         while !languages.is_empty() {
+            if reply.is_closed() || self.is_ending() {
+                return None;
+            }
             let plan = match self.ensure(row, &languages).plan().await {
                 Ok(plan) => plan,
                 Err(error) => {
@@ -127,7 +142,7 @@ impl Server<'_> {
             languages: lines,
             budget: self.limit.budget(&self.ledger).await,
         };
-        result(&translated, [], !has_all)
+        Some(result(&translated, [], !has_all))
     }
 
     fn ensure(&self, row: &RequestRow, languages: &[String]) -> Ensure {
@@ -142,7 +157,10 @@ impl Server<'_> {
                 entries.add(entry, estimate);
             }
         });
-        ensure.run().await
+        self.set_creating(true);
+        let ensured = ensure.run().await;
+        self.set_creating(false);
+        ensured
     }
 }
 

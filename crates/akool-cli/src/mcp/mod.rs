@@ -11,7 +11,7 @@
 //! - `input`, `output`: the types that their JSON Schemas are made from; `transport`: bounds what clients can send
 //!
 //! The protocol's own tasks only pass calls on. The tools run in [`run`], so that a client that cancels a call, or gives up,
-//! does not stop a request that creates jobs.
+//! does not stop a request that creates jobs. Requests that have not begun then are not sent.
 
 mod account;
 mod call;
@@ -101,10 +101,7 @@ impl Server<'_> {
     async fn answer(&self, call: Call) {
         let Call { request, progress, mut reply, slot } = call;
         let result = match request {
-            Request::Translate(row) => {
-                let _creating = self.start_creating();
-                Some(self.translate(&row).await)
-            }
+            Request::Translate(row) => self.translate(&row, &mut reply).await,
             Request::Download(ids, kinds) => return self.download(ids, &kinds, &progress, reply, slot).await,
             Request::Query(query) => tokio::select! {
                 result = self.query(query, &progress) => Some(result),
@@ -163,6 +160,7 @@ async fn serve(
         }
     };
     // The ids of jobs that are being created must reach the ledger.
+    server.end();
     let created = async { while server.is_creating() && running.next().await.is_some() {} };
     tokio::select! {
         () = created => outcome,
