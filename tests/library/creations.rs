@@ -322,6 +322,35 @@ async fn the_ledger_records_the_ids_and_blocks_the_same_creation() {
 }
 
 #[tokio::test]
+async fn the_entry_of_a_request_is_known_before_it_is_sent() {
+    let server = MockServer::start().await;
+    let (_folder, ledger) = ledger();
+    let client = client_of(&server);
+    let (sender, entries) = std::sync::mpsc::channel();
+    let translate = async |languages: &[&'static str]| {
+        let (sender, created) = (sender.clone(), server.created().len());
+        let request = client.translate(VIDEO).to(languages.iter().copied());
+        let ensure = ledger.translate(request).on_event(move |event| {
+            if let EnsureEvent::Requesting(entry) = event {
+                sender.send((entry.clone(), created)).unwrap();
+            }
+        });
+        ensure.run().await
+    };
+    translate(&["es", "fr"]).await;
+    server.inject_into_creations(Fault::Http(502), Times::Once);
+    translate(&["fr", "de"]).await;
+    translate(&["es", "de"]).await;
+    let mut outcomes = Vec::new();
+    for (entry, created) in entries.try_iter() {
+        let works = ledger.works(&Filter::entry(entry.clone())).await.unwrap();
+        assert!(works.iter().all(|work| work.entry == entry));
+        outcomes.push((created, works.iter().map(|work| work.job().is_some()).collect::<Vec<_>>()));
+    }
+    assert_eq!(outcomes, [(0, vec![true, true]), (2, vec![false])], "nothing is sent for what exists");
+}
+
+#[tokio::test]
 async fn recorded_jobs_are_reused_and_the_others_are_created() {
     let server = MockServer::start().await;
     let (_folder, ledger) = ledger();
@@ -412,6 +441,9 @@ async fn a_failed_job_is_created_again_after_saying_so() {
     assert!(ledger.pending().await.unwrap().is_empty());
     let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
     let again = ledger.translate(translate).on_event(move |event| {
+        if matches!(event, EnsureEvent::Requesting(_)) {
+            return;
+        }
         let EnsureEvent::CreatingAgain(job) = event else { panic!("{event:?}") };
         sender.send(job.clone()).unwrap();
     });
@@ -593,6 +625,9 @@ async fn ids_that_the_ledger_cannot_write_are_reported_and_written_later() {
     let path = ledger.path().to_owned();
     let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
     let jobs = ledger.translate(client_of(&server).translate(VIDEO).to(["es"])).on_event(move |event| {
+        if matches!(event, EnsureEvent::Requesting(_)) {
+            return;
+        }
         let EnsureEvent::Unrecorded { created, error } = event else { panic!("{event:?}") };
         sender.send((created.jobs[0].id.clone(), chain(error))).unwrap();
         // The disk has room again.

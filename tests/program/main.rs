@@ -17,6 +17,8 @@ mod full_disk;
 #[cfg(all(target_os = "linux", feature = "keyring"))]
 mod keyring;
 mod kills;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod support;
 #[cfg(unix)]
 mod terminal;

@@ -124,7 +124,8 @@ impl<'a> Fetch<'a> {
         (outcome, all)
     }
 
-    async fn file(&self, job: &Job, file: &RemoteFile) -> Result<LocalFile, DownloadError> {
+    /// Downloads one file, or keeps it if it is there.
+    pub(crate) async fn file(&self, job: &Job, file: &RemoteFile) -> Result<LocalFile, DownloadError> {
         let (id, kind) = (&file.job, file.kind);
         let names = match self.recorded(id, kind, self.names.names(id, kind)).await {
             Ok(recorded) => return Ok(recorded),

@@ -19,7 +19,7 @@ use crate::{
 /// How many programs of `--on-complete` run at a time.
 const MAX_PROGRAMS: usize = 8;
 /// Polls a sandbox more often than the default policy, because its jobs take seconds.
-const SANDBOX_INTERVAL: Duration = Duration::from_millis(500);
+pub(crate) const SANDBOX_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What all jobs of one run share.
 pub(crate) struct Follow<'a> {

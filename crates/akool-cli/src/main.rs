@@ -4,7 +4,7 @@
 //!
 //! - `main`
 //! - the commands: `translate`, `wait`, `status`, `download`, `jobs`, `languages`, `credits`, `auth`,
-//!   `contract`, `webhook`, `sandbox`, `shell`
+//!   `contract`, `webhook`, `sandbox`, `mcp`, `shell`
 //! - `create`, `dry_run`: the parts of `translate`; `costs`: a part of `jobs`
 //! - `targets`, `spending`
 //! - `plan`
@@ -38,6 +38,8 @@ mod jobs;
 mod key_store;
 mod languages;
 mod ledger;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod names;
 mod on_complete;
 mod outcome;
@@ -84,8 +86,13 @@ fn main() -> ExitCode {
     let waits = matches!(cli.command, Command::Wait(_) | Command::Translate(_) | Command::Download(_));
     let is_json =
         matches!(&cli.command, Command::Contract(Contract::Check(options)) if options.format == Format::Json);
+    // Standard output belongs to the protocol.
+    #[cfg(feature = "mcp")]
+    let is_server = matches!(cli.command, Command::Mcp(_));
+    #[cfg(not(feature = "mcp"))]
+    let is_server = false;
     let report = Report::new(Settings {
-        json: cli.global.json || is_json,
+        json: (cli.global.json || is_json) && !is_server,
         quiet: cli.global.quiet,
         verbose: cli.global.verbose > 0,
         progress: waits && !ids_only,
@@ -167,6 +174,8 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
         Command::Jobs(options) => jobs::run(options, &connection, report).await,
         Command::Languages(options) => languages::run(options, &connection, report).await,
         Command::Contract(options) => contract::run(options, &connection, &responses, report).await,
+        #[cfg(feature = "mcp")]
+        Command::Mcp(options) => mcp::run(options, &connection, report).await,
         Command::Credits => credits::run(&connection, report).await,
         Command::Auth(_) => auth::run(&connection, report).await,
         // These have returned above.
@@ -208,7 +217,8 @@ fn log(verbose: u8) {
     let default = match verbose {
         0 => "off",
         1 => "akool=debug",
-        _ => "debug",
+        // At more than this, rmcp logs whole messages, and these have links.
+        _ => "debug,rmcp=info",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr())

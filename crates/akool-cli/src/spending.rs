@@ -103,7 +103,7 @@ pub(crate) fn rejections(error: &EnsureError) -> &[Rejection] {
 }
 
 /// A code about the account in the response.
-fn account_code(ensured: &Ensured) -> Option<BusinessCode> {
+pub(crate) fn account_code(ensured: &Ensured) -> Option<BusinessCode> {
     let codes: Vec<_> = match ensured.sent.as_ref()? {
         Ok(created) | Err(EnsureError::Unrecorded { created, .. }) => {
             created.rejected.iter().map(|rejection| rejection.code).collect()

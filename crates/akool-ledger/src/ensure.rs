@@ -16,7 +16,7 @@ use crate::{
     error::{EnsureError, LedgerError},
     ledger::{Begun, Ledger, Request},
     plan::Plan,
-    work::{LedgerJob, Work},
+    work::{EntryId, LedgerJob, Work},
 };
 
 /// How long to try to store ids that were paid for.
@@ -54,6 +54,9 @@ type OnEvent = Box<dyn FnMut(EnsureEvent<'_>) + Send>;
 pub enum EnsureEvent<'a> {
     /// This job of the same work has failed, so the work is about to be created and paid for again.
     CreatingAgain(&'a LedgerJob),
+    /// The intent is stored as this entry, and the request is about to be sent. [`Filter::entry`](crate::Filter::entry)
+    /// selects what becomes of it.
+    Requesting(&'a EntryId),
     /// Jobs were created, and could not be stored at once. Keep their ids: storing them is tried for 30 seconds more. If
     /// that fails too, the result is [`EnsureError::Unrecorded`].
     Unrecorded {
@@ -106,6 +109,7 @@ impl Ensure {
                     for job in &failed {
                         self.report(EnsureEvent::CreatingAgain(job));
                     }
+                    self.report(EnsureEvent::Requesting(&request.entry));
                     return Ensured { known, sent: Some(self.send(request).await) };
                 }
                 Ok(Begun::AlreadyThere(work)) => {

@@ -197,18 +197,20 @@ impl Store<'_> {
         let pending = if filter.pending { PENDING } else { "true" };
         let api = if filter.api.is_some() { "jobs.api = :api" } else { ":api IS NULL" };
         let job = if filter.job.is_some() { "job = :job" } else { ":job IS NULL" };
+        let entry = if filter.entry.is_some() { "jobs.request = :entry" } else { ":entry IS NULL" };
         let expiring = if filter.expiring { EXPIRING } else { ":over IS NULL AND :soon IS NULL" };
         let id = filter.job.as_ref().map(JobId::as_str);
+        let entry_id = filter.entry.as_ref().map(EntryId::as_str);
         let now = millis(SystemTime::now());
         let before = |age: Duration| filter.expiring.then(|| now - duration_millis(age));
         // A job whose language is not known stands for all languages of its request.
         let select = format!(
-            "{WORK} WHERE {pending} AND {api} AND {job} AND {expiring} AND NOT (state = 1 AND EXISTS (SELECT 1 FROM jobs AS other WHERE \
+            "{WORK} WHERE {pending} AND {api} AND {job} AND {entry} AND {expiring} AND NOT (state = 1 AND EXISTS (SELECT 1 FROM jobs AS other WHERE \
              other.request = jobs.request AND other.state = 2 AND other.language IS NULL)) ORDER BY number"
         );
         let path = self.path;
         let values = named_params! {
-            ":api": filter.api, ":job": id, ":over": before(FILES_KEPT), ":soon": before(FILES_KEPT - EXPIRING_WITHIN),
+            ":api": filter.api, ":job": id, ":entry": entry_id, ":over": before(FILES_KEPT), ":soon": before(FILES_KEPT - EXPIRING_WITHIN),
         };
         self.read(&select, values, |row| work(path, row))
     }

@@ -172,6 +172,7 @@ pub struct Filter {
     pub(crate) pending: bool,
     pub(crate) api: Option<String>,
     pub(crate) job: Option<JobId>,
+    pub(crate) entry: Option<EntryId>,
     pub(crate) expiring: bool,
 }
 
@@ -189,6 +190,11 @@ impl Filter {
     /// The job with this id. It may have several languages.
     pub fn job(id: impl Into<JobId>) -> Self {
         Self { job: Some(id.into()), ..Self::default() }
+    }
+
+    /// The work of one request.
+    pub fn entry(entry: impl Into<EntryId>) -> Self {
+        Self { entry: Some(entry.into()), ..Self::default() }
     }
 
     /// Jobs whose video was not saved, and whose files have less than one of their seven days left. The days count from

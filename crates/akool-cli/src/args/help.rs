@@ -126,6 +126,31 @@ Examples:
 
 Open its address in a browser to see the jobs and the requests that arrived.";
 
+#[cfg(feature = "mcp")]
+pub(super) const MCP: &str = "\
+Examples:
+  akool mcp --max-credits 100 --output out
+  akool --sandbox mcp --max-credits 100 --output out
+  npx @modelcontextprotocol/inspector --cli akool mcp --method tools/list
+
+An agent's client starts this command, and speaks with it over standard input
+and output. Its tools are plan, translate, status, wait, download, credits and
+languages.
+
+Without --max-credits, nothing is created. The limit counts the credits that
+are held for what this server creates, also for jobs that fail and for
+requests whose outcome is unknown. They are read from the ledger. AKOOL
+publishes no prices, so the first language of a video is created alone if
+others are asked for, and says how many credits a job needs: the limit is
+exceeded by one job at most. A call for which it leaves no room creates
+nothing. A call that is repeated returns the jobs that exist.
+
+Calls return within 40 s with what is known, because clients give up after a
+minute. Jobs and downloads go on.
+
+The server ends when standard input ends. docs/agents.md is a guide for
+agents.";
+
 pub(super) const COMPLETIONS: &str = "\
 Examples:
   akool completions bash > ~/.local/share/bash-completion/completions/akool

@@ -12,6 +12,8 @@ use akool::FileKind;
 use akool_download::NameTemplate;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
+#[cfg(feature = "mcp")]
+pub(crate) use self::request::Captions;
 pub(crate) use self::{
     auth::{Auth, StoredKey},
     request::{Request, RequestRow},
@@ -103,6 +105,11 @@ pub(crate) enum Command {
     #[cfg(feature = "sandbox")]
     #[command(after_help = help::SANDBOX)]
     Sandbox(Sandbox),
+
+    /// Serve agents with the Model Context Protocol on standard input and output
+    #[cfg(feature = "mcp")]
+    #[command(after_help = help::MCP)]
+    Mcp(Mcp),
 
     /// Print shell completions
     #[command(after_help = help::COMPLETIONS)]
@@ -202,6 +209,12 @@ pub(crate) const KINDS: [FileKind; 4] =
     [FileKind::Video, FileKind::Subtitles, FileKind::OriginalSubtitles, FileKind::NoCaptions];
 
 impl Files {
+    /// All files, under their usual names.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn all() -> Self {
+        Self { files: Vec::new(), vtt: false, name_template: None, overwrite: false }
+    }
+
     /// The selected kinds.
     pub(crate) fn kinds(&self) -> Vec<FileKind> {
         KINDS.into_iter().filter(|kind| self.has(*kind)).collect()
@@ -334,6 +347,22 @@ pub(crate) struct Languages {
     /// List only languages with this text in their code or name
     #[arg(value_name = "TEXT")]
     pub(crate) filter: Option<String>,
+}
+
+#[cfg(feature = "mcp")]
+#[derive(Debug, Args)]
+pub(crate) struct Mcp {
+    /// Let agents create jobs that hold this many credits in all, until the server ends [default: they create nothing]
+    #[arg(long, value_name = "N", value_parser = value::credits)]
+    pub(crate) max_credits: Option<f64>,
+
+    /// Let agents save files, to this folder only [default: they save nothing]
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// After this time, calls return what is known. Clients give up after a minute
+    #[arg(long, value_name = "DURATION", default_value = "40s", value_parser = value::step, hide = true)]
+    pub(crate) max_wait: Duration,
 }
 
 #[derive(Debug, Args)]

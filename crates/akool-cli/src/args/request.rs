@@ -63,6 +63,8 @@ pub(crate) struct Request {
 
 /// `--captions`.
 #[derive(Clone, Copy, Debug, ValueEnum)]
+#[cfg_attr(feature = "mcp", derive(serde::Deserialize, rmcp::schemars::JsonSchema))]
+#[cfg_attr(feature = "mcp", serde(rename_all = "snake_case"), schemars(crate = "rmcp::schemars"))]
 pub(crate) enum Captions {
     None,
     Original,

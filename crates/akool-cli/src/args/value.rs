@@ -29,6 +29,16 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "not a valid duration; write it as 90s, 30m or 2h".to_owned())
 }
 
+/// The time of a call, which a client must not give up.
+#[cfg(feature = "mcp")]
+pub(super) fn step(text: &str) -> Result<Duration, String> {
+    let step = duration(text)?;
+    if step > Duration::from_secs(55) {
+        return Err("clients give up after 60s, so the longest time is 55s".to_owned());
+    }
+    Ok(step)
+}
+
 /// A number of at least one.
 pub(super) fn count(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "write a number of at least 1".to_owned())
