@@ -6,7 +6,6 @@ mod codegen;
 mod cold_build;
 mod download;
 mod economy;
-mod fleet;
 mod mock;
 mod paths;
 mod plot;
@@ -16,6 +15,7 @@ mod report;
 mod row;
 mod server;
 mod start;
+mod waits;
 mod watch;
 mod workload;
 
@@ -38,7 +38,7 @@ struct Args {
 
 /// Builds the programs that the rows run, so that no row has to.
 fn prepare() -> Result<()> {
-    for program in [start::program()?, codegen::xtask()?, codegen::progenitor()?, fleet::peers()?] {
+    for program in [start::program()?, codegen::xtask()?, codegen::progenitor()?, waits::peers()?] {
         println!("{}", program.display());
     }
     Ok(())
@@ -52,8 +52,8 @@ fn main() -> Result<()> {
         ("table", []) => return report::write_all(),
         ("serve", []) => return server::serve(),
         ("probe-poll", [variant, url, polls]) => return poll::probe(variant, url, polls.parse()?),
-        ("probe-fleet", [variant, url, jobs]) => {
-            return fleet::probe(variant, url, jobs.parse()?, args.quick);
+        ("probe-waits", [variant, url, jobs]) => {
+            return waits::probe(variant, url, jobs.parse()?, args.quick);
         }
         ("probe-download", [url, folder, files, bytes]) => {
             return download::probe(url, folder, files.parse()?, bytes.parse()?);
@@ -71,7 +71,7 @@ fn main() -> Result<()> {
         println!("== {name}");
         let row = match name {
             "poll" => poll::run(args.quick)?,
-            "fleet" => fleet::run(args.quick)?,
+            "waits" => waits::run(args.quick)?,
             "economy" => economy::run(args.quick)?,
             "build" => cold_build::run(args.quick)?,
             "start" => start::run(args.quick)?,

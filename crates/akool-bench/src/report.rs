@@ -12,7 +12,7 @@ use crate::{
 
 /// The rows, in the order of README.md.
 pub(crate) const NAMES: [&str; 8] =
-    ["poll", "fleet", "economy", "build", "start", "download", "mock", "codegen"];
+    ["poll", "waits", "economy", "build", "start", "download", "mock", "codegen"];
 
 /// Writes a row to `results/`, then README.md and the plots.
 pub(crate) fn save(row: &Row) -> Result<()> {
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn the_projects_readme_quotes_the_committed_figures() {
         let text = fs::read_to_string(workspace().join("README.md")).unwrap();
-        for (name, verdicts) in [("poll", &[0, 1][..]), ("fleet", &[0]), ("economy", &[0, 1])] {
+        for (name, verdicts) in [("poll", &[0, 1][..]), ("waits", &[0]), ("economy", &[0, 1])] {
             let figure = text
                 .split("\n- ")
                 // A command may be wrapped.

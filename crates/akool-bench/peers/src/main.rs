@@ -1,4 +1,4 @@
-//! Drives the pollers of other client libraries for the row `fleet`: one per job, in a task, with the same interval
+//! Drives the pollers of other client libraries for the row `waits`: one per job, in a task, with the same interval
 //! and a poll written by hand.
 
 #[allow(dead_code, reason = "akool-bench uses the rest")]

@@ -1,4 +1,4 @@
-//! The row `fleet`: many waits at once in one process, with the server in another process.
+//! The row `waits`: many waits at once in one process, with the server in another process.
 
 use std::{
     path::PathBuf,
@@ -176,7 +176,7 @@ fn run_probe(variant: &str, jobs: usize, quick: bool) -> Result<Probe> {
         command.args([variant, &server.url, &jobs, &quick.to_string()]);
     } else {
         command = Command::new(std::env::current_exe()?);
-        command.args(["probe-fleet", variant, &server.url, &jobs]);
+        command.args(["probe-waits", variant, &server.url, &jobs]);
         if quick {
             command.arg("--quick");
         }
@@ -195,7 +195,7 @@ fn run_probe(variant: &str, jobs: usize, quick: bool) -> Result<Probe> {
 pub(crate) fn run(quick: bool) -> Result<Row> {
     let sizes = if quick { &SIZES[..2] } else { &SIZES[..] };
     let mut row = Row::new(
-        "fleet",
+        "waits",
         "Many waits at once in one process on one thread, with the server in another process. Each job is polled once \
          per interval and needs two to three polls. A wait set, against a tokio task per job that polls and \
          sleeps in a loop (on the same client, and on the bare generated client), and against the pollers of \
