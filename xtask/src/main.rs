@@ -223,7 +223,17 @@ fn compare(
     (format, with_rust): (Format, bool),
     fail_on: Option<FailOn>,
 ) -> anyhow::Result<()> {
-    let (old, new) = (description::read(old)?, description::read(new)?);
+    let read = |path: &Path| {
+        let document = description::read(path)?;
+        let version = document.get("openapi").and_then(serde_json::Value::as_str).unwrap_or_default();
+        anyhow::ensure!(
+            version.starts_with("3."),
+            "{} is not OpenAPI 3: it has no `openapi: 3.x`",
+            path.display()
+        );
+        Ok(document)
+    };
+    let (old, new) = (read(old)?, read(new)?);
     let mut findings = diff::compare(&old, &new);
     for unused in reviewed(root, accepted)?.apply(&mut findings) {
         if accepted.is_some() {
@@ -284,4 +294,20 @@ fn apply(file: &Path, overlays: &[PathBuf]) -> anyhow::Result<()> {
 /// The root of this workspace, independent of the current folder.
 fn workspace_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_descriptions_of_openapi_3_are_compared() {
+        let root = workspace_root();
+        let overlay = root.join("openapi/overlays/10-codegen.yaml");
+        let error = compare(&root, [&overlay, &overlay], None, (Format::Text, false), None).unwrap_err();
+        assert!(
+            error.to_string().ends_with("10-codegen.yaml is not OpenAPI 3: it has no `openapi: 3.x`"),
+            "{error}"
+        );
+    }
 }

@@ -118,7 +118,9 @@ fn gather(path: &Path, source: &Path, fragments: &mut Vec<Fragment>) -> Result<(
             document: Value::Null,
             bytes: yaml.into_bytes(),
         };
-        let document = openapi(&fragment.bytes, &fragment.shown())?;
+        // As many lines before it as in the page, so that errors of the reader have the page's lines.
+        let lines = [&b"\n".repeat(block.line)[..], &fragment.bytes].concat();
+        let document = openapi(&lines, &fragment.shown())?;
         if !operations(&document).contains(&block.operation) {
             bail!("{}: the block does not contain the operation in its info string", fragment.shown());
         }
@@ -161,6 +163,8 @@ mod tests {
             ("a.yaml", "a: 1\n", "a.yaml is not an OpenAPI document"),
             ("a.yaml", "openapi: 3.1.0\n", "only 3.0.x"),
             ("a.yaml", "openapi: [\n", "a.yaml is not valid YAML"),
+            // The page's line, and not that of the block.
+            ("a.md", "# A\n\n```yaml GET /b\nopenapi: [\n```\n", "line 4"),
             ("a.md", "```yaml GET /b\nopenapi: 3.0.3\npaths: {}\n```\n", "does not contain the operation"),
         ] {
             let file = folder.path().join(name);
