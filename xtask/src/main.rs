@@ -74,7 +74,7 @@ enum Spec {
         #[arg(long)]
         print: bool,
     },
-    /// Import, check, diff, codegen and cargo check in one step; restores all files on failure
+    /// Import, check, diff, codegen and cargo check in one step; restores all files if it fails or is interrupted
     Update {
         #[command(flatten)]
         sources: Sources,
@@ -85,10 +85,9 @@ enum Spec {
         #[arg(long)]
         prune_overlays: bool,
     },
-    /// Fetch the vendor's pages, and update a branch of its own if they changed; never pushes
+    /// Fetch the vendor's pages and, if they changed, commit the update to a new branch; never pushes
     ///
-    /// It runs `spec update` in a git worktree below target/spec-watch, commits to a new branch, and leaves the text of
-    /// a pull request in target/spec-watch/report.md. The working branch and its files stay as they are.
+    /// It runs `spec update` in a git worktree below target/spec-watch, and leaves the text of a pull request in target/spec-watch/report.md. The working branch and its files stay as they are.
     ///
     /// Exit codes: 0 nothing new, 3 changes that break no one, 4 breaking changes or changes that need a person,
     /// 5 broken page (gone, HTML, too large, or no client can be generated from it), 6 unavailable for now, 1 another
@@ -102,8 +101,10 @@ enum Spec {
     },
     /// Show the changes in meaning between two descriptions, and whether they break callers
     Diff {
+        /// The description that callers were written for
         #[arg(value_name = "OLD")]
         old: PathBuf,
+        /// The description to judge
         #[arg(value_name = "NEW")]
         new: PathBuf,
         /// The format of the output
@@ -123,6 +124,7 @@ enum Spec {
 
 #[derive(clap::Args)]
 struct Sources {
+    /// A page, a document, a folder of these, or `-`
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<PathBuf>,
     /// The source that takes precedence if two define the same thing differently
@@ -131,10 +133,10 @@ struct Sources {
     /// Why it takes precedence, for openapi/sources.toml
     #[arg(long, value_name = "TEXT", requires = "prefer")]
     reason: Option<String>,
-    /// Take this operation only, such as `GET /path` [default: all, or those taken from the old version]
+    /// Take this operation only, such as `GET /path`; repeat it for more [default: all, or those taken from the old version]
     #[arg(long = "only", value_name = "OPERATION")]
     only: Vec<String>,
-    /// The vendor's URL, for openapi/sources.toml; one for each source
+    /// The vendor's URL, for openapi/sources.toml; repeat it for each source
     #[arg(long = "origin", value_name = "URL", value_parser = origin)]
     origins: Vec<String>,
 }
@@ -175,8 +177,10 @@ enum FailOn {
 enum OverlayCommand {
     /// Print a description with overlays applied; actions that match nothing are warnings
     Apply {
+        /// The description, or any other YAML or JSON
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// The overlays, in the order in which they are applied
         #[arg(required = true, value_name = "OVERLAY")]
         overlays: Vec<PathBuf>,
     },

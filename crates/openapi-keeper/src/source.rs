@@ -104,7 +104,11 @@ fn gather(path: &Path, source: &Path, fragments: &mut Vec<Fragment>) -> Result<(
         None => page::blocks(text, &shown).is_ok(),
     };
     if !is_page {
-        fragments.push(Fragment::document(source, shown, bytes)?);
+        let fragment = Fragment::document(source, shown, bytes)?;
+        if operations(&fragment.document).is_empty() {
+            bail!("{} has no operation below `paths`", fragment.file);
+        }
+        fragments.push(fragment);
         return Ok(());
     }
     for block in page::blocks(text, &shown)? {
@@ -162,6 +166,7 @@ mod tests {
             ("a.md", "# nothing\n", "a.md: no OpenAPI block"),
             ("a.yaml", "a: 1\n", "a.yaml is not an OpenAPI document"),
             ("a.yaml", "openapi: 3.1.0\n", "only 3.0.x"),
+            ("a.yaml", "openapi: 3.0.0\npaths: [1]\n", "a.yaml has no operation"),
             ("a.yaml", "openapi: [\n", "a.yaml is not valid YAML"),
             // The page's line, and not that of the block.
             ("a.md", "# A\n\n```yaml GET /b\nopenapi: [\n```\n", "line 4"),
