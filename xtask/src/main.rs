@@ -74,7 +74,7 @@ enum Spec {
         #[arg(long)]
         print: bool,
     },
-    /// Import, check, diff, codegen and cargo check in one step; restores all files on failure
+    /// Import, check, diff, codegen and cargo check in one step; restores all files if it fails or is interrupted
     Update {
         #[command(flatten)]
         sources: Sources,
@@ -85,10 +85,9 @@ enum Spec {
         #[arg(long)]
         prune_overlays: bool,
     },
-    /// Fetch the vendor's pages, and update a branch of its own if they changed; never pushes
+    /// Fetch the vendor's pages and, if they changed, commit the update to a new branch; never pushes
     ///
-    /// It runs `spec update` in a git worktree below target/spec-watch, commits to a new branch, and leaves the text of
-    /// a pull request in target/spec-watch/report.md. The working branch and its files stay as they are.
+    /// It runs `spec update` in a git worktree below target/spec-watch, and leaves the text of a pull request in target/spec-watch/report.md. The working branch and its files stay as they are.
     ///
     /// Exit codes: 0 nothing new, 3 changes that break no one, 4 breaking changes or changes that need a person,
     /// 5 broken page (gone, HTML, too large, or no client can be generated from it), 6 unavailable for now, 1 another
@@ -102,8 +101,10 @@ enum Spec {
     },
     /// Show the changes in meaning between two descriptions, and whether they break callers
     Diff {
+        /// The description that callers were written for
         #[arg(value_name = "OLD")]
         old: PathBuf,
+        /// The description to judge
         #[arg(value_name = "NEW")]
         new: PathBuf,
         /// The format of the output
@@ -123,6 +124,7 @@ enum Spec {
 
 #[derive(clap::Args)]
 struct Sources {
+    /// A page, a document, a folder of these, or `-`
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<PathBuf>,
     /// The source that takes precedence if two define the same thing differently
@@ -131,10 +133,10 @@ struct Sources {
     /// Why it takes precedence, for openapi/sources.toml
     #[arg(long, value_name = "TEXT", requires = "prefer")]
     reason: Option<String>,
-    /// Take this operation only, such as `GET /path` [default: all, or those taken from the old version]
+    /// Take this operation only, such as `GET /path`; repeat it for more [default: all, or those taken from the old version]
     #[arg(long = "only", value_name = "OPERATION")]
     only: Vec<String>,
-    /// The vendor's URL, for openapi/sources.toml; one for each source
+    /// The vendor's URL, for openapi/sources.toml; repeat it for each source
     #[arg(long = "origin", value_name = "URL", value_parser = origin)]
     origins: Vec<String>,
 }
@@ -175,8 +177,10 @@ enum FailOn {
 enum OverlayCommand {
     /// Print a description with overlays applied; actions that match nothing are warnings
     Apply {
+        /// The description, or any other YAML or JSON
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// The overlays, in the order in which they are applied
         #[arg(required = true, value_name = "OVERLAY")]
         overlays: Vec<PathBuf>,
     },
@@ -223,7 +227,17 @@ fn compare(
     (format, with_rust): (Format, bool),
     fail_on: Option<FailOn>,
 ) -> anyhow::Result<()> {
-    let (old, new) = (description::read(old)?, description::read(new)?);
+    let read = |path: &Path| {
+        let document = description::read(path)?;
+        let version = document.get("openapi").and_then(serde_json::Value::as_str).unwrap_or_default();
+        anyhow::ensure!(
+            version.starts_with("3."),
+            "{} is not OpenAPI 3: it has no `openapi: 3.x`",
+            path.display()
+        );
+        Ok(document)
+    };
+    let (old, new) = (read(old)?, read(new)?);
     let mut findings = diff::compare(&old, &new);
     for unused in reviewed(root, accepted)?.apply(&mut findings) {
         if accepted.is_some() {
@@ -284,4 +298,20 @@ fn apply(file: &Path, overlays: &[PathBuf]) -> anyhow::Result<()> {
 /// The root of this workspace, independent of the current folder.
 fn workspace_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_descriptions_of_openapi_3_are_compared() {
+        let root = workspace_root();
+        let overlay = root.join("openapi/overlays/10-codegen.yaml");
+        let error = compare(&root, [&overlay, &overlay], None, (Format::Text, false), None).unwrap_err();
+        assert!(
+            error.to_string().ends_with("10-codegen.yaml is not OpenAPI 3: it has no `openapi: 3.x`"),
+            "{error}"
+        );
+    }
 }

@@ -5,13 +5,22 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, fs,
+    fmt,
+    fs::{self, File, TryLockError},
     path::{Path, PathBuf},
     process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use anyhow::{Context, Error, Result, ensure};
+use anyhow::{Context, Error, Result, anyhow, ensure};
 use serde_json::Value;
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    flag,
+};
 
 use openapi_keeper::{
     description, diff,
@@ -45,13 +54,22 @@ pub(crate) struct Updated {
 
 /// Runs all steps.
 pub(crate) fn run(root: &Path, options: &Options, mode: Mode<'_>) -> Result<Updated> {
+    let _lock = lock(root)?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register(signal, Arc::clone(&interrupted)).context("cannot handle signals")?;
+    }
     let project = import::project(root)?;
     let plan = project.plan(options).map_err(|error| {
         failed("import", if error.is::<Conflicts>() { import::PREFER } else { "Correct the source." })(error)
     })?;
     let generated = codegen::WRITTEN.into_iter().chain(["CHANGELOG.md"]).map(|file| root.join(file));
     let backup = Backup::create(generated.chain(project.files()?).chain(project.written(&plan)))?;
-    match steps(root, &project, &plan, mode) {
+    let mut outcome = steps(root, &project, &plan, mode);
+    if interrupted.load(Ordering::Relaxed) {
+        outcome = Err(anyhow!("interrupted"));
+    }
+    match outcome {
         Ok(mut updated) if mode.dry_run => {
             backup.restore()?;
             updated.report += "\nDry run: all files were restored.";
@@ -63,6 +81,20 @@ pub(crate) fn run(root: &Path, options: &Options, mode: Mode<'_>) -> Result<Upda
             Err(error.context("all files were restored"))
         }
     }
+}
+
+/// Keeps out other updates of the same files while it lives.
+pub(crate) fn lock(root: &Path) -> Result<File> {
+    let path = root.join("target/spec.lock");
+    fs::create_dir_all(root.join("target")).context("cannot make the folder `target`")?;
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => {
+            anyhow!("another `spec update` or `spec watch` is running; wait until it ends")
+        }
+        TryLockError::Error(error) => anyhow!("cannot lock {}: {error}", path.display()),
+    })?;
+    Ok(file)
 }
 
 /// The files before an update.
@@ -116,7 +148,11 @@ impl std::error::Error for Failed {}
 
 /// Adds the step and advice to an error.
 fn failed(step: &'static str, advice: &'static str) -> impl FnOnce(Error) -> Error {
-    move |error| Error::new(Failed { step, reason: format!("{error:#}"), advice })
+    move |error| {
+        // A file that is missing or a full disk needs other advice, and the reason says enough.
+        let advice = if error.chain().any(|cause| cause.is::<std::io::Error>()) { "" } else { advice };
+        Error::new(Failed { step, reason: format!("{error:#}"), advice })
+    }
 }
 
 fn steps(root: &Path, project: &Project, plan: &Plan, mode: Mode<'_>) -> Result<Updated> {
@@ -200,11 +236,12 @@ fn affected(old: &Value, new: &Value) -> Vec<String> {
     let (was, is) = (fields(old), fields(new));
     for name in is.iter().filter(|name| !was.contains(name)) {
         affected.push(format!(
-            "new field `{name}`: should `Snapshot` in crates/akool/src/snapshot.rs return it?"
+            "new field {}: should `Snapshot` in crates/akool/src/snapshot.rs return it?",
+            diff::code(name)
         ));
     }
     for name in was.iter().filter(|name| !is.contains(name)) {
-        affected.push(format!("field `{name}` was removed: does crates/akool still use it?"));
+        affected.push(format!("field {} was removed: does crates/akool still use it?", diff::code(name)));
     }
     affected
 }
@@ -399,6 +436,53 @@ mod tests {
     }
 
     #[test]
+    fn only_one_update_runs_at_a_time() {
+        let repository = repository();
+        let held = lock(repository.path()).unwrap();
+        let pages = [("get.md", &page(VENDORED)[..])];
+        let (updated, _) = update(repository.path(), &pages, Options::default());
+        assert!(updated.err().unwrap().to_string().contains("is running"));
+        drop(held);
+        update(repository.path(), &pages, Options::default()).0.unwrap();
+    }
+
+    /// A signal is for the whole process, so it gets one of its own.
+    #[test]
+    fn an_interrupted_update_restores_every_file() {
+        let test = "update::tests::interrupted_in_a_process_of_its_own";
+        let run =
+            Command::new(std::env::current_exe().unwrap()).args(["--exact", test, "--ignored"]).output();
+        let output = String::from_utf8(run.unwrap().stdout).unwrap();
+        assert!(output.contains("1 passed"), "{output}");
+    }
+
+    #[test]
+    #[ignore = "run by another test"]
+    fn interrupted_in_a_process_of_its_own() {
+        let repository = repository();
+        let root = repository.path();
+        let kill = format!(
+            "fn main() {{ std::process::Command::new(\"kill\").args([\"-INT\", \"{}\"]).status().unwrap(); }}",
+            std::process::id()
+        );
+        fs::write(root.join("build.rs"), kill).unwrap();
+        commit(root);
+        let (updated, _) = update(root, &[("cancel.md", &cancel_page())], Options::default());
+        assert_eq!(format!("{:#}", updated.err().unwrap()), "all files were restored: interrupted");
+        assert_eq!(git(root, &["status", "--porcelain"]), "");
+    }
+
+    #[test]
+    fn the_advice_fits_the_error() {
+        let repository = repository();
+        let options = Options { sources: vec!["missing.md".into()], ..Options::default() };
+        let error = run(repository.path(), &options, Mode::default()).err().unwrap().to_string();
+        assert!(error.contains("cannot read missing.md") && !error.contains("Correct the source"), "{error}");
+        let (updated, _) = update(repository.path(), &[("empty.md", "")], Options::default());
+        assert!(updated.err().unwrap().to_string().ends_with("Correct the source."));
+    }
+
+    #[test]
     fn a_backup_restores_every_file() {
         let root = tempfile::tempdir().unwrap();
         let [changed, deleted, new] = ["changed", "deleted", "new"].map(|name| root.path().join(name));
@@ -447,9 +531,9 @@ mod tests {
         let with =
             |fields: Value| json!({"components": {"schemas": {"VideoInfoResult": {"properties": fields}}}});
         let old = with(json!({"video_status": {"enum": [1, 2]}, "uid": {}}));
-        let new = with(json!({"video_status": {"enum": [1, 2, 5]}, "mood": {}}));
+        let new = with(json!({"video_status": {"enum": [1, 2, 5]}, "mood": {}, "a`\n# @b": {}}));
         let affected = affected(&old, &new).join("\n");
-        for says in ["status.rs", "`mood`", "`uid` was removed"] {
+        for says in ["status.rs", "`mood`", "`a' # @b`", "`uid` was removed"] {
             assert!(affected.contains(says), "{affected}");
         }
         assert_eq!(super::affected(&old, &old), Vec::<String>::new());

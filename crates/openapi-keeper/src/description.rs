@@ -54,8 +54,11 @@ pub fn to_yaml(value: &Value) -> Result<String> {
 /// If the file cannot be written.
 pub fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let temporary = path.with_extension("tmp");
-    std::fs::write(&temporary, bytes)?;
-    std::fs::rename(&temporary, path)
+    let written = std::fs::write(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
 }
 
 #[cfg(test)]
@@ -69,6 +72,15 @@ mod tests {
         let again = parse(to_yaml(&value).unwrap().as_bytes(), "y.yaml").unwrap();
         assert_eq!(value.to_string(), again.to_string());
         assert_eq!(value.to_string(), r#"{"b":"1.0","a":[{"z":"","y":null},7.91]}"#);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_replaced_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::create_dir(&path).unwrap();
+        assert!(write(&path, b"text").is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -183,9 +183,14 @@ fn changes(one: &Value, other: &Value, steps: &[&str]) -> Vec<(Verdict, String)>
         let findings = diff::compare(&one, &other).into_iter();
         // Security schemes are definitions of their own.
         let inside = findings.filter(|finding| finding.pointer.starts_with("/paths"));
-        return inside
-            .map(|finding| (finding.verdict, format!("{}: {}", finding.pointer, finding.what)))
+        // What is sent and received is one definition.
+        let all: BTreeSet<_> = inside
+            .map(|finding| {
+                let place = finding.component.unwrap_or(finding.pointer);
+                (finding.verdict, format!("{place}: {}", finding.what))
+            })
             .collect();
+        return all.into_iter().collect();
     }
     let (one, other) = (one.pointer(&pointer(steps)), other.pointer(&pointer(steps)));
     let bare = |value: Option<&Value>| value.map(without_docs);
@@ -311,7 +316,12 @@ mod tests {
         let s = json!({"$ref": "#/components/schemas/S"});
         let one = document("/a", s.clone(), json!({"S": {"type": "string"}}));
         let other = document("/b", s, json!({"S": {"type": "integer"}}));
-        assert!(merged(&[&one, &other], &|_, _, _| None).is_err());
+        let error = merged(&[&one, &other], &|_, _, _| None).unwrap_err().to_string();
+        assert_eq!(
+            error.matches("/components/schemas/S/type: the type is another one").count(),
+            1,
+            "{error}"
+        );
         let input = |document, operations| Input { shown: "x".to_owned(), document, operations };
         let a = ["GET /a".to_owned()];
         let merged = merge(&[input(&one, &a), input(&other, &[])], &|_, _, _| None).unwrap();

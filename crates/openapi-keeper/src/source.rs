@@ -104,7 +104,11 @@ fn gather(path: &Path, source: &Path, fragments: &mut Vec<Fragment>) -> Result<(
         None => page::blocks(text, &shown).is_ok(),
     };
     if !is_page {
-        fragments.push(Fragment::document(source, shown, bytes)?);
+        let fragment = Fragment::document(source, shown, bytes)?;
+        if operations(&fragment.document).is_empty() {
+            bail!("{} has no operation below `paths`", fragment.file);
+        }
+        fragments.push(fragment);
         return Ok(());
     }
     for block in page::blocks(text, &shown)? {
@@ -118,7 +122,9 @@ fn gather(path: &Path, source: &Path, fragments: &mut Vec<Fragment>) -> Result<(
             document: Value::Null,
             bytes: yaml.into_bytes(),
         };
-        let document = openapi(&fragment.bytes, &fragment.shown())?;
+        // As many lines before it as in the page, so that errors of the reader have the page's lines.
+        let lines = [&b"\n".repeat(block.line)[..], &fragment.bytes].concat();
+        let document = openapi(&lines, &fragment.shown())?;
         if !operations(&document).contains(&block.operation) {
             bail!("{}: the block does not contain the operation in its info string", fragment.shown());
         }
@@ -160,7 +166,10 @@ mod tests {
             ("a.md", "# nothing\n", "a.md: no OpenAPI block"),
             ("a.yaml", "a: 1\n", "a.yaml is not an OpenAPI document"),
             ("a.yaml", "openapi: 3.1.0\n", "only 3.0.x"),
+            ("a.yaml", "openapi: 3.0.0\npaths: [1]\n", "a.yaml has no operation"),
             ("a.yaml", "openapi: [\n", "a.yaml is not valid YAML"),
+            // The page's line, and not that of the block.
+            ("a.md", "# A\n\n```yaml GET /b\nopenapi: [\n```\n", "line 4"),
             ("a.md", "```yaml GET /b\nopenapi: 3.0.3\npaths: {}\n```\n", "does not contain the operation"),
         ] {
             let file = folder.path().join(name);

@@ -239,3 +239,13 @@ fn text_of_the_vendor_is_only_in_code_in_markdown() {
     let text = diff::print(&found, diff::Format::Markdown, &[]).unwrap();
     assert!(text.contains("`\"@team '<b> [x](https://example.com)\\|\"`"), "{text}");
 }
+
+#[test]
+fn a_name_of_the_vendor_starts_no_line_and_no_control_sequence() {
+    let document = json!({"paths": {"/a\r\n# b`\u{1b}[31m": {"get": {}}}});
+    let found = diff::compare(&document, &json!({}));
+    for (format, lines) in [(diff::Format::Text, 3), (diff::Format::Markdown, 7)] {
+        let text = diff::print(&found, format, &[]).unwrap();
+        assert!(!text.contains(['\r', '\u{1b}']) && text.lines().count() == lines, "{text:?}");
+    }
+}

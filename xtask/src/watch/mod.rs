@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use openapi_keeper::{
-    description,
+    description, diff,
     import::Options as Import,
     merge::Conflicts,
     project::{Project, sha256},
@@ -79,6 +79,7 @@ impl Outcome {
 /// Fetches the pages, compares them with the vendored bytes, and updates a branch if they differ.
 pub(crate) fn run(root: &Path, options: &Options, limits: Limits) -> Result<Outcome> {
     let folder = root.join("target/spec-watch");
+    let _lock = update::lock(root)?;
     let project = import::project(root)?;
     let mut urls = options.urls.clone();
     if urls.is_empty() && options.files.is_empty() {
@@ -126,17 +127,23 @@ impl Watch<'_> {
         let mut origins = Vec::new();
         let mut problems: Vec<(Outcome, String)> = Vec::new();
         let recorded = self.project.sources()?.sources;
+        if !recorded.is_empty() {
+            // A mistake of the user, and not of the vendor.
+            self.project.vendored()?;
+        }
         let mut moved = false;
         for (index, url) in urls.iter().enumerate() {
             match fetch::fetch(url, &self.known.validators(url), limits)? {
-                Fetched::Unchanged => self.notes.push(format!("{url}: unchanged (HTTP 304)")),
+                Fetched::Unchanged => {
+                    self.notes.push(format!("{}: unchanged (HTTP 304)", diff::code(url.as_str())))
+                }
                 Fetched::Broken(reason) => problems.push((Outcome::Broken, format!("{url}: {reason}"))),
                 Fetched::Unavailable(reason) => {
                     problems.push((Outcome::Unavailable, format!("{url}: {reason}")))
                 }
                 Fetched::Page { bytes, validators, moved_to } => {
                     if let Some(to) = &moved_to {
-                        self.notes.push(format!("{url}: moved to {to}"));
+                        self.notes.push(diff::code(&format!("{url}: moved to {to}")));
                         moved |= recorded.iter().any(|source| source.origin == url.as_str());
                     }
                     self.known.pages.insert(url.to_string(), validators);
@@ -156,7 +163,8 @@ impl Watch<'_> {
         if let Some(outcome) =
             problems.iter().map(|(outcome, _)| *outcome).min_by_key(|outcome| *outcome as u8)
         {
-            let text: String = problems.iter().map(|(_, problem)| format!("- {problem}\n")).collect();
+            let text: String =
+                problems.iter().map(|(_, problem)| format!("- {}\n", diff::code(problem))).collect();
             return Ok((outcome, sha256(text.as_bytes()), text));
         }
         let nothing = (Outcome::NothingNew, "none".to_owned(), String::new());
@@ -187,6 +195,7 @@ impl Watch<'_> {
         }
         pages.extend(options.origins.concat().bytes());
         let fingerprint = sha256(&pages);
+        println!("in the worktree target/spec-watch/worktree:");
         let worktree = Worktree::create(self.root, &self.folder.join("worktree"))?;
         let target =
             std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), PathBuf::from);
@@ -217,8 +226,11 @@ impl Watch<'_> {
     }
 }
 
+/// Text that may have a fence itself.
 fn fenced(text: &str) -> String {
-    format!("````text\n{text}\n````\n")
+    let longest = text.split(|letter| letter != '`').map(str::len).max().unwrap_or_default();
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}text\n{text}\n{fence}\n")
 }
 
 /// A name for the page of a URL, with the extension of a page or document.

@@ -269,6 +269,13 @@ fn a_file_is_watched_like_a_page() {
         let options = Options { urls: Vec::new(), files: vec![file.clone()] };
         assert_eq!(run(repository.path(), &options, limits()).unwrap(), wanted);
     }
+    // Vendored bytes that were edited are not the vendor's mistake.
+    let vendored = repository.path().join("openapi/akool.yaml");
+    fs::write(&vendored, VENDORED.to_owned() + "\n").unwrap();
+    let options = Options { urls: Vec::new(), files: vec![file] };
+    let error = run(repository.path(), &options, limits()).unwrap_err().to_string();
+    assert!(error.contains("Never edit the vendored bytes"), "{error}");
+    fs::write(&vendored, VENDORED).unwrap();
     let options = Options { urls: Vec::new(), files: vec!["missing.md".into()] };
     let error = run(repository.path(), &options, limits()).unwrap_err().to_string();
     assert!(
@@ -296,4 +303,10 @@ fn only_https_and_this_machine_are_fetched() {
     let options = Options { urls: vec!["http://docs.example/a.md".parse().unwrap()], files: Vec::new() };
     let error = run(folder.path(), &options, limits()).unwrap_err().to_string();
     assert!(error.contains("give an https:// URL"), "{error}");
+}
+
+#[test]
+fn text_of_the_vendor_ends_no_fence_of_the_report() {
+    assert_eq!(super::fenced("a\n`````\n# b"), "``````text\na\n`````\n# b\n``````\n");
+    assert_eq!(super::fenced("a"), "```text\na\n```\n");
 }

@@ -65,6 +65,7 @@ fn absorb<'a>(
     within.extend(&resolved.followed);
     let own = canonical(resolved.value);
     let nullable = is_true(resolved.value.get("nullable")) && !own.contains_key("type");
+    let alternatives = own.contains_key("oneOf") || own.contains_key("anyOf");
     let mut words = Flat::default();
     for (key, value) in own {
         put(key, value, component, &mut words);
@@ -73,10 +74,13 @@ fn absorb<'a>(
         absorb(document, member, component, within, &mut words);
     }
     within.truncate(depth);
-    // Beside `allOf`, authors write `nullable` for the whole, although it has no `type` of its own.
+    // Beside `allOf`, `oneOf` and `anyOf`, authors write `nullable` for the whole, although it has no `type` of its own.
     if nullable && let Some(Value::Array(types)) = words.words.get_mut("type") {
         types.push("null".into());
         in_order(types);
+    }
+    if nullable && alternatives {
+        put("nullable".to_owned(), true.into(), component, &mut words);
     }
     let Flat { words, origins } = words;
     for (key, value) in words {

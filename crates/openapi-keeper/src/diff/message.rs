@@ -6,7 +6,7 @@ use super::{
     differ::{Differ, Found, follow, members_of_both, under},
     rules::{Change, Scope},
 };
-use crate::openapi::{is_true, pointer_step};
+use crate::openapi::{is_true, members, pointer_step};
 
 impl Differ<'_> {
     /// A body: its media types, and whether it is required.
@@ -131,8 +131,7 @@ impl Differ<'_> {
     fn headers(&self, old: Option<&Value>, new: Option<&Value>, scope: Scope) -> Vec<Found> {
         // Case has no meaning, and `Content-Type` is described by the media types.
         let lower = |headers: Option<&Value>| -> Value {
-            let all =
-                crate::openapi::members(headers).map(|(name, header)| (name.to_lowercase(), header.clone()));
+            let all = members(headers).map(|(name, header)| (name.to_lowercase(), header.clone()));
             all.filter(|(name, _)| name != "content-type").collect::<serde_json::Map<_, _>>().into()
         };
         let (old, new) = (lower(old), lower(new));
@@ -164,15 +163,20 @@ impl Differ<'_> {
     }
 }
 
-/// The range of a status, such as `2XX`, if the responses have it.
+/// The range of a status, such as `2XX`, or `default`, if the responses have it.
 fn covering<'a>(responses: Option<&'a Value>, status: &str) -> Option<&'a Value> {
-    responses?.get(format!("{}XX", status.get(..1)?))
+    let responses = responses?;
+    let range = responses.get(format!("{}XX", status.get(..1)?));
+    // Beside a status of success, `default` means errors.
+    let success = |status: &str| status.starts_with(['1', '2', '3']);
+    let other = !success(status) || !members(Some(responses)).any(|(status, _)| success(status));
+    range.or_else(|| responses.get("default").filter(|_| other))
 }
 
 /// Whether the responses have a status of this range.
 fn has_member_of(responses: Option<&Value>, range: &str) -> bool {
     let Some(class) = range.strip_suffix("XX") else { return false };
-    crate::openapi::members(responses).any(|(status, _)| status.starts_with(class))
+    members(responses).any(|(status, _)| status.starts_with(class))
 }
 
 /// What follows if one media type takes the place of another: the same one, or a range.

@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use accepted::Accepted;
-pub use output::{Format, page, print};
+pub use output::{Format, code, page, print};
 pub use rules::{Rule, Scope, Verdict, rules};
 
 use differ::Differ;

@@ -68,10 +68,10 @@ fn totals(findings: &[Finding]) -> String {
 }
 
 /// What changed, and why the verdict follows. `value` writes a value of the description.
-fn sentence(finding: &Finding, value: fn(String) -> String) -> String {
+fn sentence(finding: &Finding, value: fn(&str) -> String) -> String {
     let mut text = finding.what.to_owned();
     let values: Vec<_> =
-        [&finding.before, &finding.after].into_iter().flatten().map(|one| value(short(one))).collect();
+        [&finding.before, &finding.after].into_iter().flatten().map(|one| value(&short(one))).collect();
     if !values.is_empty() {
         let _ = write!(text, ": {}", values.join(" -> "));
     }
@@ -88,18 +88,23 @@ fn sentence(finding: &Finding, value: fn(String) -> String) -> String {
 fn text(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in sorted(findings) {
-        let _ = writeln!(text, "{:<9} {}", finding.verdict, finding.pointer);
+        let _ = writeln!(text, "{:<9} {}", finding.verdict, line(&finding.pointer));
         if let Some(component) = &finding.component {
-            let _ = writeln!(text, "          in {component}");
+            let _ = writeln!(text, "          in {}", line(component));
         }
-        let _ = writeln!(text, "          {}: {}", finding.rule, sentence(finding, |value| value));
+        let _ = writeln!(text, "          {}: {}", finding.rule, sentence(finding, line));
     }
     text + &totals(findings) + "\n"
 }
 
-/// A value in Markdown: in code, it is neither a link nor a mention.
-fn code(value: String) -> String {
-    format!("`{}`", value.replace('`', "'"))
+/// Text on one line, without control characters.
+fn line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+/// Text of a description in Markdown: in code, it is neither a link nor a mention, and ends no line.
+pub fn code(text: &str) -> String {
+    format!("`{}`", line(text).replace('`', "'"))
 }
 
 fn markdown(findings: &[Finding]) -> String {
@@ -115,8 +120,8 @@ fn markdown(findings: &[Finding]) -> String {
             let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
             let _ = writeln!(
                 text,
-                "| `{}` | `{}` | {} |",
-                cell(place).replace('`', "'"),
+                "| {} | `{}` | {} |",
+                cell(&code(place)),
                 finding.rule,
                 cell(&sentence(finding, code))
             );
@@ -137,7 +142,7 @@ fn github(findings: &[Finding]) -> String {
             Verdict::Breaking | Verdict::Additive => "notice",
             Verdict::Docs => "debug",
         };
-        let body = data(&format!("{}: {}", finding.pointer, sentence(finding, |value| value)));
+        let body = data(&format!("{}: {}", finding.pointer, sentence(finding, line)));
         match level {
             "debug" => {
                 let _ = writeln!(text, "::debug::{}: {body}", finding.rule);

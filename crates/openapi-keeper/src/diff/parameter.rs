@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use super::{
     differ::{Differ, Found, follow, under},
-    flat::flat,
+    flat::{Flat, flat},
     message::documentation,
     rules::{Change, Scope},
+    value::KEYWORDS,
 };
 use crate::openapi::{elements, is_true};
 
@@ -41,6 +42,11 @@ impl Differ<'_> {
         }
         let style = if matches!(&text(new, "in")[..], "query" | "cookie") { "form" } else { "simple" };
         found.extend(self.parameter_schema(old, new, style, scope));
+        under(at, component, found)
+    }
+
+    /// The schema, style, content and documentation of a parameter or header.
+    pub(super) fn parameter_schema(&self, old: &Value, new: &Value, style: &str, scope: Scope) -> Vec<Found> {
         const JUDGED: [&str; 10] = [
             "name",
             "in",
@@ -53,43 +59,51 @@ impl Differ<'_> {
             "allowEmptyValue",
             "deprecated",
         ];
+        let mut found = documentation(old, new, &JUDGED, Change::Documentation, scope);
         if is_true(old.get("deprecated")) != is_true(new.get("deprecated")) {
             let change =
                 if is_true(new.get("deprecated")) { Change::Deprecated } else { Change::Undeprecated };
             found.push(Found::new(change, scope, "/deprecated"));
         }
-        found.extend(documentation(old, new, &JUDGED, Change::Documentation, scope));
-        under(at, component, found)
-    }
-
-    /// The schema, style and content of a parameter or header.
-    pub(super) fn parameter_schema(&self, old: &Value, new: &Value, style: &str, scope: Scope) -> Vec<Found> {
         let by_content = |owner: &Value| owner.get("content").is_some();
         if by_content(old) != by_content(new) {
-            return vec![Found::new(Change::ParameterStyleChanged, scope, "/content")];
+            found.push(Found::new(Change::ParameterStyleChanged, scope, "/content"));
+            return found;
         }
         let style_of = |owner: &Value| owner.get("style").and_then(Value::as_str).unwrap_or(style).to_owned();
         let explode_of = |owner: &Value| match owner.get("explode") {
             Some(explode) => is_true(Some(explode)),
             None => style_of(owner) == "form",
         };
-        // A single value is written in the same way by all styles of a location but `label` and `matrix`.
-        let single = |document: &Value, owner: &Value| {
-            let flat = owner.get("schema").map(|schema| flat(document, schema));
-            flat.and_then(|flat| {
-                flat.types().map(|types| types.iter().all(|name| !matches!(*name, "array" | "object")))
-            })
-            .unwrap_or(false)
+        let schema = |document, owner: &Value| {
+            owner.get("schema").map(|schema| flat(document, schema)).unwrap_or_default()
         };
-        let single = single(self.old, old) && single(self.new, new);
+        let (a, b) = (schema(self.old, old), schema(self.new, new));
+        // A single value is written in the same way by all styles of a location but `label` and `matrix`.
+        let single = [&a, &b].iter().all(|flat| {
+            flat.types().is_some_and(|types| types.iter().all(|name| !matches!(*name, "array" | "object")))
+        });
         let prefixed = |owner: &Value| matches!(&style_of(owner)[..], "label" | "matrix");
         let style_changed = style_of(old) != style_of(new) && (!single || prefixed(old) || prefixed(new));
-        let mut found = Vec::new();
         if style_changed || (explode_of(old) != explode_of(new) && !single) {
             let at = if style_changed { "/style" } else { "/explode" };
             found.push(Found::new(Change::ParameterStyleChanged, scope, at));
         }
-        found.extend(self.carried(old, new, scope));
+        // Every value is text here, so a string accepts what another single value is written as.
+        let text = |flat: &Flat| {
+            flat.types().as_deref() == Some(&["string"])
+                && !flat.words.keys().any(|key| KEYWORDS.contains(&&key[..]))
+        };
+        for mut one in self.carried(old, new, scope) {
+            if one.change == Change::TypeChanged && one.at == "/schema/type" && single {
+                one.change = match (text(&a), text(&b)) {
+                    (false, true) => Change::TypeWidened,
+                    (true, false) => Change::TypeNarrowed,
+                    _ => one.change,
+                };
+            }
+            found.push(one);
+        }
         found.extend(self.content(old.get("content"), new.get("content"), scope));
         found
     }

@@ -245,7 +245,9 @@ changes! {
         Known(Breaking, "both sides must use the same encoding");
 
     ParameterRemoved Both "parameter-removed" "a parameter was removed"
-        Known(Breaking, "the parameter that callers send is rejected, or has no effect");
+        Each(
+        (Breaking, "the parameter that callers send is rejected, or has no effect"),
+        (Breaking, "callers that read it do not get it any more"));
     ParameterAdded Both "parameter-added" "an optional parameter is new"
         Known(Additive, "nobody needs to send it");
     RequiredParameterAdded Both "required-parameter-added" "a required parameter is new"
@@ -257,7 +259,7 @@ changes! {
     ParameterBecameOptional Both "parameter-became-optional" "a parameter became optional"
         Wider;
     ParameterStyleChanged Both "parameter-style-changed" "a parameter is written differently"
-        Known(Breaking, "the service reads another value from what callers send");
+        Known(Breaking, "its reader gets another value from the same text");
     ParameterAllowsMore Both "parameter-allows-more" "a parameter may be empty, or have reserved characters"
         Wider;
     ParameterAllowsLess Both "parameter-allows-less"
@@ -266,7 +268,9 @@ changes! {
     ParameterRenamed Request "path-parameter-renamed" "a parameter of the path has another name"
         Known(Docs, "the URL stays the same");
     BodyRemoved Both "body-removed" "the body was removed"
-        Known(Breaking, "the body that callers send is rejected, or has no effect");
+        Each(
+        (Breaking, "the body that callers send is rejected, or has no effect"),
+        (Breaking, "callers that read it do not get it any more"));
     BodyAdded Both "body-added" "an optional body is new" Known(Additive, "nobody needs to send it");
     RequiredBodyAdded Both "required-body-added" "a required body is new"
         Each(
@@ -285,10 +289,10 @@ changes! {
         Known(Additive, "callers must expect any error");
     FailureRemoved Both "error-status-removed" "a status was removed that is not success"
         Known(Additive, "callers must expect any error, and this one less often");
-    StatusCovered Both "status-covered" "a status is part of a range now"
-        Known(Additive, "the responses are compared with those of the range");
+    StatusCovered Both "status-covered" "a status is part of a range or of `default` now"
+        Known(Additive, "its responses are compared with those of the range or of `default`");
     StatusNarrowed Both "status-narrowed" "a range of statuses became single ones"
-        Known(Additive, "the responses are compared with those of the range");
+        Known(Additive, "their responses are compared with those of the range");
     HeaderAdded Both "header-added" "a header is new" Each(
         (Additive, "callers need not send it"), (Additive, "callers ignore headers that they do not know"));
     HeaderRemoved Both "header-removed" "a header was removed" Each(

@@ -105,6 +105,8 @@ impl Differ<'_> {
                     (_, None) => Change::DefaultRemoved,
                     _ => Change::DefaultChanged,
                 },
+                "nullable" if is_true(after) => Change::NullAllowed,
+                "nullable" => Change::NullForbidden,
                 "deprecated" if is_true(after) => Change::Deprecated,
                 "deprecated" => Change::Undeprecated,
                 "$ref" => Change::ReferenceChanged,
@@ -133,7 +135,9 @@ impl Differ<'_> {
     /// A schema that was added to `allOf` or removed from it. Without an effect after flattening, only the
     /// spelling changed.
     fn all_of(&self, old: &Value, new: &Value, found: &[Found], scope: Scope) -> Vec<Found> {
-        if found.iter().all(|one| one.verdict() == Verdict::Docs) {
+        // Other fields are judged exactly.
+        let exact = |change| matches!(change, Change::FreeFieldsAllowed | Change::FreeFieldsForbidden);
+        if found.iter().all(|one| one.verdict() == Verdict::Docs || exact(one.change)) {
             return Vec::new();
         }
         let (old, new) = match (old.get("$ref"), new.get("$ref")) {
@@ -198,12 +202,8 @@ fn types(a: &Flat, b: &Flat, scope: Scope) -> Vec<Found> {
     };
     let mut changes = Vec::new();
     match (before.contains(&"null"), after.contains(&"null")) {
-        (false, true) if before.len() < after.len() || after.len() > 1 => {
-            changes.push(Found::new(Change::NullAllowed, scope, "/nullable"));
-        }
-        (true, false) if before.len() > 1 => {
-            changes.push(Found::new(Change::NullForbidden, scope, "/nullable"));
-        }
+        (false, true) => changes.push(Found::new(Change::NullAllowed, scope, "/nullable")),
+        (true, false) => changes.push(Found::new(Change::NullForbidden, scope, "/nullable")),
         _ => {}
     }
     let not_null = |types: &[&str]| -> Vec<String> {

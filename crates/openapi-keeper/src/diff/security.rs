@@ -59,7 +59,8 @@ fn alternatives(security: Option<&Value>) -> Vec<Alternative> {
         .collect();
     all.sort();
     all.dedup();
-    all
+    // A single alternative without a scheme needs no credential either.
+    if all.iter().all(BTreeMap::is_empty) { Vec::new() } else { all }
 }
 
 fn compare(was: &[Alternative], is: &[Alternative]) -> Vec<Found> {

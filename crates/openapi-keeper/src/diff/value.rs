@@ -105,7 +105,7 @@ const BOUNDS: [Bound; 8] = {
 pub(super) fn compare(a: &Flat, b: &Flat, scope: Scope) -> Vec<Found> {
     let mut found = Vec::new();
     lists(a, b, scope, &mut found);
-    for bound in &BOUNDS {
+    for bound in BOUNDS.iter().filter(|bound| restricts(bound.keyword, a, b)) {
         let (was, is) = (bound.of(a), bound.of(b));
         let change = match (was, is) {
             (None, None) => continue,
@@ -125,12 +125,25 @@ pub(super) fn compare(a: &Flat, b: &Flat, scope: Scope) -> Vec<Found> {
         ("uniqueItems", unique),
     ] {
         let (before, after) = (a.get(keyword), b.get(keyword));
-        if before != after {
+        if before != after && restricts(keyword, a, b) {
             let at = format!("/{keyword}");
             found.push(Found::new(judge(before, after), scope, at).values(before, after));
         }
     }
     found
+}
+
+/// Whether a keyword restricts values of both sides. It has no effect on values of another type, and values of a new
+/// type are reported with the types.
+fn restricts(keyword: &str, a: &Flat, b: &Flat) -> bool {
+    let kinds: &[&str] = match keyword {
+        "maximum" | "minimum" | "multipleOf" => &["number", "integer"],
+        "maxLength" | "minLength" | "pattern" => &["string"],
+        "maxItems" | "minItems" | "uniqueItems" => &["array"],
+        "maxProperties" | "minProperties" => &["object"],
+        _ => return true,
+    };
+    [a, b].iter().all(|flat| flat.types().is_none_or(|types| types.iter().any(|name| kinds.contains(name))))
 }
 
 impl Bound {
@@ -162,7 +175,13 @@ fn lists(a: &Flat, b: &Flat, scope: Scope, found: &mut Vec<Found>) {
             found.push(Found::new(change, scope, at).values(before, after));
             continue;
         }
-        // Null is reported with the types.
+        let null = |list: Option<&Value>| elements(list).any(Value::is_null);
+        let nullable = |flat: &Flat| flat.types().is_none_or(|types| types.contains(&"null"));
+        // Otherwise, null is not valid, or is reported with the types.
+        if nullable(a) && nullable(b) && null(before) != null(after) {
+            let change = if null(after) { Change::NullAllowed } else { Change::NullForbidden };
+            found.push(Found::new(change, scope, at.clone()));
+        }
         let only = |these: Option<&Value>, those: Option<&Value>| -> Option<Value> {
             let new = elements(these)
                 .filter(|value| !value.is_null() && !elements(those).any(|other| other == *value))
