@@ -338,7 +338,7 @@ mod tests {
         for bytes in [1, PART, PART * MAX_PARTS, PART * MAX_PARTS + 1, 5 << 40] {
             let size = part_size(bytes);
             assert!(
-                size >= PART && bytes.div_ceil(size) <= MAX_PARTS && size % (1024 * 1024) == 0,
+                size >= PART && bytes.div_ceil(size) <= MAX_PARTS && size.is_multiple_of(1024 * 1024),
                 "{bytes}"
             );
         }

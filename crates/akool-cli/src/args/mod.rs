@@ -437,8 +437,12 @@ pub(crate) struct Sandbox {
     #[arg(long, value_name = "TOKEN")]
     pub(crate) control_token: Option<String>,
 
+    /// Fetch the sources of created jobs, from http on this machine only; a job whose source cannot be fetched fails
+    #[arg(long)]
+    pub(crate) fetch_sources: bool,
+
     /// Check whether the sandbox at this URL answers, and exit (0: it does, 6: it does not)
-    #[arg(long, value_name = "URL", conflicts_with_all = ["listen", "scenarios", "control_token"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["listen", "scenarios", "control_token", "fetch_sources"])]
     pub(crate) check: Option<url::Url>,
 }
 
