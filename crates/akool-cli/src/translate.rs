@@ -5,19 +5,33 @@ use std::{collections::BTreeMap, pin::pin};
 use tokio::sync::mpsc;
 
 use crate::{
-    args::Translate, connect::Connection, create::Creator, dry_run, follow::Follow, interrupt::interruption,
-    ledger, outcome::Outcome, plan::plan, report::Report, row_report::RowReport,
+    args::Translate,
+    connect::Connection,
+    create::Creator,
+    dry_run,
+    follow::Follow,
+    interrupt::interruption,
+    ledger,
+    outcome::Outcome,
+    plan::plan,
+    report::Report,
+    row_report::RowReport,
+    staging::{Staging, clean},
 };
 
 pub(crate) async fn run(options: &Translate, connection: &Connection, report: &Report) -> Outcome {
-    // A mistake on the command line or in the file leaves no file behind.
-    let plan = match plan(options, connection, report).await {
-        Ok(plan) => plan,
-        Err(outcome) => return outcome,
-    };
     let usage = |error: String| {
         report.error(None, "usage", error);
         Outcome::Usage
+    };
+    let staging = match Staging::new(&options.staging, report) {
+        Ok(staging) => staging,
+        Err(error) => return usage(error),
+    };
+    // A mistake on the command line or in the file leaves no file behind.
+    let plan = match plan(options, connection, report, &staging).await {
+        Ok(plan) => plan,
+        Err(outcome) => return outcome,
     };
     if options.dry_run {
         return match Follow::check(&options.follow) {
@@ -41,8 +55,10 @@ pub(crate) async fn run(options: &Translate, connection: &Connection, report: &R
         }
     };
     let follow = follow.with_ledger(Some(ledger.clone())).await;
-    let creator = Creator::new(options, connection, report, &ledger, plan);
+    let creator = Creator::new(options, connection, report, &ledger, plan, &staging);
     let outcome = create_and_wait(options, report, &creator, &follow).await;
+    staging.release_all();
+    clean(&ledger, report).await;
     outcome.max(creator.summarize(file))
 }
 
@@ -55,6 +71,7 @@ async fn create_and_wait(
     let (sender, jobs) = mpsc::unbounded_channel();
     let mut create = pin!(creator.run(sender));
     let mut wait = pin!(follow.drive(jobs, |ended| creator.end(&ended)));
+    let mut tidy = pin!(creator.tidy());
     let mut created = None;
     loop {
         tokio::select! {
@@ -66,6 +83,7 @@ async fn create_and_wait(
                 created = Some(outcome);
             }
             outcome = &mut wait, if !options.no_wait => return outcome.max(created.unwrap_or(Outcome::Done)),
+            never = &mut tidy => match never {},
             () = interruption() => break,
         }
     }

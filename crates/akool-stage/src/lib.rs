@@ -32,7 +32,7 @@ mod upload;
 
 pub use self::{
     check::{Checked, Limit, check},
-    error::StageError,
+    error::{Failure, StageError},
     file::LocalFile,
     link::{CredentialsEnd, DEFAULT_LIFETIME, Link, MAX_LIFETIME},
     location::Location,

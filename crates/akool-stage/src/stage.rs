@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use object_store::{
     BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt as _, RetryConfig,
     aws::{AmazonS3Builder, AwsCredentialProvider},
@@ -13,7 +14,7 @@ use object_store::{
 };
 
 use crate::{
-    error::StageError,
+    error::{Failure, StageError},
     file::LocalFile,
     location::{Location, Provider},
     profile::Profile,
@@ -26,6 +27,9 @@ const MAX_RETRIES: usize = 6;
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
 /// The longest time of one request: a part at about 100 kbit/s.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+/// The largest object that is read into memory, in bytes.
+const MAX_READ: u64 = 16 * 1024 * 1024;
 
 /// A location in an object store that can be used. Cheap to clone.
 #[derive(Clone)]
@@ -111,6 +115,20 @@ impl Stage {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(StageError::store(format!("read {url}"), &error)),
         }
+    }
+
+    /// The contents of a small object.
+    ///
+    /// # Errors
+    /// If it does not exist or has more than 16 MiB, or the store does not answer or does not allow it.
+    pub async fn read(&self, url: &str) -> Result<Bytes, StageError> {
+        let failed = |error| StageError::store(format!("read {url}"), &error);
+        let found = self.store.get(&self.path_of(url)?).await.map_err(failed)?;
+        if found.meta.size > MAX_READ {
+            let why = format!("it has more than {MAX_READ} bytes");
+            return Err(StageError::Store { action: format!("read {url}"), why, kind: Failure::Other });
+        }
+        found.bytes().await.map_err(failed)
     }
 
     /// Removes the object with this URL. One that does not exist is no error.

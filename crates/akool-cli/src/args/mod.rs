@@ -4,6 +4,11 @@ mod auth;
 mod help;
 mod request;
 mod resume;
+#[cfg(feature = "stage")]
+mod staging;
+#[cfg(not(feature = "stage"))]
+#[path = "no_staging.rs"]
+mod staging;
 mod value;
 
 use std::{path::PathBuf, time::Duration};
@@ -15,6 +20,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 pub(crate) use self::{
     auth::{Auth, StoredKey},
     request::{Request, RequestRow},
+    staging::Staging,
     value::{Timeout, Words},
 };
 
@@ -159,7 +165,8 @@ pub(crate) struct Follow {
     #[arg(long, value_name = "N", value_parser = value::rate)]
     pub(crate) max_polls_per_second: Option<f64>,
 
-    /// Save the video, its subtitles and the video without captions to this folder
+    /// Save the video, its subtitles and the video without captions to this folder, or into a store such as
+    /// s3://bucket/prefix
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
 
@@ -220,7 +227,7 @@ impl Files {
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("target").required(true).multiple(true).args(["to", "from_file"])))]
 pub(crate) struct Translate {
-    /// Public URLs of videos, which AKOOL downloads
+    /// Public URLs of videos, which AKOOL downloads, or with --stage files of this machine
     #[arg(value_name = "URL", required_unless_present = "from_file")]
     pub(crate) urls: Vec<String>,
 
@@ -250,6 +257,9 @@ pub(crate) struct Translate {
 
     #[command(flatten)]
     pub(crate) limits: Limits,
+
+    #[command(flatten)]
+    pub(crate) staging: Staging,
 
     /// Write the outcome of each row of the file, as JSON lines
     #[arg(long, value_name = "FILE", conflicts_with = "no_wait")]
@@ -286,7 +296,7 @@ pub(crate) struct Download {
     #[arg(long)]
     pub(crate) expiring: bool,
 
-    /// Save the files to this folder
+    /// Save the files to this folder, or into a store such as s3://bucket/prefix
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub(crate) output: PathBuf,
 
@@ -311,6 +321,11 @@ pub(crate) struct Jobs {
     /// Also list rejected requests and forgotten entries
     #[arg(long, conflicts_with = "pending")]
     pub(crate) all: bool,
+
+    /// List the files of this machine that are in a store
+    #[cfg(feature = "stage")]
+    #[arg(long, conflicts_with_all = ["pending", "expiring", "all", "costs", "change"])]
+    pub(crate) staged: bool,
 
     /// First poll every job that has not ended yet
     #[arg(long)]

@@ -29,6 +29,16 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "not a valid duration; write it as 90s, 30m or 2h".to_owned())
 }
 
+/// How long a link is valid.
+#[cfg(feature = "stage")]
+pub(super) fn link_lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = duration(text)?;
+    if lifetime < Duration::from_secs(1) || lifetime > akool_stage::MAX_LIFETIME {
+        return Err("a link is valid for 1s to 7d".to_owned());
+    }
+    Ok(lifetime)
+}
+
 /// A number of at least one.
 pub(super) fn count(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "write a number of at least 1".to_owned())

@@ -187,6 +187,12 @@ impl Translate {
         self
     }
 
+    /// Sets the URL of the video again: for a link that has expired.
+    pub fn with_url(mut self, url: impl Into<String>) -> Self {
+        self.url = url.into();
+        self
+    }
+
     /// Sets what identifies the video in place of its URL: for a link that expires, such as one to a file that was
     /// uploaded. It decides what is the [same work](WorkKey), and is not sent.
     pub fn identified_by(mut self, source: SourceId) -> Self {
