@@ -16,6 +16,8 @@ mod full_disk;
 #[cfg(all(target_os = "linux", feature = "keyring"))]
 mod keyring;
 mod kills;
+#[cfg(feature = "stage")]
+mod staging;
 mod support;
 #[cfg(unix)]
 mod terminal;

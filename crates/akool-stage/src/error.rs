@@ -97,7 +97,7 @@ impl StageError {
             source = cause.source();
         }
         let kind = Failure::of(error, &text);
-        Self::Store { action: action.into(), why: redact::excerpt(&text), kind }
+        Self::Store { action: action.into(), why: redact::excerpt(reason(&text)), kind }
     }
 
     /// Whether other files will meet the same error.
@@ -135,6 +135,20 @@ impl StageError {
             },
         }
     }
+}
+
+/// The part of an error's text that says most: what the store has answered in XML, or the last cause.
+fn reason(text: &str) -> &str {
+    let member = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        rest.split_once(&format!("</{name}>"))
+            .map(|(value, _)| value.trim())
+            .filter(|value| !value.is_empty())
+    };
+    if let Some(message) = member("Message") {
+        return message;
+    }
+    member("Code").unwrap_or(text)
 }
 
 impl Failure {
