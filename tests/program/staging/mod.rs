@@ -75,8 +75,9 @@ fn unserved(folder: &Folder, server: &MockServer, args: &[&str]) -> Output {
     command.env("AWS_ACCESS_KEY_ID", "key").env("AWS_SECRET_ACCESS_KEY", "MARKER").output().unwrap()
 }
 
+/// The file that `tests/staging/run` names in this variable.
 fn program(name: &str) -> PathBuf {
-    std::env::var_os(name)
-        .map(PathBuf::from)
-        .unwrap_or_else(|| panic!("{name} is not set; use tests/staging/run"))
+    let file = std::env::var_os(name).map(PathBuf::from);
+    assert!(file.is_some(), "{name} is not set; use tests/staging/run");
+    file.unwrap()
 }

@@ -66,7 +66,7 @@ impl Store {
                 }
             });
         }
-        let url = received.recv_timeout(std::time::Duration::from_secs(60)).expect("the store starts");
+        let url = received.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
         Self { process, url }
     }
 

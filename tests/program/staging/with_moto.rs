@@ -341,6 +341,9 @@ async fn a_result_that_was_half_written_is_aborted_by_the_next_run() {
         ["wait", "--pending", "--files", "video", "--interval", "20ms", "--output", "s3://bucket/results"];
     assert_eq!(code(&store.akool(&folder, &server, &args).output().unwrap()), 0);
     let id = &server.created()[1].id;
-    assert!(store.get("?list-type=2&prefix=results/talk.fr.mp4").await.contains("<Size>4</Size>"), "it is kept");
+    assert!(
+        store.get("?list-type=2&prefix=results/talk.fr.mp4").await.contains("<Size>4</Size>"),
+        "it is kept"
+    );
     assert!(store.keys().await.contains(&format!("results/talk.fr.{id}.mp4")), "{:?}", store.keys().await);
 }
