@@ -33,7 +33,7 @@ impl Local {
 
 /// There are no links.
 #[derive(Debug, Default)]
-pub(crate) struct Links;
+pub(crate) struct Links {}
 
 impl Links {
     pub(crate) fn objects(&self) -> impl Iterator<Item = &str> {
@@ -81,7 +81,7 @@ impl<'a> Staging<'a> {
     }
 
     pub(crate) async fn link(&self, _: &Local) -> Result<Links, Failure> {
-        Ok(Links)
+        Ok(Links {})
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{
     ffi::OsString,
-    fs::{File, TryLockError},
+    fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -64,17 +64,53 @@ impl Staged {
 
 /// Holds a lock on an object in a store until it is dropped, or until the process ends.
 #[derive(Debug)]
-pub struct StagedLock(File);
+pub struct StagedLock {
+    file: File,
+    path: PathBuf,
+}
 
 impl StagedLock {
     /// Lets other processes use the object too, but not remove it. Another process may have removed it meanwhile: check
-    /// that the ledger still has it.
+    /// [`is_valid`](Self::is_valid), and that the ledger still has it.
     ///
     /// # Errors
     /// If the file system has no locks.
     pub fn share(&self) -> io::Result<()> {
-        self.0.unlock()?;
-        self.0.lock_shared()
+        self.file.unlock()?;
+        self.file.lock_shared()
+    }
+
+    /// Whether other processes see this lock. They do not if one of them has worked on the object meanwhile.
+    pub fn is_valid(&self) -> bool {
+        is_at(&self.file, &self.path)
+    }
+}
+
+impl Drop for StagedLock {
+    fn drop(&mut self) {
+        // If nobody else uses the file, it is removed. Elsewhere than on Unix, an open file cannot be, and stays.
+        if cfg!(unix)
+            && self.file.unlock().is_ok()
+            && self.file.try_lock().is_ok()
+            && is_at(&self.file, &self.path)
+        {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Whether the open file still has this name: another process may have removed it between opening and locking.
+fn is_at(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let (open, named) = (file.metadata(), path.symlink_metadata());
+        open.is_ok_and(|open| named.is_ok_and(|named| (open.dev(), open.ino()) == (named.dev(), named.ino())))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (file, path);
+        true
     }
 }
 
@@ -175,11 +211,15 @@ impl Ledger {
         options.write(true).create(true).truncate(false);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(lock_path(self.path(), url)).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(StagedLock(file))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(failed(error)),
+        let path = lock_path(self.path(), url);
+        loop {
+            let file = options.open(&path).map_err(failed)?;
+            match file.try_lock() {
+                Ok(()) if is_at(&file, &path) => return Ok(Some(StagedLock { file, path })),
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
         }
     }
 }
@@ -224,7 +264,6 @@ fn staged(row: &Row<'_>) -> rusqlite::Result<Staged> {
     })
 }
 
-/// The file stays: if it were removed, two processes could hold locks on two files of this name.
 fn lock_path(ledger: &Path, url: &str) -> PathBuf {
     let digest = Sha256::digest(url);
     let digits: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -319,7 +358,11 @@ mod tests {
         while !waited.load(std::sync::atomic::Ordering::Relaxed) {
             tokio::task::yield_now().await;
         }
+        assert!(lock.is_valid());
         drop(lock);
-        wait.await.unwrap().unwrap();
+        drop(wait.await.unwrap().unwrap());
+        let names: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(!names.iter().any(|name| name.to_string_lossy().ends_with(".lock")), "{names:?}");
     }
 }

@@ -2,11 +2,11 @@
 //! endpoint of one. Profiles that get their credentials in another way are refused with the command that exports them.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
 };
 
-use ini::{Ini, ParseOption};
+use configparser::ini::Ini;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 
 /// Sources of credentials in the environment that take precedence over the files.
@@ -103,15 +103,17 @@ fn from_files(
     let mut is_found = false;
     for (path, section) in [(credentials, name), (config, section.as_str())] {
         let Some(path) = path.filter(|path| path.is_file()) else { continue };
-        let options = ParseOption { enabled_quote: false, enabled_escape: false, ..ParseOption::default() };
-        // Its errors quote the text of the file, which is secret.
-        let ini = Ini::load_from_file_opt(path, options).map_err(|error| match error {
-            ini::Error::Io(error) => format!("cannot read {}: {error}", path.display()),
-            ini::Error::Parse(error) => format!("{} is not valid in line {}", path.display(), error.line),
-        })?;
-        let Some(values) = ini.section(Some(section)) else { continue };
+        let text =
+            fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let mut ini = Ini::new_cs();
+        // Keys may contain the characters that begin comments.
+        ini.set_inline_comment_symbols(Some(&[]));
+        // Its errors have the line, and not the text, which is secret.
+        let mut sections =
+            ini.read(text).map_err(|error| format!("{} is not valid: {error}", path.display()))?;
+        let Some(values) = sections.remove(section) else { continue };
         is_found = true;
-        profile.values.extend(values.iter().map(|(key, value)| (key.to_owned(), value.to_owned())));
+        profile.values.extend(values.into_iter().filter_map(|(key, value)| Some((key, value?))));
     }
     match named {
         Some(name) if !is_found => {
@@ -180,6 +182,6 @@ mod tests {
         assert!(read("", "", None).unwrap().is_none());
         assert!(read("", "", Some("work")).err().unwrap().contains("no profile work"));
         let error = read("[default\naws_secret_access_key = MARKER", "", None).err().unwrap();
-        assert!(error.contains("not valid in line") && !error.contains("MARKER"), "{error}");
+        assert!(error.contains("line 1") && !error.contains("MARKER"), "{error}");
     }
 }

@@ -107,6 +107,14 @@ impl Store {
         members(&self.get("?list-type=2").await, "Key")
     }
 
+    /// Whether there is exactly one upload, and some of its parts are stored, so that its id is recorded.
+    pub(super) async fn has_one_upload_with_parts(&self) -> bool {
+        let uploads = self.get("?uploads").await;
+        let (ids, keys) = (members(&uploads, "UploadId"), members(&uploads, "Key"));
+        let ([id], [key]) = (&ids[..], &keys[..]) else { return false };
+        !members(&self.get(&format!("/{key}?uploadId={id}")).await, "PartNumber").is_empty()
+    }
+
     /// The uploads that have begun and not ended.
     pub(super) async fn uploads(&self) -> Vec<String> {
         members(&self.get("?uploads").await, "UploadId")
@@ -121,7 +129,7 @@ impl Drop for Store {
 }
 
 /// The texts of the elements with this name.
-pub(super) fn members(xml: &str, name: &str) -> Vec<String> {
+fn members(xml: &str, name: &str) -> Vec<String> {
     let (begins, ends) = (format!("<{name}>"), format!("</{name}>"));
     let elements = xml.split(&begins).skip(1);
     elements.filter_map(|rest| rest.split_once(&ends)).map(|(text, _)| text.to_owned()).collect()

@@ -4,12 +4,17 @@ use akool_ledger::{Ledger, Staged};
 use akool_stage::{Location, Stage, StageError};
 
 use super::Failure;
-use crate::report::Report;
+use crate::{interrupt::interruption, report::Report};
 
 /// Removes the objects that are left, and aborts the uploads. What another process works on is skipped. An error is only
 /// reported: the next run tries again.
 pub(crate) async fn clean(ledger: &Ledger, report: &Report) {
-    if let Err(failure) = try_clean(ledger, report).await {
+    let cleaned = tokio::select! {
+        cleaned = try_clean(ledger, report) => cleaned,
+        // The next run does it.
+        () = interruption() => return,
+    };
+    if let Err(failure) = cleaned {
         let list = report.command("jobs --staged");
         report.note(format_args!("warning: {}; `{list}` lists what is left in the store", failure.text));
     }

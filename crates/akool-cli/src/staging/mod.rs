@@ -8,7 +8,7 @@ mod log;
 mod target;
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::BTreeMap,
     path::Path,
 };
@@ -85,7 +85,9 @@ impl Links {
 pub(crate) struct Staging<'a> {
     options: &'a args::Staging,
     report: &'a Report,
-    stage: Option<Stage>,
+    location: Option<Location>,
+    /// Opened for the first file.
+    stage: OnceCell<Stage>,
     /// The files that were read, by what names them.
     read: RefCell<BTreeMap<String, LocalFile>>,
     /// How many rows need each object that were not requested yet.
@@ -123,8 +125,12 @@ impl From<akool_ledger::LedgerError> for Failure {
     }
 }
 
+fn explain(error: StageError) -> String {
+    format!("{}; {}", text::with_causes(&error), error.help())
+}
+
 impl<'a> Staging<'a> {
-    /// Reads the location and the settings of the store. Nothing is sent.
+    /// Reads the location of the store.
     ///
     /// # Errors
     /// What is wrong, as a message.
@@ -133,17 +139,12 @@ impl<'a> Staging<'a> {
             Some(location) => Some(location.clone()),
             None => env::get(env::STAGE)?,
         };
-        let stage = match location {
-            None => None,
-            Some(text) => {
-                let opened = text.parse::<Location>().and_then(|location| Stage::open(&location));
-                Some(opened.map_err(|error| format!("{error}; {}", error.help()))?)
-            }
-        };
+        let location = location.map(|text| text.parse()).transpose().map_err(explain)?;
         Ok(Self {
             options,
             report,
-            stage,
+            location,
+            stage: OnceCell::new(),
             read: RefCell::default(),
             needed: RefCell::default(),
             held: RefCell::default(),
@@ -168,7 +169,7 @@ impl<'a> Staging<'a> {
         if named.contains("://") {
             return Ok(None);
         }
-        if self.stage.is_none() {
+        let Some(location) = &self.location else {
             // The check of the request says that anything else is not a URL.
             return match Path::new(named).is_file() {
                 true => Err(format!(
@@ -178,6 +179,9 @@ impl<'a> Staging<'a> {
                 )),
                 false => Ok(None),
             };
+        };
+        if self.stage.get().is_none() {
+            let _ = self.stage.set(Stage::open(location).map_err(explain)?);
         }
         if let Some(file) = self.read.borrow().get(named) {
             return Ok(Some(file.clone()));
@@ -214,7 +218,7 @@ impl<'a> Staging<'a> {
 
     /// Counts the rows that need each object.
     pub(crate) fn need<'b>(&self, rows: impl IntoIterator<Item = &'b Local>) {
-        let Some(stage) = &self.stage else { return };
+        let Some(stage) = self.stage.get() else { return };
         let mut needed = self.needed.borrow_mut();
         for file in rows.into_iter().flat_map(Local::files) {
             *needed.entry(stage.url(file)).or_default() += 1;
@@ -223,7 +227,7 @@ impl<'a> Staging<'a> {
 
     /// A row needs nothing more: its jobs were requested. The last one lets go of the objects.
     pub(crate) fn release(&self, local: &Local) {
-        let Some(stage) = &self.stage else { return };
+        let Some(stage) = self.stage.get() else { return };
         for url in local.files().map(|file| stage.url(file)) {
             let mut needed = self.needed.borrow_mut();
             let rows = needed.entry(url.clone()).or_default();
@@ -248,7 +252,7 @@ impl<'a> Staging<'a> {
     }
 
     async fn upload_file(&self, file: &LocalFile, ledger: &Ledger) -> Result<(), Failure> {
-        let Some(stage) = &self.stage else { return Ok(()) };
+        let Some(stage) = self.stage.get() else { return Ok(()) };
         let url = stage.url(file);
         if self.held.borrow().contains_key(&url) {
             return Ok(());
@@ -270,7 +274,7 @@ impl<'a> Staging<'a> {
             let shared = lock.share();
             shared.map_err(|error| StageError::Log { url: url.clone(), source: error.into() })?;
             // Another process may have removed it between the two locks.
-            if ledger.staged_at(&url).await?.is_some() {
+            if lock.is_valid() && ledger.staged_at(&url).await?.is_some() {
                 self.held.borrow_mut().insert(url, lock);
                 return Ok(());
             }
@@ -301,7 +305,7 @@ impl<'a> Staging<'a> {
 
     /// Makes fresh links to the files of a row.
     pub(crate) async fn link(&self, local: &Local) -> Result<Links, Failure> {
-        let Some(stage) = &self.stage else { return Ok(Links::default()) };
+        let Some(stage) = self.stage.get() else { return Ok(Links::default()) };
         let lifetime = self.options.link_lifetime.unwrap_or(DEFAULT_LIFETIME);
         let make = async |file: &Option<LocalFile>| -> Result<_, Failure> {
             let Some(file) = file else { return Ok(None) };

@@ -116,6 +116,7 @@ impl StoreTarget {
             Ok(url) => url,
             Err(found) => return Ok(found),
         };
+        let _lock = ledger.lock_staged(&url, || {}).await.map_err(|error| failed(&url, error))?;
         let (bytes, log) = (contents.len() as u64, LedgerLog(ledger.clone()));
         let mut sink = self.stage.sink(&url, &log).map_err(|error| failed(&url, error))?;
         sink.write(contents.into()).await?;
