@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use akool::http::is_loopback;
 use bytes::Bytes;
 use object_store::{
     BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt as _, RetryConfig,
@@ -178,12 +179,7 @@ fn profile_endpoint(builder: &AmazonS3Builder) -> Option<String> {
 /// Without TLS, credentials and files could be read on the way: only for a store on this machine, or if the user says so.
 fn allows_http(endpoint: &str) -> bool {
     let is_allowed = std::env::var("AWS_ALLOW_HTTP").is_ok_and(|value| value.eq_ignore_ascii_case("true"));
-    let is_local = url::Url::parse(endpoint).is_ok_and(|url| match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    });
+    let is_local = endpoint.parse().is_ok_and(|url| is_loopback(&url));
     is_allowed || is_local
 }
 
