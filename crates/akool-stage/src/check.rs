@@ -1,4 +1,4 @@
-//! What is known about a file before it is uploaded: [`check`].
+//! What is known about a file before it is uploaded: [`check()`].
 //!
 //! The boxes of an MP4 or QuickTime file say which tracks it has and how long it is. Only the headers of boxes and a few
 //! small boxes are read, whatever the length of the file.

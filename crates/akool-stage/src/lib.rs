@@ -1,7 +1,7 @@
 //! Puts videos and caption files of this machine into an object store, so that AKOOL can download them by a link that
 //! expires, and results into one.
 //!
-//! [`LocalFile`] reads what identifies a file, [`check`] what is known to be refused, [`Stage`] uploads it in parts and
+//! [`LocalFile`] reads what identifies a file, [`check()`] what is known to be refused, [`Stage`] uploads it in parts and
 //! in bounded memory and makes the [`Link`], and [`StoreSink`] receives a download of `akool-download`. Nothing is made
 //! public: an object gets no access rights of its own, and a link is valid for a limited time.
 //!
