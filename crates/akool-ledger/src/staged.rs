@@ -206,6 +206,23 @@ impl Ledger {
     /// # Errors
     /// As [`lock_staged`](Self::lock_staged).
     pub fn try_lock_staged(&self, url: &str) -> Result<Option<StagedLock>, LedgerError> {
+        self.try_lock_with(url, File::try_lock)
+    }
+
+    /// Lets other processes use the object too, but not remove it, unless one works on it now. Check that the ledger has
+    /// the object.
+    ///
+    /// # Errors
+    /// As [`lock_staged`](Self::lock_staged).
+    pub fn try_share_staged(&self, url: &str) -> Result<Option<StagedLock>, LedgerError> {
+        self.try_lock_with(url, File::try_lock_shared)
+    }
+
+    fn try_lock_with(
+        &self,
+        url: &str,
+        lock: impl Fn(&File) -> Result<(), TryLockError>,
+    ) -> Result<Option<StagedLock>, LedgerError> {
         let failed = |error| io_failed(self.path(), "lock an object beside", error);
         let mut options = File::options();
         options.write(true).create(true).truncate(false);
@@ -214,7 +231,7 @@ impl Ledger {
         let path = lock_path(self.path(), url);
         loop {
             let file = options.open(&path).map_err(failed)?;
-            match file.try_lock() {
+            match lock(&file) {
                 Ok(()) if is_at(&file, &path) => return Ok(Some(StagedLock { file, path })),
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
@@ -330,6 +347,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_ledger_of_the_first_version_is_extended() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(ledger(folder.path()));
+        let connection = rusqlite::Connection::open(folder.path().join("ledger.db")).unwrap();
+        let undo = "DROP TABLE staged; DROP TABLE staged_uses; DROP TABLE uploads; PRAGMA user_version = 1;";
+        connection.execute_batch(undo).unwrap();
+        drop(connection);
+        let ledger = ledger(folder.path());
+        ledger.record_staged(&Staged::new("s3://b/x", "x", 1)).await.unwrap();
+        assert_eq!(ledger.staged().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
     async fn an_upload_is_known_until_it_ends() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = ledger(folder.path());
@@ -346,8 +376,10 @@ mod tests {
         let lock = one.lock_staged("s3://b/x", || {}).await.unwrap();
         assert!(other.try_lock_staged("s3://b/x").unwrap().is_none());
         assert!(other.try_lock_staged("s3://b/y").unwrap().is_some());
+        assert!(other.try_share_staged("s3://b/x").unwrap().is_none());
         lock.share().unwrap();
         assert!(other.try_lock_staged("s3://b/x").unwrap().is_none());
+        assert!(other.try_share_staged("s3://b/x").unwrap().is_some());
         let waited = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let seen = Arc::clone(&waited);
         let wait = tokio::spawn(async move {

@@ -258,19 +258,24 @@ impl<'a> Staging<'a> {
             return Ok(());
         }
         let name = &file.name;
+        // Other processes may use it at the same time.
+        if let Some(lock) = ledger.try_share_staged(&url)?
+            && self.is_there(stage, file, &url, ledger).await?
+        {
+            self.record(file, &url, ledger, true).await?;
+            self.held.borrow_mut().insert(url, lock);
+            return Ok(());
+        }
         loop {
             let waits =
                 || self.report.note(format_args!("another process is working on {name}; waiting for it"));
             let lock = ledger.lock_staged(&url, waits).await?;
             abort_left(stage, ledger, &url).await?;
-            let is_there =
-                ledger.staged_at(&url).await?.is_some() && stage.length(&url).await? == Some(file.bytes);
+            let is_there = self.is_there(stage, file, &url, ledger).await?;
             if !is_there {
                 self.send(stage, file, ledger).await?;
             }
-            let staged = Staged::new(&url, name, file.bytes).keep(self.options.keep_staged);
-            ledger.record_staged(&staged).await?;
-            self.report.uploaded(file, &url, is_there);
+            self.record(file, &url, ledger, is_there).await?;
             let shared = lock.share();
             shared.map_err(|error| StageError::Log { url: url.clone(), source: error.into() })?;
             // Another process may have removed it between the two locks.
@@ -279,6 +284,30 @@ impl<'a> Staging<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether the file was uploaded before.
+    async fn is_there(
+        &self,
+        stage: &Stage,
+        file: &LocalFile,
+        url: &str,
+        ledger: &Ledger,
+    ) -> Result<bool, Failure> {
+        Ok(ledger.staged_at(url).await?.is_some() && stage.length(url).await? == Some(file.bytes))
+    }
+
+    async fn record(
+        &self,
+        file: &LocalFile,
+        url: &str,
+        ledger: &Ledger,
+        is_there: bool,
+    ) -> Result<(), Failure> {
+        let staged = Staged::new(url, &file.name, file.bytes).keep(self.options.keep_staged);
+        ledger.record_staged(&staged).await?;
+        self.report.uploaded(file, url, is_there);
+        Ok(())
     }
 
     async fn send(&self, stage: &Stage, file: &LocalFile, ledger: &Ledger) -> Result<(), StageError> {
