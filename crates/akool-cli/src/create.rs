@@ -3,7 +3,6 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeSet, VecDeque},
-    convert::Infallible,
 };
 
 use akool::{BusinessCode, JobId, Language, Translate};
@@ -49,6 +48,7 @@ pub(crate) struct Creator<'a> {
     ended: Notify,
     /// A wait has ended, so objects in a store may be left.
     is_left: Notify,
+    is_stopped: Cell<bool>,
 }
 
 impl<'a> Creator<'a> {
@@ -77,6 +77,7 @@ impl<'a> Creator<'a> {
             active: Cell::new(0),
             ended: Notify::new(),
             is_left: Notify::new(),
+            is_stopped: Cell::new(false),
         }
     }
 
@@ -104,15 +105,26 @@ impl<'a> Creator<'a> {
         self.is_left.notify_one();
     }
 
-    /// Removes files from the store whenever their jobs have ended.
-    pub(crate) async fn tidy(&self) -> Infallible {
+    /// Removes files from the store whenever their jobs have ended, and once more after [`stop`](Self::stop).
+    pub(crate) async fn tidy(&self) {
         let has_files = self.plan.items.iter().any(|item| !item.local.is_empty());
         loop {
             self.is_left.notified().await;
-            if has_files {
+            let is_last = self.is_stopped.get();
+            if has_files || is_last {
                 clean(self.ledger, self.report).await;
             }
+            if is_last {
+                return;
+            }
         }
+    }
+
+    /// No more jobs are created, and none is waited for.
+    pub(crate) fn stop(&self) {
+        self.staging.release_all();
+        self.is_stopped.set(true);
+        self.is_left.notify_one();
     }
 
     /// Whether there are languages that were not requested yet.

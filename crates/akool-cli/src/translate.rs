@@ -5,18 +5,8 @@ use std::{collections::BTreeMap, pin::pin};
 use tokio::sync::mpsc;
 
 use crate::{
-    args::Translate,
-    connect::Connection,
-    create::Creator,
-    dry_run,
-    follow::Follow,
-    interrupt::interruption,
-    ledger,
-    outcome::Outcome,
-    plan::plan,
-    report::Report,
-    row_report::RowReport,
-    staging::{Staging, clean},
+    args::Translate, connect::Connection, create::Creator, dry_run, follow::Follow, interrupt::interruption,
+    ledger, outcome::Outcome, plan::plan, report::Report, row_report::RowReport, staging::Staging,
 };
 
 pub(crate) async fn run(options: &Translate, connection: &Connection, report: &Report) -> Outcome {
@@ -56,9 +46,12 @@ pub(crate) async fn run(options: &Translate, connection: &Connection, report: &R
     };
     let follow = follow.with_ledger(Some(ledger.clone())).await;
     let creator = Creator::new(options, connection, report, &ledger, plan, &staging);
-    let outcome = create_and_wait(options, report, &creator, &follow).await;
-    staging.release_all();
-    clean(&ledger, report).await;
+    let work = async {
+        let outcome = create_and_wait(options, report, &creator, &follow).await;
+        creator.stop();
+        outcome
+    };
+    let (outcome, ()) = tokio::join!(work, creator.tidy());
     outcome.max(creator.summarize(file))
 }
 
@@ -71,7 +64,6 @@ async fn create_and_wait(
     let (sender, jobs) = mpsc::unbounded_channel();
     let mut create = pin!(creator.run(sender));
     let mut wait = pin!(follow.drive(jobs, |ended| creator.end(&ended)));
-    let mut tidy = pin!(creator.tidy());
     let mut created = None;
     loop {
         tokio::select! {
@@ -83,7 +75,6 @@ async fn create_and_wait(
                 created = Some(outcome);
             }
             outcome = &mut wait, if !options.no_wait => return outcome.max(created.unwrap_or(Outcome::Done)),
-            never = &mut tidy => match never {},
             () = interruption() => break,
         }
     }
