@@ -12,6 +12,7 @@ mod faults;
 mod mock_server;
 mod poller;
 mod recorded;
+mod sources;
 mod wait_sets;
 mod waits;
 mod webhooks;

@@ -19,6 +19,8 @@ mod keyring;
 mod kills;
 #[cfg(feature = "mcp")]
 mod mcp;
+#[cfg(feature = "stage")]
+mod staging;
 mod support;
 #[cfg(unix)]
 mod terminal;

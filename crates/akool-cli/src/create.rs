@@ -5,12 +5,12 @@ use std::{
     collections::{BTreeSet, VecDeque},
 };
 
-use akool::{BusinessCode, JobId, Language};
+use akool::{BusinessCode, JobId, Language, Translate};
 use akool_ledger::{Ensure, EnsureError, EnsureEvent, Ensured, Ledger, LedgerJob, Work};
 use tokio::sync::{Notify, mpsc};
 
 use crate::{
-    args::Translate,
+    args,
     connect::Connection,
     follow::Ended,
     ledger::{IN_FLIGHT_INTERVAL, api},
@@ -19,6 +19,7 @@ use crate::{
     report::Report,
     row_report::RowReport,
     spending::{Spending, rejections},
+    staging::{Failure, Links, Staging, clean},
     targets::{TargetStatus, Targets},
     text,
 };
@@ -30,13 +31,14 @@ const MAX_FAILURES: u32 = 3;
 
 /// Creates jobs, and counts.
 pub(crate) struct Creator<'a> {
-    options: &'a Translate,
+    options: &'a args::Translate,
     connection: &'a Connection,
     report: &'a Report,
     ledger: &'a Ledger,
     plan: Plan,
     targets: RefCell<Targets>,
     spending: Spending<'a>,
+    staging: &'a Staging<'a>,
     jobs: RefCell<BTreeSet<JobId>>,
     is_creating: Cell<bool>,
     is_interrupted: Cell<bool>,
@@ -44,17 +46,22 @@ pub(crate) struct Creator<'a> {
     active: Cell<usize>,
     /// A wait has ended.
     ended: Notify,
+    /// A wait has ended, so objects in a store may be left.
+    is_left: Notify,
+    is_stopped: Cell<bool>,
 }
 
 impl<'a> Creator<'a> {
     pub(crate) fn new(
-        options: &'a Translate,
+        options: &'a args::Translate,
         connection: &'a Connection,
         report: &'a Report,
         ledger: &'a Ledger,
         plan: Plan,
+        staging: &'a Staging<'a>,
     ) -> Self {
         let targets = Targets::new(&plan.items);
+        staging.need(plan.items.iter().map(|item| &item.local));
         Self {
             options,
             connection,
@@ -63,11 +70,14 @@ impl<'a> Creator<'a> {
             plan,
             targets: RefCell::new(targets),
             spending: Spending::new(&options.limits, connection, ledger),
+            staging,
             jobs: RefCell::default(),
             is_creating: Cell::new(false),
             is_interrupted: Cell::new(false),
             active: Cell::new(0),
             ended: Notify::new(),
+            is_left: Notify::new(),
+            is_stopped: Cell::new(false),
         }
     }
 
@@ -92,6 +102,29 @@ impl<'a> Creator<'a> {
         self.report_progress();
         self.active.set(self.active.get().saturating_sub(1));
         self.ended.notify_one();
+        self.is_left.notify_one();
+    }
+
+    /// Removes files from the store whenever their jobs have ended, and once more after [`stop`](Self::stop).
+    pub(crate) async fn tidy(&self) {
+        let has_files = self.plan.items.iter().any(|item| !item.local.is_empty());
+        loop {
+            self.is_left.notified().await;
+            let is_last = self.is_stopped.get();
+            if has_files || is_last {
+                clean(self.ledger, self.report).await;
+            }
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    /// No more jobs are created, and none is waited for.
+    pub(crate) fn stop(&self) {
+        self.staging.release_all();
+        self.is_stopped.set(true);
+        self.is_left.notify_one();
     }
 
     /// Whether there are languages that were not requested yet.
@@ -125,11 +158,24 @@ impl<'a> Creator<'a> {
             if self.is_interrupted.get() {
                 break;
             }
-            if languages.len() > room {
+            let mut has_more = languages.len() > room;
+            if has_more {
                 queue.push_front((row, languages.split_off(room)));
             }
-            let (ensured, later) = self.request(row, &mut languages).await;
+            let links = match self.upload(row, &languages).await {
+                Ok(links) => links,
+                Err(failure) => {
+                    outcome = outcome.max(failure.outcome);
+                    self.report_not_uploaded(row, &languages, &failure);
+                    if failure.is_general {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            let (ensured, later) = self.request(row, &mut languages, links.as_ref()).await;
             if !later.is_empty() {
+                has_more = true;
                 queue.push_front((row, later));
             }
             let in_flight: Vec<_> =
@@ -158,7 +204,12 @@ impl<'a> Creator<'a> {
                 let codes =
                     in_flight.iter().flat_map(|work| &work.language).map(|code| code.code().to_owned());
                 queue.push_back((row, codes.collect()));
+                has_more = true;
                 tokio::time::sleep(IN_FLIGHT_INTERVAL).await;
+            }
+            if !has_more {
+                self.staging.release(&self.plan.items[row].local);
+                self.is_left.notify_one();
             }
         }
         if self.spending.reached().is_some() { outcome.max(Outcome::BudgetReached) } else { outcome }
@@ -177,12 +228,17 @@ impl<'a> Creator<'a> {
 
     /// Requests what the limits on credits allow, and reuses what exists. Languages that are to be requested later, when
     /// more is known of what they cost, are moved out of `languages` and returned.
-    async fn request(&self, row: usize, languages: &mut Vec<String>) -> (Ensured, Vec<String>) {
+    async fn request(
+        &self,
+        row: usize,
+        languages: &mut Vec<String>,
+        links: Option<&Links>,
+    ) -> (Ensured, Vec<String>) {
         if !self.spending.is_limited() {
-            return (self.create(row, languages).await, Vec::new());
+            return (self.create(row, languages, links).await, Vec::new());
         }
         let _locked = self.spending.lock().await;
-        let plan = match self.ensure(row, languages).plan().await {
+        let plan = match self.planned(row, languages).plan().await {
             Ok(plan) => plan,
             Err(error) => {
                 let mut failed = Ensured::default();
@@ -205,29 +261,68 @@ impl<'a> Creator<'a> {
             .into_iter()
             .partition(|code| over.iter().any(|language| language.is(&code.as_str().into())));
         *languages = now;
-        let ensured = self.create(row, languages).await;
+        let ensured = self.create(row, languages, links).await;
         if let Some(sent) = &ensured.sent {
             self.spending.add(row, sent, plan.missing.len() - over.len(), plan.estimate);
         }
         (ensured, later)
     }
 
-    fn ensure(&self, row: usize, languages: &[String]) -> Ensure {
-        let request = self.plan.items[row].row.translate(&self.connection.client, languages);
+    fn ensure(&self, request: Translate) -> Ensure {
         let ensure = self.ledger.translate(request).api(api(self.connection));
         if self.options.allow_duplicate { ensure.allow_duplicate() } else { ensure }
     }
 
-    async fn create(&self, row: usize, languages: &[String]) -> Ensured {
+    /// A request whose links to files of this machine do not work.
+    fn planned(&self, row: usize, languages: &[String]) -> Ensure {
+        self.ensure(self.plan.items[row].translate(&self.connection.client, languages))
+    }
+
+    /// Uploads the files of this machine that a row needs, and makes links to them. Returns `None` if there is nothing to
+    /// create, so that there are no links.
+    async fn upload(&self, row: usize, languages: &[String]) -> Result<Option<Links>, Failure> {
+        let local = &self.plan.items[row].local;
+        if local.is_empty() {
+            return Ok(Some(Links::default()));
+        }
+        let planned = self.planned(row, languages).plan().await;
+        if self.spending.reached().is_some() || planned.is_ok_and(|plan| plan.missing.is_empty()) {
+            return Ok(None);
+        }
+        self.staging.upload(local, self.ledger).await?;
+        self.staging.link(local).await.map(Some)
+    }
+
+    fn report_not_uploaded(&self, row: usize, languages: &[String], failure: &Failure) {
+        self.report.failure(None, "stage", &failure.text, failure.help);
+        for code in languages {
+            let language = Language::from(code.as_str());
+            self.targets.borrow_mut().set(row, &language, TargetStatus::NotCreated, None);
+        }
+    }
+
+    async fn create(&self, row: usize, languages: &[String], links: Option<&Links>) -> Ensured {
         self.is_creating.set(true);
-        let ensured = self.send(row, languages).await;
+        let ensured = self.send(row, languages, links).await;
         self.is_creating.set(false);
         ensured
     }
 
-    async fn send(&self, row: usize, languages: &[String]) -> Ensured {
+    /// Sends the request for what the ledger does not have. Without links, nothing is sent.
+    async fn send(&self, row: usize, languages: &[String], links: Option<&Links>) -> Ensured {
+        let Some(links) = links else {
+            let mut ensured = Ensured::default();
+            match self.planned(row, languages).plan().await {
+                Ok(plan) => ensured = plan.into_known(),
+                Err(error) => ensured.sent = Some(Err(error)),
+            }
+            return ensured;
+        };
+        let item = &self.plan.items[row];
+        let request = item.local.link(item.row.translate(&self.connection.client, languages), links);
         let (sender, mut events) = mpsc::unbounded_channel();
-        let ensure = self.ensure(row, languages).on_event(move |event| {
+        let ensure = links.objects().fold(self.ensure(request), Ensure::uses_staged);
+        let ensure = ensure.on_event(move |event| {
             if let Some(event) = Event::of(event) {
                 let _ = sender.send(event);
             }

@@ -80,7 +80,7 @@ async fn plan(
     item: &Item,
 ) -> Result<Option<Plan>, EnsureError> {
     let Some(ledger) = ledger.filter(|_| !item.languages.is_empty()) else { return Ok(None) };
-    let request = item.row.translate(&connection.client, &item.languages);
+    let request = item.translate(&connection.client, &item.languages);
     let mut ensure = ledger.translate(request).api(api(connection));
     if options.allow_duplicate {
         ensure = ensure.allow_duplicate();

@@ -19,17 +19,21 @@ use crate::{
     names::Names,
     outcome::Outcome,
     report::{FileState, LocalFile, Report},
+    staging::StoreTarget,
     text,
 };
 
-/// A downloader, and a folder that exists and can be written to.
-fn downloader(folder: &Path, stall_timeout: Option<Duration>) -> Result<Downloader, String> {
+/// Makes sure that a folder exists and can be written to.
+fn check_folder(folder: &Path) -> Result<(), String> {
     let shown = folder.display();
     // Creates a file, because permissions alone do not show whether that is possible. The file has no name
     // on systems that support this, so nothing is left behind.
     let made = fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder));
     made.map(drop)
-        .map_err(|error| format!("cannot write to {shown}: {error}; choose another folder with --output"))?;
+        .map_err(|error| format!("cannot write to {shown}: {error}; choose another folder with --output"))
+}
+
+fn downloader(stall_timeout: Option<Duration>) -> Result<Downloader, String> {
     let mut downloader = Downloader::builder();
     if let Some(timeout) = stall_timeout {
         downloader = downloader.stall_timeout(timeout);
@@ -41,6 +45,8 @@ fn downloader(folder: &Path, stall_timeout: Option<Duration>) -> Result<Download
 pub(crate) struct Fetch<'a> {
     downloader: Downloader,
     folder: &'a Path,
+    /// A store in place of the folder.
+    store: Option<StoreTarget>,
     /// The same folder, as the ledger has it.
     absolute: PathBuf,
     options: &'a args::Files,
@@ -60,11 +66,15 @@ impl<'a> Fetch<'a> {
         report: &'a Report,
     ) -> Result<Self, String> {
         let names = Names::new(options)?;
-        let downloader = downloader(folder, stall_timeout)?;
+        let downloader = downloader(stall_timeout)?;
+        let store = StoreTarget::of(folder)?;
+        if store.is_none() {
+            check_folder(folder)?;
+        }
         let absolute = folder.canonicalize().or_else(|_| std::path::absolute(folder));
         let absolute = absolute.map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
         let ledger_failed = Cell::new(false);
-        Ok(Self { downloader, folder, absolute, options, names, report, ledger: None, ledger_failed })
+        Ok(Self { downloader, folder, store, absolute, options, names, report, ledger: None, ledger_failed })
     }
 
     /// Records files in this ledger.
@@ -127,6 +137,12 @@ impl<'a> Fetch<'a> {
     /// Downloads one file, or keeps it if it is there.
     pub(crate) async fn file(&self, job: &Job, file: &RemoteFile) -> Result<LocalFile, DownloadError> {
         let (id, kind) = (&file.job, file.kind);
+        if let Some(store) = &self.store {
+            let (names, ledger) = (self.names.names(id, kind), self.ledger.as_ref());
+            return store
+                .save(&self.downloader, (job, file), &names, self.options.overwrite, ledger, self.report)
+                .await;
+        }
         let names = match self.recorded(id, kind, self.names.names(id, kind)).await {
             Ok(recorded) => return Ok(recorded),
             Err(names) => names,
@@ -230,6 +246,15 @@ impl<'a> Fetch<'a> {
     /// Writes the WebVTT file beside an SRT file.
     async fn convert(&self, id: &JobId, srt: &LocalFile) -> Result<LocalFile, String> {
         let at = |error: io::Error| format!("cannot convert {} to WebVTT: {error}", srt.path.display());
+        if let Some(store) = &self.store {
+            let text =
+                store.read(&srt.path.to_string_lossy()).await.map_err(|error| at(io::Error::other(error)))?;
+            let vtt = webvtt(&text).map_err(|error| at(io::Error::other(error)))?;
+            let (names, ledger) = (self.names.vtt_names(id, srt.kind), self.ledger.as_ref());
+            let written =
+                store.write((id, srt.kind), vtt.into(), &names, self.options.overwrite, ledger).await;
+            return written.map_err(|error| text::with_causes(&error));
+        }
         let vtt = webvtt(&fs::read(&srt.path).map_err(at)?).map_err(|error| at(io::Error::other(error)))?;
         let kind = srt.kind;
         let names = match self.recorded(id, kind, self.names.vtt_names(id, kind)).await {

@@ -14,6 +14,7 @@ use crate::{
     ledger::{self, api},
     outcome::Outcome,
     report::Report,
+    staging,
     table::Table,
     text::{self, ago, status, uncertain},
 };
@@ -101,11 +102,17 @@ async fn list(
     ledger: Option<&Ledger>,
 ) -> Result<Outcome, LedgerError> {
     let mut outcome = Outcome::Done;
+    if let Some(ledger) = ledger.filter(|_| options.refresh) {
+        outcome = refresh(ledger, connection, report).await?;
+        staging::clean(ledger, report).await;
+    }
+    #[cfg(feature = "stage")]
+    if options.staged {
+        staging::list(ledger, report).await?;
+        return Ok(outcome);
+    }
     let mut works = Vec::new();
     if let Some(ledger) = ledger {
-        if options.refresh {
-            outcome = refresh(ledger, connection, report).await?;
-        }
         let filter = match options {
             Jobs { pending: true, .. } => Filter::pending(),
             Jobs { expiring: true, .. } => Filter::expiring(),

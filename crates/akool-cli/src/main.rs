@@ -10,6 +10,7 @@
 //! - `plan`
 //! - `follow`, which several commands share; `rows`
 //! - `fetch`, `ledger`, `on_complete`
+//! - `staging`
 //! - `names`
 //! - `connect`
 //! - `key_store`
@@ -53,6 +54,11 @@ mod rows;
 mod sandbox;
 mod shell;
 mod spending;
+#[cfg(feature = "stage")]
+mod staging;
+#[cfg(not(feature = "stage"))]
+#[path = "no_staging.rs"]
+mod staging;
 mod status;
 mod table;
 mod targets;

@@ -48,7 +48,7 @@ impl Outcome {
             Self::JobFailed => (3, "a job failed, or AKOOL rejected a language"),
             Self::Timeout => (4, "not completed yet, or timed out; the job continues"),
             Self::CredentialsRefused => (5, "AKOOL rejected the credentials"),
-            Self::Unreachable => (6, "AKOOL could not be reached, or kept failing"),
+            Self::Unreachable => (6, "AKOOL or the store of --stage could not be reached, or kept failing"),
             Self::Unknown => (7, "outcome unknown: a job may have been created and charged"),
             Self::Drifting => {
                 (8, "something is undocumented, but nothing is invalid (`contract check`, `contract proxy`)")

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use akool::{Language, WorkKey};
+use akool::{Client, Language, WorkKey};
 use akool_ledger::EnsureError;
 
 use crate::{
@@ -10,7 +10,9 @@ use crate::{
     connect::Connection,
     outcome::Outcome,
     report::Report,
-    rows, text,
+    rows,
+    staging::{Local, Staging},
+    text,
 };
 
 /// A video, and the languages to create.
@@ -18,11 +20,20 @@ pub(crate) struct Item {
     /// The line of the file, from 1.
     pub(crate) line: Option<u64>,
     pub(crate) row: RequestRow,
+    /// The files of this machine that it names.
+    pub(crate) local: Local,
     pub(crate) languages: Vec<String>,
     /// The languages that are left out because the service does not list them.
     pub(crate) refused: Vec<String>,
     /// The languages that an earlier row has too, and the name of that row.
     pub(crate) repeated: Vec<(String, String)>,
+}
+
+impl Item {
+    /// The request to create jobs in these languages. Files of this machine are identified, and their links do not work.
+    pub(crate) fn translate(&self, client: &Client, languages: &[String]) -> akool::Translate {
+        self.local.identify(self.row.translate(client, languages))
+    }
 }
 
 /// What a run is going to do.
@@ -40,9 +51,10 @@ pub(crate) async fn plan(
     options: &Translate,
     connection: &Connection,
     report: &Report,
+    staging: &Staging<'_>,
 ) -> Result<Plan, Outcome> {
     let Some(file) = &options.from_file else {
-        return of_urls(options, connection, report).await;
+        return of_urls(options, connection, report, staging).await;
     };
     let usage = |error: String| {
         report.error(None, "usage", error);
@@ -70,18 +82,25 @@ pub(crate) async fn plan(
             }
         };
         let languages: Vec<_> = row.request.to.iter().map(|code| code.trim().to_owned()).collect();
-        if let Err(error) = row.translate(&connection.client, &languages).request() {
-            left_out.push((line, error.to_string()));
-            mistake(line, error.to_string());
-            continue;
-        }
+        let checked = staging.find(&row).await.and_then(|local| {
+            let request = local.identify(row.translate(&connection.client, &languages)).request();
+            request.map(|_| local).map_err(|error| error.to_string())
+        });
+        let local = match checked {
+            Ok(local) => local,
+            Err(error) => {
+                left_out.push((line, error.clone()));
+                mistake(line, error);
+                continue;
+            }
+        };
         let (languages, refused): (Vec<_>, Vec<_>) =
             languages.into_iter().partition(|code| is_supported(code, supported.as_deref()));
         for code in &refused {
             let command = report.command("languages");
             mistake(line, format!("{code}: not supported. `{command}` lists the codes"));
         }
-        items.push(Item { line: Some(line), row, languages, refused, repeated: Vec::new() });
+        items.push(Item { line: Some(line), row, local, languages, refused, repeated: Vec::new() });
     }
     if mistakes > 0 && !options.skip_invalid {
         report.note(format_args!(
@@ -98,20 +117,32 @@ fn is_supported(code: &str, supported: Option<&[Language]>) -> bool {
     supported.is_none_or(|known| known.iter().any(|known| known.is(&language)))
 }
 
-async fn of_urls(options: &Translate, connection: &Connection, report: &Report) -> Result<Plan, Outcome> {
+async fn of_urls(
+    options: &Translate,
+    connection: &Connection,
+    report: &Report,
+    staging: &Staging<'_>,
+) -> Result<Plan, Outcome> {
     let mut items = Vec::new();
     // A run that creates jobs leaves it to the service.
     let supported = if options.dry_run { supported(connection, report).await } else { None };
     for url in &options.urls {
         let row = RequestRow::new(url, &options.request);
         let languages: Vec<_> = row.request.to.iter().map(|code| code.trim().to_owned()).collect();
-        if let Err(error) = row.translate(&connection.client, &languages).request() {
+        let local = match staging.find(&row).await {
+            Ok(local) => local,
+            Err(error) => {
+                report.error(None, "usage", error);
+                return Err(Outcome::Usage);
+            }
+        };
+        if let Err(error) = local.identify(row.translate(&connection.client, &languages)).request() {
             report.not_created(&EnsureError::NotCreated(error.into()), &[]);
             return Err(Outcome::Usage);
         }
         let (languages, refused) =
             languages.into_iter().partition(|code| is_supported(code, supported.as_deref()));
-        items.push(Item { line: None, row, languages, refused, repeated: Vec::new() });
+        items.push(Item { line: None, row, local, languages, refused, repeated: Vec::new() });
     }
     remove_duplicates(&mut items, connection, report);
     Ok(Plan { items, left_out: Vec::new() })
@@ -136,7 +167,7 @@ fn remove_duplicates(items: &mut [Item], connection: &Connection, report: &Repor
     let mut seen: BTreeMap<WorkKey, String> = BTreeMap::new();
     for (number, item) in items.iter_mut().enumerate() {
         let name = item.line.map_or_else(|| format!("URL {}", number + 1), |line| format!("line {line}"));
-        let request = item.row.translate(&connection.client, &item.languages);
+        let request = item.translate(&connection.client, &item.languages);
         item.languages.retain(|code| match request.work_key(&code.as_str().into()) {
             Ok(key) => match seen.get(&key) {
                 Some(first) => {

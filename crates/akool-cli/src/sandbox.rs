@@ -53,6 +53,9 @@ pub(crate) async fn run(options: &Sandbox, report: &Report) -> Outcome {
     if let Some(token) = &token {
         builder = builder.control_token(token);
     }
+    if options.fetch_sources {
+        builder = builder.fetch_sources();
+    }
     let server = builder
         .on_exchange(move |exchange| {
             // Without the headers, which may hold a real key that was sent here by mistake.

@@ -6,18 +6,22 @@ use tokio::sync::mpsc;
 
 use crate::{
     args::Translate, connect::Connection, create::Creator, dry_run, follow::Follow, interrupt::interruption,
-    ledger, outcome::Outcome, plan::plan, report::Report, row_report::RowReport,
+    ledger, outcome::Outcome, plan::plan, report::Report, row_report::RowReport, staging::Staging,
 };
 
 pub(crate) async fn run(options: &Translate, connection: &Connection, report: &Report) -> Outcome {
-    // A mistake on the command line or in the file leaves no file behind.
-    let plan = match plan(options, connection, report).await {
-        Ok(plan) => plan,
-        Err(outcome) => return outcome,
-    };
     let usage = |error: String| {
         report.error(None, "usage", error);
         Outcome::Usage
+    };
+    let staging = match Staging::new(&options.staging, report) {
+        Ok(staging) => staging,
+        Err(error) => return usage(error),
+    };
+    // A mistake on the command line or in the file leaves no file behind.
+    let plan = match plan(options, connection, report, &staging).await {
+        Ok(plan) => plan,
+        Err(outcome) => return outcome,
     };
     if options.dry_run {
         return match Follow::check(&options.follow) {
@@ -41,8 +45,13 @@ pub(crate) async fn run(options: &Translate, connection: &Connection, report: &R
         }
     };
     let follow = follow.with_ledger(Some(ledger.clone())).await;
-    let creator = Creator::new(options, connection, report, &ledger, plan);
-    let outcome = create_and_wait(options, report, &creator, &follow).await;
+    let creator = Creator::new(options, connection, report, &ledger, plan, &staging);
+    let work = async {
+        let outcome = create_and_wait(options, report, &creator, &follow).await;
+        creator.stop();
+        outcome
+    };
+    let (outcome, ()) = tokio::join!(work, creator.tidy());
     outcome.max(creator.summarize(file))
 }
 

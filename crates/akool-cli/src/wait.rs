@@ -13,6 +13,7 @@ use crate::{
     ledger::{self, IN_FLIGHT_INTERVAL, api},
     outcome::Outcome,
     report::Report,
+    staging::clean,
     text,
 };
 
@@ -63,12 +64,19 @@ pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report
             }
         }
         if ids.is_empty() {
+            if let Some(ledger) = &ledger {
+                clean(ledger, report).await;
+            }
             report.note(if works.is_empty() { "no job is pending" } else { "no other job is pending" });
             return outcome;
         }
     }
     let in_ledger = options.pending && options.ids.is_empty();
-    outcome.max(follow.with_ledger(ledger).await.run(ids, in_ledger).await)
+    let outcome = outcome.max(follow.with_ledger(ledger.clone()).await.run(ids, in_ledger).await);
+    if let Some(ledger) = &ledger {
+        clean(ledger, report).await;
+    }
+    outcome
 }
 
 /// The pending work, once no other process is creating jobs.

@@ -20,6 +20,10 @@ pub(crate) struct Intent {
     pub(crate) api: String,
     pub(crate) languages: Vec<Language>,
     pub(crate) request: CreateTranslationRequest,
+    /// The request with what identifies its sources in place of their URLs.
+    pub(crate) identity: CreateTranslationRequest,
+    /// The objects in a store to which the URLs of the request lead.
+    pub(crate) staged: Vec<String>,
     /// Whether to send it even if the ledger has the same work.
     pub(crate) allow_duplicate: bool,
 }
@@ -76,8 +80,12 @@ impl Store<'_> {
         let in_flight =
             InFlight::begin(path, &entry).map_err(|error| io_failed(path, "lock a request beside", error))?;
         let now = SystemTime::now();
-        insert_request(&transaction, &entry, &intent.api, now, &request, Some(&intent.request))
+        insert_request(&transaction, &entry, &intent.api, now, &request, Some(&intent.identity))
             .map_err(failed)?;
+        for url in &intent.staged {
+            let insert = "INSERT OR IGNORE INTO staged_uses (url, request) VALUES (?, ?)";
+            transaction.execute(insert, [url.as_str(), entry.as_str()]).map_err(failed)?;
+        }
         for language in &intent.languages {
             insert(&transaction, &entry, &intent.api, Some(language), state::IN_FLIGHT, hash(language), true)
                 .map_err(failed)?;
@@ -90,6 +98,7 @@ impl Store<'_> {
     pub(crate) fn withdraw(&mut self, entry: &EntryId) -> Result<(), LedgerError> {
         self.write(|transaction| {
             transaction.execute("DELETE FROM jobs WHERE request = ?", [entry.as_str()])?;
+            transaction.execute("DELETE FROM staged_uses WHERE request = ?", [entry.as_str()])?;
             transaction.execute("DELETE FROM requests WHERE id = ?", [entry.as_str()]).map(drop)
         })
     }
@@ -106,8 +115,8 @@ impl Store<'_> {
 
 impl Intent {
     fn work_hash(&self, language: &Language) -> [u8; 32] {
-        let source = SourceId::url(&self.request.url);
-        work_hash(&self.api, &WorkKey::new(&source, language, &self.request))
+        let source = SourceId::url(&self.identity.url);
+        work_hash(&self.api, &WorkKey::new(&source, language, &self.identity))
     }
 }
 
@@ -170,7 +179,7 @@ pub(crate) fn source_hash(request: &CreateTranslationRequest) -> [u8; 32] {
     Sha256::digest(SourceId::url(&request.url).as_str()).into()
 }
 
-/// Adds a request. `typed` is the same request, if it can be read.
+/// Adds a request. `typed` is what identifies it, if it can be read.
 pub(crate) fn insert_request(
     transaction: &Transaction<'_>,
     entry: &EntryId,

@@ -17,7 +17,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 const APPLICATION_ID: i32 = 0x414b_4f4c;
 
 /// How to get from each version of the schema to the next one. Versions only go forward.
-const MIGRATIONS: [&str; 1] = [
+const MIGRATIONS: [&str; 2] = [
     // Times are milliseconds since 1970, durations are milliseconds.
     "CREATE TABLE requests (
         id TEXT NOT NULL PRIMARY KEY,
@@ -83,6 +83,29 @@ const MIGRATIONS: [&str; 1] = [
 
     -- The ledgers of earlier versions that were imported, by the SHA-256 of the file.
     CREATE TABLE imports (sha256 BLOB NOT NULL PRIMARY KEY, imported_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+    // The files of this machine that are in a store for the service to download, by the URL of the object.
+    "CREATE TABLE staged (
+        url TEXT NOT NULL PRIMARY KEY,
+        name TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        staged_at INTEGER NOT NULL,
+        kept INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- The requests whose links lead to an object.
+    CREATE TABLE staged_uses (
+        url TEXT NOT NULL,
+        request TEXT NOT NULL REFERENCES requests (id),
+        PRIMARY KEY (url, request)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX staged_uses_by_request ON staged_uses (request);
+
+    -- The uploads in parts that have begun and not ended. A store keeps their parts until they are aborted.
+    CREATE TABLE uploads (
+        url TEXT NOT NULL,
+        upload TEXT NOT NULL,
+        PRIMARY KEY (url, upload)
+    ) STRICT, WITHOUT ROWID;",
 ];
 
 /// Opens the database of this file, and creates it if it does not exist.

@@ -43,6 +43,7 @@ pub struct Ensure {
     request: Translate,
     api: String,
     allow_duplicate: bool,
+    staged: Vec<String>,
     on_event: Option<OnEvent>,
 }
 
@@ -78,7 +79,7 @@ impl Ledger {
 impl Ensure {
     pub(crate) fn new(ledger: Ledger, request: Translate) -> Self {
         let api = request.client().base_url().to_owned();
-        Self { ledger, request, api, allow_duplicate: false, on_event: None }
+        Self { ledger, request, api, allow_duplicate: false, staged: Vec::new(), on_event: None }
     }
 
     /// Creates and pays for the jobs even if the ledger has the same work already.
@@ -91,6 +92,13 @@ impl Ensure {
     /// [`base_url`](akool::Client::base_url): for a server whose address changes.
     pub fn api(mut self, api: impl Into<String>) -> Self {
         self.api = api.into();
+        self
+    }
+
+    /// Stores that the request leads to this [staged object](crate::Staged), which the service needs until the jobs have
+    /// ended.
+    pub fn uses_staged(mut self, url: impl Into<String>) -> Self {
+        self.staged.push(url.into());
         self
     }
 
@@ -149,10 +157,13 @@ impl Ensure {
     }
 
     fn intent(&self) -> Result<Intent, EnsureError> {
+        let invalid = |error: akool::InvalidTranslation| EnsureError::NotCreated(error.into());
         Ok(Intent {
             api: self.api.clone(),
             languages: self.request.languages().to_vec(),
-            request: self.request.request().map_err(|error| EnsureError::NotCreated(error.into()))?,
+            request: self.request.request().map_err(invalid)?,
+            identity: self.request.identity().map_err(invalid)?,
+            staged: self.staged.clone(),
             allow_duplicate: self.allow_duplicate,
         })
     }

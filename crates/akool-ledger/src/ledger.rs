@@ -223,7 +223,7 @@ impl Ledger {
         self.run(move |store| store.record_outcome(&entry, &outcome)).await
     }
 
-    async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Store<'_>) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {

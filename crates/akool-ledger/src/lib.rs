@@ -31,6 +31,7 @@ mod in_flight;
 mod ledger;
 mod plan;
 mod rows;
+mod staged;
 mod store;
 mod work;
 
@@ -41,6 +42,7 @@ pub use self::{
     error::{EnsureError, LedgerError},
     ledger::Ledger,
     plan::{Estimate, Plan},
+    staged::{Staged, StagedLock},
     work::{EntryId, Filter, LedgerJob, SavedFile, Work, WorkOutcome},
 };
 

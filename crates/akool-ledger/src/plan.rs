@@ -61,7 +61,7 @@ impl Store<'_> {
     }
 
     fn estimate(&mut self, intent: &Intent) -> Result<Option<Estimate>, LedgerError> {
-        let (options, source) = (options_hash(&intent.api, &intent.request), source_hash(&intent.request));
+        let (options, source) = (options_hash(&intent.api, &intent.identity), source_hash(&intent.identity));
         let read = |row: &rusqlite::Row<'_>| Ok((JobId::from(row.get::<_, String>(0)?), row.get(1)?));
         let same = select_held("requests.source = ? AND requests.options = ?");
         let same = by_language(&self.read(&same, params![source, options], read)?);

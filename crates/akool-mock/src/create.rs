@@ -40,6 +40,7 @@ impl ServiceState {
             // A fault rejects the request before jobs are created.
             return Outcome { summary: "nothing created".to_owned(), ..Outcome::rejected(1000, "OK") };
         }
+        self.begin_fetch(&body);
         let mut results: Vec<Value> = languages(&body)
             .map(|language| self.create_one(language, &body, request.body().len(), now))
             .collect();
@@ -89,6 +90,7 @@ impl ServiceState {
         }
         self.credits -= f64::from(held);
         let id = self.next_id(now, kind);
+        let timeline = self.until_fetched(&id, timeline);
         self.add_created(id.clone(), JobTimeline::started(timeline, now).holding(held));
         if let Some(url) = request["webhookUrl"].as_str().filter(|url| !url.is_empty()) {
             self.webhooks.subscribe(id.as_str(), url);

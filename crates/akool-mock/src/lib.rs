@@ -69,6 +69,7 @@ pub mod scenarios;
 mod server;
 mod service;
 mod service_state;
+mod sources;
 mod timeline;
 mod times;
 mod variation;

@@ -20,6 +20,7 @@ use crate::{
     record::Exchange,
     service::{Hook, Service},
     service_state::ServiceState,
+    sources::Fetcher,
     webhook::{CallHook, Deliverer},
     webhook_queue::WebhookCall,
 };
@@ -36,6 +37,8 @@ pub struct MockServer {
     lenient: bool,
     /// Calls webhooks until it is dropped.
     _deliverer: Deliverer,
+    /// Fetches sources until it is dropped.
+    _fetcher: Option<Fetcher>,
     /// A bound socket that refuses connections.
     refusing: OnceLock<(socket2::Socket, SocketAddr)>,
     /// A listener that never accepts.
@@ -54,6 +57,7 @@ pub struct Builder {
     calls_anywhere: bool,
     lenient: bool,
     undocumented: bool,
+    fetches_sources: bool,
     page: bool,
     control_api: bool,
     control_token: Option<String>,
@@ -123,6 +127,14 @@ impl Builder {
         self
     }
 
+    /// Fetches the source and the caption file of each created job, as the service does, from http on the loopback
+    /// interface only. The job is queued until they were read to the end. It fails if they cannot be, for example because
+    /// they are on another machine, or because the link has expired.
+    pub fn fetch_sources(mut self) -> Self {
+        self.fetches_sources = true;
+        self
+    }
+
     /// Accepts fields and parameters that the description does not contain. Other violations still count.
     pub fn allow_undocumented(mut self) -> Self {
         self.undocumented = true;
@@ -154,9 +166,12 @@ impl Builder {
             state.token = token;
         }
         state.allows_undocumented = self.undocumented;
+        state.fetches_sources = self.fetches_sources;
         let state = Arc::new(Mutex::new(state));
         let deliverer = Deliverer::start(Arc::clone(&state), self.calls_anywhere, self.call_hook);
+        let fetcher = self.fetches_sources.then(|| Fetcher::start(Arc::clone(&state), deliverer.waker()));
         let service = Service::new(state, self.hook, deliverer.waker());
+        let service = service.with_fetcher(fetcher.as_ref().map(Fetcher::waker));
         let access = Access { is_loopback: address.ip().is_loopback(), token: self.control_token };
         let control = self.control_api.then_some(access);
         let responder =
@@ -167,6 +182,7 @@ impl Builder {
             service,
             lenient: self.lenient,
             _deliverer: deliverer,
+            _fetcher: fetcher,
             refusing: OnceLock::new(),
             hanging: OnceLock::new(),
         }

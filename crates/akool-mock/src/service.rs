@@ -19,11 +19,18 @@ pub(crate) struct Service {
     state: Arc<Mutex<ServiceState>>,
     hook: Option<Arc<Hook>>,
     waker: Waker,
+    fetcher: Option<Waker>,
 }
 
 impl Service {
     pub(crate) fn new(state: Arc<Mutex<ServiceState>>, hook: Option<Hook>, waker: Waker) -> Self {
-        Self { state, hook: hook.map(Arc::new), waker }
+        Self { state, hook: hook.map(Arc::new), waker, fetcher: None }
+    }
+
+    /// Also wakes the thread that fetches sources.
+    pub(crate) fn with_fetcher(mut self, fetcher: Option<Waker>) -> Self {
+        self.fetcher = fetcher;
+        self
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, ServiceState> {
@@ -43,8 +50,9 @@ impl Service {
         response
     }
 
-    /// Wakes the thread that calls webhooks.
+    /// Wakes the threads that call webhooks and fetch sources.
     pub(crate) fn wake(&self) {
         self.waker.wake();
+        self.fetcher.iter().for_each(Waker::wake);
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     fault::Fault,
     recent::{MAX_KEPT, Recent},
     record::{Exchange, short},
+    sources::Fetch,
     timeline::{DEFAULT_CREDITS_PER_JOB, JobTimeline, Timeline},
     times::FaultQueue,
     variation::Variation,
@@ -93,6 +94,9 @@ pub(crate) struct ServiceState {
     pub(crate) notes: BTreeMap<String, String>,
     /// Whether requests may contain undocumented fields and parameters.
     pub(crate) allows_undocumented: bool,
+    /// Whether the sources of created jobs are fetched, and those that are to be fetched.
+    pub(crate) fetches_sources: bool,
+    pub(crate) fetches: VecDeque<Fetch>,
 }
 
 impl ServiceState {
@@ -148,8 +152,9 @@ impl ServiceState {
     pub(crate) fn reset(&mut self) {
         let initial = self.initial.take().unwrap_or_else(|| {
             let (api_key, token) = (self.api_key.clone(), self.token.clone());
-            let allows_undocumented = self.allows_undocumented;
-            Arc::new(Self { api_key, token, allows_undocumented, ..Self::new(self.base_url.clone()) })
+            let (allows_undocumented, fetches_sources) = (self.allows_undocumented, self.fetches_sources);
+            let new = Self::new(self.base_url.clone());
+            Arc::new(Self { api_key, token, allows_undocumented, fetches_sources, ..new })
         });
         let (jobs, messages) = (self.serial, self.webhooks.serial);
         *self = Self { initial: Some(Arc::clone(&initial)), serial: jobs, ..(*initial).clone() };

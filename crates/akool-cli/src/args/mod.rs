@@ -4,6 +4,11 @@ mod auth;
 mod help;
 mod request;
 mod resume;
+#[cfg(feature = "stage")]
+mod staging;
+#[cfg(not(feature = "stage"))]
+#[path = "no_staging.rs"]
+mod staging;
 mod value;
 
 use std::{path::PathBuf, time::Duration};
@@ -17,6 +22,7 @@ pub(crate) use self::request::Captions;
 pub(crate) use self::{
     auth::{Auth, StoredKey},
     request::{Request, RequestRow},
+    staging::Staging,
     value::{Timeout, Words},
 };
 
@@ -166,7 +172,8 @@ pub(crate) struct Follow {
     #[arg(long, value_name = "N", value_parser = value::rate)]
     pub(crate) max_polls_per_second: Option<f64>,
 
-    /// Save the video, its subtitles and the video without captions to this folder
+    /// Save the video, its subtitles and the video without captions to this folder, or into a store such as
+    /// s3://bucket/prefix
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
 
@@ -233,7 +240,7 @@ impl Files {
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("target").required(true).multiple(true).args(["to", "from_file"])))]
 pub(crate) struct Translate {
-    /// Public URLs of videos, which AKOOL downloads
+    /// Public URLs of videos, which AKOOL downloads, or with --stage files of this machine
     #[arg(value_name = "URL", required_unless_present = "from_file")]
     pub(crate) urls: Vec<String>,
 
@@ -263,6 +270,9 @@ pub(crate) struct Translate {
 
     #[command(flatten)]
     pub(crate) limits: Limits,
+
+    #[command(flatten)]
+    pub(crate) staging: Staging,
 
     /// Write the outcome of each row of the file, as JSON lines
     #[arg(long, value_name = "FILE", conflicts_with = "no_wait")]
@@ -299,7 +309,7 @@ pub(crate) struct Download {
     #[arg(long)]
     pub(crate) expiring: bool,
 
-    /// Save the files to this folder
+    /// Save the files to this folder, or into a store such as s3://bucket/prefix
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub(crate) output: PathBuf,
 
@@ -324,6 +334,11 @@ pub(crate) struct Jobs {
     /// Also list rejected requests and forgotten entries
     #[arg(long, conflicts_with = "pending")]
     pub(crate) all: bool,
+
+    /// List the files of this machine that are in a store
+    #[cfg(feature = "stage")]
+    #[arg(long, conflicts_with_all = ["pending", "expiring", "all", "costs", "change"])]
+    pub(crate) staged: bool,
 
     /// First poll every job that has not ended yet
     #[arg(long)]
@@ -508,8 +523,12 @@ pub(crate) struct Sandbox {
     #[arg(long, value_name = "TOKEN")]
     pub(crate) control_token: Option<String>,
 
+    /// Fetch the sources of created jobs, from http on this machine only; a job whose source cannot be fetched fails
+    #[arg(long)]
+    pub(crate) fetch_sources: bool,
+
     /// Check whether the sandbox at this URL answers, and exit (0: it does, 6: it does not)
-    #[arg(long, value_name = "URL", conflicts_with_all = ["listen", "scenarios", "control_token"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["listen", "scenarios", "control_token", "fetch_sources"])]
     pub(crate) check: Option<url::Url>,
 }
 

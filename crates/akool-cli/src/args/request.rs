@@ -32,7 +32,7 @@ pub(crate) struct Request {
     #[arg(long, value_name = "KIND", hide_possible_values = true)]
     pub(crate) captions: Option<Captions>,
 
-    /// Public URL of an SRT or ASS file with subtitles, which AKOOL downloads
+    /// Public URL of an SRT or ASS file with subtitles, which AKOOL downloads, or with --stage a file of this machine
     #[arg(long, value_name = "URL")]
     pub(crate) caption_file: Option<String>,
 

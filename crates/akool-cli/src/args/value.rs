@@ -39,6 +39,16 @@ pub(super) fn step(text: &str) -> Result<Duration, String> {
     Ok(step)
 }
 
+/// How long a link is valid.
+#[cfg(feature = "stage")]
+pub(super) fn link_lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = duration(text)?;
+    if lifetime < Duration::from_secs(1) || lifetime > akool_stage::MAX_LIFETIME {
+        return Err("a link is valid for 1s to 7d".to_owned());
+    }
+    Ok(lifetime)
+}
+
 /// A number of at least one.
 pub(super) fn count(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "write a number of at least 1".to_owned())

@@ -8,6 +8,8 @@ mod ended;
 mod job;
 mod object;
 mod screen;
+#[cfg(feature = "stage")]
+mod staging;
 
 use std::{
     cell::{Cell, RefCell},

@@ -86,6 +86,8 @@ fn intent(languages: &[&str]) -> Intent {
         api: API.to_owned(),
         languages: translate.languages().to_vec(),
         request: translate.request().unwrap(),
+        identity: translate.identity().unwrap(),
+        staged: Vec::new(),
         allow_duplicate: false,
     }
 }
@@ -167,7 +169,7 @@ fn another_option_another_address_and_an_allowed_duplicate_are_other_work() {
     let first = ledger.written(&intent(&["es"]));
     ledger.record(&first, &created(&[("1", "es")], &[]));
     let mut other = intent(&["es"]);
-    other.request.lipsync = Some(true);
+    other.identity.lipsync = Some(true);
     ledger.written(&other);
     ledger.written(&Intent { api: "https://other.example".to_owned(), ..intent(&["es"]) });
     let duplicate = ledger.written(&Intent { allow_duplicate: true, ..intent(&["es"]) });
@@ -305,6 +307,7 @@ fn held(ledger: &mut Ledger, url: &str, lipsync: bool, jobs: &[(&str, &str, Opti
     let mut intent = intent(&jobs.iter().map(|(_, language, _)| *language).collect::<Vec<_>>());
     intent.request.url = url.to_owned();
     intent.request.lipsync = Some(lipsync);
+    intent.identity = intent.request.clone();
     let entry = ledger.written(&intent);
     let ids: Vec<_> = jobs.iter().map(|(id, language, _)| (*id, *language)).collect();
     let CreationOutcome::Created(mut outcome) = created(&ids, &[]) else { panic!() };
@@ -321,6 +324,7 @@ fn an_estimate_is_made_from_jobs_with_the_same_options() {
     let estimate = |ledger: &mut Ledger, url: &str, api: &str| {
         let mut intent = intent(&["it"]);
         (intent.request.url, intent.api) = (url.to_owned(), api.to_owned());
+        intent.identity = intent.request.clone();
         ledger.store().plan(&intent).unwrap().estimate.map(|found| (found.credits, found.is_same_video))
     };
     assert_eq!(estimate(&mut ledger, "https://a.example/1", API), None);
@@ -518,7 +522,7 @@ fn times(ledger: &mut Ledger, number: u32) -> [Duration; 3] {
     });
     let pending = time(&mut || assert!(ledger.works(&Filter::pending().at(API)).len() < 100));
     let mut new = intent(&["es"]);
-    new.request.url = format!("https://b.example/{number}.mp4");
+    new.identity.url = format!("https://b.example/{number}.mp4");
     let create = time(&mut || {
         let entry = ledger.written(&new);
         ledger.record(&entry, &created(&[(&*format!("new{number}"), "es")], &[]));

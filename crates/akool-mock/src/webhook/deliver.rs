@@ -37,6 +37,14 @@ pub(crate) struct Deliverer {
 pub(crate) struct Waker(Thread);
 
 impl Waker {
+    pub(crate) fn of(thread: &Thread) -> Self {
+        Self(thread.clone())
+    }
+
+    pub(crate) fn of_this_thread() -> Self {
+        Self(thread::current())
+    }
+
     pub(crate) fn wake(&self) {
         self.0.unpark();
     }
@@ -133,18 +141,21 @@ fn post(call: &WebhookCall, anywhere: bool) -> Result<StatusCode, String> {
     if url.scheme() != "http" {
         return Err(format!("{url}: the mock server supports only http"));
     }
-    // Only literal names count as local, so that other names are not resolved.
-    let is_local = match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    if !is_local && !anywhere {
+    if !is_local(&url) && !anywhere {
         return Err(format!("{url}: not called, because it is not on the loopback interface"));
     }
     let addresses = url.socket_addrs(|| None).map_err(|error| format!("{url}: {error}"))?;
     exchange(&url, &addresses, &call.body).map_err(|error| format!("{url}: {error}"))
+}
+
+/// Whether a URL leads to this machine. Only literal names count, so that other names are not resolved.
+pub(crate) fn is_local(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
 }
 
 fn exchange(url: &Url, addresses: &[SocketAddr], body: &[u8]) -> io::Result<StatusCode> {

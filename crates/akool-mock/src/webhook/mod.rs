@@ -5,5 +5,5 @@ mod announce;
 mod deliver;
 mod seal;
 
-pub(crate) use self::deliver::{CallHook, Deliverer, Waker};
+pub(crate) use self::deliver::{CallHook, Deliverer, Waker, is_local};
 pub use self::seal::seal;

@@ -36,6 +36,22 @@ impl SourceId {
         Self(Url::parse(text).map_or_else(|_| text.to_owned(), canonical))
     }
 
+    /// A file, by what is in it: its SHA-256, its length in bytes and its name without its folder. Links to it make no
+    /// difference.
+    ///
+    /// ```
+    /// use akool::SourceId;
+    ///
+    /// let talk = SourceId::file([7; 32], 1024, "talk.mp4");
+    /// assert_ne!(talk, SourceId::file([7; 32], 1024, "other.mp4"));
+    /// assert_eq!(talk, SourceId::url(talk.as_str()));
+    /// ```
+    pub fn file(sha256: [u8; 32], bytes: u64, name: &str) -> Self {
+        let digits = sha256.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        // The blank before the first colon keeps this text from being a URL.
+        Self(format!("file sha256={digits} bytes={bytes} name={name}"))
+    }
+
     /// The canonical form. It may be a link that grants access: store a hash of it.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -102,8 +118,24 @@ impl Translate {
     /// # Errors
     /// As [`Translate::request`].
     pub fn work_key(&self, language: &Language) -> Result<WorkKey, InvalidTranslation> {
-        let request = self.request()?;
-        Ok(WorkKey::new(&SourceId::url(&request.url), language, &request))
+        let identity = self.identity()?;
+        Ok(WorkKey::new(&SourceId::url(&identity.url), language, &identity))
+    }
+
+    /// The request with what identifies its sources in place of their URLs; see [`Translate::identified_by`]. It is never
+    /// sent.
+    ///
+    /// # Errors
+    /// As [`Translate::request`].
+    pub fn identity(&self) -> Result<CreateTranslationRequest, InvalidTranslation> {
+        let mut request = self.request()?;
+        if let Some(source) = &self.source {
+            request.url.clone_from(&source.0);
+        }
+        if let (Some(url), Some(source)) = (&mut request.caption_url, &self.caption_source) {
+            url.clone_from(&source.0);
+        }
+        Ok(request)
     }
 }
 
@@ -257,6 +289,33 @@ mod tests {
         keys.sort_unstable();
         keys.dedup();
         assert_eq!(keys.len(), different.len() + 1);
+    }
+
+    #[test]
+    fn a_file_is_the_same_work_whatever_its_links_are() {
+        let file = |name| SourceId::file([7; 32], 9, name);
+        let staged = |link: &str, name| {
+            client()
+                .translate(link)
+                .to(["es"])
+                .identified_by(file(name))
+                .caption_file(link)
+                .caption_file_identified_by(file("a.srt"))
+        };
+        let one = staged("https://s3.example/talk.mp4?X-Amz-Signature=1", "50% a: b.mp4");
+        let other = staged("https://s3.example/talk.mp4?X-Amz-Signature=2", "50% a: b.mp4");
+        assert_eq!(key(&one), key(&other));
+        assert_ne!(key(&one), key(&staged("https://s3.example/talk.mp4?X-Amz-Signature=1", "talk.mp4")));
+        assert!(!key(&one).as_str().contains("Signature"));
+        assert_ne!(one.request().unwrap().url, other.request().unwrap().url);
+        let (bytes, hash) = (SourceId::file([7; 32], 8, "a"), SourceId::file([8; 32], 9, "a"));
+        assert!(file("a") != bytes && file("a") != hash);
+        let id = SourceId::file([0xab; 32], 5, "ä.mp4");
+        assert_eq!(
+            id.as_str(),
+            format!("file sha256={} bytes=5 name=ä.mp4", "ab".repeat(32)),
+            "stored keys contain it"
+        );
     }
 
     #[test]

@@ -91,6 +91,8 @@ pub struct Translate {
     remove_background_music: Option<bool>,
     captions: Option<Captions>,
     caption_file: Option<String>,
+    source: Option<SourceId>,
+    caption_source: Option<SourceId>,
     kept_words: Vec<String>,
     fixed_words: BTreeMap<String, String>,
     pronounced_words: BTreeMap<String, String>,
@@ -123,6 +125,8 @@ impl Client {
             remove_background_music: None,
             captions: None,
             caption_file: None,
+            source: None,
+            caption_source: None,
             kept_words: Vec::new(),
             fixed_words: BTreeMap::new(),
             pronounced_words: BTreeMap::new(),
@@ -180,6 +184,25 @@ impl Translate {
     /// Sets the URL of an SRT or ASS file with captions, which the service downloads itself.
     pub fn caption_file(mut self, url: impl Into<String>) -> Self {
         self.caption_file = Some(url.into());
+        self
+    }
+
+    /// Sets the URL of the video again: for a link that has expired.
+    pub fn with_url(mut self, url: impl Into<String>) -> Self {
+        self.url = url.into();
+        self
+    }
+
+    /// Sets what identifies the video in place of its URL: for a link that expires, such as one to a file that was
+    /// uploaded. It decides what is the [same work](WorkKey), and is not sent.
+    pub fn identified_by(mut self, source: SourceId) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// Sets the same for the [caption file](Self::caption_file).
+    pub fn caption_file_identified_by(mut self, source: SourceId) -> Self {
+        self.caption_source = Some(source);
         self
     }
 

@@ -1,0 +1,6 @@
+//! In place of `staging` in a program without the feature `stage`: there are no options.
+
+use clap::Args;
+
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Staging {}

@@ -1,0 +1,365 @@
+//! Files of this machine in an object store: [`Staging`] identifies and checks those that a run names, uploads them
+//! before their jobs are created, and makes the links. `clean` removes what no job needs any more, and `list` shows what
+//! is left.
+
+mod clean;
+mod list;
+mod log;
+mod target;
+
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    collections::BTreeMap,
+    path::Path,
+};
+
+use akool::Translate;
+use akool_ledger::{Ledger, Staged, StagedLock};
+use akool_stage::{
+    Checked, CredentialsEnd, DEFAULT_LIFETIME, Link, LocalFile, Location, Stage, StageError, check,
+};
+use tokio::sync::watch;
+
+use self::{clean::abort_left, log::LedgerLog};
+pub(crate) use self::{clean::clean, list::list, target::StoreTarget};
+use crate::{args, env, outcome::Outcome, report::Report, text};
+
+/// Stands for a link in requests that are only compared and never sent.
+const PLACEHOLDER: &str = "https://staged.invalid/";
+
+/// The files of this machine that a row names.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Local {
+    video: Option<LocalFile>,
+    captions: Option<LocalFile>,
+}
+
+impl Local {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files().next().is_none()
+    }
+
+    fn files(&self) -> impl Iterator<Item = &LocalFile> {
+        self.video.iter().chain(&self.captions)
+    }
+
+    /// The request with what identifies the files, and without links that work.
+    pub(crate) fn identify(&self, mut request: Translate) -> Translate {
+        if let Some(video) = &self.video {
+            request = request.with_url(PLACEHOLDER).identified_by(video.source_id());
+        }
+        if let Some(captions) = &self.captions {
+            request = request.caption_file(PLACEHOLDER).caption_file_identified_by(captions.source_id());
+        }
+        request
+    }
+
+    /// The request with links to the files.
+    pub(crate) fn link(&self, request: Translate, links: &Links) -> Translate {
+        let mut request = self.identify(request);
+        if let Some((_, link)) = &links.video {
+            request = request.with_url(link.url.as_str());
+        }
+        if let Some((_, link)) = &links.captions {
+            request = request.caption_file(link.url.as_str());
+        }
+        request
+    }
+}
+
+/// The objects of a row's files, and links to them.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    video: Option<(String, Link)>,
+    captions: Option<(String, Link)>,
+}
+
+impl Links {
+    /// The URLs of the objects, which grant no access.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &str> {
+        self.video.iter().chain(&self.captions).map(|(url, _)| url.as_str())
+    }
+}
+
+/// What the files of one run share.
+pub(crate) struct Staging<'a> {
+    options: &'a args::Staging,
+    report: &'a Report,
+    location: Option<Location>,
+    /// Opened for the first file.
+    stage: OnceCell<Stage>,
+    /// The files that were read, by what names them.
+    read: RefCell<BTreeMap<String, LocalFile>>,
+    /// How many rows need each object that were not requested yet.
+    needed: RefCell<BTreeMap<String, usize>>,
+    /// Other processes do not remove these objects.
+    held: RefCell<BTreeMap<String, StagedLock>>,
+    warned: Cell<bool>,
+}
+
+/// Why files were not uploaded.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) text: String,
+    pub(crate) help: Option<&'static str>,
+    pub(crate) outcome: Outcome,
+    /// Whether other files will meet the same error.
+    pub(crate) is_general: bool,
+}
+
+impl From<StageError> for Failure {
+    fn from(error: StageError) -> Self {
+        let is_general = error.is_general();
+        let outcome = match &error {
+            StageError::Changed { .. } | StageError::Log { .. } => Outcome::Unexpected,
+            StageError::Store { .. } if !is_general => Outcome::Unreachable,
+            _ => Outcome::Usage,
+        };
+        Self { text: text::with_causes(&error), help: Some(error.help()), outcome, is_general }
+    }
+}
+
+impl From<akool_ledger::LedgerError> for Failure {
+    fn from(error: akool_ledger::LedgerError) -> Self {
+        Self { text: text::with_causes(&error), help: None, outcome: Outcome::Unexpected, is_general: true }
+    }
+}
+
+fn explain(error: StageError) -> String {
+    format!("{}; {}", text::with_causes(&error), error.help())
+}
+
+impl<'a> Staging<'a> {
+    /// Reads the location of the store.
+    ///
+    /// # Errors
+    /// What is wrong, as a message.
+    pub(crate) fn new(options: &'a args::Staging, report: &'a Report) -> Result<Self, String> {
+        let location = match &options.stage {
+            Some(location) => Some(location.clone()),
+            None => env::get(env::STAGE)?,
+        };
+        let location = location.map(|text| text.parse()).transpose().map_err(explain)?;
+        Ok(Self {
+            options,
+            report,
+            location,
+            stage: OnceCell::new(),
+            read: RefCell::default(),
+            needed: RefCell::default(),
+            held: RefCell::default(),
+            warned: Cell::new(false),
+        })
+    }
+
+    /// The files that a row names.
+    ///
+    /// # Errors
+    /// Why one cannot be used, as a message.
+    pub(crate) async fn find(&self, row: &args::RequestRow) -> Result<Local, String> {
+        let video = self.file(&row.url, true).await?;
+        let captions = match &row.request.caption_file {
+            Some(captions) => self.file(captions, false).await?,
+            None => None,
+        };
+        Ok(Local { video, captions })
+    }
+
+    async fn file(&self, named: &str, is_video: bool) -> Result<Option<LocalFile>, String> {
+        if named.contains("://") {
+            return Ok(None);
+        }
+        let Some(location) = &self.location else {
+            // The check of the request says that anything else is not a URL.
+            return match Path::new(named).is_file() {
+                true => Err(format!(
+                    "\"{}\" is a file of this machine, and AKOOL downloads its sources itself. Add --stage \
+                     s3://bucket/prefix to upload it for that, or pass its https:// URL",
+                    akool::redact::excerpt(named)
+                )),
+                false => Ok(None),
+            };
+        };
+        if self.stage.get().is_none() {
+            let _ = self.stage.set(Stage::open(location).map_err(explain)?);
+        }
+        if let Some(file) = self.read.borrow().get(named) {
+            return Ok(Some(file.clone()));
+        }
+        let path = named.to_owned();
+        let read = tokio::task::spawn_blocking(move || {
+            let checked = is_video.then(|| check(path.as_ref())).transpose()?;
+            Ok::<_, StageError>((checked, LocalFile::read(path)?))
+        });
+        let read = read.await.map_err(|error| error.to_string())?;
+        let (checked, file) = read.map_err(|error| text::with_causes(&error))?;
+        if let Some(checked) = checked {
+            self.check(named, &checked)?;
+        }
+        self.read.borrow_mut().insert(named.to_owned(), file.clone());
+        Ok(Some(file))
+    }
+
+    /// Says what is not checked, and which limits are exceeded.
+    fn check(&self, named: &str, checked: &Checked) -> Result<(), String> {
+        let named = akool::redact::excerpt(named);
+        if let Some(container) = checked.unread {
+            self.report
+                .remark(format_args!("{named}: its tracks and its length were not checked ({container})"));
+        }
+        for limit in checked.limits() {
+            if self.options.strict_limits {
+                return Err(format!("{named} {limit}"));
+            }
+            self.report.note(format_args!("warning: {named} {limit}; --strict-limits refuses it"));
+        }
+        Ok(())
+    }
+
+    /// Counts the rows that need each object.
+    pub(crate) fn need<'b>(&self, rows: impl IntoIterator<Item = &'b Local>) {
+        let Some(stage) = self.stage.get() else { return };
+        let mut needed = self.needed.borrow_mut();
+        for file in rows.into_iter().flat_map(Local::files) {
+            *needed.entry(stage.url(file)).or_default() += 1;
+        }
+    }
+
+    /// A row needs nothing more: its jobs were requested. The last one lets go of the objects.
+    pub(crate) fn release(&self, local: &Local) {
+        let Some(stage) = self.stage.get() else { return };
+        for url in local.files().map(|file| stage.url(file)) {
+            let mut needed = self.needed.borrow_mut();
+            let rows = needed.entry(url.clone()).or_default();
+            *rows = rows.saturating_sub(1);
+            if *rows == 0 {
+                self.held.borrow_mut().remove(&url);
+            }
+        }
+    }
+
+    /// Lets go of all objects: no more jobs are requested.
+    pub(crate) fn release_all(&self) {
+        self.held.borrow_mut().clear();
+    }
+
+    /// Uploads the files that are not in the store yet.
+    pub(crate) async fn upload(&self, local: &Local, ledger: &Ledger) -> Result<(), Failure> {
+        for file in local.files() {
+            self.upload_file(file, ledger).await?;
+        }
+        Ok(())
+    }
+
+    async fn upload_file(&self, file: &LocalFile, ledger: &Ledger) -> Result<(), Failure> {
+        let Some(stage) = self.stage.get() else { return Ok(()) };
+        let url = stage.url(file);
+        if self.held.borrow().contains_key(&url) {
+            return Ok(());
+        }
+        let name = &file.name;
+        // Other processes may use it at the same time.
+        if let Some(lock) = ledger.try_share_staged(&url)?
+            && self.is_there(stage, file, &url, ledger).await?
+        {
+            self.record(file, &url, ledger, true).await?;
+            self.held.borrow_mut().insert(url, lock);
+            return Ok(());
+        }
+        loop {
+            let waits =
+                || self.report.note(format_args!("another process is working on {name}; waiting for it"));
+            let lock = ledger.lock_staged(&url, waits).await?;
+            abort_left(stage, ledger, &url).await?;
+            let is_there = self.is_there(stage, file, &url, ledger).await?;
+            if !is_there {
+                self.send(stage, file, ledger).await?;
+            }
+            self.record(file, &url, ledger, is_there).await?;
+            let shared = lock.share();
+            shared.map_err(|error| StageError::Log { url: url.clone(), source: error.into() })?;
+            // Another process may have removed it between the two locks.
+            if lock.is_valid() && ledger.staged_at(&url).await?.is_some() {
+                self.held.borrow_mut().insert(url, lock);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the file was uploaded before.
+    async fn is_there(
+        &self,
+        stage: &Stage,
+        file: &LocalFile,
+        url: &str,
+        ledger: &Ledger,
+    ) -> Result<bool, Failure> {
+        Ok(ledger.staged_at(url).await?.is_some() && stage.length(url).await? == Some(file.bytes))
+    }
+
+    async fn record(
+        &self,
+        file: &LocalFile,
+        url: &str,
+        ledger: &Ledger,
+        is_there: bool,
+    ) -> Result<(), Failure> {
+        let staged = Staged::new(url, &file.name, file.bytes).keep(self.options.keep_staged);
+        ledger.record_staged(&staged).await?;
+        self.report.uploaded(file, url, is_there);
+        Ok(())
+    }
+
+    async fn send(&self, stage: &Stage, file: &LocalFile, ledger: &Ledger) -> Result<(), StageError> {
+        let (sender, mut progress) = watch::channel(0);
+        self.report.uploading(file, stage.location());
+        let log = LedgerLog(ledger.clone());
+        let mut upload = std::pin::pin!(stage.upload(file, &log, |sent| {
+            let _ = sender.send(sent);
+        }));
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut upload => {
+                    self.report.upload_ended(file);
+                    return done;
+                }
+                Ok(()) = progress.changed() => {
+                    let sent = *progress.borrow_and_update();
+                    self.report.upload_progress(file, sent);
+                }
+            }
+        }
+    }
+
+    /// Makes fresh links to the files of a row.
+    pub(crate) async fn link(&self, local: &Local) -> Result<Links, Failure> {
+        let Some(stage) = self.stage.get() else { return Ok(Links::default()) };
+        let lifetime = self.options.link_lifetime.unwrap_or(DEFAULT_LIFETIME);
+        let make = async |file: &Option<LocalFile>| -> Result<_, Failure> {
+            let Some(file) = file else { return Ok(None) };
+            let link = stage.link(file, lifetime).await?;
+            if let Some(end) = link.credentials.filter(|_| !self.warned.replace(true)) {
+                self.warn(end, link.ends_at, lifetime);
+            }
+            Ok(Some((stage.url(file), link)))
+        };
+        Ok(Links { video: make(&local.video).await?, captions: make(&local.captions).await? })
+    }
+
+    fn warn(&self, end: CredentialsEnd, ends_at: std::time::SystemTime, lifetime: std::time::Duration) {
+        let lifetime = text::short(lifetime);
+        match end {
+            CredentialsEnd::At(end) if end <= ends_at => self.report.note(format_args!(
+                "warning: the links end at {}, with the temporary credentials of the store, and not after {lifetime}; a job \
+                 that is queued for longer fails",
+                humantime::format_rfc3339_seconds(end)
+            )),
+            CredentialsEnd::At(_) => {}
+            _ => self.report.note(format_args!(
+                "warning: the links end with the temporary credentials of the store, which may be before {lifetime}; it is \
+                 not known when (AWS_CREDENTIAL_EXPIRATION is not set)"
+            )),
+        }
+    }
+}
