@@ -252,7 +252,7 @@ mod proxy {
         let client = client_preferring("", key());
         let error = client.job("64dd92c1f0b6684651e90e0a").wait().policy(fast_polls()).await.unwrap_err();
         let WaitError::JobFailed(job) = &error else { panic!("{error}") };
-        assert_eq!(job.error_code(), Some(1015));
+        assert_eq!(job.error_code(), Some(501_312));
     }
 
     #[tokio::test]
