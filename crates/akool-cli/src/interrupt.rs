@@ -7,8 +7,8 @@ pub(crate) fn interruption() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let ignored = ignores_hang_up();
-    let handlers =
-        [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(|kind| signal(kind).ok());
+    let handlers = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
+        .map(|kind| signal(kind).ok());
     async move {
         let [interrupt, terminate, hang_up] = handlers.map(|handler| async {
             match handler {

@@ -129,7 +129,8 @@ impl ServiceState {
 
     /// Restores a job that an earlier sandbox created. Its id contains the time of creation and its kind.
     pub(crate) fn restore(&self, id: &str) -> Option<JobTimeline> {
-        let (created, kind) = self.seeded.then(|| read_id(id))??;
+        let is_removed = self.removed.iter().any(|removed| removed == id);
+        let (created, kind) = (self.seeded && !is_removed).then(|| read_id(id))??;
         Some(JobTimeline::started(kind.timeline(), created))
     }
 }

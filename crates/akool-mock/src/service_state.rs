@@ -84,6 +84,8 @@ pub(crate) struct ServiceState {
     pub(crate) created: Recent<CreatedJob>,
     /// The ids of jobs that requests created, oldest first. Only so many exist.
     pub(crate) created_ids: VecDeque<String>,
+    /// The ids of jobs that were removed, so that a poll does not restore them.
+    pub(crate) removed: Recent<String>,
     /// The number of jobs that requests created.
     pub(crate) serial: u32,
     pub(crate) webhooks: Webhooks,
@@ -160,6 +162,7 @@ impl ServiceState {
     pub(crate) fn remove_job(&mut self, id: &str) {
         if let Some(job) = self.jobs.remove(id) {
             self.job_bytes -= job.size;
+            self.removed.push(id.to_owned(), id.len());
         }
         self.notes.remove(id);
         self.webhooks.hooks.remove(id);

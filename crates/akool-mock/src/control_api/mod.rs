@@ -478,6 +478,16 @@ mod tests {
     }
 
     #[test]
+    fn a_removed_job_is_gone_also_if_its_id_is_that_of_an_earlier_sandbox() {
+        let server = local();
+        server.service.state().seeded = true;
+        let id = server.send("POST", "jobs", &json!({})).1["id"].as_str().unwrap().to_owned();
+        assert_eq!(server.poll(&id), (200, 3.into()));
+        assert_eq!(server.send("DELETE", &format!("jobs/{id}"), &json!(null)).0, 204);
+        assert_eq!(server.poll(&id), (200, Value::Null));
+    }
+
+    #[test]
     fn a_replaced_job_leaves_nothing_behind() {
         let server = local();
         let old = json!({ "description": "old", "webhook_url": "http://127.0.0.1:1/" });

@@ -147,12 +147,7 @@ fn post(call: &WebhookCall, anywhere: bool) -> Result<StatusCode, String> {
     exchange(&url, &addresses, &call.body, TIMEOUT).map_err(|error| format!("{url}: {error}"))
 }
 
-fn exchange(
-    url: &Url,
-    addresses: &[SocketAddr],
-    body: &[u8],
-    timeout: Duration,
-) -> io::Result<StatusCode> {
+fn exchange(url: &Url, addresses: &[SocketAddr], body: &[u8], timeout: Duration) -> io::Result<StatusCode> {
     let mut stream = Err(io::Error::other("the host has no address"));
     for address in addresses {
         stream = TcpStream::connect_timeout(address, timeout);
