@@ -306,7 +306,7 @@ fn a_sandbox_reads_scenarios_logs_requests_and_shows_a_page() {
 #[test]
 fn servers_end_as_they_should_on_a_signal_right_after_their_first_line() {
     for command in ["sandbox", "webhook listen"] {
-        let args: Vec<_> = command.split(' ').chain(["--listen", "127.0.0.1:0", "--json"]).collect();
+        let args: Vec<_> = command.split(' ').chain(["--listen", "localhost:0", "--json"]).collect();
         let mut program = akool(&args);
         program.env("AKOOL_CLIENT_ID", "client-7").env("AKOOL_CLIENT_SECRET", "secret-of-24-bytes-12345");
         assert_eq!(Serving::start(program).stop().1, 0, "{command}");

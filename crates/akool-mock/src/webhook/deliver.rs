@@ -215,7 +215,7 @@ mod tests {
             }
         });
         let url = Url::parse(&format!("http://{address}/")).unwrap();
-        let error = exchange(&url, &[address], b"{}", Duration::from_millis(100)).unwrap_err();
+        let error = exchange(&url, &[address], b"{}", Duration::from_millis(500)).unwrap_err();
         assert!(matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock), "{error}");
         receiver.join().unwrap();
     }
