@@ -42,7 +42,8 @@ fn poll_result(fault: Fault) -> PollResult {
         | Fault::ResetBeforeHeaders
         | Fault::ResetInHeaders
         | Fault::ResetInBody
-        | Fault::TruncatedBody => Retried(ErrorKind::Interrupted),
+        | Fault::TruncatedBody
+        | Fault::OversizedHeaders => Retried(ErrorKind::Interrupted),
         Fault::Http(408 | 425 | 500..=599) => Retried(ErrorKind::Unavailable),
         Fault::Http(429) | Fault::RateLimited { .. } => Retried(ErrorKind::RateLimited),
         Fault::Http(401 | 403) => Ends(ErrorKind::CredentialsRefused),
@@ -99,7 +100,8 @@ fn creation_result(fault: Fault) -> CreationResult {
         | Fault::EndlessInformational
         | Fault::ClosedBeforeHeaders
         | Fault::ResetBeforeHeaders
-        | Fault::ResetInHeaders => CreationResult::OutcomeUnknown,
+        | Fault::ResetInHeaders
+        | Fault::OversizedHeaders => CreationResult::OutcomeUnknown,
         // The first id arrives.
         Fault::ResetInBody | Fault::TruncatedBody => CreationResult::Created,
         Fault::Http(408 | 499) => CreationResult::OutcomeUnknown,
@@ -159,7 +161,8 @@ fn cause(fault: Fault) -> String {
         | Fault::ResetBeforeHeaders
         | Fault::ResetInHeaders
         | Fault::ResetInBody
-        | Fault::TruncatedBody => "broke".into(),
+        | Fault::TruncatedBody
+        | Fault::OversizedHeaders => "broke".into(),
         Fault::Http(status) | Fault::Redirect(status) => format!("HTTP status {status}"),
         Fault::RateLimited { .. } => "HTTP status 429".into(),
         Fault::ForeignEnvelope(status) => format!("code {status}"),

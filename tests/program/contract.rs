@@ -139,6 +139,21 @@ async fn every_format_has_the_same_findings_and_fingerprint() {
     }
 }
 
+/// GitHub reads workflow commands from every line of a log, whatever wrote it.
+#[tokio::test]
+async fn no_received_name_starts_a_line_or_controls_the_terminal() {
+    let server = MockServer::start().await;
+    server.job(ID, Timeline::new().completed());
+    server.rename_field("/data/video_status", "\r\n::error::MARK\u{1b}[31m\u{202e}");
+    for format in ["text", "json", "junit", "github", "markdown"] {
+        let output = run_at(&server, &["contract", "check", ID, "--format", format]);
+        let text = stdout(&output) + &stderr(&output);
+        assert!(text.contains("::error::MARK"), "{format}: {text}");
+        assert!(!text.contains(['\r', '\u{1b}', '\u{202e}']), "{format}: {text:?}");
+        assert!(!text.lines().any(|line| line.trim_start().starts_with("::error::MARK")), "{format}: {text}");
+    }
+}
+
 #[tokio::test]
 async fn without_findings_there_is_no_fingerprint() {
     let server = server().await;
@@ -285,6 +300,17 @@ fn a_sandbox_reads_scenarios_logs_requests_and_shows_a_page() {
     let second = sandbox.object();
     assert_eq!(second["message"], "failed, 1015 no voice");
     assert!(second["violation"].as_str().unwrap().contains("/query/extra"), "{second}");
+}
+
+#[cfg(unix)]
+#[test]
+fn servers_end_as_they_should_on_a_signal_right_after_their_first_line() {
+    for command in ["sandbox", "webhook listen"] {
+        let args: Vec<_> = command.split(' ').chain(["--listen", "localhost:0", "--json"]).collect();
+        let mut program = akool(&args);
+        program.env("AKOOL_CLIENT_ID", "client-7").env("AKOOL_CLIENT_SECRET", "secret-of-24-bytes-12345");
+        assert_eq!(Serving::start(program).stop().1, 0, "{command}");
+    }
 }
 
 #[test]

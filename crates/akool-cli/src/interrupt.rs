@@ -1,23 +1,33 @@
 //! Waits for the signals that interrupt the program: [`interruption`].
 
-/// Returns on Ctrl-C, on SIGTERM, or if the terminal is closed. A program that was started by `nohup` goes on without its
-/// terminal.
-pub(crate) async fn interruption() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
+/// Completes on Ctrl-C, on SIGTERM, or if the terminal is closed. The signals are handled from this call on, not from the
+/// first poll. A program that was started by `nohup` goes on without its terminal.
+#[cfg(unix)]
+pub(crate) fn interruption() -> impl Future<Output = ()> {
+    use tokio::signal::unix::{SignalKind, signal};
 
-        let ignored = ignores_hang_up();
-        if let (Ok(mut terminate), Ok(mut hang_up)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
-        {
-            return tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-                _ = hang_up.recv(), if !ignored => {}
-            };
+    let ignored = ignores_hang_up();
+    let handlers = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
+        .map(|kind| signal(kind).ok());
+    async move {
+        let [interrupt, terminate, hang_up] = handlers.map(|handler| async {
+            match handler {
+                Some(mut handler) => handler.recv().await.unwrap_or_default(),
+                // No handler could be installed, so the system ends the process.
+                None => std::future::pending().await,
+            }
+        });
+        tokio::select! {
+            () = interrupt => {}
+            () = terminate => {}
+            () = hang_up, if !ignored => {}
         }
     }
+}
+
+/// Completes on Ctrl-C.
+#[cfg(not(unix))]
+pub(crate) async fn interruption() {
     if tokio::signal::ctrl_c().await.is_err() {
         // No handler could be installed, so the system ends the process on Ctrl-C.
         std::future::pending::<()>().await;

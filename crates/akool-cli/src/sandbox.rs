@@ -105,6 +105,7 @@ pub(crate) async fn run(options: &Sandbox, report: &Report) -> Outcome {
     let jobs = own.as_ref().map_or_else(demo_jobs, |own| {
         own.jobs().map(|(id, what)| (id.to_owned(), what.to_owned())).collect()
     });
+    let stop = interruption();
     if json {
         report.object(&json!({ "event": "listening", "url": url }));
     }
@@ -135,7 +136,7 @@ pub(crate) async fn run(options: &Sandbox, report: &Report) -> Outcome {
             "Tests in any language control it under {url}/__sandbox/, for example: curl {url}/__sandbox/state"
         ));
     }
-    interruption().await;
+    stop.await;
     drop(server);
     printing.finish();
     Outcome::Done

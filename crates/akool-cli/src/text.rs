@@ -74,8 +74,8 @@ pub(crate) fn source(url: &str) -> String {
 pub(crate) fn json(value: &impl serde::Serialize) -> serde_json::Result<String> {
     let text = serde_json::to_string(value)?;
     let acts = |letter: char| {
-        matches!(letter, '\u{7f}'..='\u{9f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}')
+        matches!(letter, '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
     };
     if !text.contains(acts) {
         return Ok(text);
@@ -83,7 +83,9 @@ pub(crate) fn json(value: &impl serde::Serialize) -> serde_json::Result<String> 
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         if acts(letter) {
-            escaped += &format!("\\u{:04x}", u32::from(letter));
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                escaped += &format!("\\u{unit:04x}");
+            }
         } else {
             escaped.push(letter);
         }
@@ -148,9 +150,9 @@ mod tests {
 
     #[test]
     fn json_has_no_character_that_a_terminal_acts_on() {
-        let text = "a\u{9b}31m\u{202e}\u{2028}\u{feff}\u{1b}\u{7f}ü€\u{200d}";
+        let text = "a\u{9b}31m\u{202e}\u{2028}\u{feff}\u{1b}\u{7f}ü€\u{200d}\u{61c}\u{e0041}";
         let line = json(&text).unwrap();
-        assert_eq!(line, r#""a\u009b31m\u202e\u2028\ufeff\u001b\u007fü€\u200d""#);
+        assert_eq!(line, r#""a\u009b31m\u202e\u2028\ufeff\u001b\u007fü€\u200d\u061c\udb40\udc41""#);
         assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
     }
 

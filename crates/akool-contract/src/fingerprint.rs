@@ -6,6 +6,8 @@ use sha2::{Digest, Sha256};
 
 use crate::report::{DriftKind, Report};
 
+/// How many findings count. The traffic of a long run may have any number of undocumented names.
+const MAX_FINDINGS: usize = 10_000;
 /// How many bytes of the hash are shown.
 const SHOWN_BYTES: usize = 8;
 
@@ -16,7 +18,8 @@ const SHOWN_BYTES: usize = 8;
 /// violation or the kind of a drift, and the place in the message with `*` for each position in a list. The fingerprint is
 /// the first 16 hexadecimal digits of the SHA-256 of these lines, sorted, each once and ended by a line feed.
 ///
-/// A report has at most 100 findings of each kind. If there are more, it is their order that decides which ones count.
+/// A report has at most 100 findings of each kind, and a fingerprint at most 10,000. If there are more, their order decides
+/// which ones count.
 ///
 /// ```
 /// use akool_contract::{Contract, Fingerprint};
@@ -73,6 +76,9 @@ impl Fingerprint {
             Some((kind, finding.pointer.as_str()))
         });
         for (rule, pointer) in violations.chain(drift) {
+            if self.findings.len() >= MAX_FINDINGS {
+                return;
+            }
             self.findings.insert(format!("{operation} {side} {rule} {}", without_positions(pointer)));
         }
     }
@@ -137,6 +143,15 @@ mod tests {
         let mut request = Fingerprint::default();
         request.request(&report("x", &[("/body/a", "type")]));
         assert_ne!(first, request.to_string());
+    }
+
+    #[test]
+    fn any_number_of_names_takes_bounded_memory() {
+        let mut fingerprint = Fingerprint::default();
+        for number in 0..MAX_FINDINGS + 5 {
+            fingerprint.response(&report("x", &[(&format!("/body/x{number}"), "type")]));
+        }
+        assert_eq!(fingerprint.findings.len(), MAX_FINDINGS);
     }
 
     #[test]

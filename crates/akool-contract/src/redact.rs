@@ -66,7 +66,8 @@ pub(crate) fn excerpt(text: &str) -> String {
     let mut shown = String::new();
     let (mut in_host, mut in_query) = (false, false);
     for (at, letter) in text[..end].char_indices() {
-        let ends_word = letter.is_whitespace() || letter.is_control() || matches!(letter, '"' | '<' | '>');
+        let is_blank = letter.is_whitespace() || is_unsafe(letter);
+        let ends_word = is_blank || matches!(letter, '"' | '<' | '>');
         if ends_word {
             (in_host, in_query) = (false, false);
         }
@@ -95,7 +96,7 @@ pub(crate) fn excerpt(text: &str) -> String {
             shown.truncate(start + 1);
             shown.push_str("[redacted]");
         }
-        shown.push(if ends_word && letter != '"' && letter != '<' && letter != '>' { ' ' } else { letter });
+        shown.push(if is_blank { ' ' } else { letter });
     }
     match shown.char_indices().nth(MAX_EXCERPT) {
         Some((at, _)) => {
@@ -108,12 +109,21 @@ pub(crate) fn excerpt(text: &str) -> String {
     shown
 }
 
-/// The start of a pointer, whose steps the sender of a message chooses.
-pub(crate) fn bounded(text: &str) -> String {
-    match text.char_indices().nth(MAX_POINTER) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
+/// The start of a pointer on one line. The sender of a message chooses its steps.
+pub(crate) fn pointer(text: &str) -> String {
+    let plain = |letter| if is_unsafe(letter) { ' ' } else { letter };
+    let mut shown: String = text.chars().take(MAX_POINTER).map(plain).collect();
+    if text.chars().nth(MAX_POINTER).is_some() {
+        shown.push('…');
     }
+    shown
+}
+
+/// Whether a terminal or a log acts on a character: controls, line separators, invisible ones and changes of direction.
+fn is_unsafe(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -132,13 +142,21 @@ mod tests {
             (r"https:\/\/cdn.example\/MARKER?Signature=MARKER", r"https:\/\/cdn.example/[redacted]"),
             (r"https:\/\/user:MARKER@a.example", r"https:\/\/[redacted]@a.example"),
             ("why? = c", "why? = c"),
-            ("a\n\u{1b}[31mb", "a  [31mb"),
+            ("a\n\u{1b}[31mb\u{202e}c\u{200b}d", "a  [31mb c d"),
         ] {
             assert_eq!(excerpt(text), wanted);
         }
         assert_eq!(value(&json!("MARKER"), true), "the string [redacted]");
         assert!(["clientSecret", "token", "x-api-key", "Authorization"].into_iter().all(is_secret));
         assert!(!is_secret("video_model_id"));
+    }
+
+    #[test]
+    fn a_pointer_is_one_bounded_line_of_plain_text() {
+        assert_eq!(pointer("/body/a\r\n::error::\u{1b}[31m\u{9b}b\u{202e}c"), "/body/a  ::error:: [31m b c");
+        assert_eq!(pointer(&"ü".repeat(MAX_POINTER)).chars().count(), MAX_POINTER);
+        assert_eq!(pointer(&"ü".repeat(MAX_POINTER + 1)).chars().count(), MAX_POINTER + 1);
+        assert!(pointer(&"ü".repeat(MAX_POINTER + 1)).ends_with('…'));
     }
 
     #[test]

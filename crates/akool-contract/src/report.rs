@@ -12,7 +12,8 @@ pub(crate) const MAX_FINDINGS: usize = 100;
 /// What a check of one or more messages found.
 ///
 /// Pointers lead into a message as if it were one document: `/method`, `/path`, `/query/NAME`,
-/// `/headers/NAME` and `/body` of a request, `/status`, `/headers/NAME` and `/body` of a response.
+/// `/headers/NAME` and `/body` of a request, `/status`, `/headers/NAME` and `/body` of a response. Each is one line of
+/// at most 400 characters: control characters and those that change the direction of text become blanks.
 /// Values are shown as excerpts, without credentials and without the paths of links.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -121,12 +122,12 @@ impl Report {
         actual: impl Into<String>,
         spec_pointer: &str,
     ) {
-        let expected = expected.into();
+        let (pointer, expected) = (redact::pointer(pointer), expected.into());
         // Several parts of a description may state the same rule.
         let same = |own: &Violation| own.pointer == pointer && own.rule == rule && own.expected == expected;
         if self.violations.len() < MAX_FINDINGS && !self.violations.iter().any(same) {
             self.violations.push(Violation {
-                pointer: redact::bounded(pointer),
+                pointer,
                 rule: rule.to_owned(),
                 expected,
                 actual: actual.into(),
@@ -145,7 +146,7 @@ impl Report {
     ) {
         if self.drift.len() < MAX_FINDINGS {
             self.drift.push(Drift {
-                pointer: redact::bounded(pointer),
+                pointer: redact::pointer(pointer),
                 kind,
                 actual: actual.into(),
                 documented: documented.into(),

@@ -42,7 +42,7 @@ impl Clock {
 }
 
 /// Adds a duration. A time that cannot be written in a header (after the year 9999) is not exceeded.
-fn later(time: SystemTime, by: Duration) -> SystemTime {
+pub(crate) fn later(time: SystemTime, by: Duration) -> SystemTime {
     const END: Duration = Duration::from_secs(253_402_300_799);
     let end = SystemTime::UNIX_EPOCH + END;
     time.checked_add(by).map_or(end, |later| later.min(end.max(time)))

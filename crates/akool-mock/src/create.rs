@@ -17,6 +17,8 @@ use crate::{
 
 /// The service documents no limit. It supports about as many languages.
 const MAX_LANGUAGES: usize = 200;
+/// The longest URL of a webhook in bytes, which is remembered for each language.
+const MAX_WEBHOOK_URL: usize = 2_000;
 
 impl ServiceState {
     pub(crate) fn create_translation(&mut self, call: &Call<'_>) -> Outcome {
@@ -34,6 +36,10 @@ impl ServiceState {
         if languages(&body).nth(MAX_LANGUAGES).is_some() {
             let message =
                 format!("language: this server accepts at most {MAX_LANGUAGES} languages in one request");
+            return Outcome::rejected(1003, &message);
+        }
+        if body["webhookUrl"].as_str().is_some_and(|url| url.len() > MAX_WEBHOOK_URL) {
+            let message = format!("webhookUrl: this server accepts at most {MAX_WEBHOOK_URL} bytes");
             return Outcome::rejected(1003, &message);
         }
         if !call.creates {
@@ -94,6 +100,7 @@ impl ServiceState {
         self.add_created(id.clone(), JobTimeline::started(timeline, now).holding(held));
         if let Some(url) = request["webhookUrl"].as_str().filter(|url| !url.is_empty()) {
             self.webhooks.subscribe(id.as_str(), url);
+            self.grow_job(&id, url.len());
         }
         let created =
             CreatedJob { id: id.clone(), language: language.to_owned(), at: now, request: request.clone() };
@@ -124,7 +131,8 @@ impl ServiceState {
 
     /// Restores a job that an earlier sandbox created. Its id contains the time of creation and its kind.
     pub(crate) fn restore(&self, id: &str) -> Option<JobTimeline> {
-        let (created, kind) = self.seeded.then(|| read_id(id))??;
+        let is_removed = self.removed.iter().any(|removed| removed == id);
+        let (created, kind) = (self.seeded && !is_removed).then(|| read_id(id))??;
         Some(JobTimeline::started(kind.timeline(), created))
     }
 }
@@ -210,6 +218,7 @@ fn languages(body: &Value) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use http::Request;
 
     use super::*;
@@ -247,9 +256,10 @@ mod tests {
     #[test]
     fn one_request_cannot_use_all_memory() {
         let mut state = ServiceState::new("http://x");
-        let mut create = |languages: usize| {
+        let mut create_with = |languages: usize, webhook: &str| {
             let languages = vec!["es"; languages].join(",");
-            let body = json!({ "url": "https://example.com/a.mp4", "language": languages }).to_string();
+            let url = "https://example.com/a.mp4";
+            let body = json!({ "url": url, "language": languages, "webhookUrl": webhook }).to_string();
             let request = Request::post(CREATE_TRANSLATION)
                 .header("x-api-key", &*state.api_key)
                 .header("content-type", "application/json")
@@ -258,8 +268,12 @@ mod tests {
             let answer = state.respond(&request, SystemTime::UNIX_EPOCH);
             serde_json::from_slice::<Value>(answer.body()).unwrap()["code"].as_i64().unwrap()
         };
+        // It would be remembered for each language.
+        let long = "x".repeat(MAX_WEBHOOK_URL + 1);
+        assert_eq!((create_with(1, &long), create_with(1, &long[1..])), (1003, 1000));
+        let mut create = |languages| create_with(languages, "");
         assert_eq!((create(MAX_LANGUAGES), create(MAX_LANGUAGES + 1), create(200_000)), (1000, 1003, 1003));
-        assert_eq!(state.created.iter().len(), MAX_LANGUAGES);
+        assert_eq!(state.created.iter().len(), MAX_LANGUAGES + 1);
     }
 
     #[test]
@@ -273,6 +287,14 @@ mod tests {
         assert!(
             state.jobs.contains_key("kept") && !state.jobs.contains_key("0") && state.jobs.contains_key("1")
         );
+        // A job that a poll restores counts, too.
+        state.seeded = true;
+        let id = job_id(SystemTime::UNIX_EPOCH, Kind::Completes, "", 1);
+        let poll = format!("{}?video_model_id={id}", crate::request::GET_VIDEO_INFO);
+        let poll = Request::get(poll).header("x-api-key", &*state.api_key).body(Bytes::new()).unwrap();
+        state.respond(&poll, SystemTime::UNIX_EPOCH);
+        assert_eq!(state.jobs.len(), 200_001);
+        assert!(state.jobs.contains_key(&id) && !state.jobs.contains_key("1"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Response, StatusCode,
+    HeaderName, HeaderValue, Response, StatusCode,
     header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER},
 };
 use serde_json::{Value, json};
@@ -23,6 +23,13 @@ impl Fault {
             return response;
         }
         match self {
+            Self::OversizedHeaders => {
+                let value = HeaderValue::from_bytes(&[b'x'; 1024 * 1024]);
+                response
+                    .headers_mut()
+                    .extend(value.map(|value| (HeaderName::from_static("x-oversized"), value)));
+                response
+            }
             Self::Http(status) => bare(status, "<h1>Service unavailable</h1>"),
             Self::ForeignEnvelope(status) => {
                 let mut response = edit_json(response, |answer| {

@@ -37,6 +37,8 @@ pub enum Fault {
     DrippingBody,
     /// `HTTP/1.1 103 Early Hints` responses arrive ten times per second, forever.
     EndlessInformational,
+    /// The headers are larger than clients accept: 1 MiB.
+    OversizedHeaders,
     /// This HTTP status, without an envelope.
     Http(u16),
     /// This HTTP status with the envelope of a gateway, whose `code` is the HTTP status.
@@ -199,6 +201,7 @@ impl Fault {
             Self::DrippingHeaders,
             Self::DrippingBody,
             Self::EndlessInformational,
+            Self::OversizedHeaders,
         ];
         all.extend([400, 401, 403, 404, 408, 418, 425, 429, 500, 502, 503, 504].map(Self::Http));
         all.extend([Self::ForeignEnvelope(500), Self::ForeignEnvelope(504)]);
@@ -304,6 +307,7 @@ impl Fault {
             Self::DrippingHeaders => "endless headers, one byte per second".into(),
             Self::DrippingBody => "endless body, one byte per second".into(),
             Self::EndlessInformational => "endless HTTP 103 responses".into(),
+            Self::OversizedHeaders => "headers of 1 MiB".into(),
             Self::Http(status) => format!("HTTP {status} without an envelope"),
             Self::ForeignEnvelope(status) => format!("HTTP {status} with a gateway's envelope"),
             Self::RateLimited { retry_after: RetryAfter::Seconds(seconds) } => {

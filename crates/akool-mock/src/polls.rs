@@ -25,7 +25,7 @@ impl ServiceState {
         if !self.jobs.contains_key(&id)
             && let Some(job) = self.restore(&id)
         {
-            self.jobs.insert(id.clone(), job);
+            self.add_created(id.clone(), job);
         }
         let Some(job) = self.jobs.get_mut(&id) else {
             return Outcome::rejected(1008, "The content does not exist").of_job(id);

@@ -29,6 +29,10 @@ pub const CLIENT_ID: &str = "sandbox-client";
 pub const DEFAULT_API_KEY: &str = "sandbox-key-000000000000";
 /// The bearer token that the server accepts by default.
 pub const DEFAULT_TOKEN: &str = "sandbox-token";
+/// How many jobs exist at a time, and about how many bytes are remembered of them. A new job that a request creates
+/// replaces the oldest one; the control API refuses further jobs.
+const MAX_JOBS: usize = 200_000;
+const MAX_JOB_BYTES: usize = 128 * 1024 * 1024;
 /// The credits of the account by default: enough for the 100,000 jobs of a load test.
 const DEFAULT_CREDITS: f64 = 1_000_000.0;
 
@@ -68,6 +72,8 @@ pub(crate) struct ServiceState {
     /// What a creation holds for each job.
     pub(crate) credits_per_job: u32,
     pub(crate) jobs: BTreeMap<String, JobTimeline>,
+    /// About how many bytes are remembered of the jobs.
+    pub(crate) job_bytes: usize,
     /// Whether the demo jobs were seeded. Then ids of jobs that an earlier sandbox created are known too.
     pub(crate) seeded: bool,
     /// The timeline of jobs that requests create.
@@ -79,6 +85,8 @@ pub(crate) struct ServiceState {
     pub(crate) created: Recent<CreatedJob>,
     /// The ids of jobs that requests created, oldest first. Only so many exist.
     pub(crate) created_ids: VecDeque<String>,
+    /// The ids of jobs that were removed, so that a poll does not restore them.
+    pub(crate) removed: Recent<String>,
     /// The number of jobs that requests created.
     pub(crate) serial: u32,
     pub(crate) webhooks: Webhooks,
@@ -114,29 +122,52 @@ impl ServiceState {
 
     pub(crate) fn add_job(&mut self, id: impl Into<String>, timeline: Timeline) {
         let job = JobTimeline::new(timeline).holding(self.credits_per_job);
-        self.jobs.insert(id.into(), job);
+        self.insert_job(id.into(), job);
     }
 
-    /// Adds a job that a request created. If there are too many, the oldest one is gone.
-    pub(crate) fn add_created(&mut self, id: String, job: JobTimeline) {
-        const MAX_JOBS: usize = 200_000;
-        self.created_ids.push_back(id.clone());
-        self.jobs.insert(id, job);
-        if self.created_ids.len() > MAX_JOBS
-            && let Some(oldest) = self.created_ids.pop_front()
-        {
-            self.jobs.remove(&oldest);
-            self.webhooks.hooks.remove(&oldest);
+    fn insert_job(&mut self, id: String, job: JobTimeline) {
+        self.job_bytes += job.size;
+        if let Some(replaced) = self.jobs.insert(id, job) {
+            self.job_bytes -= replaced.size;
         }
+    }
+
+    /// Adds a job that a request created, now or in an earlier sandbox. If there are too many, the oldest one is gone.
+    pub(crate) fn add_created(&mut self, id: String, job: JobTimeline) {
+        self.created_ids.push_back(id.clone());
+        self.insert_job(id, job);
+        while self.created_ids.len() > MAX_JOBS
+            || (self.job_bytes > MAX_JOB_BYTES && self.created_ids.len() > 1)
+        {
+            let Some(oldest) = self.created_ids.pop_front() else { break };
+            self.remove_job(&oldest);
+        }
+    }
+
+    /// Counts what is remembered of a job beside its first timeline.
+    pub(crate) fn grow_job(&mut self, id: &str, bytes: usize) {
+        if let Some(job) = self.jobs.get_mut(id) {
+            job.size += bytes;
+            self.job_bytes += bytes;
+        }
+    }
+
+    /// Whether another job, or more about a job, can be remembered.
+    pub(crate) fn has_room(&self, is_new: bool, bytes: usize) -> bool {
+        self.jobs.len() + usize::from(is_new) <= MAX_JOBS && self.job_bytes + bytes <= MAX_JOB_BYTES
     }
 
     /// Lets a job continue on another timeline. Returns whether there is such a job.
     pub(crate) fn change_job(&mut self, id: &str, timeline: Timeline, now: SystemTime) -> bool {
+        self.grow_job(id, timeline.size());
         self.jobs.get_mut(id).map(|job| job.change(timeline, now)).is_some()
     }
 
     pub(crate) fn remove_job(&mut self, id: &str) {
-        self.jobs.remove(id);
+        if let Some(job) = self.jobs.remove(id) {
+            self.job_bytes -= job.size;
+            self.removed.push(id.to_owned(), id.len());
+        }
         self.notes.remove(id);
         self.webhooks.hooks.remove(id);
         self.contents.retain(|(job, _), _| job.as_deref() != Some(id));

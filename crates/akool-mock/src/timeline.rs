@@ -27,6 +27,9 @@ pub(crate) const FAILURE_CODE: i64 = 501_312;
 /// The credits that are held for a job by default, as in the vendor's example of a poll.
 pub(crate) const DEFAULT_CREDITS_PER_JOB: u32 = 10;
 
+/// About how many bytes a job takes beside its steps and texts.
+const JOB_SIZE: usize = 256;
+
 /// For how long a status lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
@@ -106,6 +109,12 @@ impl Timeline {
         self.end = End::Stuck(status);
         self
     }
+
+    /// About how many bytes it takes.
+    pub(crate) fn size(&self) -> usize {
+        let reason = if let End::Failed { reason, .. } = &self.end { reason.len() } else { 0 };
+        self.steps.len() * size_of::<(i64, Span)>() + reason
+    }
 }
 
 /// The progress of one job through its timeline.
@@ -122,6 +131,8 @@ pub(crate) struct JobTimeline {
     /// The last progress while it was processing. A failed job keeps it.
     last_progress: u8,
     credits: u32,
+    /// About how many bytes are remembered of the job.
+    pub(crate) size: usize,
 }
 
 /// The state of a job at one time.
@@ -138,8 +149,8 @@ pub(crate) struct State {
 
 impl JobTimeline {
     pub(crate) fn new(timeline: Timeline) -> Self {
-        let credits = DEFAULT_CREDITS_PER_JOB;
-        Self { timeline, step: 0, polls: 0, times: None, poll_count: 0, last_progress: 0, credits }
+        let (credits, size) = (DEFAULT_CREDITS_PER_JOB, JOB_SIZE + timeline.size());
+        Self { timeline, step: 0, polls: 0, times: None, poll_count: 0, last_progress: 0, credits, size }
     }
 
     /// Sets the credits that are held for the job.

@@ -407,7 +407,7 @@ pub(crate) enum Webhook {
 #[derive(Debug, Args)]
 pub(crate) struct Listen {
     /// Address to listen on, for any path; port 0 takes a free port
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4011")]
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4011", value_parser = value::listen)]
     pub(crate) listen: std::net::SocketAddr,
 
     /// Client id [default: $AKOOL_CLIENT_ID]

@@ -51,6 +51,7 @@ pub(super) async fn run(options: &Listen, verifier: WebhookVerifier, report: &Re
             return Outcome::Usage;
         }
     };
+    let stop = interruption();
     let url = format!("http://{address}/");
     if report.is_json() {
         report.object(&json!({ "event": "listening", "url": url }));
@@ -67,7 +68,7 @@ pub(super) async fn run(options: &Listen, verifier: WebhookVerifier, report: &Re
     let server = Server { verifier, report, printer };
     let outcome = tokio::select! {
         () = server.serve(listener) => Outcome::Unexpected,
-        () = interruption() => Outcome::Done,
+        () = stop => Outcome::Done,
     };
     drop(server);
     printing.finish();

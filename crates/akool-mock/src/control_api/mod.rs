@@ -24,9 +24,8 @@ use crate::{
 use input::{AccountInput, ClockInput, FaultInput, JobInput};
 
 const PREFIX: &str = "/__sandbox/";
-/// The longest id of a job, and the largest numbers of jobs and faults.
+/// The longest id of a job, and the largest number of faults.
 const MAX_ID: usize = 200;
-const MAX_JOBS: usize = 200_000;
 const MAX_FAULTS: usize = 1_000;
 /// The furthest that one request sets the clock forward.
 const MAX_ADVANCE: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
@@ -119,6 +118,7 @@ impl Call<'_> {
                 let id = self.known(id)?;
                 let input = self.job_body(&id)?;
                 let timeline = input.timeline().or_else(|why| refuse(StatusCode::BAD_REQUEST, why))?;
+                self.check_room(&id)?;
                 self.state.change_job(&id, timeline, now);
                 self.describe(&id, input.description, input.webhook_url);
                 ok(view::job(self.state, &id, now))
@@ -189,21 +189,31 @@ impl Call<'_> {
         if id.is_empty() || id.chars().count() > MAX_ID {
             return refuse(StatusCode::BAD_REQUEST, format!("`id` has 1 to {MAX_ID} characters"));
         }
-        if self.state.jobs.len() >= MAX_JOBS && !self.state.jobs.contains_key(&id) {
-            let why = format!("there are {MAX_JOBS} jobs already; reset the sandbox");
-            return refuse(StatusCode::INSUFFICIENT_STORAGE, why);
-        }
         let timeline = input.timeline().or_else(|why| refuse(StatusCode::BAD_REQUEST, why))?;
+        self.check_room(&id)?;
+        // Nothing is left of a job that this one replaces.
+        self.state.notes.remove(&id);
+        self.state.webhooks.hooks.remove(&id);
         self.state.add_job(&*id, timeline);
         self.describe(&id, input.description, input.webhook_url);
         Ok((StatusCode::CREATED, view::job(self.state, &id, now)))
     }
 
+    /// Refuses a job, or a change of one, that cannot be remembered.
+    fn check_room(&self, id: &str) -> Result<(), Refusal> {
+        if self.state.has_room(!self.state.jobs.contains_key(id), self.request.body().len()) {
+            return Ok(());
+        }
+        refuse(StatusCode::INSUFFICIENT_STORAGE, "there are too many jobs: remove some, or reset the sandbox")
+    }
+
     fn describe(&mut self, id: &str, description: Option<String>, webhook: Option<String>) {
         if let Some(description) = description {
+            self.state.grow_job(id, description.len());
             self.state.notes.insert(id.to_owned(), short(&description));
         }
         if let Some(url) = webhook {
+            self.state.grow_job(id, url.len());
             self.state.webhooks.subscribe(id, url);
         }
     }
@@ -303,7 +313,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::webhook::Deliverer;
+    use crate::{Timeline, webhook::Deliverer};
 
     struct Server {
         access: Access,
@@ -465,6 +475,56 @@ mod tests {
             assert_eq!(status_of(&token, &[("authorization", header)]), status, "{header}");
         }
         assert_eq!(status_of(&token, &[]), 401);
+    }
+
+    #[test]
+    fn a_removed_job_is_gone_also_if_its_id_is_that_of_an_earlier_sandbox() {
+        let server = local();
+        server.service.state().seeded = true;
+        let id = server.send("POST", "jobs", &json!({})).1["id"].as_str().unwrap().to_owned();
+        assert_eq!(server.poll(&id), (200, 3.into()));
+        assert_eq!(server.send("DELETE", &format!("jobs/{id}"), &json!(null)).0, 204);
+        assert_eq!(server.poll(&id), (200, Value::Null));
+    }
+
+    #[test]
+    fn a_replaced_job_leaves_nothing_behind() {
+        let server = local();
+        let old = json!({ "description": "old", "webhook_url": "http://127.0.0.1:1/" });
+        server.send("PUT", "jobs/a", &old);
+        let new = server.send("PUT", "jobs/a", &json!({})).1;
+        assert_eq!(new["description"], Value::Null);
+        assert!(server.service.state().webhooks.hooks.is_empty());
+    }
+
+    #[test]
+    fn what_is_remembered_of_jobs_is_bounded() {
+        let server = local();
+        let size = || server.service.state().job_bytes;
+        let steps = json!({ "steps": vec![json!({ "status": 1, "for": "1s" }); 1000] });
+        let texts = json!({ "description": "x".repeat(2000), "webhook_url": "x".repeat(2000) });
+        let mut before = 0;
+        for (method, path, body) in
+            [("PUT", "jobs/a", &steps), ("PATCH", "jobs/a", &steps), ("POST", "jobs", &texts)]
+        {
+            server.send(method, path, body);
+            assert!(size() > before + 4_000, "{method}");
+            before = size();
+        }
+        server.service.state().grow_job("a", 128 * 1024 * 1024 - before - 1_000);
+        for (method, path) in [("POST", "jobs"), ("PUT", "jobs/b"), ("PUT", "jobs/a"), ("PATCH", "jobs/a")] {
+            assert_eq!(server.send(method, path, &texts).0, 507, "{method} {path}");
+        }
+        // A request still creates its job.
+        let id = "6b0ac2d3a2f9a803df000001";
+        let job = crate::timeline::JobTimeline::new(Timeline::new());
+        server.service.state().add_created(id.to_owned(), job);
+        assert_eq!(server.get(&format!("jobs/{id}"))["id"], id);
+        server.send("DELETE", "jobs/a", &json!(null));
+        assert!(size() < before, "{}", size());
+        assert_eq!(server.send("POST", "jobs", &texts).0, 201);
+        server.send("POST", "reset", &json!(null));
+        assert_eq!(size(), 0);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::seal;
 use crate::{
     answer,
+    clock::later,
     service_state::{CLIENT_ID, ServiceState},
     timeline::State,
     verify,
@@ -114,7 +115,7 @@ impl ServiceState {
             self.report_violation(violation);
         }
         let at = match fault {
-            Some(WebhookFault::Delayed(by)) => at + by,
+            Some(WebhookFault::Delayed(by)) => later(at, by),
             _ => at,
         };
         let call = WebhookCall {
@@ -245,6 +246,14 @@ mod tests {
                 "{fault:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_call_that_is_delayed_for_ever_is_never_due() {
+        let mut state = state();
+        state.webhooks.faults.push("delayed-18446744073709551615".parse().unwrap(), Times::Once);
+        assert!(state.calls_due(at(110), usize::MAX).is_empty());
+        assert_eq!(statuses(&state.calls_due(at(130), usize::MAX)), [(3, 1)]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, Thread},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::StatusCode;
@@ -16,7 +16,7 @@ use url::{Host, Url};
 
 use crate::{service_state::ServiceState, webhook_queue::WebhookCall};
 
-/// The timeout of connecting, and of each read and write.
+/// The timeout of connecting, of each write, and of the whole answer. A receiver that is slower gives up its place.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// How many calls are made at a time. Others wait.
 const MAX_CALLS: usize = 16;
@@ -145,7 +145,7 @@ fn post(call: &WebhookCall, anywhere: bool) -> Result<StatusCode, String> {
         return Err(format!("{url}: not called, because it is not on the loopback interface"));
     }
     let addresses = url.socket_addrs(|| None).map_err(|error| format!("{url}: {error}"))?;
-    exchange(&url, &addresses, &call.body).map_err(|error| format!("{url}: {error}"))
+    exchange(&url, &addresses, &call.body, TIMEOUT).map_err(|error| format!("{url}: {error}"))
 }
 
 /// Whether a URL leads to this machine. Only literal names count, so that other names are not resolved.
@@ -158,17 +158,16 @@ pub(crate) fn is_local(url: &Url) -> bool {
     }
 }
 
-fn exchange(url: &Url, addresses: &[SocketAddr], body: &[u8]) -> io::Result<StatusCode> {
+fn exchange(url: &Url, addresses: &[SocketAddr], body: &[u8], timeout: Duration) -> io::Result<StatusCode> {
     let mut stream = Err(io::Error::other("the host has no address"));
     for address in addresses {
-        stream = TcpStream::connect_timeout(address, TIMEOUT);
+        stream = TcpStream::connect_timeout(address, timeout);
         if stream.is_ok() {
             break;
         }
     }
     let mut stream = stream?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(timeout))?;
     let head = format!(
         "POST {} HTTP/1.1\r\nhost: {}\r\nuser-agent: akool-mock/{}\r\ncontent-type: application/json\r\n\
          content-length: {}\r\nconnection: close\r\n\r\n",
@@ -181,7 +180,13 @@ fn exchange(url: &Url, addresses: &[SocketAddr], body: &[u8]) -> io::Result<Stat
 
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
+    let deadline = Instant::now() + timeout;
     loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
         let count = stream.read(&mut buffer)?;
         if count == 0 || answer.len() > MAX_HEAD {
             return Err(io::Error::other("the response is not HTTP"));
@@ -197,5 +202,32 @@ fn exchange(url: &Url, addresses: &[SocketAddr], body: &[u8]) -> io::Result<Stat
             }
             Err(error) => return Err(io::Error::other(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{iter, net::TcpListener};
+
+    use super::*;
+
+    #[test]
+    fn a_receiver_that_answers_one_byte_at_a_time_gives_up_its_place() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let receiver = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let bytes = b"HTTP/1.1 200 OK\r\nx: ".iter().chain(iter::repeat(&b'x'));
+            for byte in bytes {
+                if stream.write_all(&[*byte]).is_err() {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let url = Url::parse(&format!("http://{address}/")).unwrap();
+        let error = exchange(&url, &[address], b"{}", Duration::from_millis(500)).unwrap_err();
+        assert!(matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock), "{error}");
+        receiver.join().unwrap();
     }
 }

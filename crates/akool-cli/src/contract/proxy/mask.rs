@@ -81,7 +81,7 @@ impl Mask {
         masked
     }
 
-    /// Applies it to every text in a value, names included.
+    /// Applies it to every text in a value. The names of its members are ours.
     pub(super) fn apply_to(&self, value: &mut Value) {
         match value {
             Value::String(text) => *text = self.apply(text),

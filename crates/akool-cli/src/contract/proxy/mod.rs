@@ -17,7 +17,7 @@ mod mask;
 mod totals;
 mod upstream;
 
-use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use akool_contract::Contract;
 use hyper::{server::conn::http1, service::service_fn};
@@ -88,11 +88,7 @@ pub(crate) async fn run(options: &ContractProxy, global: &Global, report: &Repor
             return Outcome::Unexpected;
         }
     };
-    let mut stop = std::pin::pin!(interruption());
-    // A first poll installs the handlers of the signals, so that none that follows the line about listening is missed.
-    if poll_fn(|context| Poll::Ready(stop.as_mut().poll(context).is_ready())).await {
-        return Outcome::Interrupted;
-    }
+    let stop = std::pin::pin!(interruption());
     listening(address, &upstream, report);
     let contract = if options.vendored { Contract::vendored() } else { Contract::resolved() };
     let observer = Arc::new(Observer::new(contract, printer.clone(), report.is_json(), report.is_verbose()));
