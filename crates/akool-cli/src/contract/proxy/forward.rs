@@ -52,6 +52,10 @@ impl Proxy {
         let (Some(uri), Some(host)) = (self.upstream.uri(&target), self.upstream.host()) else {
             return Ok(refusal(&exchange, StatusCode::BAD_REQUEST, "the target of the request is not valid"));
         };
+        if has_other_coding(&parts.headers) {
+            let reason = "the proxy can pass on no transfer coding but `chunked`";
+            return Ok(refusal(&exchange, StatusCode::NOT_IMPLEMENTED, reason));
+        }
         parts.uri = uri;
         parts.version = Version::HTTP_11;
         parts.extensions.remove::<OnUpgrade>();
@@ -60,7 +64,16 @@ impl Proxy {
         let body = Observed::new(body, Side::Request, Arc::clone(&exchange));
         let sent = self.upstream.send(Request::from_parts(parts, body));
         let response = match tokio::time::timeout(RESPONSE_TIMEOUT, sent).await {
-            Ok(Ok(response)) if response.status() != StatusCode::SWITCHING_PROTOCOLS => response,
+            Ok(Ok(response))
+                if response.status() != StatusCode::SWITCHING_PROTOCOLS
+                    && !has_other_coding(response.headers()) =>
+            {
+                response
+            }
+            Ok(Ok(response)) if has_other_coding(response.headers()) => {
+                let reason = "its transfer coding is not `chunked`";
+                return Ok(self.failure(&exchange, StatusCode::BAD_GATEWAY, reason));
+            }
             Ok(Ok(_)) => {
                 let reason = "the upstream changes the protocol, which was not requested";
                 return Ok(self.failure(&exchange, StatusCode::BAD_GATEWAY, reason));
@@ -135,6 +148,14 @@ fn answer(exchange: &Exchange, status: StatusCode, reason: &str) -> Response<Pas
     response
 }
 
+/// Whether a body is coded for the connection in another way than in chunks. Such a body cannot be passed on unchanged.
+fn has_other_coding(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(TRANSFER_ENCODING).iter();
+    codings
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|coding| !coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
+}
+
 /// Removes the headers that concern only one connection.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<_> = headers
@@ -176,6 +197,15 @@ fn reason(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_chunks_can_be_passed_on() {
+        let with = |coding: &'static str| {
+            has_other_coding(&HeaderMap::from_iter([(TRANSFER_ENCODING, HeaderValue::from_static(coding))]))
+        };
+        assert!(!has_other_coding(&HeaderMap::new()) && !with("chunked") && !with("Chunked "));
+        assert!(with("gzip, chunked") && with("gzip") && with("identity, chunked"));
+    }
 
     #[test]
     fn headers_of_one_connection_are_removed_with_those_that_it_names() {
