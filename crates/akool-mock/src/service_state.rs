@@ -16,7 +16,6 @@ use crate::{
     fault::Fault,
     recent::{MAX_KEPT, Recent},
     record::{Exchange, short},
-    sources::Fetch,
     timeline::{DEFAULT_CREDITS_PER_JOB, JobTimeline, Timeline},
     times::FaultQueue,
     variation::Variation,
@@ -55,6 +54,13 @@ pub struct CreatedJob {
 pub(crate) enum Plan {
     Create(Timeline),
     Reject(i64, String),
+}
+
+/// The sources of one request, and the jobs that wait for them with the timelines that follow.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fetch {
+    pub(crate) urls: Vec<String>,
+    pub(crate) jobs: Vec<(String, Timeline)>,
 }
 
 /// The state of the service.

@@ -17,7 +17,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::{
-    service_state::ServiceState,
+    service_state::{Fetch, ServiceState},
     timeline::{FAILURE_CODE, Timeline},
     webhook::{Waker, is_local},
 };
@@ -31,13 +31,6 @@ const MAX_BYTES: u64 = 16 << 30;
 const MAX_FETCHES: usize = 8;
 /// The largest response head that is read, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
-
-/// The sources of one request, and the jobs that wait for them with the timelines that follow.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Fetch {
-    urls: Vec<String>,
-    jobs: Vec<(String, Timeline)>,
-}
 
 impl ServiceState {
     /// Begins to collect the jobs of a request, if sources are fetched.

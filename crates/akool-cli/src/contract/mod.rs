@@ -2,6 +2,7 @@
 //! records responses.
 
 mod check;
+mod checked;
 mod format;
 mod proxy;
 mod record;

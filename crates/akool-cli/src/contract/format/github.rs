@@ -1,6 +1,6 @@
 //! Annotations of GitHub Actions, as its documentation of workflow commands describes them.
 
-use crate::contract::check::Checked;
+use crate::contract::checked::Checked;
 
 /// The workflow commands: an error for each violation, a warning for each drift, and a notice with the counts.
 pub(super) fn lines(checked: &Checked) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use quick_junit::{NonSuccessKind, Property, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
-use crate::contract::check::{Checked, Job};
+use crate::contract::checked::{Checked, Job};
 
 const NAME: &str = "akool contract check";
 

@@ -2,7 +2,7 @@
 
 use akool_contract::{Drift, Violation};
 
-use crate::contract::check::{Checked, Job};
+use crate::contract::checked::{Checked, Job};
 
 /// A heading, the counts, and a section for each job with a finding or an error. A comment holds the fingerprint.
 pub(super) fn document(checked: &Checked) -> String {

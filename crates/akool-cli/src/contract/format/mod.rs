@@ -8,7 +8,7 @@ use akool::JobId;
 use akool_contract::{Report as Findings, Verdict};
 use serde_json::json;
 
-use super::check::Checked;
+use super::checked::Checked;
 use crate::{
     args::{ContractCheck, Format},
     report::Report,
