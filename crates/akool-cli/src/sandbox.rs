@@ -151,7 +151,9 @@ fn control_token(options: &Sandbox) -> Result<Option<String>, String> {
     let is_valid = |token: &String| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
     match token {
         Some(token) if !is_valid(&token) => {
-            Err("the control token is empty, or has characters that a header cannot hold".to_owned())
+            Err("the control token is empty, or has characters that a header cannot hold; set another with --control-token \
+                 or AKOOL_CONTROL_TOKEN"
+                .to_owned())
         }
         token => Ok(token),
     }
