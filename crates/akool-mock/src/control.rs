@@ -276,7 +276,7 @@ impl MockServer {
     /// credentials that were sent to the CDN. An answer of the mock server that violates the description without
     /// being configured to is a violation too.
     pub fn violations(&self) -> Vec<String> {
-        self.state().violations.clone()
+        self.state().violations.iter().cloned().collect()
     }
 
     /// Returns the unmet expectations: jobs that were never polled, and injected faults that have not happened as

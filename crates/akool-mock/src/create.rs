@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     account,
     answer::{self, Outcome},
+    memory::size_of_json,
     request::Call,
     service_state::{CreatedJob, Plan, ServiceState},
     timeline::{FAILURE_CODE, JobTimeline, Timeline},
@@ -42,14 +43,17 @@ impl ServiceState {
             let message = format!("webhookUrl: this server accepts at most {MAX_WEBHOOK_URL} bytes");
             return Outcome::rejected(1003, &message);
         }
+        let size = size_of_json(&body);
+        if !self.can_fetch(size) {
+            return Outcome::rejected(1003, "url: too many sources wait until this server fetches them");
+        }
         if !call.creates {
             // A fault rejects the request before jobs are created.
             return Outcome { summary: "nothing created".to_owned(), ..Outcome::rejected(1000, "OK") };
         }
-        self.begin_fetch(&body);
-        let mut results: Vec<Value> = languages(&body)
-            .map(|language| self.create_one(language, &body, request.body().len(), now))
-            .collect();
+        self.begin_fetch(&body, size);
+        let mut results: Vec<Value> =
+            languages(&body).map(|language| self.create_one(language, &body, size, now)).collect();
 
         let Some(first) = results.iter().find(|result| result["code"] == 1000) else {
             let (code, message) = (&results[0]["code"], &results[0]["msg"]);
@@ -78,7 +82,7 @@ impl ServiceState {
         Outcome { job: id.as_str().map(str::to_owned), ..Outcome::json(&answer, summary) }
     }
 
-    /// Creates the job for one language, and returns its entry in `all_results`. `size` is that of the request in bytes.
+    /// Creates the job for one language, and returns its entry in `all_results`. `size` is that of the request in memory, in bytes.
     fn create_one(&mut self, language: &str, request: &Value, size: usize, now: SystemTime) -> Value {
         let kind = Kind::of(request["url"].as_str().unwrap_or_default());
         let timeline = match self.plans.get(language) {

@@ -57,6 +57,7 @@ mod files;
 pub mod fuzzing;
 mod http_host;
 mod listener;
+mod memory;
 mod page;
 mod polls;
 mod recent;

@@ -1,11 +1,9 @@
-//! What the server remembers: [`Recent`] keeps the latest items within a number and a size.
+//! What the server remembers of one kind: [`Recent`] keeps the latest items, and counts their size.
 
 use std::collections::VecDeque;
 
 /// How many items are kept.
 pub(crate) const MAX_KEPT: usize = 10_000;
-/// How many bytes of them are kept.
-const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// The latest items.
 #[derive(Clone, Debug)]
@@ -29,10 +27,21 @@ impl<T> Recent<T> {
         self.bytes += bytes;
         self.count += 1;
         self.items.push_back((item, bytes));
-        while self.items.len() > MAX_KEPT || self.bytes > MAX_BYTES {
-            let Some((_, bytes)) = self.items.pop_front() else { break };
-            self.bytes -= bytes;
+        if self.items.len() > MAX_KEPT {
+            self.forget_oldest();
         }
+    }
+
+    /// Removes the oldest item. Returns whether there was one.
+    pub(crate) fn forget_oldest(&mut self) -> bool {
+        let Some((_, bytes)) = self.items.pop_front() else { return false };
+        self.bytes -= bytes;
+        true
+    }
+
+    /// About how many bytes the items take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The items, oldest first.
@@ -64,11 +73,8 @@ mod tests {
             (MAX_KEPT, Some(&5), Some(&10_004))
         );
         assert_eq!(recent.count(), 10_005);
-        for number in 0..100 {
-            recent.push(number, 1024 * 1024);
-        }
-        assert!(recent.bytes <= MAX_BYTES && recent.iter().len() == 31, "{}", recent.iter().len());
-        recent.push(7, 2 * MAX_BYTES);
-        assert_eq!((recent.iter().len(), recent.bytes), (0, 0));
+        assert_eq!(recent.bytes(), MAX_KEPT * (1 + size_of::<usize>()));
+        while recent.forget_oldest() {}
+        assert_eq!((recent.iter().len(), recent.bytes()), (0, 0));
     }
 }

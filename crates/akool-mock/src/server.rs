@@ -17,6 +17,7 @@ use crate::{
     http_host,
     listener::Listener,
     page::Page,
+    recent::Recent,
     record::Exchange,
     service::{Hook, Service},
     service_state::ServiceState,
@@ -252,7 +253,7 @@ impl fmt::Debug for MockServer {
         f.debug_struct("MockServer")
             .field("url", &format_args!("{}", self.url()))
             .field("requests", &state.log.count())
-            .field("violations", &state.violations.len())
+            .field("violations", &state.violations.count())
             .field("unmet_expectations", &state.unmet_expectations())
             .finish_non_exhaustive()
     }
@@ -283,11 +284,11 @@ impl Drop for MockServer {
 }
 
 /// Joins the first violations into one text. Returns `None` if there are none.
-fn first_violations(violations: &[String]) -> Option<String> {
+fn first_violations(violations: &Recent<String>) -> Option<String> {
     const MAX: usize = 20;
     let mut shown: Vec<_> = violations.iter().take(MAX).cloned().collect();
-    if violations.len() > MAX {
-        shown.push(format!("and {} more", violations.len() - MAX));
+    if violations.iter().len() > MAX {
+        shown.push(format!("and {} more", violations.count() - MAX as u64));
     }
     (!shown.is_empty()).then(|| shown.join("\n  "))
 }

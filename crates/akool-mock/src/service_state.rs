@@ -14,7 +14,8 @@ use serde_json::Value;
 use crate::{
     clock::Clock,
     fault::Fault,
-    recent::{MAX_KEPT, Recent},
+    memory::MAX_BYTES,
+    recent::Recent,
     record::{Exchange, short},
     timeline::{DEFAULT_CREDITS_PER_JOB, JobTimeline, Timeline},
     times::FaultQueue,
@@ -28,10 +29,10 @@ pub const CLIENT_ID: &str = "sandbox-client";
 pub const DEFAULT_API_KEY: &str = "sandbox-key-000000000000";
 /// The bearer token that the server accepts by default.
 pub const DEFAULT_TOKEN: &str = "sandbox-token";
-/// How many jobs exist at a time, and about how many bytes are remembered of them. A new job that a request creates
+/// How many jobs exist at a time, and about how many bytes of the limit are theirs. A new job that a request creates
 /// replaces the oldest one; the control API refuses further jobs.
 const MAX_JOBS: usize = 200_000;
-const MAX_JOB_BYTES: usize = 128 * 1024 * 1024;
+const MAX_JOB_BYTES: usize = MAX_BYTES / 2;
 /// The credits of the account by default: enough for the 100,000 jobs of a load test.
 const DEFAULT_CREDITS: f64 = 1_000_000.0;
 
@@ -60,6 +61,8 @@ pub(crate) enum Plan {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fetch {
     pub(crate) urls: Vec<String>,
+    /// About how many bytes are remembered of the request.
+    pub(crate) bytes: usize,
     pub(crate) jobs: Vec<(String, Timeline)>,
 }
 
@@ -97,7 +100,7 @@ pub(crate) struct ServiceState {
     pub(crate) serial: u32,
     pub(crate) webhooks: Webhooks,
     pub(crate) log: Recent<Exchange>,
-    pub(crate) violations: Vec<String>,
+    pub(crate) violations: Recent<String>,
     pub(crate) poll_faults: FaultQueue<Fault>,
     pub(crate) file_faults: FaultQueue<Fault>,
     pub(crate) creation_faults: FaultQueue<Fault>,
@@ -212,11 +215,11 @@ impl ServiceState {
         webhooks + queues.map(|queue| queue.iter().count()).iter().sum::<usize>()
     }
 
-    pub(crate) fn report_violation(&mut self, violation: String) {
+    pub(crate) fn report_violation(&mut self, violation: &str) {
         const MAX_CHARS: usize = 2_000;
-        if self.violations.len() < MAX_KEPT {
-            self.violations.push(violation.chars().take(MAX_CHARS).collect());
-        }
+        let violation: String = violation.chars().take(MAX_CHARS).collect();
+        let bytes = violation.len();
+        self.violations.push(violation, bytes);
     }
 
     /// Returns the jobs that were never polled, and the faults that have not happened as often as requested.

@@ -34,11 +34,11 @@ const MAX_HEAD: usize = 64 * 1024;
 
 impl ServiceState {
     /// Begins to collect the jobs of a request, if sources are fetched.
-    pub(crate) fn begin_fetch(&mut self, request: &Value) {
+    pub(crate) fn begin_fetch(&mut self, request: &Value, bytes: usize) {
         if self.fetches_sources {
             let urls = ["url", "caption_url"].iter().filter_map(|name| request[name].as_str());
             let urls = urls.filter(|url| !url.is_empty()).map(str::to_owned).collect();
-            self.fetches.push_back(Fetch { urls, jobs: Vec::new() });
+            self.fetches.push_back(Fetch { urls, bytes, jobs: Vec::new() });
         }
     }
 
@@ -46,6 +46,7 @@ impl ServiceState {
     pub(crate) fn until_fetched(&mut self, job: &str, timeline: Timeline) -> Timeline {
         match self.fetches.back_mut().filter(|_| self.fetches_sources) {
             Some(fetch) => {
+                fetch.bytes += job.len() + timeline.size();
                 fetch.jobs.push((job.to_owned(), timeline));
                 Timeline::new().stuck(1)
             }

@@ -41,6 +41,14 @@ pub struct WebhookCall {
     pub failure: Option<String>,
 }
 
+impl WebhookCall {
+    /// About how many bytes it takes.
+    pub(crate) fn size(&self) -> usize {
+        let failure = self.failure.as_ref().map_or(0, String::len);
+        size_of::<Self>() + self.job.len() + self.url.len() + self.body.len() + failure
+    }
+}
+
 /// An error in webhook calls, for
 /// [`MockServer::inject_into_webhooks`](crate::MockServer::inject_into_webhooks).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,6 +115,8 @@ pub(crate) struct Webhooks {
     /// By job. A webhook is removed when its job has ended.
     pub(crate) hooks: BTreeMap<String, Hook>,
     pub(crate) queue: Vec<WebhookCall>,
+    /// About how many bytes the queue takes.
+    pub(crate) queue_bytes: usize,
     pub(crate) made: Recent<WebhookCall>,
     pub(crate) faults: FaultQueue<WebhookFault>,
     /// The number of messages.
@@ -149,13 +159,19 @@ impl Webhooks {
             };
             self.add(retry);
         }
-        let size = call.url.len() + call.body.len() + call.failure.as_ref().map_or(0, String::len);
+        let size = call.size();
         self.made.push(call, size);
+    }
+
+    /// About how many bytes of calls are remembered, due and made.
+    pub(crate) fn bytes(&self) -> usize {
+        self.queue_bytes + self.made.bytes()
     }
 
     /// Adds a call to the queue. If there are too many, because the receivers are slow, it is lost.
     pub(crate) fn add(&mut self, call: WebhookCall) {
         if self.queue.len() < MAX_KEPT {
+            self.queue_bytes += call.size();
             self.queue.push(call);
         }
     }

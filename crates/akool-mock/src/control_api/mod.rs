@@ -138,7 +138,9 @@ impl Call<'_> {
                 let job = request::query_value(self.request, "job");
                 ok(view::requests(self.state, job.as_deref()))
             }
-            ("violations", None, &Method::GET) => ok(json!({ "violations": self.state.violations })),
+            ("violations", None, &Method::GET) => {
+                ok(json!({ "violations": self.state.violations.iter().collect::<Vec<_>>() }))
+            }
             ("unmet-expectations", None, &Method::GET) => {
                 ok(json!({ "unmet_expectations": self.state.unmet_expectations() }))
             }

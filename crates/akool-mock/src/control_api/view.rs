@@ -20,7 +20,7 @@ pub(super) fn state(state: &ServiceState, now: SystemTime) -> Value {
         "clock": clock(state, now),
         "jobs": state.jobs.len(),
         "requests": state.log.count(),
-        "violations": state.violations.len(),
+        "violations": state.violations.count(),
         "unmet_expectations": state.unmet_expectations().len(),
     })
 }

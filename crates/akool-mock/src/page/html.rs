@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    recent::Recent,
     record::{Exchange, short},
     service_state::{CreatedJob, ServiceState},
     timeline::State,
@@ -41,15 +42,15 @@ pub(super) fn sections(state: &ServiceState, now: SystemTime) -> String {
     html
 }
 
-fn violations_to(html: &mut String, violations: &[String]) {
+fn violations_to(html: &mut String, violations: &Recent<String>) {
     html.push_str("<section id=\"violations\">");
-    if !violations.is_empty() {
-        let _ = writeln!(html, "<h2>Violations <span class=\"count\">{}</span></h2>\n<ul>", violations.len());
+    let count = violations.count();
+    if count > 0 {
+        let _ = writeln!(html, "<h2>Violations <span class=\"count\">{}</span></h2>\n<ul>", count);
         for violation in violations.iter().rev().take(MAX_VIOLATIONS) {
             let _ = writeln!(html, "<li>{}</li>", Escaped(&short(violation)));
         }
-        if violations.len() > MAX_VIOLATIONS {
-            let earlier = violations.len() - MAX_VIOLATIONS;
+        if let Some(earlier @ 1..) = count.checked_sub(MAX_VIOLATIONS as u64) {
             let _ = writeln!(html, "<li class=\"soft\">and {earlier} earlier</li>");
         }
         html.push_str("</ul>\n");
@@ -253,7 +254,7 @@ mod tests {
         let mut state = ServiceState::new("http://x");
         state.add_job(&*long, Timeline::new().failed(1, &*long));
         state.notes.insert(long.clone(), long.clone());
-        state.report_violation(long.clone());
+        state.report_violation(&long);
         create(&mut state, &format!("https://{long}.example/{long}"));
         let method = http::Method::from_bytes(long.as_bytes()).unwrap();
         let request = Request::builder().method(method).uri(format!("/{long}")).body(Bytes::new()).unwrap();

@@ -30,7 +30,9 @@ impl ServiceState {
             free -= usize::from(is_taken);
             is_taken
         };
-        self.webhooks.queue.extract_if(.., is_taken).collect()
+        let due: Vec<_> = self.webhooks.queue.extract_if(.., is_taken).collect();
+        self.webhooks.queue_bytes -= due.iter().map(WebhookCall::size).sum::<usize>();
+        due
     }
 
     /// Returns when the next call is due, as far as that does not depend on polls.
@@ -102,7 +104,7 @@ impl ServiceState {
         let timestamp = answer::millis(sent);
         let Some(body) = seal::message(signer, CLIENT_ID, &secret, timestamp, &nonce, &event.to_string())
         else {
-            self.report_violation(format!(
+            self.report_violation(&format!(
                 "cannot call the webhook of job {job}: the API key encrypts the messages, and it has {} bytes \
                  instead of 16, 24 or 32",
                 secret.len()
@@ -112,7 +114,7 @@ impl ServiceState {
         if fault.is_none()
             && let Some(violation) = verify::webhook(body.as_bytes(), event.to_string().as_bytes())
         {
-            self.report_violation(violation);
+            self.report_violation(&violation);
         }
         let at = match fault {
             Some(WebhookFault::Delayed(by)) => later(at, by),
@@ -261,6 +263,6 @@ mod tests {
         let mut state = state();
         state.api_key = "short".to_owned();
         assert!(state.calls_due(at(110), usize::MAX).is_empty());
-        assert!(state.violations[0].contains("5 bytes"), "{:?}", state.violations);
+        assert!(state.violations.last().unwrap().contains("5 bytes"), "{:?}", state.violations);
     }
 }

@@ -126,6 +126,7 @@ impl Caller {
             let mut state = lock(&self.state);
             let now = state.clock.now();
             state.webhooks.call_ended(call, answer, now);
+            state.forget_oldest();
             state.webhooks.made.last().cloned()
         };
         if let (Some(hook), Some(call)) = (&self.hook, made) {
