@@ -374,6 +374,11 @@ pub enum ConfigError {
     /// The HTTP client cannot be built.
     #[error("the HTTP client cannot be built; check that a TLS feature (rustls or native-tls) is on")]
     Http(#[source] reqwest::Error),
+    /// The thread of the blocking client cannot be started.
+    #[error(
+        "the thread of the blocking client cannot be started; close other programs, or raise the limit of threads"
+    )]
+    Runtime(#[source] std::io::Error),
 }
 
 #[cfg(test)]

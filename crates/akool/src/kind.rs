@@ -33,6 +33,8 @@ pub enum ErrorKind {
     WrongAddress,
     /// The service refused the call for good.
     Rejected,
+    /// The blocking client was called where a tokio runtime is active. Nothing was sent.
+    AsyncContext,
 }
 
 impl ErrorKind {
@@ -52,7 +54,8 @@ impl ErrorKind {
             | Self::UnknownJob
             | Self::Redirected
             | Self::WrongAddress
-            | Self::Rejected => false,
+            | Self::Rejected
+            | Self::AsyncContext => false,
         }
     }
 
@@ -73,6 +76,7 @@ impl ErrorKind {
             Self::Redirected => "redirected",
             Self::WrongAddress => "wrong_address",
             Self::Rejected => "rejected",
+            Self::AsyncContext => "async_context",
         }
     }
 
@@ -98,6 +102,9 @@ impl ErrorKind {
             Self::Redirected => "set the base URL to the address that the redirect leads to, if you trust it",
             Self::WrongAddress => "check the base URL: the service's API is not there",
             Self::Rejected => "change the request or the account as the message says; retrying does not help",
+            Self::AsyncContext => {
+                "await akool::Client instead, or use the blocking client on a thread of its own"
+            }
         }
     }
 }

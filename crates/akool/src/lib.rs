@@ -42,6 +42,7 @@
 //! - `rustls` (default) or `native-tls`: the TLS library. Without either, the client cannot use `https`.
 //! - `http2` (default): HTTP/2, if the service supports it.
 //! - `serde`: `Serialize` and `Deserialize` for [`PollState`] and [`ErrorKind`], to store the state of a wait.
+//! - `blocking`: the same interface without `async`.
 //!
 //! The requests and types are generated from the service's OpenAPI description, in the crate `akool-client`. The
 //! generated types are in [`types`].
@@ -50,6 +51,8 @@ pub mod http;
 pub mod redact;
 
 mod account;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod builder;
 mod client;
 mod code;

@@ -33,7 +33,7 @@ impl CreateError {
     ///
     /// It is certain that they do not if the request never left this machine, or if the service itself rejected it. A
     /// gateway's response says nothing about what the service behind it did.
-    pub(super) fn of(error: Error) -> Self {
+    pub(crate) fn of(error: Error) -> Self {
         let status = error.http_status().unwrap_or_default();
         // A gateway may have passed the request on before it answered with 408 or 499. A 302 or 303 may follow a
         // success.

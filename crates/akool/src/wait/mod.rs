@@ -64,6 +64,11 @@ impl Wait {
         Self { set: client.wait_set(), job, triggers: None }
     }
 
+    #[cfg(feature = "blocking")]
+    pub(crate) fn job(&self) -> &JobId {
+        &self.job
+    }
+
     /// Sets how long to wait ([`DEFAULT_TIMEOUT`], 2 hours, by default).
     ///
     /// A poll that is under way when the timeout passes is the last one. Otherwise one more poll begins then, also with
