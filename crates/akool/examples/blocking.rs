@@ -1,6 +1,6 @@
 //! Translates a video without `async`: `cargo run -p akool --features blocking --example blocking -- URL LANGUAGE...`
 //!
-//! It reads the variables that the program reads, such as `AKOOL_API_KEY`. On a sandbox, also set `AKOOL_BASE_URL`.
+//! It reads the variables that the program reads, such as `AKOOL_API_KEY`. On a sandbox, also set `AKOOL_API_HOST`.
 
 use std::{env, error::Error};
 
