@@ -56,6 +56,9 @@ pub(crate) async fn run(options: &Sandbox, report: &Report) -> Outcome {
     if options.fetch_sources {
         builder = builder.fetch_sources();
     }
+    if options.allow_undocumented {
+        builder = builder.allow_undocumented();
+    }
     let server = builder
         .on_exchange(move |exchange| {
             // Without the headers, which may hold a real key that was sent here by mistake.

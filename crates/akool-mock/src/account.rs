@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     answer::Outcome,
-    request::Call,
+    request::{Call, FLAGS},
     service_state::{CLIENT_ID, ServiceState},
 };
 
@@ -44,7 +44,7 @@ impl ServiceState {
         let languages: Vec<_> = LANGUAGES
             .iter()
             .map(|(code, name)| {
-                let flag = format!("{}/flags/{code}.png", self.base_url);
+                let flag = format!("{}{FLAGS}{code}.png", self.base_url);
                 json!({ "lang_code": code, "lang_name": name, "url": flag })
             })
             .collect();

@@ -13,6 +13,8 @@ pub(crate) const GET_CREDITS: &str = "/api/open/v3/faceswap/quota/info";
 pub(crate) const GET_TOKEN: &str = "/api/open/v3/getToken";
 /// Result files are at `/files/ID/NAME`.
 pub(crate) const FILES: &str = "/files/";
+/// The path of the flags of languages.
+pub(crate) const FLAGS: &str = "/files/flags/";
 
 /// Returns every job id in the query of a poll.
 pub(crate) fn job_ids(request: &Request<Bytes>) -> impl Iterator<Item = String> {

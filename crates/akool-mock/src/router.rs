@@ -229,6 +229,19 @@ mod tests {
     }
 
     #[test]
+    fn the_flags_of_the_languages_are_served() {
+        let mut state = ServiceState::new("http://x");
+        let request =
+            Request::get(LIST_LANGUAGES).header("x-api-key", &*state.api_key).body(Bytes::new()).unwrap();
+        let answer = state.respond(&request, SystemTime::UNIX_EPOCH);
+        let languages: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
+        let link = languages["data"]["lang_list"][0]["url"].as_str().unwrap();
+        let (status, body) = get(&mut state, link.strip_prefix("http://x").unwrap(), &[]);
+        assert_eq!((status, state.violations.count()), (200, 0));
+        assert!(body.contains("PNG"));
+    }
+
+    #[test]
     fn exchanges_and_violations_are_bounded() {
         let mut state = ServiceState::new("http://x");
         state.add_job("a", Timeline::new().queueing(Polls(1)));

@@ -3,7 +3,7 @@
 
 use std::{
     fmt,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     sync::{Arc, Mutex, MutexGuard, OnceLock},
 };
 
@@ -159,7 +159,14 @@ impl Builder {
             None => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free"),
         };
         let address = socket.local_addr().expect("a listener has an address");
-        let mut state = ServiceState::new(format!("http://{address}"));
+        // A server on all addresses has no address of its own for links.
+        let mut own = address;
+        match own.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => own.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => own.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        let mut state = ServiceState::new(format!("http://{own}"));
         if let Some(key) = self.api_key {
             state.api_key = key;
         }

@@ -527,8 +527,12 @@ pub(crate) struct Sandbox {
     #[arg(long)]
     pub(crate) fetch_sources: bool,
 
+    /// Do not report fields and parameters that the description does not contain as violations
+    #[arg(long)]
+    pub(crate) allow_undocumented: bool,
+
     /// Check whether the sandbox at this URL answers, and exit (0: it does, 6: it does not)
-    #[arg(long, value_name = "URL", conflicts_with_all = ["listen", "scenarios", "control_token", "fetch_sources"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["listen", "scenarios", "control_token", "fetch_sources", "allow_undocumented"])]
     pub(crate) check: Option<url::Url>,
 }
 
