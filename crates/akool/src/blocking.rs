@@ -12,7 +12,7 @@
 //! let client = Client::from_env()?;
 //! let created = client.translate("https://example.com/talk.mp4").to(["es", "fr"]).send()?;
 //! for job in &created.jobs {
-//!     println!("{} {}", job.language, client.job(&job.id).wait().finish()?.video());
+//!     println!("{job}: {}", client.job(&job.id).wait().finish()?.video());
 //! }
 //! # Ok(())
 //! # }

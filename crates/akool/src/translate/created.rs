@@ -73,6 +73,16 @@ impl Rejection {
     }
 }
 
+/// The language and the id: `es 64dd92c1f0b6684651e90e09`.
+impl fmt::Display for CreatedJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.language {
+            Some(language) => write!(f, "{language} {}", self.id),
+            None => write!(f, "{}", self.id),
+        }
+    }
+}
+
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.language {
