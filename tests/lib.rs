@@ -122,7 +122,17 @@ pub async fn listen() -> (TcpListener, String) {
     (listener, url)
 }
 
-/// Compiles and runs the examples of the README as documentation tests.
+/// Compiles the examples of the README and of the book as documentation tests, and runs those that need no account.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod documents {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/library.md")]
+    struct Library;
+    #[doc = include_str!("../docs/testing-rust.md")]
+    struct TestingRust;
+    #[doc = include_str!("../docs/webhooks.md")]
+    struct Webhooks;
+    #[doc = include_str!("../docs/design/poller.md")]
+    struct Poller;
+}

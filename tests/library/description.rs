@@ -61,10 +61,13 @@ fn the_table_of_codes_is_sorted_and_has_no_duplicates() {
 }
 
 #[test]
-fn the_readme_contains_the_example() {
+fn the_library_guide_contains_the_example() {
     let example = include_str!("../../crates/akool-cli/examples/translate.rs");
     let (_, code) = example.split_once("\n\n").unwrap();
-    assert!(include_str!("../../README.md").contains(&format!("```rust,no_run\n{code}```")), "they differ");
+    assert!(
+        include_str!("../../docs/library.md").contains(&format!("```rust,no_run\n{code}```")),
+        "they differ"
+    );
 }
 
 /// All dependencies of each workspace member, from the lock file: on all platforms, with all features and tests.

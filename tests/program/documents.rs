@@ -1,40 +1,48 @@
 //! The documents agree with the program.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, env, fmt::Write, fs, path::Path};
 
 use crate::{
     events,
     support::{akool, code, stdout},
 };
 
-const README: &str = include_str!("../../README.md");
 const JSON: &str = include_str!("../../docs/json.md");
 
-/// The lines of a section of the help text, as pairs of a term and its meaning.
-fn section(help: &str, heading: &str) -> Vec<(String, String)> {
-    let lines = help.lines().skip_while(|line| *line != heading).skip(1);
-    let lines = lines.take_while(|line| line.starts_with("  "));
-    let pairs = lines.filter_map(|line| line.trim().split_once("  "));
-    pairs.map(|(term, meaning)| (term.to_owned(), meaning.trim().to_owned())).collect()
+/// Adds the help of a command, and of the commands below it.
+fn add_help(command: &[&str], document: &mut String) {
+    let output = akool(&[command, &["--help"]].concat()).env("COLUMNS", "100").output().unwrap();
+    assert_eq!(code(&output), 0);
+    let help = stdout(&output);
+    let name = [&["akool"], command].concat().join(" ");
+    let help_text = help.trim_end();
+    writeln!(document, "\n## `{name}`\n\n```text\n{help_text}\n```").unwrap();
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    for line in commands.take_while(|line| line.starts_with("  ")) {
+        let below = line.split_whitespace().next().unwrap();
+        if below != "help" {
+            add_help(&[command, &[below]].concat(), document);
+        }
+    }
 }
 
 #[test]
-fn the_readme_has_the_exit_codes_and_variables_of_the_help_text() {
-    let help = akool(&["--help"]).output().unwrap();
-    assert_eq!(code(&help), 0);
-    let help = stdout(&help);
-    let (codes, variables) = (section(&help, "Exit codes:"), section(&help, "Environment:"));
-    assert_eq!((codes.len(), variables.len()), (12, 13), "{help}");
-    for (code, meaning) in codes {
-        let row = format!("| {code} | {meaning} |");
-        assert!(README.contains(&row), "README.md lacks: {row}");
+fn the_command_reference_is_the_help_of_all_commands() {
+    let mut document = "\
+# Command reference
+
+<!-- Printed from the help of the program; run this test with UPDATE_DOCS=1 to accept a change. -->
+
+The first section has the global options, the exit codes and the environment variables.
+"
+    .to_owned();
+    add_help(&[], &mut document);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/commands.md");
+    if env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &document).unwrap();
     }
-    for (name, meaning) in variables {
-        let row = format!("| `{name}` | {meaning} |");
-        assert!(README.contains(&row), "README.md lacks: {row}");
-    }
-    let precedence = help.lines().find(|line| line.starts_with("If several apply")).unwrap();
-    assert!(README.contains(precedence), "README.md lacks: {precedence}");
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == document, "docs/commands.md is out of date; run this test with UPDATE_DOCS=1");
 }
 
 /// The string literals that follow one of these patterns in the sources of the program, ignoring whitespace.
@@ -74,23 +82,5 @@ fn every_event_and_kind_of_error_is_in_the_schema() {
     for kind in used {
         assert!(kinds.contains(&kind.as_str()), "docs/events.schema.json lacks {kind}");
         assert!(JSON.contains(&format!("`{kind}`")), "docs/json.md lacks {kind}");
-    }
-}
-
-#[test]
-fn the_code_in_the_page_about_the_sandbox_is_that_of_the_examples() {
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../akool-mock/examples");
-    let page = include_str!("../../docs/sandbox.md");
-    for (language, folder, blocks) in [("python", "python", 2), ("ts", "typescript", 2), ("bash", "shell", 2)]
-    {
-        let files = fs::read_dir(examples.join(folder)).unwrap().map(|entry| entry.unwrap().path());
-        let sources: Vec<_> = files.filter(|path| path.is_file()).map(fs::read_to_string).collect();
-        let found: Vec<_> = page.split(&format!("```{language}\n")).skip(1).collect();
-        assert_eq!(found.len(), blocks, "{language}");
-        for block in found {
-            let code = block.split("```").next().unwrap();
-            let is_used = sources.iter().any(|source| source.as_ref().is_ok_and(|text| text.contains(code)));
-            assert!(is_used, "docs/sandbox.md has code that is not in examples/{folder}:\n{code}");
-        }
     }
 }

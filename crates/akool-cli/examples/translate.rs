@@ -1,4 +1,4 @@
-//! The example of the README: from a URL to files. If you run it again, it continues where it stopped.
+//! The example of docs/library.md: from a URL to files. If you run it again, it continues where it stopped.
 
 use akool::Client;
 use akool_download::Downloader;
