@@ -5,6 +5,7 @@
 mod answers;
 mod blocking;
 mod conformance;
+mod crates;
 mod creations;
 mod description;
 mod download_resumes;
