@@ -1,6 +1,10 @@
 //! Why a file was not staged: [`StageError`].
 
-use std::{error::Error as StdError, io, path::PathBuf};
+use std::{
+    error::Error as StdError,
+    io,
+    path::{Path, PathBuf},
+};
 
 use akool::redact;
 use object_store::Error as StoreError;
@@ -18,7 +22,7 @@ pub enum StageError {
         why: &'static str,
     },
     /// The file cannot be read.
-    #[error("cannot read {}", .path.display())]
+    #[error("cannot read {}", shown(.path))]
     File {
         /// The file.
         path: PathBuf,
@@ -26,7 +30,7 @@ pub enum StageError {
         source: io::Error,
     },
     /// The file is known not to be accepted.
-    #[error("{} {why}", .path.display())]
+    #[error("{} {why}", shown(.path))]
     Refused {
         /// The file.
         path: PathBuf,
@@ -34,7 +38,7 @@ pub enum StageError {
         why: String,
     },
     /// The file is not what it was when it was read first.
-    #[error("{} has changed since it was read", .path.display())]
+    #[error("{} has changed since it was read", shown(.path))]
     Changed {
         /// The file.
         path: PathBuf,
@@ -135,6 +139,12 @@ impl StageError {
             },
         }
     }
+}
+
+/// A path as a part of a line: a name may have control characters.
+fn shown(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text.chars().any(char::is_control) { redact::excerpt(&text) } else { text }
 }
 
 /// The part of an error's text that says most: what the store has answered in XML, or the last cause.
