@@ -477,9 +477,10 @@ impl<'a> Creator<'a> {
             let help = reached.help(&self.report.command("credits"));
             self.report.note(format_args!("{reached}. {help}"));
         }
-        let is_batch = self.options.from_file.is_some() || self.plan.items.len() > 1;
+        let is_batch =
+            self.options.from_file.is_some() || self.plan.items.len() + self.plan.left_out.len() > 1;
         if is_batch && !self.options.no_wait {
-            let (text, members) = targets.summary(self.plan.left_out.len());
+            let (text, members) = targets.summary(&self.plan.left_out);
             self.report.summary(&text, members);
         }
         let Some(file) = file else { return Outcome::Done };

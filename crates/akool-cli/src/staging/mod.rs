@@ -3,6 +3,7 @@
 //! is left.
 
 mod clean;
+mod folder;
 mod list;
 mod log;
 mod target;
@@ -10,7 +11,7 @@ mod target;
 use std::{
     cell::{Cell, OnceCell, RefCell},
     collections::BTreeMap,
-    path::Path,
+    fs,
 };
 
 use akool::Translate;
@@ -125,6 +126,38 @@ impl From<akool_ledger::LedgerError> for Failure {
     }
 }
 
+/// Checks that a text is a location in a store.
+///
+/// # Errors
+/// What is wrong, as a message.
+pub(crate) fn check_location(text: &str) -> Result<(), String> {
+    text.parse::<Location>().map(drop).map_err(explain)
+}
+
+/// Why a text that is not a URL cannot be used if there is no store.
+fn without_stage(named: &str) -> String {
+    let found = fs::metadata(named);
+    let named = akool::redact::excerpt(named);
+    let add = "AKOOL downloads its sources itself. Add --stage s3://bucket/prefix to upload";
+    match found {
+        Ok(found) if found.is_dir() => {
+            format!(
+                "\"{named}\" is a folder of this machine, and {add} its videos for that, or pass https:// URLs"
+            )
+        }
+        Ok(found) if found.is_file() => {
+            format!("\"{named}\" is a file of this machine, and {add} it for that, or pass its https:// URL")
+        }
+        Ok(_) => {
+            format!("\"{named}\" is a device or a named pipe; pass an https:// URL, or a file with --stage")
+        }
+        Err(error) => format!(
+            "\"{named}\" is not a URL, and as a file of this machine it cannot be read: {error}. Pass an https:// URL \
+             that AKOOL can download, or a file with --stage s3://bucket/prefix"
+        ),
+    }
+}
+
 fn explain(error: StageError) -> String {
     format!("{}; {}", text::with_causes(&error), error.help())
 }
@@ -169,17 +202,7 @@ impl<'a> Staging<'a> {
         if named.contains("://") {
             return Ok(None);
         }
-        let Some(location) = &self.location else {
-            // The check of the request says that anything else is not a URL.
-            return match Path::new(named).is_file() {
-                true => Err(format!(
-                    "\"{}\" is a file of this machine, and AKOOL downloads its sources itself. Add --stage \
-                     s3://bucket/prefix to upload it for that, or pass its https:// URL",
-                    akool::redact::excerpt(named)
-                )),
-                false => Ok(None),
-            };
-        };
+        let Some(location) = &self.location else { return Err(without_stage(named)) };
         if self.stage.get().is_none() {
             let _ = self.stage.set(Stage::open(location).map_err(explain)?);
         }
@@ -192,7 +215,7 @@ impl<'a> Staging<'a> {
             Ok::<_, StageError>((checked, LocalFile::read(path)?))
         });
         let read = read.await.map_err(|error| error.to_string())?;
-        let (checked, file) = read.map_err(|error| text::with_causes(&error))?;
+        let (checked, file) = read.map_err(explain)?;
         if let Some(checked) = checked {
             self.check(named, &checked)?;
         }
@@ -204,8 +227,13 @@ impl<'a> Staging<'a> {
     fn check(&self, named: &str, checked: &Checked) -> Result<(), String> {
         let named = akool::redact::excerpt(named);
         if let Some(container) = checked.unread {
-            self.report
-                .remark(format_args!("{named}: its tracks and its length were not checked ({container})"));
+            self.report.remark(format_args!(
+                "{named}: its tracks, length and frame rate were not checked ({container})"
+            ));
+        } else if checked.frame_rate.is_none() {
+            self.report.remark(format_args!(
+                "{named}: its frame rate was not checked (the file does not say in one place how many frames it has)"
+            ));
         }
         for limit in checked.limits() {
             if self.options.strict_limits {
