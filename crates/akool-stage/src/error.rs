@@ -158,7 +158,27 @@ fn reason(text: &str) -> &str {
     if let Some(message) = member("Message") {
         return message;
     }
-    member("Code").unwrap_or(text)
+    let answer = || text.split_once("Error performing ")?.1.split_once(" - ").map(|(_, answer)| answer);
+    member("Code").or_else(answer).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_what_the_store_has_answered() {
+        let request =
+            "Generic S3 error: Error performing PUT http://127.0.0.1:1/a%20-%20b in 1ms - Server returned";
+        for (answer, expected) in [
+            ("<Code>A</Code><Message>No b</Message>", "No b"),
+            ("<Code>NoSuchKey</Code><Message></Message>", "NoSuchKey"),
+        ] {
+            assert_eq!(reason(&format!("{request} status code 400: {answer}")), expected);
+        }
+        assert_eq!(reason(&format!("{request} 400: {{}}")), "Server returned 400: {}");
+        assert_eq!(reason("no answer"), "no answer");
+    }
 }
 
 impl Failure {

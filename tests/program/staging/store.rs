@@ -50,6 +50,18 @@ impl Store {
         Self::start(command, "running at ")
     }
 
+    /// Azurite, which checks signatures and times, without a container.
+    pub(super) fn azurite() -> Self {
+        let mut command = Command::new(program("AZURITE"));
+        command.args(["--blobHost", "127.0.0.1", "--blobPort", "0", "--inMemoryPersistence"]);
+        command.args(["--skipApiVersionCheck", "--disableTelemetry"]);
+        Self::start(command, "successfully listens on ")
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Starts a server that prints its URL after this text.
     fn start(mut command: Command, before: &str) -> Self {
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
