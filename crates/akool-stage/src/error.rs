@@ -162,25 +162,6 @@ fn reason(text: &str) -> &str {
     member("Code").or_else(answer).unwrap_or(text)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_reason_is_what_the_store_has_answered() {
-        let request =
-            "Generic S3 error: Error performing PUT http://127.0.0.1:1/a%20-%20b in 1ms - Server returned";
-        for (answer, expected) in [
-            ("<Code>A</Code><Message>No b</Message>", "No b"),
-            ("<Code>NoSuchKey</Code><Message></Message>", "NoSuchKey"),
-        ] {
-            assert_eq!(reason(&format!("{request} status code 400: {answer}")), expected);
-        }
-        assert_eq!(reason(&format!("{request} 400: {{}}")), "Server returned 400: {}");
-        assert_eq!(reason("no answer"), "no answer");
-    }
-}
-
 impl Failure {
     fn of(error: &StoreError, text: &str) -> Self {
         const REGION: [&str; 3] = ["without LOCATION", "PermanentRedirect", "AuthorizationHeaderMalformed"];
@@ -199,5 +180,24 @@ impl Failure {
             StoreError::NotFound { .. } => Self::NotFound,
             _ => Self::Other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_what_the_store_has_answered() {
+        let request =
+            "Generic S3 error: Error performing PUT http://127.0.0.1:1/a%20-%20b in 1ms - Server returned";
+        for (answer, expected) in [
+            ("<Code>A</Code><Message>No b</Message>", "No b"),
+            ("<Code>NoSuchKey</Code><Message></Message>", "NoSuchKey"),
+        ] {
+            assert_eq!(reason(&format!("{request} status code 400: {answer}")), expected);
+        }
+        assert_eq!(reason(&format!("{request} 400: {{}}")), "Server returned 400: {}");
+        assert_eq!(reason("no answer"), "no answer");
     }
 }
