@@ -194,6 +194,49 @@ async fn an_upload_that_was_killed_is_aborted_and_starts_again() {
     assert_eq!((store.uploads().await.len(), store.keys().await.len(), server.created().len()), (0, 0, 1));
 }
 
+/// Each process removes the file when its own job has ended, while others upload it or need it.
+#[tokio::test]
+#[ignore = "needs moto: tests/staging/run"]
+async fn processes_that_share_a_file_do_not_remove_it_too_early() {
+    let (store, server, folder) = (Store::moto().await, sandbox().await, Folder::new());
+    let video = folder.sparse("talk.mp4", 20_000_000);
+    let languages = ["es", "fr", "de", "it", "ja", "es"];
+    let run = |language: &&str| {
+        let args = ["translate", &video, "--to", language, "--interval", "20ms"];
+        let mut command = store.akool(&folder, &server, &args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    for running in languages.iter().map(run).collect::<Vec<_>>() {
+        let output = running.wait_with_output().unwrap();
+        // A source that cannot be fetched fails its job.
+        assert_eq!(code(&output), 0, "{output:?}");
+    }
+    assert_eq!(server.created().len(), 5, "paid once");
+    assert_eq!((store.keys().await.len(), store.uploads().await.len()), (0, 0));
+}
+
+#[tokio::test]
+#[ignore = "needs moto: tests/staging/run"]
+async fn an_object_that_has_vanished_is_uploaded_again() {
+    let (store, server, folder) = (Store::moto().await, sandbox().await, Folder::new());
+    let video = folder.write("talk.mp4", VIDEO);
+    let run = |args: &[&str]| store.akool(&folder, &server, args).output().unwrap();
+    assert_eq!(code(&run(&["translate", &video, "--to", "es", "--no-wait"])), 0);
+    store.delete(&store.keys().await[0]).await;
+    let output = run(&["translate", &video, "--to", "fr", "--interval", "20ms", "--json"]);
+    let printed = objects(&output);
+    assert_eq!((code(&output), &events(&printed, "uploaded")[0]["kept"]), (0, &false.into()), "{output:?}");
+    // The job that lost its file has failed, or its end is not known yet.
+    run(&["wait", "--pending", "--interval", "20ms"]);
+    assert_eq!(store.keys().await, [""; 0]);
+    // What is removed by someone else before is no error.
+    assert_eq!(code(&run(&["translate", &video, "--to", "de", "--no-wait"])), 0);
+    store.delete(&store.keys().await[0]).await;
+    run(&["wait", "--pending", "--interval", "20ms"]);
+    let staged = run(&["jobs", "--staged", "--json"]);
+    assert!(objects(&staged).is_empty(), "{staged:?}");
+}
+
 #[tokio::test]
 #[ignore = "needs moto: tests/staging/run"]
 async fn an_interrupted_upload_leaves_nothing() {
