@@ -76,7 +76,7 @@ async fn what_cannot_be_read_is_named_with_the_reason_and_the_next_step() {
         assert!(!stderr(&output).contains('\x1b'), "{output:?}");
     }
     let output = unserved(&folder, &server, &["translate", &none, "--to", "es"]);
-    assert!(stderr(&output).contains("check its name and its permissions"), "{output:?}");
+    assert!(stderr(&output).contains("check its name, or write a URL with https://"), "{output:?}");
     for captions in [&none, &within, &pipe] {
         let output =
             unserved(&folder, &server, &["translate", &video, "--to", "es", "--caption-file", captions]);

@@ -159,6 +159,11 @@ fn without_stage(named: &str) -> String {
 }
 
 fn explain(error: StageError) -> String {
+    if let StageError::File { source, .. } = &error
+        && source.kind() == std::io::ErrorKind::NotFound
+    {
+        return format!("{}; check its name, or write a URL with https://", text::with_causes(&error));
+    }
     format!("{}; {}", text::with_causes(&error), error.help())
 }
 
@@ -209,16 +214,16 @@ impl<'a> Staging<'a> {
         if let Some(file) = self.read.borrow().get(named) {
             return Ok(Some(file.clone()));
         }
-        let path = named.to_owned();
-        let read = tokio::task::spawn_blocking(move || {
-            let checked = is_video.then(|| check(path.as_ref())).transpose()?;
-            Ok::<_, StageError>((checked, LocalFile::read(path)?))
-        });
-        let read = read.await.map_err(|error| error.to_string())?;
-        let (checked, file) = read.map_err(explain)?;
-        if let Some(checked) = checked {
-            self.check(named, &checked)?;
+        // What is refused is not read as a whole.
+        if is_video {
+            let path = named.to_owned();
+            let checked = tokio::task::spawn_blocking(move || check(path.as_ref()));
+            let checked = checked.await.map_err(|error| error.to_string())?;
+            self.check(named, &checked.map_err(explain)?)?;
         }
+        let path = named.to_owned();
+        let read = tokio::task::spawn_blocking(move || LocalFile::read(path));
+        let file = read.await.map_err(|error| error.to_string())?.map_err(explain)?;
         self.read.borrow_mut().insert(named.to_owned(), file.clone());
         Ok(Some(file))
     }
