@@ -4,9 +4,11 @@
 
 mod clean;
 mod folder;
+mod link;
 mod list;
 mod log;
 mod target;
+mod upload;
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -15,13 +17,9 @@ use std::{
 };
 
 use akool::Translate;
-use akool_ledger::{Ledger, Staged, StagedLock};
-use akool_stage::{
-    Checked, CredentialsEnd, DEFAULT_LIFETIME, Link, LocalFile, Location, Stage, StageError, check,
-};
-use tokio::sync::watch;
+use akool_ledger::StagedLock;
+use akool_stage::{Checked, Link, LocalFile, Location, Stage, StageError, check};
 
-use self::{clean::abort_left, log::LedgerLog};
 pub(crate) use self::{clean::clean, list::list, target::StoreTarget};
 use crate::{args, env, outcome::Outcome, report::Report, text};
 
@@ -274,125 +272,5 @@ impl<'a> Staging<'a> {
     /// Lets go of all objects: no more jobs are requested.
     pub(crate) fn release_all(&self) {
         self.held.borrow_mut().clear();
-    }
-
-    /// Uploads the files that are not in the store yet.
-    pub(crate) async fn upload(&self, local: &Local, ledger: &Ledger) -> Result<(), Failure> {
-        for file in local.files() {
-            self.upload_file(file, ledger).await?;
-        }
-        Ok(())
-    }
-
-    async fn upload_file(&self, file: &LocalFile, ledger: &Ledger) -> Result<(), Failure> {
-        let Some(stage) = self.stage.get() else { return Ok(()) };
-        let url = stage.url(file);
-        if self.held.borrow().contains_key(&url) {
-            return Ok(());
-        }
-        let name = &file.name;
-        // Other processes may use it at the same time.
-        if let Some(lock) = ledger.try_share_staged(&url)?
-            && self.is_there(stage, file, &url, ledger).await?
-        {
-            self.record(file, &url, ledger, true).await?;
-            self.held.borrow_mut().insert(url, lock);
-            return Ok(());
-        }
-        loop {
-            let waits =
-                || self.report.note(format_args!("another process is working on {name}; waiting for it"));
-            let lock = ledger.lock_staged(&url, waits).await?;
-            abort_left(stage, ledger, &url).await?;
-            let is_there = self.is_there(stage, file, &url, ledger).await?;
-            if !is_there {
-                self.send(stage, file, ledger).await?;
-            }
-            self.record(file, &url, ledger, is_there).await?;
-            let shared = lock.share();
-            shared.map_err(|error| StageError::Log { url: url.clone(), source: error.into() })?;
-            // Another process may have removed it between the two locks.
-            if lock.is_valid() && ledger.staged_at(&url).await?.is_some() {
-                self.held.borrow_mut().insert(url, lock);
-                return Ok(());
-            }
-        }
-    }
-
-    /// Whether the file was uploaded before.
-    async fn is_there(
-        &self,
-        stage: &Stage,
-        file: &LocalFile,
-        url: &str,
-        ledger: &Ledger,
-    ) -> Result<bool, Failure> {
-        Ok(ledger.staged_at(url).await?.is_some() && stage.length(url).await? == Some(file.bytes))
-    }
-
-    async fn record(
-        &self,
-        file: &LocalFile,
-        url: &str,
-        ledger: &Ledger,
-        is_there: bool,
-    ) -> Result<(), Failure> {
-        let staged = Staged::new(url, &file.name, file.bytes).keep(self.options.keep_staged);
-        ledger.record_staged(&staged).await?;
-        self.report.uploaded(file, url, is_there);
-        Ok(())
-    }
-
-    async fn send(&self, stage: &Stage, file: &LocalFile, ledger: &Ledger) -> Result<(), StageError> {
-        let (sender, mut progress) = watch::channel(0);
-        self.report.uploading(file, stage.location());
-        let log = LedgerLog(ledger.clone());
-        let mut upload = std::pin::pin!(stage.upload(file, &log, |sent| {
-            let _ = sender.send(sent);
-        }));
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut upload => {
-                    self.report.upload_ended(file);
-                    return done;
-                }
-                Ok(()) = progress.changed() => {
-                    let sent = *progress.borrow_and_update();
-                    self.report.upload_progress(file, sent);
-                }
-            }
-        }
-    }
-
-    /// Makes fresh links to the files of a row.
-    pub(crate) async fn link(&self, local: &Local) -> Result<Links, Failure> {
-        let Some(stage) = self.stage.get() else { return Ok(Links::default()) };
-        let lifetime = self.options.link_lifetime.unwrap_or(DEFAULT_LIFETIME);
-        let make = async |file: &Option<LocalFile>| -> Result<_, Failure> {
-            let Some(file) = file else { return Ok(None) };
-            let link = stage.link(file, lifetime).await?;
-            if let Some(end) = link.credentials.filter(|_| !self.warned.replace(true)) {
-                self.warn(end, link.ends_at, lifetime);
-            }
-            Ok(Some((stage.url(file), link)))
-        };
-        Ok(Links { video: make(&local.video).await?, captions: make(&local.captions).await? })
-    }
-
-    fn warn(&self, end: CredentialsEnd, ends_at: std::time::SystemTime, lifetime: std::time::Duration) {
-        let lifetime = text::short(lifetime);
-        match end {
-            CredentialsEnd::At(end) if end <= ends_at => self.report.note(format_args!(
-                "warning: the links end at {}, with the temporary credentials of the store, and not after {lifetime}; a job \
-                 that is queued for longer fails",
-                humantime::format_rfc3339_seconds(end)
-            )),
-            CredentialsEnd::At(_) => {}
-            _ => self.report.note(format_args!(
-                "warning: the links end with the temporary credentials of the store, which may be before {lifetime}; it is \
-                 not known when (AWS_CREDENTIAL_EXPIRATION is not set)"
-            )),
-        }
     }
 }
