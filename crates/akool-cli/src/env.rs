@@ -23,7 +23,7 @@ const ALL: [(&str, &str); 13] = [
     (STAGE, "where to upload files of this machine, as --stage"),
     (CONTROL_TOKEN, "the token for the control API of `akool sandbox`, as --control-token"),
     ("XDG_STATE_HOME", "the folder of the ledger, which is in akool/ [default: ~/.local/state]"),
-    ("XDG_CONFIG_HOME", "the folder of the stored API key, which is in akool/ [default: ~/.config]"),
+    ("XDG_CONFIG_HOME", "the folder of akool/config.toml and the stored key [default: ~/.config]"),
     ("RUST_LOG", "what to log to stderr, such as akool=debug"),
     (NO_COLOR, "disables colours"),
     (COLUMNS, "the maximum width of tables [default: the width of the terminal]"),
