@@ -12,7 +12,7 @@ pub(crate) const CONTROL_TOKEN: &str = "AKOOL_CONTROL_TOKEN";
 pub(crate) const NO_COLOR: &str = "NO_COLOR";
 pub(crate) const COLUMNS: &str = "COLUMNS";
 
-/// The help text is made from this list, and the README is tested against the help text.
+/// The help text is made from this list, and the command reference is printed from the help text.
 const ALL: [(&str, &str); 13] = [
     (API_KEY, "the API key"),
     (TOKEN, "a bearer token; set this or the key, not both"),
