@@ -216,9 +216,48 @@ class Fleet:
         self.engine.kill()
         self.engine.start()
 
+    def cluster(self, hosts, prefixes=((), (), ()), identity=None):
+        """Three servers, each with an address of its own. Calls go to the first that answers."""
+        ports = [{name: free_port() for name in ("fabric", "ingress", "admin")} for _ in hosts]
+        addresses = [f"http://{host}:{port['fabric']}" for host, port in zip(hosts, ports)]
+        self.ingresses = [f"http://{host}:{port['ingress']}" for host, port in zip(hosts, ports)]
+        self.admins = [f"http://{host}:{port['admin']}" for host, port in zip(hosts, ports)]
+        self.nodes = []
+        for number, (host, port) in enumerate(zip(hosts, ports)):
+            data = self.folder / f"node-{number}"
+            data.mkdir(exist_ok=True)
+            config = self.folder / f"node-{number}.toml"
+            lines = [
+                f'cluster-name = "{self.folder.name}"', f'node-name = "node-{number}"', f'base-dir = "{data}"',
+                f"force-node-id = {number + 1}", f"auto-provision = {str(number == 0).lower()}",
+                "default-replication = 2", "disable-telemetry = true", 'log-filter = "warn"',
+                f'bind-address = "{host}:{port["fabric"]}"', f'advertised-address = "{addresses[number]}"',
+                "default-num-partitions = 4",
+                "[metadata-client]", f"addresses = {json.dumps(addresses)}",
+                "[ingress]", f'bind-address = "{host}:{port["ingress"]}"',
+                f'advertised-address = "{self.ingresses[number]}"',
+                "[admin]", f'bind-address = "{host}:{port["admin"]}"', f'advertised-address = "{self.admins[number]}"',
+            ]
+            if identity:
+                lines += ["[worker.invoker]", f'request-identity-private-key-pem-file = "{identity}"']
+            config.write_text("\n".join(lines))
+            command = [SERVER, "--listen-mode", "tcp", "--no-logo", "--config-file", config]
+            self.nodes.append(self.run(f"node-{number}", command, prefix=prefixes[number]))
+        self.ingress, self.admin = self.ingresses[0], self.admins[0]
+        for ingress in self.ingresses:
+            wait_for(ingress, lambda: call(f"{ingress}/restate/health", timeout=2)[0] == 200)
+        for admin in self.admins:
+            wait_for(admin, lambda: call(f"{admin}/health", timeout=2)[0] == 200)
+        return self.nodes
+
+    def use_node(self, number):
+        """The harness itself talks to this node from here on."""
+        self.ingress, self.admin = self.ingresses[number], self.admins[number]
+
     def worker_command(self, port, api, *options):
-        return [AKOOL, "--base-url", api, "fleet", "worker", "--ingress", self.ingress, "--admin", self.admin,
-                "--listen", f"127.0.0.1:{port}", *options]
+        ingress = ",".join(getattr(self, "ingresses", [self.ingress]))
+        return [AKOOL, "--base-url", api, "fleet", "worker", "--ingress", ingress, "--admin", self.admin,
+                "--listen", f"{self.host}:{port}", *options]
 
     def workers(self, count, api=None, *options):
         """Workers that share an address, registered."""

@@ -137,8 +137,7 @@ impl Worker {
         let mut stop = pin!(stop);
         let url = match advertised {
             Some(url) => url,
-            None => Url::parse(&format!("http://{address}/"))
-                .map_err(|error| WorkerError::Config(error.to_string()))?,
+            None => deployment(&Url::parse(&format!("http://{address}/")).map_err(invalid)?),
         };
         let mut registering = pin!(registration::register(&shared.http, &shared.admin, &url));
         let mut is_registered = false;
@@ -192,6 +191,19 @@ impl Worker {
     }
 }
 
+fn invalid(error: url::ParseError) -> WorkerError {
+    WorkerError::Config(error.to_string())
+}
+
+/// The URL of a worker with its release. A worker answers under any path. So workers of two releases can share an
+/// address, the cluster learns what a later one added, and calls that an earlier one began are answered by either.
+fn deployment(address: &Url) -> Url {
+    let mut url = address.clone();
+    let path = url.path().trim_end_matches('/');
+    url.set_path(&format!("{path}/akool-{}/", env!("CARGO_PKG_VERSION")));
+    url
+}
+
 impl WorkerBuilder {
     /// Adds a credential under a name. All workers should have the same ones: a job is polled with the one that it was
     /// created with.
@@ -221,9 +233,9 @@ impl WorkerBuilder {
     }
 
     /// Sets the URL at which the cluster reaches this worker, if it is not the address that it listens on: of a load
-    /// balancer in front of several workers, for example.
+    /// balancer in front of several workers, for example. The release is added to its path.
     pub fn advertised(mut self, url: Url) -> Self {
-        self.advertised = Some(url);
+        self.advertised = Some(deployment(&url));
         self
     }
 
