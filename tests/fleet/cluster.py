@@ -236,12 +236,24 @@ def exposure(full):
             fleet.ingress, fleet.admin = f"http://{ingress}", f"http://{admin}"
             fleet.ready()
             fleet.registered()
-                        for port in ports:
+            for port in ports:
                 answer = subprocess.run(
                     ["ip", "netns", "exec", space, "curl", "-s", "-o", "/dev/null", "--noproxy", "*", "--max-time", "5",
                      f"http://{here}:{port}/"], check=False).returncode
                 assert answer == 7, f"port {port} answers another host: curl returned {answer}"
-            print("    another host: connection refused at ingress, admin API and worker", flush=True)
+            # A worker that anyone could call does not start; one with a key answers only its cluster.
+            worker_port = free_port()
+            open_to_all = [AKOOL, "--sandbox", "fleet", "worker", "--listen", f"{here}:{worker_port}"]
+            refused = subprocess.run(open_to_all, capture_output=True, text=True, check=False)
+            assert refused.returncode == 2 and "identity key" in refused.stderr, refused
+            _, public = identity(fleet.folder)
+            fleet.run("guarded", [*open_to_all, "--identity-key", public, "--admin", fleet.admin])
+            command = ["ip", "netns", "exec", space, "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--noproxy",
+                       "*", "--http2-prior-knowledge", f"http://{here}:{worker_port}/discover"]
+            wait_for("the guarded worker", lambda: subprocess.run(
+                command, capture_output=True, text=True, check=False).stdout == "401")
+            print("    another host: connection refused at ingress, admin API and worker; 401 from a worker with a key",
+                  flush=True)
             page(fleet, f"http://{worker}/evil")
 
 
