@@ -229,10 +229,12 @@ def unreachable(full):
             proxy = Proxy(api, 0, port)
             assert [call.result()[0] for call in calls] == ["created"] * 5
         assert set(proxy.posts.values()) == {1}, proxy.posts
-        proxy.server.shutdown()
-        proxy.server.server_close()
-        if full:
+    if full:
+        with Fleet() as fleet:
+            fleet.server()
+            fleet.workers(1, f"http://127.0.0.1:{free_port()}")
             kind, value = fleet.create(99)
             assert kind == "not_created" and value["kind"] == "connect" and value["is_retryable"], (kind, value)
-            assert not fleet.invoke(f"Translation/{work_id(99)}/status")[0] == 200, "nothing is left of it"
-        print("    5 creations waited until the service could be reached, 1 POST each", flush=True)
+            assert fleet.invoke(f"Translation/{work_id(99)}/status")[0] == 404, "nothing is left of it"
+            print("    a creation was given up after 5 attempts", flush=True)
+    print("    5 creations waited until the service could be reached, 1 POST each", flush=True)
