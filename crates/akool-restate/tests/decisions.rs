@@ -1,4 +1,5 @@
 //! A job that a fleet polls and one that a `WaitSet` polls: the same decisions for the same observations.
+#![allow(clippy::unwrap_used)]
 
 use std::time::{Duration, SystemTime};
 
