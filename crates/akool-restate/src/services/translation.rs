@@ -262,7 +262,7 @@ async fn send(worker: Arc<Shared>, work: Work, claim: Claim, recorded: Token) ->
     };
     let request = work.translate(&account.client);
     match claim.permission(recorded, worker.now()) {
-        Permission::Send => {}
+        Permission::Send => tracing::debug!(source = work.source(), at_ms = now_ms(), "creating"),
         Permission::EarlierAttempt => {
             let reason =
                 "an earlier attempt may have sent the request before its worker, or the engine, stopped";
