@@ -106,8 +106,8 @@ def limit(full):
         mean = len(before) / (before[-1] - before[0])
         print(f"    limit {rate}/s: mean {mean:.0f}/s, peak {peak} in any second; of the pause of 5 s: {len(began)} polls "
               f"in its first half second, {len(in_pause)} after that", flush=True)
-        # The delay between permit and arrival varies, on a machine with other load too.
-        assert peak <= rate * 1.1 + 5 and mean <= rate * 1.03, (peak, mean)
+        # Between a permit and the arrival of its poll, a quarter of a second may pass on a machine with other load.
+        assert peak <= rate * 1.25 + 5 and mean <= rate * 1.03, (peak, mean)
         assert mean >= rate * 0.7, mean
         assert not in_pause, in_pause
         fleet.invoke("Credential/default/set_limits", {"per_second": None})
