@@ -10,13 +10,16 @@ import time
 from parts import OUTCOMES, Fleet, call, free_port, wait_for
 
 
+DELIVER = {"handler": {"service": "Outcomes", "key": "{id}", "handler": "record"}}
+
+
 def outcomes(fleet):
     """A user's handler that counts outcomes in its state."""
     port = free_port()
     fleet.run("outcomes", [OUTCOMES, f"{fleet.host}:{port}"])
     body = {"uri": f"http://{fleet.host}:{port}"}
     wait_for("the user's handler", lambda: call(f"{fleet.admin}/deployments", "POST", body)[0] < 300)
-    return {"handler": {"service": "Outcomes", "key": "{id}", "handler": "record"}}
+    return DELIVER
 
 
 def counts(fleet):
@@ -179,6 +182,10 @@ def files(full):
         fleet.server()
         folder = fleet.folder / "files"
         crew = fleet.workers(3, None, "--output", folder)
+        # Its target is not registered yet. That does not stop the job.
+        early = fleet.control("jobs", "POST", {"end": "completed"})["id"]
+        watch(fleet, [early], {"interval_ms": 500, "deliver": DELIVER})
+        wait_for("the outcome", lambda: fleet.invoke(f"Job/{early}/outcome")[1]["outcome"])
         callbacks = Callbacks()
         ids = [fleet.control("jobs", "POST", {"end": "completed"})["id"] for _ in range(count)]
         watch(fleet, ids, {"interval_ms": 500, "save": True, "deliver": {"url": callbacks.url}})
@@ -187,12 +194,14 @@ def files(full):
             process = random.choice(crew)
             process.kill()
             process.start()
-        saved = lambda: {job: state["saved"] for job, state in fleet.states("Job", "job").items()}
+        outcomes(fleet)
+        saved = lambda: {job: state["saved"] for job, state in fleet.states("Job", "job").items() if job != early}
         wait_for("all files", lambda: all(len(files) == 4 for files in saved().values()), 120)
         paths = [path for files in saved().values() for path in files]
         names = sorted(file.name for file in folder.iterdir())
         assert len(set(paths)) == 4 * count and names == sorted(path.split("/")[-1] for path in paths), names
         wait_for("all callbacks", lambda: set(callbacks.keys) == set(ids), 120)
+        wait_for("the delivery to the late target", lambda: counts(fleet) == {early: 1})
         more = sum(callbacks.keys.values()) - count
         print(f"    {count} jobs, {kills} kills: {len(paths)} files, none left half; every callback made, {more} of "
               f"{count + more} again", flush=True)
