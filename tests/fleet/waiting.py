@@ -3,11 +3,13 @@
 import collections
 import concurrent.futures
 import http.server
+import os
 import random
+import subprocess
 import threading
 import time
 
-from parts import OUTCOMES, Fleet, call, free_port, wait_for
+from parts import OUTCOMES, ROOT, Fleet, call, free_port, wait_for
 
 
 DELIVER = {"handler": {"service": "Outcomes", "key": "{id}", "handler": "record"}}
@@ -205,3 +207,14 @@ def files(full):
         more = sum(callbacks.keys.values()) - count
         print(f"    {count} jobs, {kills} kills: {len(paths)} files, none left half; every callback made, {more} of "
               f"{count + more} again", flush=True)
+
+
+def client(full):
+    """The Rust client, with a first address at which nobody listens."""
+    with Fleet() as fleet:
+        fleet.sandbox()
+        fleet.server()
+        fleet.workers(2)
+        env = {**os.environ, "FLEET": f"http://127.0.0.1:{free_port()},{fleet.ingress}"}
+        command = ["cargo", "test", "--quiet", "-p", "akool-restate", "--test", "client", "--", "--ignored"]
+        subprocess.run(command, env=env, cwd=ROOT, check=True)
