@@ -125,6 +125,10 @@ def triggers(full):
         fleet.sandbox()
         fleet.server()
         fleet.workers(3)
+        # By default, the engine pauses a call that fails 70 times, which would be lost until someone resumes it.
+        for service in ("Translation", "Job", "Credential", "Deliver", "Files"):
+            policy = call(f"{fleet.admin}/services/{service}")[1]["retry_policy"]
+            assert policy["max_attempts"] > 1_000_000, (service, policy)
         fleet.control("jobs", "POST", {"id": "job", "steps": [{"status": 2, "for": "6s"}], "end": "completed"})
         # Without a trigger, the end would be noticed after five minutes.
         watch(fleet, ["job"], {"interval_ms": 300_000})

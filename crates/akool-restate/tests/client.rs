@@ -1,5 +1,5 @@
 //! The client against a fleet that `tests/fleet/run client` has started: FLEET has its ingress addresses.
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use akool::{Client, Credential, JobId, Status};
 use akool_restate::{Creation, Fleet, FleetError, WaitEnd, WaitOptions, Work, WorkId};

@@ -105,7 +105,12 @@ pub(crate) struct Translation(pub(crate) Arc<Shared>);
     abort_timeout = "3m",
     idempotency_retention = "10m",
     journal_retention = "0s",
-    invocation_retry_policy(initial_interval = "50ms", factor = 2.0, max_interval = "5s")
+    invocation_retry_policy(
+        initial_interval = "50ms",
+        factor = 2.0,
+        max_interval = "5s",
+        max_attempts = 1_000_000_000
+    )
 )]
 impl Translation {
     /// Creates the job, unless there is one, and begins its wait.
