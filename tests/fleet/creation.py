@@ -2,6 +2,8 @@
 
 import collections
 import concurrent.futures
+import os
+import pathlib
 import random
 import signal
 import threading
@@ -187,6 +189,32 @@ def sigstop(full):
         verify(fleet, proxy, results, in_flight, rounds * 2)
         print(f"    POSTs after `unknown` was recorded: {len(late)}", flush=True)
         assert not late, late
+    engine_stopped()
+
+
+def engine_stopped():
+    """The engine stands still between a claim and its confirmation: the claim is too old then, and a new one is made."""
+    with Fleet() as fleet:
+        proxy = Proxy(fleet.sandbox(), 0)
+        fleet.server()
+        os.environ["RUST_LOG"] = "akool_restate=info"
+        crew = fleet.workers(3, proxy.url)
+        del os.environ["RUST_LOG"]
+        load, old, stops = Load(fleet, 900), 0, 0
+        # A claim waits for its confirmation for a few milliseconds, so several stops may be needed to hit one.
+        while not old and stops < 5:
+            time.sleep(1)
+            fleet.engine.signal(signal.SIGSTOP)
+            time.sleep(23)
+            fleet.engine.signal(signal.SIGCONT)
+            time.sleep(3)
+            stops += 1
+            old = sum(pathlib.Path(process.log).read_text().count("too old") for process in crew)
+        results = load.finish()
+        verify(fleet, proxy, results, CALLERS * stops, stops)
+        assert old, "no claim was too old"
+        print(f"    the engine stopped for 23 s: {old} claims too old, whose requests were sent with new claims only",
+              flush=True)
 
 
 def administrator(full):

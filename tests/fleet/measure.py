@@ -72,7 +72,7 @@ def recovery(fleet, crew):
                        ("the server", fleet.restart_engine)):
         times = []
         for _ in range(3):
-            before = fleet.control("state")["requests"]
+            before = wait_for("the sandbox", lambda: fleet.control("state"))["requests"]
             kill()
             began = time.monotonic()
             wait_for("polls", lambda: fleet.control("state")["requests"] > before + 100)

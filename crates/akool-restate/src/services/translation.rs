@@ -274,6 +274,7 @@ async fn send(worker: Arc<Shared>, work: Work, claim: Claim, recorded: Token) ->
             return Ok(Json(Sent::Unknown(reason.to_owned())));
         }
         Permission::TooOld => {
+            tracing::info!(source = work.source(), "the claim is too old, so nothing is sent");
             return Ok(Json(Sent::NotCreated(not_sent("the worker was held up before it sent the request"))));
         }
     }
