@@ -230,9 +230,9 @@ def exposure(full):
             state = fleet.folder / "state"
             ports = [free_port() for _ in range(3)]
             ingress, admin, worker = (f"127.0.0.1:{port}" for port in ports)
-            fleet.run("up", [AKOOL, "--base-url", fleet.api, "fleet", "up", "--restate-server", SERVER,
-                             "--ingress", ingress, "--admin", admin, "--listen", worker],
-                      {"AKOOL_API_KEY": KEY, "XDG_STATE_HOME": str(state)})
+            up = fleet.run("up", [AKOOL, "--base-url", fleet.api, "fleet", "up", "--restate-server", SERVER,
+                                  "--ingress", ingress, "--admin", admin, "--listen", worker],
+                           {"AKOOL_API_KEY": KEY, "XDG_STATE_HOME": str(state)})
             fleet.ingress, fleet.admin = f"http://{ingress}", f"http://{admin}"
             fleet.ready()
             fleet.registered()
@@ -255,6 +255,12 @@ def exposure(full):
             print("    another host: connection refused at ingress, admin API and worker; 401 from a worker with a key",
                   flush=True)
             page(fleet, f"http://{worker}/evil")
+            # It ends its server.
+            up.stop()
+            assert up.process.returncode == 0, up.process.returncode
+            with contextlib.suppress(OSError):
+                call(f"{fleet.admin}/health", timeout=2)
+                raise AssertionError("the server still runs")
 
 
 def page(fleet, deployment):
