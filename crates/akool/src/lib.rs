@@ -43,7 +43,8 @@
 //! - `http2` (default): HTTP/2, if the service supports it.
 //! - `metrics`: counters, gauges and histograms for the recorder of the crate `metrics` that the program installs; see
 //!   `metrics::METRICS`.
-//! - `serde`: `Serialize` and `Deserialize` for [`PollState`] and [`ErrorKind`], to store the state of a wait.
+//! - `serde`: `Serialize` and `Deserialize` for [`PollState`], [`ErrorKind`] and [`Snapshot`], to store the state of a wait
+//!   and its result.
 //!
 //! The requests and types are generated from the service's OpenAPI description, in the crate `akool-client`. The
 //! generated types are in [`types`].
