@@ -25,11 +25,22 @@ pub(crate) struct Connection {
     pub(crate) credential: String,
     /// The file of the ledger, from `--ledger`.
     pub(crate) ledger: Option<PathBuf>,
+    /// The fleet of `--fleet`.
+    #[cfg(feature = "fleet")]
+    pub(crate) fleet: Option<akool_restate::Fleet>,
     #[cfg(feature = "sandbox")]
     pub(crate) sandbox: Option<akool_mock::MockServer>,
 }
 
 impl Connection {
+    /// Whether jobs are created and waited for on a fleet.
+    pub(crate) fn is_fleet(&self) -> bool {
+        #[cfg(feature = "fleet")]
+        return self.fleet.is_some();
+        #[cfg(not(feature = "fleet"))]
+        return false;
+    }
+
     pub(crate) fn is_sandbox(&self) -> bool {
         #[cfg(feature = "sandbox")]
         return self.sandbox.is_some();
@@ -73,6 +84,8 @@ pub(crate) async fn connect(
         client,
         credential,
         ledger: global.ledger.clone(),
+        #[cfg(feature = "fleet")]
+        fleet: None,
         #[cfg(feature = "sandbox")]
         sandbox: None,
     })
@@ -106,6 +119,8 @@ pub(crate) async fn without_credential(global: &Global) -> Result<Connection, Us
         client: with_key(global, &"none".into())?,
         credential: "none".to_owned(),
         ledger: global.ledger.clone(),
+        #[cfg(feature = "fleet")]
+        fleet: None,
         #[cfg(feature = "sandbox")]
         sandbox: None,
     })
@@ -124,6 +139,8 @@ pub(crate) async fn upstream(global: &Global, upstream: Option<&str>) -> Result<
         client,
         credential: "none".to_owned(),
         ledger: None,
+        #[cfg(feature = "fleet")]
+        fleet: None,
         #[cfg(feature = "sandbox")]
         sandbox: None,
     })
@@ -266,6 +283,8 @@ async fn sandbox(global: &Global, responses: Option<&Responses>) -> Result<Conne
         client,
         credential: "the sandbox's own key".to_owned(),
         ledger: global.ledger.clone(),
+        #[cfg(feature = "fleet")]
+        fleet: None,
         sandbox: Some(server),
     })
 }

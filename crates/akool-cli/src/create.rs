@@ -5,8 +5,8 @@ use std::{
     collections::{BTreeSet, VecDeque},
 };
 
-use akool::{BusinessCode, JobId, Language, Translate};
-use akool_ledger::{Ensure, EnsureError, EnsureEvent, Ensured, Ledger, LedgerJob, Work};
+use akool::{BusinessCode, JobId, Language};
+use akool_ledger::{Ensure, EnsureError, EnsureEvent, Ensured, LedgerJob, Work};
 use tokio::sync::{Notify, mpsc};
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     follow::Ended,
     ledger::{IN_FLIGHT_INTERVAL, api},
     outcome::Outcome,
+    place::{Place, Requested, WaitSettings, Wanted},
     plan::{Item, Plan},
     report::Report,
     row_report::RowReport,
@@ -34,7 +35,8 @@ pub(crate) struct Creator<'a> {
     options: &'a args::Translate,
     connection: &'a Connection,
     report: &'a Report,
-    ledger: &'a Ledger,
+    place: &'a Place,
+    waits: WaitSettings,
     plan: Plan,
     targets: RefCell<Targets>,
     spending: Spending<'a>,
@@ -49,6 +51,8 @@ pub(crate) struct Creator<'a> {
     /// A wait has ended, so objects in a store may be left.
     is_left: Notify,
     is_stopped: Cell<bool>,
+    /// The gravest failure of the last request.
+    failed: Cell<Outcome>,
 }
 
 impl<'a> Creator<'a> {
@@ -56,7 +60,8 @@ impl<'a> Creator<'a> {
         options: &'a args::Translate,
         connection: &'a Connection,
         report: &'a Report,
-        ledger: &'a Ledger,
+        place: &'a Place,
+        waits: WaitSettings,
         plan: Plan,
         staging: &'a Staging<'a>,
     ) -> Self {
@@ -66,10 +71,11 @@ impl<'a> Creator<'a> {
             options,
             connection,
             report,
-            ledger,
+            place,
+            waits,
             plan,
             targets: RefCell::new(targets),
-            spending: Spending::new(&options.limits, connection, ledger),
+            spending: Spending::new(&options.limits, connection, place.ledger()),
             staging,
             jobs: RefCell::default(),
             is_creating: Cell::new(false),
@@ -78,6 +84,7 @@ impl<'a> Creator<'a> {
             ended: Notify::new(),
             is_left: Notify::new(),
             is_stopped: Cell::new(false),
+            failed: Cell::new(Outcome::Done),
         }
     }
 
@@ -111,8 +118,8 @@ impl<'a> Creator<'a> {
         loop {
             self.is_left.notified().await;
             let is_last = self.is_stopped.get();
-            if has_files || is_last {
-                clean(self.ledger, self.report).await;
+            if let Some(ledger) = self.place.ledger().filter(|_| has_files || is_last) {
+                clean(ledger, self.report).await;
             }
             if is_last {
                 return;
@@ -189,6 +196,8 @@ impl<'a> Creator<'a> {
             }
             self.spending.note_account(&ensured);
             let (ended, goes_on) = self.report_sent(ensured, &languages).await;
+            let failed = self.failed.replace(Outcome::Done);
+            let (ended, goes_on) = (ended.max(failed), goes_on && failed != Outcome::CredentialsRefused);
             outcome = outcome.max(ended);
             failures = if ended == Outcome::Unreachable { failures + 1 } else { 0 };
             if failures == MAX_FAILURES && !queue.is_empty() {
@@ -234,11 +243,12 @@ impl<'a> Creator<'a> {
         languages: &mut Vec<String>,
         links: Option<&Links>,
     ) -> (Ensured, Vec<String>) {
-        if !self.spending.is_limited() {
+        let planned = self.planned(row, languages).filter(|_| self.spending.is_limited());
+        let Some(planned) = planned else {
             return (self.create(row, languages, links).await, Vec::new());
-        }
+        };
         let _locked = self.spending.lock().await;
-        let plan = match self.planned(row, languages).plan().await {
+        let plan = match planned.plan().await {
             Ok(plan) => plan,
             Err(error) => {
                 let mut failed = Ensured::default();
@@ -268,14 +278,11 @@ impl<'a> Creator<'a> {
         (ensured, later)
     }
 
-    fn ensure(&self, request: Translate) -> Ensure {
-        let ensure = self.ledger.translate(request).api(api(self.connection));
-        if self.options.allow_duplicate { ensure.allow_duplicate() } else { ensure }
-    }
-
-    /// A request whose links to files of this machine do not work.
-    fn planned(&self, row: usize, languages: &[String]) -> Ensure {
-        self.ensure(self.plan.items[row].translate(&self.connection.client, languages))
+    /// A request whose links to files of this machine do not work, for the ledger if there is one.
+    fn planned(&self, row: usize, languages: &[String]) -> Option<Ensure> {
+        let request = self.plan.items[row].translate(&self.connection.client, languages);
+        let ensure = self.place.ledger()?.translate(request).api(api(self.connection));
+        Some(if self.options.allow_duplicate { ensure.allow_duplicate() } else { ensure })
     }
 
     /// Uploads the files of this machine that a row needs, and makes links to them. Returns `None` if there is nothing to
@@ -285,11 +292,14 @@ impl<'a> Creator<'a> {
         if local.is_empty() {
             return Ok(Some(Links::default()));
         }
-        let planned = self.planned(row, languages).plan().await;
+        let (Some(ledger), Some(planned)) = (self.place.ledger(), self.planned(row, languages)) else {
+            return Ok(None);
+        };
+        let planned = planned.plan().await;
         if self.spending.reached().is_some() || planned.is_ok_and(|plan| plan.missing.is_empty()) {
             return Ok(None);
         }
-        self.staging.upload(local, self.ledger).await?;
+        self.staging.upload(local, ledger).await?;
         self.staging.link(local).await.map(Some)
     }
 
@@ -312,29 +322,47 @@ impl<'a> Creator<'a> {
     async fn send(&self, row: usize, languages: &[String], links: Option<&Links>) -> Ensured {
         let Some(links) = links else {
             let mut ensured = Ensured::default();
-            match self.planned(row, languages).plan().await {
-                Ok(plan) => ensured = plan.into_known(),
-                Err(error) => ensured.sent = Some(Err(error)),
+            match self.planned(row, languages) {
+                None => {}
+                Some(planned) => match planned.plan().await {
+                    Ok(plan) => ensured = plan.into_known(),
+                    Err(error) => ensured.sent = Some(Err(error)),
+                },
             }
             return ensured;
         };
         let item = &self.plan.items[row];
-        let request = item.local.link(item.row.translate(&self.connection.client, languages), links);
+        let wanted = Wanted {
+            request: item.local.link(item.row.translate(&self.connection.client, languages), links),
+            allow_duplicate: self.options.allow_duplicate,
+            staged: links.objects().map(Into::into).collect(),
+            waits: self.waits.clone(),
+        };
         let (sender, mut events) = mpsc::unbounded_channel();
-        let ensure = links.objects().fold(self.ensure(request), Ensure::uses_staged);
-        let ensure = ensure.on_event(move |event| {
+        let create = self.place.create(wanted, move |event| {
             if let Some(event) = Event::of(event) {
                 let _ = sender.send(event);
             }
         });
-        let mut ensure = std::pin::pin!(ensure.run());
+        let mut create = std::pin::pin!(create);
         loop {
             tokio::select! {
                 biased;
                 Some(event) = events.recv() => event.report(self.report),
-                ensured = &mut ensure => return ensured,
+                requested = &mut create => return self.take_failed(row, requested),
             }
         }
+    }
+
+    /// Reports the languages in which nothing was created.
+    fn take_failed(&self, row: usize, requested: Requested) -> Ensured {
+        let Requested { ensured, failed } = requested;
+        for (language, failure) in failed {
+            let outcome = self.report.failed(None, &failure);
+            self.failed.set(self.failed.get().max(outcome));
+            self.targets.borrow_mut().set(row, &language, TargetStatus::NotCreated, None);
+        }
+        ensured
     }
 
     /// Notes the status of each language. Returns the jobs that are new in this run.

@@ -9,6 +9,7 @@
 //! - `targets`, `spending`
 //! - `plan`
 //! - `follow`, which several commands share; `rows`
+//! - `place`
 //! - `fetch`, `ledger`, `on_complete`
 //! - `staging`
 //! - `names`
@@ -17,6 +18,7 @@
 //! - `report`
 //! - `budget`, `row_report`
 //! - `args`, `table`, `api_key`
+//! - `reported`
 //! - `outcome`, `env`, `text`, `resume`, `interrupt`, `printer`, `input`
 
 mod api_key;
@@ -44,9 +46,11 @@ mod mcp;
 mod names;
 mod on_complete;
 mod outcome;
+mod place;
 mod plan;
 mod printer;
 mod report;
+mod reported;
 mod resume;
 mod row_report;
 mod rows;

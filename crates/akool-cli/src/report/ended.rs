@@ -8,7 +8,11 @@ use std::{
 use akool::{ErrorKind, JobId, Snapshot, Status, WaitError};
 
 use super::{Object, Report};
-use crate::text::{self, bad, reason, short, status};
+use crate::{
+    outcome::Outcome,
+    reported::Failure,
+    text::{self, bad, reason, short, status},
+};
 
 impl Report {
     /// A wait that ended without a translation. `last`: the last snapshot of the job.
@@ -42,6 +46,20 @@ impl Report {
         let help = Some(error.help());
         self.object(&Object { kind, help, ..object }.message(text::with_causes(error)));
         self.note(self.unfinished(error));
+    }
+
+    /// A wait that ended before its job, for a reason that only text describes.
+    pub(crate) fn gave_up(&self, id: &JobId, failure: &Failure) {
+        self.close(id);
+        if self.is_json() {
+            let event = if failure.outcome == Outcome::Unreachable { "gave_up" } else { "error" };
+            let (kind, help) = (Some(failure.kind.as_str()), failure.help.as_deref());
+            let object = Object { event, id: Some(id), language: self.language(id), kind, help, ..Object::default() };
+            self.object(&object.message(&failure.text));
+        }
+        let help = failure.help.as_ref().map_or_else(String::new, |help| format!("\n  {help}"));
+        let resume = self.resume(id, "the job continues");
+        self.note(format_args!("{} {}{help}{resume}", text::error(), failure.text));
     }
 
     /// The jobs that had not ended, or were not downloaded, when the program was interrupted.
