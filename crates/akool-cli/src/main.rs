@@ -4,7 +4,7 @@
 //!
 //! - `main`
 //! - the commands: `translate`, `wait`, `status`, `download`, `jobs`, `languages`, `credits`, `auth`,
-//!   `contract`, `webhook`, `sandbox`, `mcp`, `shell`
+//!   `contract`, `webhook`, `sandbox`, `fleet`, `mcp`, `shell`
 //! - `create`, `dry_run`: the parts of `translate`; `costs`: a part of `jobs`
 //! - `targets`, `spending`
 //! - `plan`
@@ -34,6 +34,8 @@ mod download;
 mod dry_run;
 mod env;
 mod fetch;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod follow;
 mod input;
 mod interrupt;
@@ -138,6 +140,8 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
     match &cli.command {
         #[cfg(feature = "sandbox")]
         Command::Sandbox(options) => return sandbox::run(options, report).await,
+        #[cfg(feature = "fleet")]
+        Command::Fleet(command) => return fleet::run(command, &cli.global, report).await,
         Command::Webhook(command) => return webhook::run(command, &cli.global, report).await,
         Command::Contract(Contract::Proxy(options)) => {
             return contract::run_proxy(options, &cli.global, report).await;
@@ -191,6 +195,8 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
         // These have returned above.
         #[cfg(feature = "sandbox")]
         Command::Sandbox(_) => Outcome::Usage,
+        #[cfg(feature = "fleet")]
+        Command::Fleet(_) => Outcome::Usage,
         Command::Webhook(_) | Command::Completions(_) | Command::Man(_) => Outcome::Usage,
     };
     #[cfg(feature = "sandbox")]

@@ -102,9 +102,12 @@ impl From<ClientError> for FleetError {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Status { status, response } => {
-                let message = message(response.body());
+                let document: ErrorDocument = serde_json::from_slice(response.body()).unwrap_or_default();
+                let text =
+                    document.message.unwrap_or_else(|| String::from_utf8_lossy(response.body()).into_owned());
+                let message = akool::redact::excerpt(&text);
                 match status.as_u16() {
-                    404 if message.contains("service") => Self::NoWorker(message),
+                    404 if document.source.as_deref() == Some("ingress") => Self::NoWorker(message),
                     404 => Self::NotFound(message),
                     status => Self::Refused { status, message },
                 }
@@ -115,11 +118,12 @@ impl From<ClientError> for FleetError {
     }
 }
 
-/// The message of an error document of the ingress, made safe to show.
-fn message(body: &[u8]) -> String {
-    let document: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-    let message = document.as_ref().and_then(|document| document["message"].as_str());
-    akool::redact::excerpt(message.unwrap_or(&String::from_utf8_lossy(body)))
+/// How the ingress reports an error: its own, or one of a handler.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct ErrorDocument {
+    message: Option<String>,
+    source: Option<String>,
 }
 
 impl Fleet {

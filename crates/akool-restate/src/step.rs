@@ -178,6 +178,7 @@ impl JobState {
         self.outcome = Some(Outcome {
             job: job.clone(),
             end: end.into(),
+            progress: snapshot.as_ref().and_then(Snapshot::progress).or(self.poll.progress()),
             snapshot: snapshot.filter(|_| ended),
             message: error.as_ref().map(ToString::to_string),
             help: error.as_ref().map(|error| error.help().to_owned()),
@@ -193,7 +194,6 @@ impl JobState {
                 akool::End::Failed => Some(akool::Status::Failed),
                 _ => self.poll.status(),
             },
-            progress: self.poll.progress(),
             ended_ms,
         });
         Step { state: self, next_in_ms: None }
@@ -212,7 +212,7 @@ impl JobState {
             next_poll_ms: self.outcome.is_none().then_some(self.due_ms),
             attempts: self.poll.attempts(),
             status,
-            progress: self.poll.progress(),
+            progress: self.outcome.as_ref().map_or(self.poll.progress(), |outcome| outcome.progress),
             last_error: self.poll.last_error(),
             credits_held: self.origin.credits_held,
             outcome: self.outcome,
