@@ -126,6 +126,31 @@ pub(crate) async fn without_credential(global: &Global) -> Result<Connection, Us
     })
 }
 
+/// For commands that work on a fleet, whose workers have the credential.
+#[cfg(feature = "fleet")]
+pub(crate) fn to_fleet(global: &Global, addresses: Vec<url::Url>) -> Result<Connection, UsageError> {
+    let mut http = reqwest::Client::builder();
+    if addresses.iter().all(akool::http::is_loopback) {
+        // A proxy cannot reach this machine.
+        http = http.no_proxy();
+    }
+    let fleet = akool_restate::Fleet::with_http(addresses, http).map_err(explain)?;
+    Ok(Connection {
+        client: with_key(global, &"none".into())?,
+        credential: "none".to_owned(),
+        ledger: None,
+        fleet: Some(fleet),
+        #[cfg(feature = "sandbox")]
+        sandbox: None,
+    })
+}
+
+/// Without the feature, no addresses are accepted.
+#[cfg(not(feature = "fleet"))]
+pub(crate) fn to_fleet(_: &Global, _: Vec<url::Url>) -> Result<Connection, UsageError> {
+    Err("this program was built without the feature `fleet`".to_owned())
+}
+
 /// Where the proxy passes requests on to. Plain http is possible only on this machine, because the requests have credentials.
 pub(crate) async fn upstream(global: &Global, upstream: Option<&str>) -> Result<Connection, UsageError> {
     let Some(upstream) = upstream else { return without_credential(global).await };

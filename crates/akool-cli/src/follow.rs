@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use akool::{Client, JobId, PollPolicy, Snapshot, Status, Translation, Update, WaitError};
+use akool::{Client, JobId, Language, PollPolicy, Snapshot, Status, Translation, Update, WaitError};
 use akool_ledger::{Filter, Ledger};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::{Semaphore, mpsc};
@@ -177,13 +177,16 @@ impl<'a> Follow<'a> {
             tokio::select! {
                 Some(id) = jobs.recv() => {
                     self.report.start(&id);
-                    if let Some(fetch) = &self.downloads {
+                    if let Some(fetch) = self.downloads.as_ref().filter(|_| !place.is_fleet()) {
                         fetch.learn(self.api, &id).await;
                     }
                     self.open.borrow_mut().entry(id.clone()).or_default();
                     waits.insert(id);
                 }
                 Some((id, event)) = waits.next() => {
+                    if !progress.contains_key(&id) && place.is_fleet() {
+                        self.label(place, &id).await;
+                    }
                     let known = progress.entry(id.clone()).or_default();
                     let end = match event {
                         Event::Update(update) => self.take(&id, *update, known).await,
@@ -220,6 +223,17 @@ impl<'a> Follow<'a> {
                 else => return outcome,
             }
         }
+    }
+
+    /// Learns what the fleet knows of a job, once it has begun to wait.
+    async fn label(&self, place: &Place, id: &JobId) {
+        let label = |id: &JobId, language: Option<&Language>, source: Option<&str>| {
+            self.report.label(id, language, source);
+            if let Some(fetch) = &self.downloads {
+                fetch.name(id, language, source);
+            }
+        };
+        place.label([id.clone()], label).await;
     }
 
     /// Reports an update. Returns the translation, or how the wait ended without one, if the update ends the wait.

@@ -36,6 +36,7 @@ mod env;
 mod fetch;
 #[cfg(feature = "fleet")]
 mod fleet;
+mod fleet_options;
 mod follow;
 mod input;
 mod interrupt;
@@ -168,7 +169,15 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
         return Outcome::Usage;
     }
     let responses = connect::Responses::default();
+    let fleet = match fleet_options::addresses(cli) {
+        Ok(fleet) => fleet,
+        Err(error) => {
+            report.error(None, "usage", error);
+            return Outcome::Usage;
+        }
+    };
     let connection = match &cli.command {
+        _ if !fleet.is_empty() => connect::to_fleet(&cli.global, fleet),
         Command::Jobs(options) if !options.refresh => connect::without_credential(&cli.global).await,
         Command::Contract(_) => connect::connect(&cli.global, Some(&responses), report).await,
         _ => connect::connect(&cli.global, None, report).await,

@@ -148,8 +148,11 @@ async fn of_urls(
     Ok(Plan { items, left_out: Vec::new() })
 }
 
-/// The languages of the service, if they can be fetched. Otherwise the service decides.
+/// The languages of the service, if they can be fetched with a credential of this machine. Otherwise the service decides.
 async fn supported(connection: &Connection, report: &Report) -> Option<Vec<Language>> {
+    if connection.is_fleet() {
+        return None;
+    }
     match connection.client.languages().await {
         Ok(languages) => Some(languages.into_iter().map(|language| language.language).collect()),
         Err(error) => {

@@ -60,6 +60,11 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) ledger: Option<PathBuf>,
 
+    /// Create jobs and wait for them on this fleet, by the ingress addresses of its cluster, separated by commas
+    /// (translate, wait, jobs, status) [default: $AKOOL_FLEET, or this machine]
+    #[arg(long, global = true, value_name = "URL", value_delimiter = ',')]
+    pub(crate) fleet: Vec<String>,
+
     /// Print one JSON object per line to stdout
     #[arg(long, global = true)]
     pub(crate) json: bool,

@@ -152,6 +152,10 @@ impl Place {
         Self::Here { ledger, client: connection.client.clone(), api: api(connection).to_owned() }
     }
 
+    pub(crate) fn is_fleet(&self) -> bool {
+        !matches!(self, Self::Here { .. })
+    }
+
     /// The ledger of this machine, for what only this machine does: limits on credits, staged files, learned durations.
     pub(crate) fn ledger(&self) -> Option<&Ledger> {
         match self {

@@ -52,9 +52,14 @@ impl Report {
     pub(crate) fn gave_up(&self, id: &JobId, failure: &Failure) {
         self.close(id);
         if self.is_json() {
-            let event = if failure.outcome == Outcome::Unreachable { "gave_up" } else { "error" };
+            let event = if matches!(failure.outcome, Outcome::Timeout | Outcome::Unreachable) {
+                "gave_up"
+            } else {
+                "error"
+            };
             let (kind, help) = (Some(failure.kind.as_str()), failure.help.as_deref());
-            let object = Object { event, id: Some(id), language: self.language(id), kind, help, ..Object::default() };
+            let object =
+                Object { event, id: Some(id), language: self.language(id), kind, help, ..Object::default() };
             self.object(&object.message(&failure.text));
         }
         let help = failure.help.as_ref().map_or_else(String::new, |help| format!("\n  {help}"));

@@ -101,7 +101,9 @@ impl Report {
         if self.is_json() {
             return self.object(&self.of_known(id, known));
         }
-        let shown = known.status.map_or("not polled yet".to_owned(), |status| describe_status(status, known.progress));
+        let shown = known
+            .status
+            .map_or("not polled yet".to_owned(), |status| describe_status(status, known.progress));
         self.line(format!("{}  {shown}", self.name(id)));
     }
 
