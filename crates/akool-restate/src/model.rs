@@ -95,7 +95,7 @@ pub enum Target {
     Handler {
         /// The name of its service.
         service: String,
-        /// The key of its virtual object. `None` if it is a service without keys.
+        /// The key of its virtual object, in which `{id}` stands for the job's id. `None` if it is a service without keys.
         key: Option<String>,
         /// The name of the handler.
         handler: String,

@@ -1,20 +1,26 @@
 //! A worker's permits to call the service: [`Permits`], one for each credential. They are leased from the object
 //! `Credential`, several at a time, over the ingress: outside of the journal, since a lost permit costs nothing.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, SystemTime},
+};
 
 use tokio::{sync::Mutex, time::sleep};
 
 use crate::{
-    fleet::Fleet,
+    fleet::{Fleet, FleetError},
     limit::{Lease, MAX_AHEAD_MS},
     model::millis,
 };
 
 /// A permit that is this old, in milliseconds, is dropped, so that permits do not add up to a burst.
-const MAX_PERMIT_AGE_MS: f64 = 30.0;
-/// How long a call waits for its permit before it gives up its place.
-const MAX_WAIT: Duration = Duration::from_secs(2);
+const MAX_PERMIT_AGE_MS: f64 = 50.0;
+/// How much work a worker keeps waiting for permits, in milliseconds at the full rate. More is sent back to the engine,
+/// where it keeps no connection open.
+const MAX_QUEUE_MS: f64 = 1_000.0;
+/// How long work that is sent back stays there at least, in milliseconds.
+const SEND_BACK_MS: u64 = 1_000;
 
 /// Milliseconds since the Unix epoch.
 pub(crate) fn now_ms() -> u64 {
@@ -26,14 +32,17 @@ pub(crate) fn now_ms() -> u64 {
 pub(crate) enum Permit {
     /// Now.
     Granted,
-    /// Not before this time, in milliseconds since the Unix epoch.
-    NotBefore(u64),
+    /// Not before this time, in milliseconds since the Unix epoch: the service, or an operator, asked for a pause.
+    Paused(u64),
+    /// Not before this time: more work is waiting than the rate permits.
+    Later(u64),
 }
 
 /// What was leased for one credential and is not used yet.
 pub(crate) struct Permits {
     credential: String,
     leased: Mutex<Leased>,
+    waiting: AtomicU32,
 }
 
 enum Leased {
@@ -43,33 +52,48 @@ enum Leased {
     PausedUntil(u64),
 }
 
+/// One call that waits.
+struct Waiting<'a>(&'a AtomicU32);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Permits {
     pub(crate) fn new(credential: &str) -> Self {
-        Self { credential: credential.to_owned(), leased: Mutex::new(Leased::Nothing) }
+        let leased = Mutex::new(Leased::Nothing);
+        Self { credential: credential.to_owned(), leased, waiting: AtomicU32::new(0) }
     }
 
     /// Waits for a permit, for a short time.
-    pub(crate) async fn acquire(&self, fleet: &Fleet) -> Result<Permit, crate::FleetError> {
-        let began = tokio::time::Instant::now();
+    pub(crate) async fn acquire(&self, fleet: &Fleet) -> Result<Permit, FleetError> {
+        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&self.waiting);
         loop {
             // Locked while a lease is asked for: one call for all that wait.
             let mut leased = self.leased.lock().await;
             let now = now_ms();
             match &mut *leased {
+                Leased::Permits { step_ms, .. } if f64::from(before) * *step_ms > MAX_QUEUE_MS => {
+                    return Ok(Permit::Later(now + SEND_BACK_MS));
+                }
                 Leased::Permits { left: left @ 1.., next_ms, step_ms } => {
-                    let at = *next_ms;
+                    let at_ms = *next_ms;
                     *left -= 1;
                     *next_ms += *step_ms;
-                    let ahead = at - now as f64;
-                    if ahead < -MAX_PERMIT_AGE_MS {
-                        continue;
-                    }
                     drop(leased);
-                    sleep(Duration::from_millis(ahead.max(0.0) as u64)).await;
-                    return Ok(self.granted_unless_paused().await);
+                    let ahead_ms = (at_ms - now as f64).max(0.0);
+                    sleep(Duration::from_millis(ahead_ms as u64)).await;
+                    // On a machine with much load, this may be late.
+                    if now_ms() as f64 - at_ms <= MAX_PERMIT_AGE_MS {
+                        return Ok(self.granted_unless_paused().await);
+                    }
+                    continue;
                 }
                 Leased::UnlimitedUntil(until) if *until > now => return Ok(Permit::Granted),
-                Leased::PausedUntil(until) if *until > now => return Ok(Permit::NotBefore(*until)),
+                Leased::PausedUntil(until) if *until > now => return Ok(Permit::Paused(*until)),
                 _ => {}
             }
             match fleet.lease(&self.credential, now).await? {
@@ -79,10 +103,6 @@ impl Permits {
                 Lease::Unlimited { until_ms } => *leased = Leased::UnlimitedUntil(until_ms),
                 Lease::NotBefore { at_ms, is_pause: true } => *leased = Leased::PausedUntil(at_ms),
                 Lease::NotBefore { at_ms, is_pause: false } => {
-                    if began.elapsed() > MAX_WAIT {
-                        // Others have the next second. A poll that comes back later keeps no connection open.
-                        return Ok(Permit::NotBefore(at_ms + MAX_AHEAD_MS * 2));
-                    }
                     sleep(Duration::from_millis(at_ms.saturating_sub(now).min(MAX_AHEAD_MS))).await;
                 }
             }
@@ -91,7 +111,7 @@ impl Permits {
 
     async fn granted_unless_paused(&self) -> Permit {
         match *self.leased.lock().await {
-            Leased::PausedUntil(until) if until > now_ms() => Permit::NotBefore(until),
+            Leased::PausedUntil(until) if until > now_ms() => Permit::Paused(until),
             _ => Permit::Granted,
         }
     }

@@ -28,6 +28,9 @@ pub struct JobState {
     /// The wait ends at its next poll, without polling.
     #[serde(default)]
     pub ends_next: bool,
+    /// How often in a row the poll that is due was sent back, because more is due than the rate permits.
+    #[serde(default)]
+    pub sent_back: u32,
     /// How to wait.
     #[serde(default)]
     pub options: WaitOptions,
@@ -89,6 +92,7 @@ impl JobState {
             poll: PollState::new(seed),
             due_ms: now_ms,
             ends_next: false,
+            sent_back: 0,
             options,
             origin,
             outcome: None,
@@ -126,6 +130,7 @@ impl JobState {
         #[cfg(feature = "metrics")]
         akool::metrics::record_poll(&self.poll, decision, &result);
         self.generation += 1;
+        self.sent_back = 0;
         match decision {
             Decision::PollAt(at) => self.next(at, ended),
             Decision::TimeoutAt(at) => {
@@ -148,6 +153,20 @@ impl JobState {
             self.ends_next = true;
         }
         self.next(until, now)
+    }
+
+    /// What follows if more polls are due than the rate permits. The poll comes back at about this time, and each time it
+    /// is sent back after twice as long, up to 16 times: so that work that waits costs little. `random` is from 0 to 1.
+    pub fn send_back(mut self, now_ms: u64, until_ms: u64, random: f64) -> Step {
+        let pause = until_ms.saturating_sub(now_ms).saturating_mul(1 << self.sent_back.min(4));
+        let pause = pause as f64 * (0.5 + random.clamp(0.0, 1.0));
+        self.sent_back = self.sent_back.saturating_add(1);
+        let until_ms = now_ms.saturating_add(pause as u64);
+        match self.options.poller().timeout().map(|timeout| self.began_ms.saturating_add(millis(timeout))) {
+            // The last poll is due then, and has one more chance.
+            Some(timeout_ms) if now_ms < timeout_ms => self.defer(now_ms, until_ms.min(timeout_ms)),
+            _ => self.defer(now_ms, until_ms),
+        }
     }
 
     /// What follows if the timeout passed without a last poll.

@@ -40,7 +40,7 @@ impl Deliver {
         match target {
             Target::Handler { service, key, handler } => {
                 let target = match key {
-                    Some(key) => RequestTarget::object(service, key, handler),
+                    Some(key) => RequestTarget::object(service, key.replace("{id}", job.as_str()), handler),
                     None => RequestTarget::service(service, handler),
                 };
                 ctx.request::<_, ()>(target, Json(outcome)).idempotency_key(job.as_str()).send();

@@ -169,8 +169,10 @@ async fn step(worker: Arc<Shared>, job: JobId, state: JobState) -> HandlerResult
     }
     let name = state.origin.credential.clone();
     let account = worker.account(&name)?;
-    if let Permit::NotBefore(until_ms) = worker.permit(account).await? {
-        return Ok(Json(state.defer(now_ms(), until_ms)));
+    match worker.permit(account).await? {
+        Permit::Granted => {}
+        Permit::Paused(until_ms) => return Ok(Json(state.defer(now_ms(), until_ms))),
+        Permit::Later(until_ms) => return Ok(Json(state.send_back(now_ms(), until_ms, fastrand::f64()))),
     }
     let began_ms = now_ms();
     let result = account.client.job(&job).get().await;

@@ -249,7 +249,9 @@ async fn permit(worker: Arc<Shared>, name: String) -> HandlerResult<Json<(u64, u
     let now_ms = now_ms();
     Ok(Json(match permit {
         Permit::Granted => (0, now_ms),
-        Permit::NotBefore(until_ms) => (until_ms.saturating_sub(now_ms).max(1), now_ms),
+        Permit::Paused(until_ms) | Permit::Later(until_ms) => {
+            (until_ms.saturating_sub(now_ms).max(1), now_ms)
+        }
     }))
 }
 
