@@ -3,7 +3,7 @@
 
 use std::process::Output;
 
-use crate::support::{akool, code, objects, stderr};
+use crate::support::{akool, code, stderr};
 
 const URL: &str = "http://127.0.0.1:1";
 const TRANSLATE: [&str; 4] = ["translate", "https://example.com/talk.mp4", "--to", "es"];
@@ -49,6 +49,7 @@ fn a_program_without_the_feature_does_not_work_on_this_machine_instead() {
 #[cfg(feature = "fleet")]
 mod with_the_feature {
     use super::*;
+    use crate::support::objects;
 
     #[test]
     fn every_option_that_a_fleet_cannot_honour_is_refused_by_its_name() {
@@ -126,6 +127,6 @@ mod with_the_feature {
         let mut command = akool(&["translate", file.to_str().unwrap(), "--to", "es", "--fleet", URL]);
         let output = command.env("AKOOL_STAGE", "s3://bucket/prefix").output().unwrap();
         let text = refused(&output);
-        assert!(text.contains("pass"), "{text}");
+        assert!(text.contains("a fleet does not upload files of this machine"), "{text}");
     }
 }

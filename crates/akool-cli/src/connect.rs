@@ -27,9 +27,17 @@ pub(crate) struct Connection {
     pub(crate) ledger: Option<PathBuf>,
     /// The fleet of `--fleet`.
     #[cfg(feature = "fleet")]
-    pub(crate) fleet: Option<akool_restate::Fleet>,
+    pub(crate) fleet: Option<Addressed>,
     #[cfg(feature = "sandbox")]
     pub(crate) sandbox: Option<akool_mock::MockServer>,
+}
+
+/// A fleet, and where it is.
+#[cfg(feature = "fleet")]
+pub(crate) struct Addressed {
+    pub(crate) fleet: akool_restate::Fleet,
+    pub(crate) http: reqwest::Client,
+    pub(crate) addresses: Vec<url::Url>,
 }
 
 impl Connection {
@@ -129,17 +137,19 @@ pub(crate) async fn without_credential(global: &Global) -> Result<Connection, Us
 /// For commands that work on a fleet, whose workers have the credential.
 #[cfg(feature = "fleet")]
 pub(crate) fn to_fleet(global: &Global, addresses: Vec<url::Url>) -> Result<Connection, UsageError> {
-    let mut http = reqwest::Client::builder();
-    if addresses.iter().all(akool::http::is_loopback) {
-        // A proxy cannot reach this machine.
-        http = http.no_proxy();
-    }
-    let fleet = akool_restate::Fleet::with_http(addresses, http).map_err(explain)?;
+    let is_here = addresses.iter().all(akool::http::is_loopback);
+    // A proxy cannot reach this machine.
+    let http = || match is_here {
+        true => reqwest::Client::builder().no_proxy(),
+        false => reqwest::Client::builder(),
+    };
+    let fleet = akool_restate::Fleet::with_http(addresses.clone(), http()).map_err(explain)?;
+    let http = http().redirect(reqwest::redirect::Policy::none()).build().map_err(explain)?;
     Ok(Connection {
         client: with_key(global, &"none".into())?,
         credential: "none".to_owned(),
         ledger: None,
-        fleet: Some(fleet),
+        fleet: Some(Addressed { fleet, http, addresses }),
         #[cfg(feature = "sandbox")]
         sandbox: None,
     })

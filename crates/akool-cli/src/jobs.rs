@@ -47,7 +47,7 @@ fn parse(name: &str) -> (EntryId, Option<Language>) {
 async fn adopt(place: &Place, name: &str, job: &JobId, report: &Report) -> Result<Outcome, Failure> {
     let (entry, language) = parse(name);
     let Some(languages) = place.adopt(&entry, language.as_ref(), job).await? else {
-        return Ok(not_there(name, report));
+        return Ok(not_there(place, name, report));
     };
     let wait = report.command("wait --pending");
     report.line(format_args!("recorded job {job}; `{wait}` waits for it"));
@@ -68,15 +68,13 @@ async fn forget(place: &Place, name: &str, report: &Report) -> Result<Outcome, F
         report.line(format_args!("removed {name} from the list"));
         return Ok(Outcome::Done);
     }
-    Ok(not_there(name, report))
+    Ok(not_there(place, name, report))
 }
 
-fn not_there(name: &str, report: &Report) -> Outcome {
-    report.error(
-        None,
-        "no_match",
-        format!("{name} is not in the ledger; `{}` lists its entries", report.command("jobs --all")),
-    );
+fn not_there(place: &Place, name: &str, report: &Report) -> Outcome {
+    let (place, command) = if place.is_fleet() { ("fleet", "jobs") } else { ("ledger", "jobs --all") };
+    let command = report.command(command);
+    report.error(None, "no_match", format!("{name} is not in the {place}; `{command}` lists its entries"));
     Outcome::Unexpected
 }
 

@@ -82,7 +82,7 @@ pub(crate) async fn plan(
             }
         };
         let languages: Vec<_> = row.request.to.iter().map(|code| code.trim().to_owned()).collect();
-        let checked = staging.find(&row).await.and_then(|local| {
+        let checked = local(&row, connection, staging).await.and_then(|local| {
             let request = local.identify(row.translate(&connection.client, &languages)).request();
             request.map(|_| local).map_err(|error| error.to_string())
         });
@@ -112,6 +112,20 @@ pub(crate) async fn plan(
     Ok(Plan { items, left_out })
 }
 
+/// The files of this machine that a row names.
+async fn local(row: &RequestRow, connection: &Connection, staging: &Staging<'_>) -> Result<Local, String> {
+    let mut named = [Some(&row.url), row.request.caption_file.as_ref()].into_iter().flatten();
+    if connection.is_fleet()
+        && let Some(file) = named.find(|named| !named.contains("://"))
+    {
+        return Err(format!(
+            "\"{}\" is not a URL, and a fleet does not upload files of this machine; pass an https:// URL",
+            akool::redact::excerpt(file)
+        ));
+    }
+    staging.find(row).await
+}
+
 fn is_supported(code: &str, supported: Option<&[Language]>) -> bool {
     let language = Language::from(code);
     supported.is_none_or(|known| known.iter().any(|known| known.is(&language)))
@@ -129,7 +143,7 @@ async fn of_urls(
     for url in &options.urls {
         let row = RequestRow::new(url, &options.request);
         let languages: Vec<_> = row.request.to.iter().map(|code| code.trim().to_owned()).collect();
-        let local = match staging.find(&row).await {
+        let local = match local(&row, connection, staging).await {
             Ok(local) => local,
             Err(error) => {
                 report.error(None, "usage", error);

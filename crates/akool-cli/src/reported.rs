@@ -33,7 +33,7 @@ impl From<&Error> for Failure {
 }
 
 /// What a place knows of a job that has not ended, if it has no whole response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) status: Option<Status>,
     pub(crate) progress: Option<u8>,

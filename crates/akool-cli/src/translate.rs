@@ -23,9 +23,6 @@ pub(crate) async fn run(options: &Translate, connection: &Connection, report: &R
         Ok(plan) => plan,
         Err(outcome) => return outcome,
     };
-    if connection.is_fleet() && plan.items.iter().any(|item| !item.local.is_empty()) {
-        return usage("files of this machine are not uploaded for a fleet; pass https:// URLs".to_owned());
-    }
     if options.dry_run {
         return match Follow::check(&options.follow) {
             Ok(()) => dry_run::run(options, connection, report, &plan.items).await,

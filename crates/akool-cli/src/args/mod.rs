@@ -60,8 +60,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) ledger: Option<PathBuf>,
 
-    /// Create jobs and wait for them on this fleet, by the ingress addresses of its cluster, separated by commas
-    /// (translate, wait, jobs, status) [default: $AKOOL_FLEET, or this machine]
+    /// Work on the fleet at these URLs [default: $AKOOL_FLEET]
     #[arg(long, global = true, value_name = "URL", value_delimiter = ',')]
     pub(crate) fleet: Vec<String>,
 

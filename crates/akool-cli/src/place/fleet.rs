@@ -15,7 +15,7 @@ use akool_restate::{
     WorkView,
 };
 use futures_util::{
-    StreamExt,
+    StreamExt, TryStreamExt,
     future::{BoxFuture, join_all},
     stream::{self, FuturesUnordered},
 };
@@ -26,6 +26,7 @@ use tokio::{
 
 use super::{Event, Listed, Polled, Requested, WaitSettings, Wanted};
 use crate::{
+    connect::Addressed,
     outcome::Outcome,
     reported::{Failure, Known},
     text::with_causes,
@@ -33,32 +34,45 @@ use crate::{
 
 /// How many calls of the fleet are under way at a time.
 const MAX_CALLS: usize = 16;
-/// How long no ingress address may answer when the program starts.
-const START: Duration = Duration::from_secs(5);
+/// How long an ingress address may take to answer when the program starts.
+const START: Duration = Duration::from_secs(10);
 /// A job is asked for again when its next poll is due, and this much later.
 const AFTER_POLL: Duration = Duration::from_millis(100);
 const SHORTEST: Duration = Duration::from_millis(200);
 /// A webhook may have brought the next poll forward.
-const LONGEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(30);
+/// A request takes at most so long, so that an older one has no worker any more.
+const LONGEST_REQUEST: Duration = Duration::from_secs(180);
 
 pub(crate) struct Remote(Fleet);
 
 impl Remote {
-    /// Checks that the fleet answers, so that a wrong address is known at once.
-    pub(super) async fn open(fleet: &Fleet) -> Result<Self, Failure> {
-        match tokio::time::timeout(START, fleet.job(&JobId::from("-"))).await {
-            Ok(Ok(_)) => Ok(Self(fleet.clone())),
-            Ok(Err(error)) => Err(failure(&error)),
-            Err(_) => Err(Failure {
-                kind: ErrorKind::Connect.name().to_owned(),
-                text: format!("the fleet does not answer within {} s", START.as_secs()),
-                help: Some(
-                    "check that the Restate server runs, and the ingress addresses of --fleet or AKOOL_FLEET"
-                        .to_owned(),
-                ),
-                outcome: Outcome::Unreachable,
-            }),
-        }
+    /// Checks that an address answers, so that a wrong one is known at once.
+    pub(super) async fn open(fleet: &Addressed) -> Result<Self, Failure> {
+        let Addressed { fleet, http, addresses } = fleet;
+        let answers = addresses.iter().map(async |address| {
+            let mut url = address.clone();
+            url.set_path(&format!("{}/restate/health", address.path().trim_end_matches('/')));
+            http.get(url).timeout(START).send().await.err()
+        });
+        let errors: Option<Vec<_>> = join_all(answers).await.into_iter().collect();
+        let Some(error) = errors.and_then(|errors| errors.into_iter().next()) else {
+            return Ok(Self(fleet.clone()));
+        };
+        let tried: Vec<_> = addresses.iter().map(|url| akool::redact::link(url)).collect();
+        Err(Failure {
+            kind: ErrorKind::Connect.name().to_owned(),
+            text: format!(
+                "no address of the fleet answers ({}): {}",
+                tried.join(", "),
+                with_causes(&error.without_url())
+            ),
+            help: Some(
+                "check that the Restate server runs, and the ingress addresses of --fleet or AKOOL_FLEET"
+                    .to_owned(),
+            ),
+            outcome: Outcome::Unreachable,
+        })
     }
 
     /// Creates the job of each language that has none.
@@ -132,7 +146,12 @@ impl Remote {
     /// The fleet's jobs, and the works whose outcome is unknown.
     pub(super) async fn works(&self, listed: Listed) -> Result<Vec<Work>, Failure> {
         let (jobs, unknown) = (self.0.jobs().await.map_err(error)?, self.0.unknown().await.map_err(error)?);
-        let works = jobs.into_iter().map(of_job).chain(unknown.into_iter().map(of_unknown));
+        let unknown = stream::iter(unknown).map(async |view| {
+            let is_claimed = self.0.creation(&view.id).await?.is_some_and(|view| view.creation.is_none());
+            Ok(of_unknown(view, is_claimed))
+        });
+        let unknown: Vec<_> = unknown.buffered(MAX_CALLS).try_collect().await.map_err(error)?;
+        let works = jobs.into_iter().map(of_job).chain(unknown);
         let mut works: Vec<_> = works.filter(|work| listed == Listed::All || work.is_pending()).collect();
         works.sort_by_key(|work| std::cmp::Reverse(work.requested_at));
         Ok(works)
@@ -377,13 +396,19 @@ fn of_job(view: JobView) -> Work {
     Work::new(entry, job.language.clone(), view.source, began, WorkOutcome::Created(job))
 }
 
-fn of_unknown(view: WorkView) -> Work {
+/// `is_claimed`: a request is under way, or its worker died.
+fn of_unknown(view: WorkView, is_claimed: bool) -> Work {
     let language = language_of(&view);
     let entry = EntryId::from(view.id.as_str());
     match view.creation {
         Some(Creation::OutcomeUnknown(unknown)) => {
-            let outcome = WorkOutcome::Unknown { why: Some(unknown.reason) };
-            Work::new(entry, language, unknown.source, time(unknown.since_ms), outcome)
+            let since = time(unknown.since_ms);
+            let is_recent = since.elapsed().is_ok_and(|age| age < LONGEST_REQUEST);
+            let outcome = match is_claimed && is_recent {
+                true => WorkOutcome::InFlight,
+                false => WorkOutcome::Unknown { why: Some(unknown.reason) },
+            };
+            Work::new(entry, language, unknown.source, since, outcome)
         }
         _ => Work::new(entry, language, "", SystemTime::now(), WorkOutcome::InFlight),
     }
@@ -435,7 +460,12 @@ fn not_created(not: NotCreated) -> Failure {
         _ => Outcome::Unexpected,
     };
     let help = Some(not.help).filter(|help| !help.is_empty());
-    Failure { kind: not.kind, text: not.message, help, outcome }
+    let kind = match not.kind.as_str() {
+        "invalid" => "usage".to_owned(),
+        "not_sent" => ErrorKind::Unavailable.name().to_owned(),
+        _ => not.kind,
+    };
+    Failure { kind, text: not.message, help, outcome }
 }
 
 fn newer_release() -> Failure {

@@ -10,7 +10,7 @@ use akool::{ErrorKind, JobId, Snapshot, Status, WaitError};
 use super::{Object, Report};
 use crate::{
     outcome::Outcome,
-    reported::Failure,
+    reported::{Failure, Known},
     text::{self, bad, reason, short, status},
 };
 
@@ -37,7 +37,12 @@ impl Report {
         };
         let object = match last {
             Some(snapshot) => self.of(event, snapshot),
-            None => Object { event, id: Some(error.job()), ..Object::default() },
+            // Without a snapshot, a status is known of a fleet's job.
+            None => {
+                let known =
+                    error.last_known().map(|last| Known { status: last.status, progress: last.progress });
+                Object { event, ..self.of_known(error.job(), known.unwrap_or_default()) }
+            }
         };
         let kind = match error.last_known() {
             Some(last) => last.last_error.map(ErrorKind::name),

@@ -107,7 +107,7 @@ impl Report {
         self.line(format!("{}  {shown}", self.name(id)));
     }
 
-    fn of_known<'a>(&self, id: &'a JobId, known: Known) -> Object<'a> {
+    pub(super) fn of_known<'a>(&self, id: &'a JobId, known: Known) -> Object<'a> {
         Object {
             event: "update",
             id: Some(id),
