@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import re
 import subprocess
 
@@ -25,10 +24,12 @@ def program(full):
         metrics = free_port()
         fleet.workers(1, None, "--metrics", f"127.0.0.1:{metrics}")
 
+        state = fleet.folder / "state"
+
         def akool(*args, code=0, env=None):
             """Runs the program without a credential, and returns its events."""
             clean = {name: value for name, value in os.environ.items() if not name.startswith("AKOOL_")}
-            clean |= {"XDG_STATE_HOME": "/nonexistent", "XDG_CONFIG_HOME": "/nonexistent"} | (env or {})
+            clean |= {"XDG_STATE_HOME": str(state), "XDG_CONFIG_HOME": str(state)} | (env or {})
             command = [AKOOL, "--json", *args]
             if env is None:
                 command += ["--fleet", fleet.ingress]
@@ -133,4 +134,4 @@ def program(full):
         assert 'akool_processing_seconds_bucket{le="+Inf"}' in text, text
         assert call(f"http://127.0.0.1:{metrics}/")[0] == 404
         print(f"    {created} jobs created by the program, {int(values['akool_polls_total'])} polls", flush=True)
-        assert not pathlib.Path("/nonexistent").exists()
+        assert not state.exists(), "there is no ledger"
