@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 
-from parts import Fleet, Proxy, call, source, wait_for, work_id
+from parts import Fleet, Proxy, call, free_port, source, wait_for, work_id
 
 # How many creations the callers have under way at a time.
 CALLERS = 24
@@ -214,3 +214,27 @@ def administrator(full):
                 assert fleet.create(number)[0] == "outcome_unknown"
         assert max(proxy.posts.values()) == 1, proxy.posts
         print(f"    {len(proxy.posts)} creations killed in the middle, all unknown, 1 POST each", flush=True)
+
+
+def unreachable(full):
+    """A request that was surely not sent is tried again, and given up after a while."""
+    with Fleet() as fleet:
+        api, port = fleet.sandbox(), free_port()
+        fleet.server()
+        fleet.workers(2, f"http://127.0.0.1:{port}")
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            calls = [pool.submit(fleet.create, number) for number in range(5)]
+            time.sleep(2.5)
+            assert not any(call.done() for call in calls)
+            proxy = Proxy(api, 0, port)
+            assert [call.result()[0] for call in calls] == ["created"] * 5
+        assert set(proxy.posts.values()) == {1}, proxy.posts
+    if full:
+        with Fleet() as fleet:
+            fleet.server()
+            fleet.workers(1, f"http://127.0.0.1:{free_port()}")
+            kind, value = fleet.create(99)
+            assert kind == "not_created" and value["kind"] == "connect" and value["is_retryable"], (kind, value)
+            assert fleet.invoke(f"Translation/{work_id(99)}/status")[0] == 404, "nothing is left of it"
+            print("    a creation was given up after 5 attempts", flush=True)
+    print("    5 creations waited until the service could be reached, 1 POST each", flush=True)

@@ -161,29 +161,11 @@ class Fleet:
         assert listing["total"] <= 1000, "the sandbox lists at most 1,000 jobs"
         return collections.Counter(job["source"] for job in listing["jobs"] if "source" in job)
 
-    def record_requests(self):
-        """Reads the sandbox's log while it grows, since it lists only the latest. Returns it, and a function to stop."""
-        requests, stopping = {}, threading.Event()
-
-        def read():
-            answer = self.control("requests")
-            first = answer["total"] - len(answer["requests"])
-            requests.update((first + index, request) for index, request in enumerate(answer["requests"]))
-
-        def follow():
-            while not stopping.wait(1):
-                read()
-
-        thread = threading.Thread(target=follow, daemon=True)
-        thread.start()
-
-        def stop():
-            stopping.set()
-            thread.join()
-            read()
-            assert len(requests) == max(requests) - min(requests) + 1, "a part of the log was missed"
-
-        return requests, stop
+    def polls(self):
+        """All polls that the sandbox has answered. Reading them takes the time of some, so read them at the end."""
+        answer = self.control("requests")
+        assert answer["total"] <= 1000, "the sandbox lists at most 1,000 requests"
+        return [request for request in answer["requests"] if "infobymodelid" in request["target"]]
 
     # The engine.
 
@@ -216,9 +198,48 @@ class Fleet:
         self.engine.kill()
         self.engine.start()
 
+    def cluster(self, hosts, prefixes=((), (), ()), identity=None):
+        """Three servers, each with an address of its own. Calls go to the first that answers."""
+        ports = [{name: free_port() for name in ("fabric", "ingress", "admin")} for _ in hosts]
+        addresses = [f"http://{host}:{port['fabric']}" for host, port in zip(hosts, ports)]
+        self.ingresses = [f"http://{host}:{port['ingress']}" for host, port in zip(hosts, ports)]
+        self.admins = [f"http://{host}:{port['admin']}" for host, port in zip(hosts, ports)]
+        self.nodes = []
+        for number, (host, port) in enumerate(zip(hosts, ports)):
+            data = self.folder / f"node-{number}"
+            data.mkdir(exist_ok=True)
+            config = self.folder / f"node-{number}.toml"
+            lines = [
+                f'cluster-name = "{self.folder.name}"', f'node-name = "node-{number}"', f'base-dir = "{data}"',
+                f"force-node-id = {number + 1}", f"auto-provision = {str(number == 0).lower()}",
+                "default-replication = 2", "disable-telemetry = true", 'log-filter = "warn"',
+                f'bind-address = "{host}:{port["fabric"]}"', f'advertised-address = "{addresses[number]}"',
+                "default-num-partitions = 4",
+                "[metadata-client]", f"addresses = {json.dumps(addresses)}",
+                "[ingress]", f'bind-address = "{host}:{port["ingress"]}"',
+                f'advertised-address = "{self.ingresses[number]}"',
+                "[admin]", f'bind-address = "{host}:{port["admin"]}"', f'advertised-address = "{self.admins[number]}"',
+            ]
+            if identity:
+                lines += ["[worker.invoker]", f'request-identity-private-key-pem-file = "{identity}"']
+            config.write_text("\n".join(lines))
+            command = [SERVER, "--listen-mode", "tcp", "--no-logo", "--config-file", config]
+            self.nodes.append(self.run(f"node-{number}", command, prefix=prefixes[number]))
+        self.ingress, self.admin = self.ingresses[0], self.admins[0]
+        for ingress in self.ingresses:
+            wait_for(ingress, lambda: call(f"{ingress}/restate/health", timeout=2)[0] == 200)
+        for admin in self.admins:
+            wait_for(admin, lambda: call(f"{admin}/health", timeout=2)[0] == 200)
+        return self.nodes
+
+    def use_node(self, number):
+        """The harness itself talks to this node from here on."""
+        self.ingress, self.admin = self.ingresses[number], self.admins[number]
+
     def worker_command(self, port, api, *options):
-        return [AKOOL, "--base-url", api, "fleet", "worker", "--ingress", self.ingress, "--admin", self.admin,
-                "--listen", f"127.0.0.1:{port}", *options]
+        ingress = ",".join(getattr(self, "ingresses", [self.ingress]))
+        return [AKOOL, "--base-url", api, "fleet", "worker", "--ingress", ingress, "--admin", self.admin,
+                "--listen", f"{self.host}:{port}", *options]
 
     def workers(self, count, api=None, *options):
         """Workers that share an address, registered."""
@@ -284,7 +305,7 @@ def source(number):
 class Proxy:
     """Passes requests on to the sandbox, counts creations as they arrive, and delays their responses."""
 
-    def __init__(self, api, delay=0.1):
+    def __init__(self, api, delay=0.1, port=0):
         self.upstream = urllib.parse.urlsplit(api)
         self.delay, self.posts, self.open = delay, collections.Counter(), 0
         self.lock = threading.Lock()
@@ -345,6 +366,6 @@ class Proxy:
             def handle_error(self, *_):
                 pass
 
-        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()

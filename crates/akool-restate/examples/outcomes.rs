@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 struct Outcomes;
 
-#[restate_sdk::object]
+#[restate_sdk::object(client_visibility = "pub(crate)")]
 impl Outcomes {
     /// Counts, so that a test can tell once from twice.
     #[handler(ingress_private)]

@@ -65,7 +65,7 @@ impl Shared {
     pub(crate) async fn note_pause(&self, name: &str, account: &Account, error: &Error) {
         let Some(pause) = error.retry_after() else { return };
         let until_ms = now_ms().saturating_add(millis(pause.min(akool::MAX_RETRY_AFTER)));
-        account.permits.pause(until_ms).await;
+        account.permits.pause(until_ms);
         if let Err(error) = self.fleet.pause(name, until_ms).await {
             tracing::warn!(%error, credential = name, "cannot tell the other workers of a pause");
         }

@@ -346,7 +346,7 @@ impl Fleet {
     }
 
     /// Sets until when nothing is sent with the credential of this name, in milliseconds since the Unix epoch. A time in
-    /// the past ends a pause, also one that the service asked for.
+    /// the past ends a pause for workers and jobs that have not met it yet; those that have go on at its end.
     ///
     /// # Errors
     /// If the fleet does not answer, or refuses the call.

@@ -103,3 +103,69 @@ impl RequestExecutor for Ingress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// An address that answers each connection with one of these statuses. 0 closes it without an answer.
+    async fn address(statuses: &'static [u16]) -> Url {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/prefix/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            for status in statuses {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 4096];
+                let read = stream.read(&mut request).await.unwrap();
+                let request = String::from_utf8_lossy(&request[..read]);
+                assert!(request.starts_with("POST /prefix/restate/call/Job/a%20b/outcome?x=1 "), "{request}");
+                if *status > 0 {
+                    let answer =
+                        format!("HTTP/1.1 {status} S\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok");
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            }
+        });
+        url.parse().unwrap()
+    }
+
+    async fn refused() -> Url {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        format!("http://{}/prefix", listener.local_addr().unwrap()).parse().unwrap()
+    }
+
+    fn request() -> http::Request<bytes::Bytes> {
+        let uri = "http://fleet/restate/call/Job/a%20b/outcome?x=1";
+        http::Request::post(uri).body(bytes::Bytes::new()).unwrap()
+    }
+
+    fn ingress(addresses: Vec<Url>, patience: Duration) -> Ingress {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Ingress::new(http, addresses, patience)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_is_passed_over() {
+        let addresses = vec![refused().await, address(&[503, 200]).await, address(&[0, 404]).await];
+        let ingress = ingress(addresses, Duration::from_secs(10));
+        // Refused, 503, closed; then 200 from the second.
+        let answer = ingress.execute(request()).await.unwrap();
+        assert_eq!((answer.status().as_u16(), &answer.body()[..]), (200, &b"ok"[..]));
+        // The one that answered is tried first. It is gone, so the third one answers; 404 is an answer.
+        assert_eq!(ingress.execute(request()).await.unwrap().status(), 404);
+    }
+
+    #[tokio::test]
+    async fn if_no_address_answers_the_error_names_all() {
+        let (one, other) = (refused().await, refused().await);
+        let ingress = ingress(vec![one.clone(), other.clone()], Duration::ZERO);
+        let error = ingress.execute(request()).await.unwrap_err();
+        assert!([one, other].iter().all(|url| error.to_string().contains(url.as_str())), "{error}");
+        assert!(std::error::Error::source(&error).is_some());
+    }
+}

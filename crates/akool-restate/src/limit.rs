@@ -52,12 +52,17 @@ pub enum Lease {
 }
 
 impl Limit {
-    /// Leases permits.
+    /// A rate without a pause. `None`: no limit.
+    pub fn new(per_second: Option<f64>) -> Self {
+        Self { per_second, ..Self::default() }
+    }
+
+    /// Leases permits at this time.
     ///
     /// ```
     /// use akool_restate::limit::{Lease, Limit};
     ///
-    /// let mut limit = Limit { per_second: Some(100.0), ..Limit::default() };
+    /// let mut limit = Limit::new(Some(100.0));
     /// let Lease::Permits { count, start_ms, step_ms } = limit.lease(1_000) else { unreachable!() };
     /// assert_eq!((count, start_ms, step_ms), (10, 1_000.0, 10.0));
     /// ```
@@ -113,7 +118,7 @@ mod tests {
     #[test]
     fn the_rate_holds_in_every_second() {
         for rate in [0.5, 3.0, 100.0, 999.0] {
-            let mut limit = Limit { per_second: Some(rate), ..Limit::default() };
+            let mut limit = Limit::new(Some(rate));
             let times = permits(&mut limit, 5_000, 65_000);
             let expected = rate * 60.0;
             assert!(
@@ -129,7 +134,7 @@ mod tests {
 
     #[test]
     fn time_that_nobody_used_is_not_made_up_for() {
-        let mut limit = Limit { per_second: Some(10.0), ..Limit::default() };
+        let mut limit = Limit::new(Some(10.0));
         limit.lease(1_000);
         let Lease::Permits { start_ms, .. } = limit.lease(60_000) else { panic!() };
         assert_eq!(start_ms, 60_000.0);
@@ -137,7 +142,7 @@ mod tests {
 
     #[test]
     fn nothing_is_leased_during_a_pause_and_it_is_not_shortened() {
-        let mut limit = Limit { per_second: Some(10.0), ..Limit::default() };
+        let mut limit = Limit::new(Some(10.0));
         limit.pause(9_000);
         limit.pause(5_000);
         assert_eq!(limit.lease(8_999), Lease::NotBefore { at_ms: 9_000, is_pause: true });
@@ -147,16 +152,16 @@ mod tests {
     #[test]
     fn without_a_limit_a_worker_asks_once_a_second() {
         assert_eq!(Limit::default().lease(7), Lease::Unlimited { until_ms: 1_007 });
-        let nonsense = Limit { per_second: Some(f64::NAN), ..Limit::default() }.lease(7);
+        let nonsense = Limit::new(Some(f64::NAN)).lease(7);
         assert_eq!(nonsense, Lease::Unlimited { until_ms: 1_007 });
         // A rate of zero or less is the lowest rate.
-        let mut lowest = Limit { per_second: Some(-1.0), ..Limit::default() };
+        let mut lowest = Limit::new(Some(-1.0));
         assert!(matches!(lowest.lease(7), Lease::Permits { count: 1, .. }));
     }
 
     #[test]
     fn stored_state_of_other_versions_is_read() {
         let limit: Limit = serde_json::from_str(r#"{"per_second":5.0,"burst":3}"#).unwrap();
-        assert_eq!(limit, Limit { per_second: Some(5.0), ..Limit::default() });
+        assert_eq!(limit, Limit::new(Some(5.0)));
     }
 }

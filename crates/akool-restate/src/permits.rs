@@ -2,7 +2,7 @@
 //! `Credential`, several at a time, over the ingress: outside of the journal, since a lost permit costs nothing.
 
 use std::{
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -42,6 +42,8 @@ pub(crate) enum Permit {
 pub(crate) struct Permits {
     credential: String,
     leased: Mutex<Leased>,
+    /// The end of the pause that was asked for last. Not in the lock, which is held during a call.
+    paused_until_ms: AtomicU64,
     waiting: AtomicU32,
 }
 
@@ -49,7 +51,6 @@ enum Leased {
     Nothing,
     Permits { left: u32, next_ms: f64, step_ms: f64 },
     UnlimitedUntil(u64),
-    PausedUntil(u64),
 }
 
 /// One call that waits.
@@ -63,8 +64,12 @@ impl Drop for Waiting<'_> {
 
 impl Permits {
     pub(crate) fn new(credential: &str) -> Self {
-        let leased = Mutex::new(Leased::Nothing);
-        Self { credential: credential.to_owned(), leased, waiting: AtomicU32::new(0) }
+        Self {
+            credential: credential.to_owned(),
+            leased: Mutex::new(Leased::Nothing),
+            paused_until_ms: AtomicU64::new(0),
+            waiting: AtomicU32::new(0),
+        }
     }
 
     /// Waits for a permit, for a short time.
@@ -75,6 +80,9 @@ impl Permits {
             // Locked while a lease is asked for: one call for all that wait.
             let mut leased = self.leased.lock().await;
             let now = now_ms();
+            if let Some(until) = self.paused_until(now) {
+                return Ok(Permit::Paused(until));
+            }
             match &mut *leased {
                 Leased::Permits { step_ms, .. } if f64::from(before) * *step_ms > MAX_QUEUE_MS => {
                     return Ok(Permit::Later(now + SEND_BACK_MS));
@@ -86,14 +94,17 @@ impl Permits {
                     drop(leased);
                     let ahead_ms = (at_ms - now as f64).max(0.0);
                     sleep(Duration::from_millis(ahead_ms as u64)).await;
+                    let now = now_ms();
+                    if let Some(until) = self.paused_until(now) {
+                        return Ok(Permit::Paused(until));
+                    }
                     // On a machine with much load, this may be late.
-                    if now_ms() as f64 - at_ms <= MAX_PERMIT_AGE_MS {
-                        return Ok(self.granted_unless_paused().await);
+                    if now as f64 - at_ms <= MAX_PERMIT_AGE_MS {
+                        return Ok(Permit::Granted);
                     }
                     continue;
                 }
                 Leased::UnlimitedUntil(until) if *until > now => return Ok(Permit::Granted),
-                Leased::PausedUntil(until) if *until > now => return Ok(Permit::Paused(*until)),
                 _ => {}
             }
             match fleet.lease(&self.credential, now).await? {
@@ -101,7 +112,10 @@ impl Permits {
                     *leased = Leased::Permits { left: count, next_ms: start_ms, step_ms };
                 }
                 Lease::Unlimited { until_ms } => *leased = Leased::UnlimitedUntil(until_ms),
-                Lease::NotBefore { at_ms, is_pause: true } => *leased = Leased::PausedUntil(at_ms),
+                Lease::NotBefore { at_ms, is_pause: true } => {
+                    *leased = Leased::Nothing;
+                    self.paused_until_ms.store(at_ms, Ordering::Relaxed);
+                }
                 Lease::NotBefore { at_ms, is_pause: false } => {
                     sleep(Duration::from_millis(at_ms.saturating_sub(now).min(MAX_AHEAD_MS))).await;
                 }
@@ -109,15 +123,12 @@ impl Permits {
         }
     }
 
-    async fn granted_unless_paused(&self) -> Permit {
-        match *self.leased.lock().await {
-            Leased::PausedUntil(until) if until > now_ms() => Permit::Paused(until),
-            _ => Permit::Granted,
-        }
+    fn paused_until(&self, now_ms: u64) -> Option<u64> {
+        Some(self.paused_until_ms.load(Ordering::Relaxed)).filter(|until| *until > now_ms)
     }
 
-    /// Drops what was leased, because the service asked for a pause.
-    pub(crate) async fn pause(&self, until_ms: u64) {
-        *self.leased.lock().await = Leased::PausedUntil(until_ms);
+    /// Grants nothing before this time, because the service asked for a pause. What was leased will be too old then.
+    pub(crate) fn pause(&self, until_ms: u64) {
+        self.paused_until_ms.fetch_max(until_ms, Ordering::Relaxed);
     }
 }

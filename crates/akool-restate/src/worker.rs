@@ -37,7 +37,8 @@ use crate::{
 const STREAMS_PER_CONNECTION: u32 = 16;
 /// How long a stopping worker waits for creations, and then for everything else.
 const DRAIN_CREATIONS: Duration = Duration::from_secs(150);
-const DRAIN_REST: Duration = Duration::from_secs(2);
+const DRAIN_REST: Duration = Duration::from_secs(1);
+const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
 /// For the engine to take what was journaled last.
 const DRAIN_MORE: Duration = Duration::from_millis(100);
 
@@ -137,11 +138,13 @@ impl Worker {
         let mut stop = pin!(stop);
         let url = match advertised {
             Some(url) => url,
-            None => Url::parse(&format!("http://{address}/"))
-                .map_err(|error| WorkerError::Config(error.to_string()))?,
+            None => deployment(&Url::parse(&format!("http://{address}/")).map_err(invalid)?),
         };
         let mut registering = pin!(registration::register(&shared.http, &shared.admin, &url));
         let mut is_registered = false;
+        // Set when the worker is to stop. Connections stay open meanwhile: the engine gives up all calls on one that says
+        // that it closes.
+        let mut drain_until = None;
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
@@ -162,34 +165,42 @@ impl Worker {
                         sleep(Duration::from_millis(100)).await;
                     }
                 },
-                registered = &mut registering, if !is_registered => {
+                registered = &mut registering, if !is_registered && drain_until.is_none() => {
                     registered?;
                     is_registered = true;
                     tracing::info!(%address, "registered");
                 }
-                () = &mut stop => break,
-            }
-        }
-        drop(listener);
-        shared.creations.drain();
-        tracing::info!(creations = shared.creations.under_way(), "stopping");
-        // From here on, the engine sends nothing new on these connections.
-        let mut closing = pin!(graceful.shutdown());
-        let deadline = Instant::now() + DRAIN_CREATIONS;
-        let mut is_closed = false;
-        while shared.creations.under_way() > 0 && Instant::now() < deadline {
-            tokio::select! {
-                () = &mut closing, if !is_closed => is_closed = true,
-                () = sleep(Duration::from_millis(20)) => {}
+                () = &mut stop, if drain_until.is_none() => {
+                    shared.creations.drain();
+                    tracing::info!(creations = shared.creations.under_way(), "stopping");
+                    drain_until = Some(Instant::now() + DRAIN_CREATIONS);
+                }
+                () = sleep(DRAIN_INTERVAL), if drain_until.is_some() => {
+                    if shared.creations.under_way() == 0 || drain_until < Some(Instant::now()) {
+                        break;
+                    }
+                }
             }
         }
         sleep(DRAIN_MORE).await;
-        if !is_closed {
-            // Waits of callers go on elsewhere.
-            let _ = tokio::time::timeout(DRAIN_REST, closing).await;
-        }
+        drop(listener);
+        // Polls and waits of callers go on elsewhere.
+        let _ = tokio::time::timeout(DRAIN_REST, graceful.shutdown()).await;
         Ok(())
     }
+}
+
+fn invalid(error: url::ParseError) -> WorkerError {
+    WorkerError::Config(error.to_string())
+}
+
+/// The URL of a worker with its release. A worker answers under any path. So workers of two releases can share an
+/// address, the cluster learns what a later one added, and calls that an earlier one began are answered by either.
+fn deployment(address: &Url) -> Url {
+    let mut url = address.clone();
+    let path = url.path().trim_end_matches('/');
+    url.set_path(&format!("{path}/akool-{}/", env!("CARGO_PKG_VERSION")));
+    url
 }
 
 impl WorkerBuilder {
@@ -221,9 +232,9 @@ impl WorkerBuilder {
     }
 
     /// Sets the URL at which the cluster reaches this worker, if it is not the address that it listens on: of a load
-    /// balancer in front of several workers, for example.
+    /// balancer in front of several workers, for example. The release is added to its path.
     pub fn advertised(mut self, url: Url) -> Self {
-        self.advertised = Some(url);
+        self.advertised = Some(deployment(&url));
         self
     }
 

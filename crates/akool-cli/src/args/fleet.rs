@@ -108,7 +108,7 @@ pub(crate) struct Limits {
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     pub(crate) pause: Option<Duration>,
 
-    /// End a pause
+    /// End a pause, for jobs that have not met it yet
     #[arg(long)]
     pub(crate) resume: bool,
 }

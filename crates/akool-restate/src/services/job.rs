@@ -214,6 +214,7 @@ async fn apply(ctx: &ObjectContext<'_>, step: Step) -> HandlerResult<()> {
         return Ok(());
     }
     let (outcome, options) = (state.outcome.clone(), state.options.clone());
+    let credential = state.origin.credential.clone();
     ctx.set(STATE, Json(state));
     let Some(outcome) = outcome else { return Ok(()) };
     for id in ctx.get::<Json<Vec<String>>>(WAITERS).await?.unwrap_or_default().0 {
@@ -221,7 +222,8 @@ async fn apply(ctx: &ObjectContext<'_>, step: Step) -> HandlerResult<()> {
     }
     ctx.clear(WAITERS);
     if options.save && outcome.translation().is_some() {
-        ctx.object_client::<FilesClient<'_>>(ctx.key()).save(Json(Save { outcome: outcome.clone() })).send();
+        let save = Save { outcome: outcome.clone(), credential };
+        ctx.object_client::<FilesClient<'_>>(ctx.key()).save(Json(save)).send();
     }
     if let Some(target) = options.deliver {
         ctx.service_client::<DeliverClient<'_>>().deliver(Json(Delivery { target, outcome })).send();
