@@ -21,7 +21,7 @@ fn refused(output: &Output) -> String {
 #[test]
 fn the_other_commands_refuse_a_fleet() {
     for command in [["languages"], ["credits"], ["auth"]] {
-        let text = refused(&run(command, &["--fleet", URL]));
+        let text = refused(&run(&command, &["--fleet", URL]));
         assert!(
             text.contains("--fleet works with translate, wait, jobs and status only"),
             "{command:?}: {text}"
@@ -51,15 +51,18 @@ mod with_the_feature {
     use super::*;
     use crate::support::objects;
 
+    /// An option, and its value if it has one.
+    type Set = (&'static str, &'static [&'static str]);
+
     #[test]
     fn every_option_that_a_fleet_cannot_honour_is_refused_by_its_name() {
-        let global: [(&str, &[&str]); 4] = [
+        let global: [Set; 4] = [
             ("--sandbox", &[]),
             ("--base-url", &["http://127.0.0.1:1"]),
             ("--api-key-file", &["key"]),
             ("--ledger", &["ledger.db"]),
         ];
-        let translate: [(&str, &[&str]); 9] = [
+        let translate: [Set; 9] = [
             ("--max-credits", &["5"]),
             ("--reserve", &["5"]),
             ("--dry-run", &[]),
@@ -70,16 +73,16 @@ mod with_the_feature {
             ("--on-complete", &["true"]),
             ("--max-polls-per-second", &["5"]),
         ];
-        let wait: [(&str, &[&str]); 4] = [
+        let wait: [Set; 4] = [
             ("--on-complete", &["true"]),
             ("--max-polls-per-second", &["5"]),
             ("--interval", &["1s"]),
             ("--max-failures", &["3"]),
         ];
-        let jobs: [(&str, &[&str]); 5] =
+        let jobs: [Set; 5] =
             [("--refresh", &[]), ("--expiring", &[]), ("--costs", &[]), ("--all", &[]), ("--staged", &[])];
-        let status: [(&str, &[&str]); 0] = [];
-        let commands: [(&[&str], &[(&str, &[&str])]); 4] = [
+        let status: [Set; 0] = [];
+        let commands: [(&[&str], &[Set]); 4] = [
             (&TRANSLATE, &translate),
             (&["wait", "a"], &wait),
             (&["jobs"], &jobs),

@@ -59,7 +59,7 @@ impl Remote {
         let Some(error) = errors.and_then(|errors| errors.into_iter().next()) else {
             return Ok(Self(fleet.clone()));
         };
-        let tried: Vec<_> = addresses.iter().map(|url| akool::redact::link(url)).collect();
+        let tried: Vec<_> = addresses.iter().map(akool::redact::link).collect();
         Err(Failure {
             kind: ErrorKind::Connect.name().to_owned(),
             text: format!(

@@ -19,7 +19,7 @@ use crate::{
 /// A place where jobs are created, recorded and waited for.
 pub(crate) enum Place {
     /// This machine: the ledger, if there is one, and waits in this process.
-    Here { ledger: Option<Ledger>, client: Client, api: String },
+    Here { ledger: Option<Ledger>, client: Box<Client>, api: String },
     /// A fleet, which creates, records and waits itself.
     #[cfg(feature = "fleet")]
     Fleet(fleet::Remote),
@@ -149,7 +149,7 @@ impl Place {
     }
 
     fn here(connection: &Connection, ledger: Option<Ledger>) -> Self {
-        Self::Here { ledger, client: connection.client.clone(), api: api(connection).to_owned() }
+        Self::Here { ledger, client: Box::new(connection.client.clone()), api: api(connection).to_owned() }
     }
 
     pub(crate) fn is_fleet(&self) -> bool {
