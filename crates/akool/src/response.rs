@@ -103,13 +103,14 @@ impl<T> Reply<T> {
 }
 
 impl<T: Envelope> Reply<T> {
-    /// Records the HTTP status and the business code in the current span, and logs an error.
+    /// Records the HTTP status and the business code in the current span, and logs an error. Numbers are `i64`, because
+    /// OpenTelemetry has no others.
     pub(crate) fn trace(&self) {
         let span = Span::current();
         let (value, error) = (self.value.as_ref(), self.error.as_ref());
         let status = error.and_then(Error::http_status).or_else(|| value.map(|decoded| decoded.http_status));
         if let Some(status) = status {
-            span.record("http.response.status_code", status);
+            span.record("http.response.status_code", i64::from(status));
         }
         let code = error.and_then(Error::code).map(|code| code.0);
         if let Some(code) = code.or_else(|| value.and_then(|decoded| decoded.value.code())) {

@@ -289,7 +289,7 @@ impl Translate {
             jobs.iter().map(|job| job.credits_held),
             self.languages.len().saturating_sub(jobs.len() + rejected),
         );
-        span.record("jobs", jobs.len()).record("outcome", outcome);
+        span.record("jobs", jobs.len() as i64).record("outcome", outcome);
         span.in_scope(|| match &result {
             Ok(_) => tracing::debug!(jobs = jobs.len(), rejected, "created"),
             Err(error) => tracing::debug!(%error, "not created, or not known"),

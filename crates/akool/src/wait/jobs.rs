@@ -62,7 +62,7 @@ impl Entry {
     /// Records in the span of the wait how it ended.
     fn trace(&self, end: End) {
         if let Some(span) = &self.span {
-            span.record("polls", self.state.attempts()).record("end", field::debug(end));
+            span.record("polls", i64::from(self.state.attempts())).record("end", field::debug(end));
         }
     }
 }

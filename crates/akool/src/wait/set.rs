@@ -139,7 +139,7 @@ impl Client {
             debug_span!(
                 "akool.poll",
                 %job,
-                attempt,
+                attempt = i64::from(attempt),
                 http.response.status_code = Empty,
                 akool.code = Empty,
                 error.type = Empty
