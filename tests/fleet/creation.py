@@ -2,6 +2,8 @@
 
 import collections
 import concurrent.futures
+import os
+import pathlib
 import random
 import signal
 import threading
@@ -19,12 +21,15 @@ class Load:
     def __init__(self, fleet, limit=10_000):
         self.fleet, self.limit = fleet, limit
         self.results, self.next, self.open = {}, 0, 0
-        self.lock, self.stopping = threading.Lock(), threading.Event()
+        self.lock, self.stopping, self.paused = threading.Lock(), threading.Event(), threading.Event()
         self.pool = concurrent.futures.ThreadPoolExecutor(CALLERS)
         self.futures = [self.pool.submit(self.caller) for _ in range(CALLERS)]
 
     def caller(self):
         while not self.stopping.is_set():
+            if self.paused.is_set():
+                time.sleep(0.02)
+                continue
             with self.lock:
                 number, self.next = self.next, self.next + 1
                 if number >= self.limit:
@@ -147,24 +152,27 @@ def sigstop(full):
     """A worker that was stopped for longer than the engine waits for it sends nothing when it continues."""
     rounds = 8 if full else 2
     with Fleet() as fleet:
-        proxy = Proxy(fleet.sandbox(), 0.3)
+        # Without a delay, much of a creation is between its claim and its request.
+        proxy = Proxy(fleet.sandbox(), 0)
         fleet.server()
         crew = fleet.workers(3, proxy.url)
         # The engine gives up an attempt after 2 s + 2 s instead of minutes. A claim is too old after 20 s.
         change = {"inactivity_timeout": "2s", "abort_timeout": "2s"}
         status, answer = call(f"{fleet.admin}/services/Translation", "PATCH", change)
         assert status == 200, (status, answer)
-        load, in_flight = Load(fleet, 900), 0
+        load, in_flight = Load(fleet, 950), 0
         late = []
         for _ in range(rounds):
             time.sleep(random.uniform(0.3, 0.8))
+            assert load.next < load.limit - CALLERS, "too few works for so many rounds"
             with load.lock:
                 in_flight += load.open
             victims = random.sample(crew, 2)
             for process in victims:
                 process.signal(signal.SIGSTOP)
             stopped, before = time.monotonic(), set(proxy.posts)
-            # Others go on, until only works of the stopped workers are open.
+            # The third worker records what became of the works of the stopped ones; nothing else begins.
+            load.paused.set()
             time.sleep(24 if full else 22)
             unknown = {work for work, state in fleet.states("Translation", "work").items()
                        if "outcome_unknown" in (state["creation"] or {})}
@@ -176,10 +184,37 @@ def sigstop(full):
             late += [work for work in unknown
                      if source(int(work.split(".")[1], 16)) in set(proxy.posts) - sent]
             assert time.monotonic() - stopped > 20 and before <= set(proxy.posts)
+            load.paused.clear()
         results = load.finish()
         verify(fleet, proxy, results, in_flight, rounds * 2)
         print(f"    POSTs after `unknown` was recorded: {len(late)}", flush=True)
         assert not late, late
+    engine_stopped()
+
+
+def engine_stopped():
+    """The engine stands still between a claim and its confirmation: the claim is too old then, and a new one is made."""
+    with Fleet() as fleet:
+        proxy = Proxy(fleet.sandbox(), 0)
+        fleet.server()
+        os.environ["RUST_LOG"] = "akool_restate=info"
+        crew = fleet.workers(3, proxy.url)
+        del os.environ["RUST_LOG"]
+        load, old, stops = Load(fleet, 900), 0, 0
+        # A claim waits for its confirmation for a few milliseconds, so several stops may be needed to hit one.
+        while not old and stops < 5:
+            time.sleep(1)
+            fleet.engine.signal(signal.SIGSTOP)
+            time.sleep(23)
+            fleet.engine.signal(signal.SIGCONT)
+            time.sleep(3)
+            stops += 1
+            old = sum(pathlib.Path(process.log).read_text().count("too old") for process in crew)
+        results = load.finish()
+        verify(fleet, proxy, results, CALLERS * stops, stops)
+        assert old, "no claim was too old"
+        print(f"    the engine stopped for 23 s: {old} claims too old, whose requests were sent with new claims only",
+              flush=True)
 
 
 def administrator(full):

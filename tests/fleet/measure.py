@@ -2,11 +2,13 @@
 
 import os
 import pathlib
+import re
 import statistics
 import subprocess
 import time
 
-from parts import Fleet, call, wait_for
+from creation import Load
+from parts import Fleet, Proxy, call, wait_for
 from waiting import watch
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -70,7 +72,7 @@ def recovery(fleet, crew):
                        ("the server", fleet.restart_engine)):
         times = []
         for _ in range(3):
-            before = fleet.control("state")["requests"]
+            before = wait_for("the sandbox", lambda: fleet.control("state"))["requests"]
             kill()
             began = time.monotonic()
             wait_for("polls", lambda: fleet.control("state")["requests"] > before + 100)
@@ -89,3 +91,28 @@ def recovery(fleet, crew):
         latencies.append((time.monotonic() - began) * 1000)
     latencies.sort()
     print(f"    poll_now, otherwise idle: median {latencies[25]:.0f} ms, p95 {latencies[47]:.0f} ms", flush=True)
+
+
+def window(full):
+    """Prints the time between the check of a claim's age and the arrival of its request, and the rate of creation."""
+    with Fleet() as fleet:
+        proxy, arrived = Proxy(fleet.sandbox(), 0), {}
+        proxy.on_post = lambda source: arrived.setdefault(source, time.time() * 1000)
+        fleet.server()
+        os.environ["RUST_LOG"] = "akool_restate=debug"
+        crew = fleet.workers(3, proxy.url)
+        del os.environ["RUST_LOG"]
+        load, began = Load(fleet, 900), time.monotonic()
+        time.sleep(10 if full else 3)
+        results = load.finish()
+        rate = len(results) / (time.monotonic() - began)
+        checked = {}
+        for process in crew:
+            for line in pathlib.Path(process.log).read_text().splitlines():
+                if found := re.search(r'creating source="([^"]*)" at_ms=(\d+)', line):
+                    checked[found[1]] = int(found[2])
+        gaps = sorted(arrived[source] - checked[source] for source in arrived if source in checked)
+        assert len(gaps) > 0.9 * len(results), (len(gaps), len(results))
+        print(f"    {len(gaps)} creations, {rate:.0f}/s with 24 callers: from the check to the arrival of the request median "
+              f"{statistics.median(gaps):.0f} ms, p99 {gaps[int(len(gaps) * 0.99)]:.0f} ms, at most {gaps[-1]:.0f} ms",
+              flush=True)

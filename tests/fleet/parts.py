@@ -132,6 +132,8 @@ class Fleet:
             print(f"logs are in {self.folder}", flush=True)
 
     def run(self, name, command, env=None, prefix=()):
+        # A server that is killed leaves folders behind.
+        env = {"TMPDIR": str(self.folder), **(env or {})}
         process = Process(command, self.folder / f"{name}.log", env, prefix)
         self.processes.append(process)
         return process.start()

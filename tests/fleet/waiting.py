@@ -3,11 +3,16 @@
 import collections
 import concurrent.futures
 import http.server
+import os
 import random
+import subprocess
 import threading
 import time
 
-from parts import OUTCOMES, Fleet, call, free_port, wait_for
+from parts import OUTCOMES, ROOT, Fleet, call, free_port, wait_for
+
+
+DELIVER = {"handler": {"service": "Outcomes", "key": "{id}", "handler": "record"}}
 
 
 def outcomes(fleet):
@@ -16,7 +21,7 @@ def outcomes(fleet):
     fleet.run("outcomes", [OUTCOMES, f"{fleet.host}:{port}"])
     body = {"uri": f"http://{fleet.host}:{port}"}
     wait_for("the user's handler", lambda: call(f"{fleet.admin}/deployments", "POST", body)[0] < 300)
-    return {"handler": {"service": "Outcomes", "key": "{id}", "handler": "record"}}
+    return DELIVER
 
 
 def counts(fleet):
@@ -106,8 +111,8 @@ def limit(full):
         mean = len(before) / (before[-1] - before[0])
         print(f"    limit {rate}/s: mean {mean:.0f}/s, peak {peak} in any second; of the pause of 5 s: {len(began)} polls "
               f"in its first half second, {len(in_pause)} after that", flush=True)
-        # The delay between permit and arrival varies, on a machine with other load too.
-        assert peak <= rate * 1.1 + 5 and mean <= rate * 1.03, (peak, mean)
+        # Between a permit and the arrival of its poll, a quarter of a second may pass on a machine with other load.
+        assert peak <= rate * 1.25 + 5 and mean <= rate * 1.03, (peak, mean)
         assert mean >= rate * 0.7, mean
         assert not in_pause, in_pause
         fleet.invoke("Credential/default/set_limits", {"per_second": None})
@@ -120,6 +125,10 @@ def triggers(full):
         fleet.sandbox()
         fleet.server()
         fleet.workers(3)
+        # By default, the engine pauses a call that fails 70 times, which would be lost until someone resumes it.
+        for service in ("Translation", "Job", "Credential", "Deliver", "Files"):
+            policy = call(f"{fleet.admin}/services/{service}")[1]["retry_policy"]
+            assert policy["max_attempts"] > 1_000_000, (service, policy)
         fleet.control("jobs", "POST", {"id": "job", "steps": [{"status": 2, "for": "6s"}], "end": "completed"})
         # Without a trigger, the end would be noticed after five minutes.
         watch(fleet, ["job"], {"interval_ms": 300_000})
@@ -179,6 +188,10 @@ def files(full):
         fleet.server()
         folder = fleet.folder / "files"
         crew = fleet.workers(3, None, "--output", folder)
+        # Its target is not registered yet. That does not stop the job.
+        early = fleet.control("jobs", "POST", {"end": "completed"})["id"]
+        watch(fleet, [early], {"interval_ms": 500, "deliver": DELIVER})
+        wait_for("the outcome", lambda: fleet.invoke(f"Job/{early}/outcome")[1]["outcome"])
         callbacks = Callbacks()
         ids = [fleet.control("jobs", "POST", {"end": "completed"})["id"] for _ in range(count)]
         watch(fleet, ids, {"interval_ms": 500, "save": True, "deliver": {"url": callbacks.url}})
@@ -187,12 +200,25 @@ def files(full):
             process = random.choice(crew)
             process.kill()
             process.start()
-        saved = lambda: {job: state["saved"] for job, state in fleet.states("Job", "job").items()}
+        outcomes(fleet)
+        saved = lambda: {job: state["saved"] for job, state in fleet.states("Job", "job").items() if job != early}
         wait_for("all files", lambda: all(len(files) == 4 for files in saved().values()), 120)
         paths = [path for files in saved().values() for path in files]
         names = sorted(file.name for file in folder.iterdir())
         assert len(set(paths)) == 4 * count and names == sorted(path.split("/")[-1] for path in paths), names
         wait_for("all callbacks", lambda: set(callbacks.keys) == set(ids), 120)
+        wait_for("the delivery to the late target", lambda: counts(fleet) == {early: 1})
         more = sum(callbacks.keys.values()) - count
         print(f"    {count} jobs, {kills} kills: {len(paths)} files, none left half; every callback made, {more} of "
               f"{count + more} again", flush=True)
+
+
+def client(full):
+    """The Rust client, with a first address at which nobody listens."""
+    with Fleet() as fleet:
+        fleet.sandbox()
+        fleet.server()
+        fleet.workers(2)
+        env = {**os.environ, "FLEET": f"http://127.0.0.1:{free_port()},{fleet.ingress}"}
+        command = ["cargo", "test", "--quiet", "-p", "akool-restate", "--test", "client", "--", "--ignored"]
+        subprocess.run(command, env=env, cwd=ROOT, check=True)

@@ -242,8 +242,8 @@ fn log(verbose: u8) {
     let default = match verbose {
         0 => "off",
         1 => "akool=debug",
-        // At more than this, rmcp logs whole messages, and these have links.
-        _ => "debug,rmcp=info",
+        // At more than this, rmcp and the SDK of Restate log whole messages, and these have links.
+        _ => "debug,rmcp=info,restate_sdk_shared_core=info",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr())

@@ -112,10 +112,7 @@ impl Server {
 
 /// The program that was given, or the one on the PATH.
 fn program(given: Option<&Path>) -> Result<PathBuf, Failure> {
-    let install = format!(
-        "install it with `npm install -g @restatedev/{NAME}`, or download it from https://restate.dev, or name it with \
-         --restate-server"
-    );
+    let install = install();
     if let Some(given) = given {
         if given.is_file() {
             return Ok(given.to_owned());
@@ -125,6 +122,17 @@ fn program(given: Option<&Path>) -> Result<PathBuf, Failure> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|folder| folder.join(NAME)).find(|file| file.is_file());
     found.ok_or_else(|| Failure::Usage(format!("there is no {NAME} on the PATH; {install}")))
+}
+
+/// What to do if there is none. The package for one platform has nothing but the server.
+fn install() -> String {
+    let system = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };
+    let processor = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
+    let package = format!("@restatedev/{NAME}-{system}-{processor}");
+    format!(
+        "install it with `npm install --prefix restate --ignore-scripts {package}`, and use `--restate-server \
+         restate/node_modules/{package}/bin/{NAME}`"
+    )
 }
 
 /// The folder of its data: `fleet` beside the ledger.

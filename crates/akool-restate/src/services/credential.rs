@@ -32,7 +32,13 @@ pub(crate) struct Credential;
     client_visibility = "pub(crate)",
     inactivity_timeout = "5s",
     idempotency_retention = "1m",
-    journal_retention = "0s"
+    journal_retention = "0s",
+    invocation_retry_policy(
+        initial_interval = "50ms",
+        factor = 2.0,
+        max_interval = "5s",
+        max_attempts = 1_000_000_000
+    )
 )]
 impl Credential {
     /// Leases permits. `now_ms` is the worker's clock.

@@ -29,7 +29,12 @@ pub(crate) struct Files(pub(crate) Arc<Shared>);
     inactivity_timeout = "1m",
     abort_timeout = "10m",
     journal_retention = "0s",
-    invocation_retry_policy(initial_interval = "1s", factor = 2.0, max_interval = "1m")
+    invocation_retry_policy(
+        initial_interval = "1s",
+        factor = 2.0,
+        max_interval = "1m",
+        max_attempts = 1_000_000_000
+    )
 )]
 impl Files {
     /// Saves all files of the job, each once.

@@ -37,7 +37,12 @@ pub(crate) struct Job(pub(crate) Arc<Shared>);
     abort_timeout = "2m",
     idempotency_retention = "10m",
     journal_retention = "0s",
-    invocation_retry_policy(initial_interval = "100ms", factor = 2.0, max_interval = "10s")
+    invocation_retry_policy(
+        initial_interval = "100ms",
+        factor = 2.0,
+        max_interval = "10s",
+        max_attempts = 1_000_000_000
+    )
 )]
 impl Job {
     /// Begins the wait of a job that the fleet created.

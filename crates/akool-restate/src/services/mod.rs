@@ -1,4 +1,7 @@
 //! The services that a worker runs. Each handler only journals: what to do is decided in `claim`, `limit` and `step`.
+//!
+//! By default, the engine pauses a call that has failed 70 times until an operator resumes it. All workers may be down for
+//! longer than that takes, so calls are repeated practically for ever; only lists are given up.
 
 mod credential;
 mod deliver;

@@ -105,7 +105,12 @@ pub(crate) struct Translation(pub(crate) Arc<Shared>);
     abort_timeout = "3m",
     idempotency_retention = "10m",
     journal_retention = "0s",
-    invocation_retry_policy(initial_interval = "50ms", factor = 2.0, max_interval = "5s")
+    invocation_retry_policy(
+        initial_interval = "50ms",
+        factor = 2.0,
+        max_interval = "5s",
+        max_attempts = 1_000_000_000
+    )
 )]
 impl Translation {
     /// Creates the job, unless there is one, and begins its wait.
@@ -263,7 +268,7 @@ async fn send(worker: Arc<Shared>, work: Work, claim: Claim, recorded: Token) ->
     };
     let request = work.translate(&account.client);
     match claim.permission(recorded, worker.now()) {
-        Permission::Send => {}
+        Permission::Send => tracing::debug!(source = work.source(), at_ms = now_ms(), "creating"),
         Permission::EarlierAttempt => {
             count_unknown();
             let reason =
@@ -271,6 +276,7 @@ async fn send(worker: Arc<Shared>, work: Work, claim: Claim, recorded: Token) ->
             return Ok(Json(Sent::Unknown(reason.to_owned())));
         }
         Permission::TooOld => {
+            tracing::info!(source = work.source(), "the claim is too old, so nothing is sent");
             return Ok(Json(Sent::NotCreated(not_sent("the worker was held up before it sent the request"))));
         }
     }
