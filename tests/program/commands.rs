@@ -509,7 +509,8 @@ fn global_options_take_one_line_each_and_are_described_in_full_once() {
     }
     let help = stdout(&akool(&["help"]).output().unwrap());
     let full = help.split_once("Global options in full:").unwrap().1;
-    for option in ["--sandbox", "--base-url", "--api-key-file", "--ledger", "--json", "--quiet", "--verbose"]
+    for option in
+        ["--sandbox", "--base-url", "--api-key-file", "--ledger", "--fleet", "--json", "--quiet", "--verbose"]
     {
         assert!(full.contains(option), "{option}");
     }

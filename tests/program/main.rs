@@ -13,6 +13,7 @@ mod contract_proxy;
 mod documents;
 mod downloads;
 mod events;
+mod fleet;
 #[cfg(target_os = "linux")]
 mod full_disk;
 #[cfg(all(target_os = "linux", feature = "keyring"))]

@@ -25,11 +25,30 @@ pub(crate) struct Connection {
     pub(crate) credential: String,
     /// The file of the ledger, from `--ledger`.
     pub(crate) ledger: Option<PathBuf>,
+    /// The fleet of `--fleet`.
+    #[cfg(feature = "fleet")]
+    pub(crate) fleet: Option<Addressed>,
     #[cfg(feature = "sandbox")]
     pub(crate) sandbox: Option<akool_mock::MockServer>,
 }
 
+/// A fleet, and where it is.
+#[cfg(feature = "fleet")]
+pub(crate) struct Addressed {
+    pub(crate) fleet: akool_restate::Fleet,
+    pub(crate) http: reqwest::Client,
+    pub(crate) addresses: Vec<url::Url>,
+}
+
 impl Connection {
+    /// Whether jobs are created and waited for on a fleet.
+    pub(crate) fn is_fleet(&self) -> bool {
+        #[cfg(feature = "fleet")]
+        return self.fleet.is_some();
+        #[cfg(not(feature = "fleet"))]
+        return false;
+    }
+
     pub(crate) fn is_sandbox(&self) -> bool {
         #[cfg(feature = "sandbox")]
         return self.sandbox.is_some();
@@ -73,6 +92,8 @@ pub(crate) async fn connect(
         client,
         credential,
         ledger: global.ledger.clone(),
+        #[cfg(feature = "fleet")]
+        fleet: None,
         #[cfg(feature = "sandbox")]
         sandbox: None,
     })
@@ -106,9 +127,38 @@ pub(crate) async fn without_credential(global: &Global) -> Result<Connection, Us
         client: with_key(global, &"none".into())?,
         credential: "none".to_owned(),
         ledger: global.ledger.clone(),
+        #[cfg(feature = "fleet")]
+        fleet: None,
         #[cfg(feature = "sandbox")]
         sandbox: None,
     })
+}
+
+/// For commands that work on a fleet, whose workers have the credential.
+#[cfg(feature = "fleet")]
+pub(crate) fn to_fleet(global: &Global, addresses: Vec<url::Url>) -> Result<Connection, UsageError> {
+    let is_here = addresses.iter().all(akool::http::is_loopback);
+    // A proxy cannot reach this machine.
+    let http = || match is_here {
+        true => reqwest::Client::builder().no_proxy(),
+        false => reqwest::Client::builder(),
+    };
+    let fleet = akool_restate::Fleet::with_http(addresses.clone(), http()).map_err(explain)?;
+    let http = http().redirect(reqwest::redirect::Policy::none()).build().map_err(explain)?;
+    Ok(Connection {
+        client: with_key(global, &"none".into())?,
+        credential: "none".to_owned(),
+        ledger: None,
+        fleet: Some(Addressed { fleet, http, addresses }),
+        #[cfg(feature = "sandbox")]
+        sandbox: None,
+    })
+}
+
+/// Without the feature, no addresses are accepted.
+#[cfg(not(feature = "fleet"))]
+pub(crate) fn to_fleet(_: &Global, _: Vec<url::Url>) -> Result<Connection, UsageError> {
+    Err("this program was built without the feature `fleet`".to_owned())
 }
 
 /// Where the proxy passes requests on to. Plain http is possible only on this machine, because the requests have credentials.
@@ -124,6 +174,8 @@ pub(crate) async fn upstream(global: &Global, upstream: Option<&str>) -> Result<
         client,
         credential: "none".to_owned(),
         ledger: None,
+        #[cfg(feature = "fleet")]
+        fleet: None,
         #[cfg(feature = "sandbox")]
         sandbox: None,
     })
@@ -266,6 +318,8 @@ async fn sandbox(global: &Global, responses: Option<&Responses>) -> Result<Conne
         client,
         credential: "the sandbox's own key".to_owned(),
         ledger: global.ledger.clone(),
+        #[cfg(feature = "fleet")]
+        fleet: None,
         sandbox: Some(server),
     })
 }

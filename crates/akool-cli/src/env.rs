@@ -7,19 +7,21 @@ pub(crate) const TOKEN: &str = "AKOOL_TOKEN";
 pub(crate) const CLIENT_ID: &str = "AKOOL_CLIENT_ID";
 pub(crate) const CLIENT_SECRET: &str = "AKOOL_CLIENT_SECRET";
 pub(crate) const LEDGER: &str = "AKOOL_LEDGER";
+pub(crate) const FLEET: &str = "AKOOL_FLEET";
 pub(crate) const STAGE: &str = "AKOOL_STAGE";
 pub(crate) const CONTROL_TOKEN: &str = "AKOOL_CONTROL_TOKEN";
 pub(crate) const NO_COLOR: &str = "NO_COLOR";
 pub(crate) const COLUMNS: &str = "COLUMNS";
 
 /// The help text is made from this list, and the command reference is printed from the help text.
-const ALL: [(&str, &str); 13] = [
+const ALL: [(&str, &str); 14] = [
     (API_KEY, "the API key"),
     (TOKEN, "a bearer token; set this or the key, not both"),
     (CLIENT_ID, "a client id: gets bearer tokens if no key or token is set, opens webhooks"),
     (CLIENT_SECRET, "the secret of the client id [default for webhooks: the API key]"),
     ("AKOOL_API_HOST", "the base URL of the API [default: https://openapi.akool.com]"),
     (LEDGER, "the file of the ledger of created jobs; --sandbox ignores it"),
+    (FLEET, "the addresses of a fleet that creates the jobs and waits for them, as --fleet"),
     (STAGE, "where to upload files of this machine, as --stage"),
     (CONTROL_TOKEN, "the token for the control API of `akool sandbox`, as --control-token"),
     ("XDG_STATE_HOME", "the folder of the ledger, which is in akool/ [default: ~/.local/state]"),

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use akool::{FileKind, Job, JobId, RemoteFile, Translation};
+use akool::{FileKind, Job, JobId, Language, RemoteFile, Translation};
 use akool_download::{DownloadError, Downloader, sha256_of, webvtt};
 use akool_ledger::{Ledger, LedgerError, SavedFile};
 use futures_util::future::join_all;
@@ -86,6 +86,11 @@ impl<'a> Fetch<'a> {
     pub(crate) async fn learn(&self, api: &str, id: &JobId) {
         let learned = self.names.learn(self.ledger.as_ref(), api, id).await;
         self.check(learned);
+    }
+
+    /// Names the files of a job.
+    pub(crate) fn name(&self, id: &JobId, language: Option<&Language>, source: Option<&str>) {
+        self.names.set(id, language, source);
     }
 
     /// Downloads the selected files of a completed job, and returns those that are there. `waited`: it was not completed at

@@ -6,14 +6,23 @@ use std::{
     time::Duration,
 };
 
-use akool::{Client, JobId, PollPolicy, Snapshot, Status, Translation, Update, WaitError};
+use akool::{Client, JobId, Language, PollPolicy, Snapshot, Status, Translation, Update, WaitError};
 use akool_ledger::{Filter, Ledger};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
-    args, connect::Connection, fetch::Fetch, interrupt::interruption, ledger, names::Names, on_complete,
-    outcome::Outcome, report::Report, text,
+    args,
+    connect::Connection,
+    fetch::Fetch,
+    interrupt::interruption,
+    ledger,
+    names::Names,
+    on_complete,
+    outcome::Outcome,
+    place::{Event, Place, WaitSettings},
+    report::Report,
+    text,
 };
 
 /// How many programs of `--on-complete` run at a time.
@@ -82,8 +91,10 @@ impl<'a> Follow<'a> {
         })
     }
 
-    /// Records the jobs' statuses in this ledger, and polls when its earlier jobs ended, unless an interval is set.
-    pub(crate) async fn with_ledger(mut self, ledger: Option<Ledger>) -> Self {
+    /// Records the jobs' statuses in the ledger of this place, if it has one, and polls when its earlier jobs ended, unless
+    /// an interval is set.
+    pub(crate) async fn with_ledger_of(mut self, place: &Place) -> Self {
+        let ledger = place.ledger().cloned();
         if let Some(fetch) = &mut self.downloads {
             fetch.set_ledger(ledger.clone());
         }
@@ -96,9 +107,19 @@ impl<'a> Follow<'a> {
         self
     }
 
+    /// How to wait.
+    pub(crate) fn settings(&self) -> WaitSettings {
+        WaitSettings {
+            policy: self.policy.clone(),
+            interval: self.options.interval,
+            timeout: self.options.timeout.0,
+            max_polls_per_second: self.options.max_polls_per_second,
+        }
+    }
+
     /// Waits for these jobs until all have ended or the program is interrupted.
     /// `in_ledger`: the ledger has all of them.
-    pub(crate) async fn run(&self, ids: BTreeSet<JobId>, in_ledger: bool) -> Outcome {
+    pub(crate) async fn run(&self, place: &Place, ids: BTreeSet<JobId>, in_ledger: bool) -> Outcome {
         *self.open.borrow_mut() = ids.iter().map(|id| (id.clone(), None)).collect();
         let (sender, jobs) = mpsc::unbounded_channel();
         for id in ids {
@@ -106,7 +127,7 @@ impl<'a> Follow<'a> {
         }
         drop(sender);
         tokio::select! {
-            outcome = self.drive(jobs, |_| {}) => outcome,
+            outcome = self.drive(place, jobs, |_| {}) => outcome,
             () = interruption() => {
                 self.report.interrupted(&self.open.borrow(), in_ledger);
                 Outcome::Interrupted
@@ -132,24 +153,23 @@ impl<'a> Follow<'a> {
     /// not delay the others. `on_end` is called when the wait for a job has ended, before its downloads.
     pub(crate) async fn drive(
         &self,
+        place: &Place,
         jobs: mpsc::UnboundedReceiver<JobId>,
         on_end: impl Fn(Ended),
     ) -> Outcome {
         tokio::select! {
-            outcome = self.wait(jobs, on_end) => outcome,
+            outcome = self.wait(place, jobs, on_end) => outcome,
             never = self.report.watch_window() => match never {},
         }
     }
 
-    async fn wait(&self, mut jobs: mpsc::UnboundedReceiver<JobId>, on_end: impl Fn(Ended)) -> Outcome {
-        let mut waits = self.client.wait_set().policy(self.policy.clone());
-        waits = match self.options.timeout.0 {
-            Some(timeout) => waits.timeout(timeout),
-            None => waits.without_timeout(),
-        };
-        if let Some(rate) = self.options.max_polls_per_second {
-            waits = waits.max_polls_per_second(rate);
-        }
+    async fn wait(
+        &self,
+        place: &Place,
+        mut jobs: mpsc::UnboundedReceiver<JobId>,
+        on_end: impl Fn(Ended),
+    ) -> Outcome {
+        let mut waits = place.waits(self.settings());
         let mut progress: BTreeMap<JobId, Progress> = BTreeMap::new();
         let mut downloading = FuturesUnordered::new();
         let mut outcome = Outcome::Done;
@@ -157,15 +177,31 @@ impl<'a> Follow<'a> {
             tokio::select! {
                 Some(id) = jobs.recv() => {
                     self.report.start(&id);
-                    if let Some(fetch) = &self.downloads {
+                    if let Some(fetch) = self.downloads.as_ref().filter(|_| !place.is_fleet()) {
                         fetch.learn(self.api, &id).await;
                     }
                     self.open.borrow_mut().entry(id.clone()).or_default();
                     waits.insert(id);
                 }
-                Some((id, update)) = waits.next() => {
+                Some((id, event)) = waits.next() => {
+                    if !progress.contains_key(&id) && place.is_fleet() {
+                        self.label(place, &id).await;
+                    }
                     let known = progress.entry(id.clone()).or_default();
-                    let Some(end) = self.take(&id, update, known).await else { continue };
+                    let end = match event {
+                        Event::Update(update) => self.take(&id, *update, known).await,
+                        Event::Known(new) => {
+                            known.waited = true;
+                            self.report.known(&id, new);
+                            None
+                        }
+                        Event::Failed(failure) => {
+                            self.open.borrow_mut().remove(&id);
+                            self.report.gave_up(&id, &failure);
+                            Some(Err(failure.outcome))
+                        }
+                    };
+                    let Some(end) = end else { continue };
                     let waited = known.waited;
                     progress.remove(&id);
                     match end {
@@ -187,6 +223,17 @@ impl<'a> Follow<'a> {
                 else => return outcome,
             }
         }
+    }
+
+    /// Learns what the fleet knows of a job, once it has begun to wait.
+    async fn label(&self, place: &Place, id: &JobId) {
+        let label = |id: &JobId, language: Option<&Language>, source: Option<&str>| {
+            self.report.label(id, language, source);
+            if let Some(fetch) = &self.downloads {
+                fetch.name(id, language, source);
+            }
+        };
+        place.label([id.clone()], label).await;
     }
 
     /// Reports an update. Returns the translation, or how the wait ended without one, if the update ends the wait.

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use akool::{JobId, Language};
-use akool_ledger::{EntryId, Filter, Ledger, LedgerError, Work, WorkOutcome};
+use akool_ledger::{EntryId, Filter, Ledger, Work, WorkOutcome};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 
@@ -11,33 +11,29 @@ use crate::{
     args::Jobs,
     connect::Connection,
     costs,
-    ledger::{self, api},
+    ledger::api,
     outcome::Outcome,
+    place::{Listed, Place},
     report::Report,
+    reported::Failure,
     staging,
     table::Table,
-    text::{self, ago, status, uncertain},
+    text::{ago, status, uncertain},
 };
 
 const MAX_CONCURRENT_POLLS: usize = 8;
 
 pub(crate) async fn run(options: &Jobs, connection: &Connection, report: &Report) -> Outcome {
-    let ledger = match ledger::open_existing(connection).await {
-        Ok(ledger) => ledger,
-        Err(error) => {
-            report.error(None, "ledger", error);
-            return Outcome::Usage;
-        }
+    let place = match Place::open(connection).await {
+        Ok(place) => place,
+        Err(failure) => return report.failed(None, &failure),
     };
     let outcome = match (&options.adopt, &options.forget) {
-        (Some((name, job)), _) => adopt(ledger.as_ref(), name, &job.as_str().into(), report).await,
-        (None, Some(name)) => forget(ledger.as_ref(), name, report).await,
-        (None, None) => list(options, connection, report, ledger.as_ref()).await,
+        (Some((name, job)), _) => adopt(&place, name, &job.as_str().into(), report).await,
+        (None, Some(name)) => forget(&place, name, report).await,
+        (None, None) => list(options, connection, report, &place).await,
     };
-    outcome.unwrap_or_else(|error| {
-        report.error(None, "ledger", text::with_causes(&error));
-        Outcome::Unexpected
-    })
+    outcome.unwrap_or_else(|failure| report.failed(None, &failure))
 }
 
 /// `ENTRY` or `ENTRY:LANGUAGE`.
@@ -48,50 +44,37 @@ fn parse(name: &str) -> (EntryId, Option<Language>) {
     }
 }
 
-async fn adopt(
-    ledger: Option<&Ledger>,
-    name: &str,
-    job: &JobId,
-    report: &Report,
-) -> Result<Outcome, LedgerError> {
+async fn adopt(place: &Place, name: &str, job: &JobId, report: &Report) -> Result<Outcome, Failure> {
     let (entry, language) = parse(name);
-    match ledger {
-        Some(ledger) => {
-            ledger.adopt(&entry, language.as_ref(), job).await?;
-            let wait = report.command("wait --pending");
-            report.line(format_args!("recorded job {job}; `{wait}` waits for it"));
-            let jobs = ledger.jobs(&Filter::job(job.clone())).await?;
-            let languages: Vec<_> = jobs.iter().flat_map(|job| &job.language).map(Language::code).collect();
-            if languages.len() > 1 {
-                report.note(format_args!(
-                    "warning: this job is recorded for {}; `{}` removes it",
-                    languages.join(" and "),
-                    report.command(&format!("jobs --forget {job}"))
-                ));
-            }
-            Ok(Outcome::Done)
-        }
-        None => Ok(not_there(name, report)),
+    let Some(languages) = place.adopt(&entry, language.as_ref(), job).await? else {
+        return Ok(not_there(place, name, report));
+    };
+    let wait = report.command("wait --pending");
+    report.line(format_args!("recorded job {job}; `{wait}` waits for it"));
+    if languages.len() > 1 {
+        let languages: Vec<_> = languages.iter().map(Language::code).collect();
+        report.note(format_args!(
+            "warning: this job is recorded for {}; `{}` removes it",
+            languages.join(" and "),
+            report.command(&format!("jobs --forget {job}"))
+        ));
     }
+    Ok(Outcome::Done)
 }
 
-async fn forget(ledger: Option<&Ledger>, name: &str, report: &Report) -> Result<Outcome, LedgerError> {
+async fn forget(place: &Place, name: &str, report: &Report) -> Result<Outcome, Failure> {
     let (entry, language) = parse(name);
-    if let Some(ledger) = ledger
-        && (ledger.forget_job(&name.into()).await? || ledger.forget(&entry, language.as_ref()).await?)
-    {
+    if place.forget(name, &entry, language.as_ref()).await? {
         report.line(format_args!("removed {name} from the list"));
         return Ok(Outcome::Done);
     }
-    Ok(not_there(name, report))
+    Ok(not_there(place, name, report))
 }
 
-fn not_there(name: &str, report: &Report) -> Outcome {
-    report.error(
-        None,
-        "no_match",
-        format!("{name} is not in the ledger; `{}` lists its entries", report.command("jobs --all")),
-    );
+fn not_there(place: &Place, name: &str, report: &Report) -> Outcome {
+    let (place, command) = if place.is_fleet() { ("fleet", "jobs") } else { ("ledger", "jobs --all") };
+    let command = report.command(command);
+    report.error(None, "no_match", format!("{name} is not in the {place}; `{command}` lists its entries"));
     Outcome::Unexpected
 }
 
@@ -99,9 +82,10 @@ async fn list(
     options: &Jobs,
     connection: &Connection,
     report: &Report,
-    ledger: Option<&Ledger>,
-) -> Result<Outcome, LedgerError> {
+    place: &Place,
+) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::Done;
+    let ledger = place.ledger();
     if let Some(ledger) = ledger.filter(|_| options.refresh) {
         outcome = refresh(ledger, connection, report).await?;
         staging::clean(ledger, report).await;
@@ -111,16 +95,13 @@ async fn list(
         staging::list(ledger, report).await?;
         return Ok(outcome);
     }
-    let mut works = Vec::new();
-    if let Some(ledger) = ledger {
-        let filter = match options {
-            Jobs { pending: true, .. } => Filter::pending(),
-            Jobs { expiring: true, .. } => Filter::expiring(),
-            _ => Filter::all(),
-        };
-        works = ledger.works(&filter.at(api(connection))).await?;
-        works.retain(|work| options.all || options.costs || is_listed(work));
-    }
+    let listed = match options {
+        Jobs { pending: true, .. } => Listed::Pending,
+        Jobs { expiring: true, .. } => Listed::Expiring,
+        _ => Listed::All,
+    };
+    let mut works = place.works(listed).await?;
+    works.retain(|work| options.all || options.costs || is_listed(work));
     if options.costs {
         costs::print(&works, report);
         return Ok(outcome);
@@ -165,7 +146,7 @@ fn is_listed(work: &Work) -> bool {
 }
 
 /// Polls every job that has not ended yet.
-async fn refresh(ledger: &Ledger, connection: &Connection, report: &Report) -> Result<Outcome, LedgerError> {
+async fn refresh(ledger: &Ledger, connection: &Connection, report: &Report) -> Result<Outcome, Failure> {
     let jobs = ledger.jobs(&Filter::pending().at(api(connection))).await?;
     let polls = stream::iter(jobs).map(async |job| connection.client.job(&job.id).get().await);
     let mut polls = std::pin::pin!(polls.buffer_unordered(MAX_CONCURRENT_POLLS));

@@ -89,9 +89,20 @@ pub(crate) async fn label_jobs(
     ids: impl IntoIterator<Item = JobId>,
     label: impl Fn(&JobId, Option<&Language>, Option<&str>),
 ) {
-    let Ok(Some(ledger)) = open_existing(connection).await else { return };
+    if let Ok(Some(ledger)) = open_existing(connection).await {
+        self::label(&ledger, api(connection), ids, label).await;
+    }
+}
+
+/// The same, from this ledger and for jobs of this API address.
+pub(crate) async fn label(
+    ledger: &Ledger,
+    api: &str,
+    ids: impl IntoIterator<Item = JobId>,
+    label: impl Fn(&JobId, Option<&Language>, Option<&str>),
+) {
     for id in ids {
-        let jobs = ledger.jobs(&Filter::job(id).at(api(connection))).await;
+        let jobs = ledger.jobs(&Filter::job(id).at(api)).await;
         for job in jobs.into_iter().flatten() {
             label(&job.id, job.language.as_ref(), job.source_url.as_deref());
         }

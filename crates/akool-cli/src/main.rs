@@ -9,6 +9,7 @@
 //! - `targets`, `spending`
 //! - `plan`
 //! - `follow`, which several commands share; `rows`
+//! - `place`
 //! - `fetch`, `ledger`, `on_complete`
 //! - `staging`
 //! - `names`
@@ -17,6 +18,7 @@
 //! - `report`
 //! - `budget`, `row_report`
 //! - `args`, `table`, `api_key`
+//! - `reported`
 //! - `outcome`, `env`, `text`, `resume`, `interrupt`, `printer`, `input`
 
 mod api_key;
@@ -35,6 +37,7 @@ mod env;
 mod fetch;
 #[cfg(feature = "fleet")]
 mod fleet;
+mod fleet_options;
 mod follow;
 mod input;
 mod interrupt;
@@ -47,9 +50,11 @@ mod mcp;
 mod names;
 mod on_complete;
 mod outcome;
+mod place;
 mod plan;
 mod printer;
 mod report;
+mod reported;
 mod resume;
 mod row_report;
 mod rows;
@@ -170,7 +175,15 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
         return Outcome::Usage;
     }
     let responses = connect::Responses::default();
+    let fleet = match fleet_options::addresses(cli) {
+        Ok(fleet) => fleet,
+        Err(error) => {
+            report.error(None, "usage", error);
+            return Outcome::Usage;
+        }
+    };
     let connection = match &cli.command {
+        _ if !fleet.is_empty() => connect::to_fleet(&cli.global, fleet),
         Command::Jobs(options) if !options.refresh => connect::without_credential(&cli.global).await,
         Command::Contract(_) => connect::connect(&cli.global, Some(&responses), report).await,
         _ => connect::connect(&cli.global, None, report).await,

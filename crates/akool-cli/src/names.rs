@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap};
 
-use akool::{FileKind, JobId};
+use akool::{FileKind, JobId, Language};
 use akool_download::{FileNames, NameTemplate, source_name};
 use akool_ledger::{Filter, Ledger, LedgerError};
 
@@ -45,19 +45,30 @@ impl Names {
             Some(ledger) => ledger.jobs(&Filter::job(id.clone()).at(api)).await,
             None => Ok(Vec::new()),
         };
-        let mut names = FileNames::new(id.clone());
+        let (mut source, mut language) = (None, None);
         let known = known.map(|known| {
-            names.source = known.first().and_then(|job| source_name(job.source_url.as_deref()?));
+            source = known.first().and_then(|job| job.source_url.clone());
             // A job can have several languages. Then none of them names it.
             if let [only] = &known[..] {
-                names.language = only.language.as_ref().map(|language| language.code().to_owned());
+                language = only.language.clone();
             }
         });
+        self.set(id, language.as_ref(), source.as_deref());
+        known
+    }
+
+    /// Sets source and language of a job, unless they are set.
+    pub(crate) fn set(&self, id: &JobId, language: Option<&Language>, source: Option<&str>) {
+        if self.jobs.borrow().contains_key(id) {
+            return;
+        }
+        let mut names = FileNames::new(id.clone());
+        names.source = source.and_then(source_name);
+        names.language = language.map(|language| language.code().to_owned());
         for name in self.plain(&names) {
             *self.used.borrow_mut().entry(name).or_default() += 1;
         }
         self.jobs.borrow_mut().insert(id.clone(), names);
-        known
     }
 
     /// The names that a file can get, in order of preference. There is at least one.

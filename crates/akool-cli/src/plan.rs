@@ -147,11 +147,25 @@ async fn checked(
 ) -> Result<Item, String> {
     let row = row?;
     let languages: Vec<_> = row.request.to.iter().map(|code| code.trim().to_owned()).collect();
-    let local = staging.find(&row).await?;
+    let local = local(&row, connection, staging).await?;
     let request = local.identify(row.translate(&connection.client, &languages)).request();
     request.map_err(|error| error.to_string())?;
     let (languages, refused) = languages.into_iter().partition(|code| is_supported(code, supported));
     Ok(Item { line, row, local, languages, refused, repeated: Vec::new() })
+}
+
+/// The files of this machine that a row names.
+async fn local(row: &RequestRow, connection: &Connection, staging: &Staging<'_>) -> Result<Local, String> {
+    let mut named = [Some(&row.url), row.request.caption_file.as_ref()].into_iter().flatten();
+    if connection.is_fleet()
+        && let Some(file) = named.find(|named| !named.contains("://"))
+    {
+        return Err(format!(
+            "\"{}\" is not a URL, and a fleet does not upload files of this machine; pass an https:// URL",
+            akool::redact::excerpt(file)
+        ));
+    }
+    staging.find(row).await
 }
 
 fn is_supported(code: &str, supported: Option<&[Language]>) -> bool {
@@ -159,8 +173,11 @@ fn is_supported(code: &str, supported: Option<&[Language]>) -> bool {
     supported.is_none_or(|known| known.iter().any(|known| known.is(&language)))
 }
 
-/// The languages of the service, if they can be fetched. Otherwise the service decides.
+/// The languages of the service, if they can be fetched with a credential of this machine. Otherwise the service decides.
 async fn supported(connection: &Connection, report: &Report) -> Option<Vec<Language>> {
+    if connection.is_fleet() {
+        return None;
+    }
     match connection.client.languages().await {
         Ok(languages) => Some(languages.into_iter().map(|language| language.language).collect()),
         Err(error) => {

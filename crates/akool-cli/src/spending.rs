@@ -24,14 +24,14 @@ const ACCOUNT: [BusinessCode; 6] = [
 
 pub(crate) struct Spending<'a> {
     connection: &'a Connection,
-    ledger: &'a Ledger,
+    ledger: Option<&'a Ledger>,
     budget: RefCell<Budget<'a>>,
     /// Why nothing more is created in this run.
     reached: RefCell<Option<Reached>>,
 }
 
 impl<'a> Spending<'a> {
-    pub(crate) fn new(limits: &'a Limits, connection: &'a Connection, ledger: &'a Ledger) -> Self {
+    pub(crate) fn new(limits: &'a Limits, connection: &'a Connection, ledger: Option<&'a Ledger>) -> Self {
         let budget = RefCell::new(Budget::new(limits));
         Self { connection, ledger, budget, reached: RefCell::default() }
     }
@@ -48,7 +48,7 @@ impl<'a> Spending<'a> {
     /// Processes that share a ledger check the balance in turn: until the file is closed.
     pub(crate) async fn lock(&self) -> Option<File> {
         let needs_balance = self.budget.borrow().needs_balance();
-        if needs_balance { ledger::lock_balance(self.ledger).await } else { None }
+        ledger::lock_balance(self.ledger.filter(|_| needs_balance)?).await
     }
 
     /// How many jobs of a row may be created now. Once it is none, nothing more is created in this run.

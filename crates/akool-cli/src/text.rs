@@ -39,7 +39,11 @@ pub(crate) fn error() -> StyledObject<&'static str> {
 }
 
 pub(crate) fn describe(snapshot: &Snapshot) -> String {
-    match (snapshot.status(), snapshot.progress()) {
+    describe_status(snapshot.status(), snapshot.progress())
+}
+
+pub(crate) fn describe_status(last: Status, progress: Option<u8>) -> String {
+    match (last, progress) {
         (Status::Processing, Some(percent)) => format!("processing, {percent} %"),
         (other, _) => status(other).to_string(),
     }

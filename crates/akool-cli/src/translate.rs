@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     args::Translate, connect::Connection, create::Creator, dry_run, follow::Follow, interrupt::interruption,
-    ledger, outcome::Outcome, plan::plan, report::Report, row_report::RowReport, staging::Staging,
+    outcome::Outcome, place::Place, plan::plan, report::Report, row_report::RowReport, staging::Staging,
 };
 
 pub(crate) async fn run(options: &Translate, connection: &Connection, report: &Report) -> Outcome {
@@ -37,17 +37,14 @@ pub(crate) async fn run(options: &Translate, connection: &Connection, report: &R
         Ok(follow) => follow,
         Err(error) => return usage(error),
     };
-    let ledger = match ledger::open_to_write(connection).await {
-        Ok(ledger) => ledger,
-        Err(error) => {
-            report.error(None, "ledger", error);
-            return Outcome::Usage;
-        }
+    let place = match Place::open_to_write(connection).await {
+        Ok(place) => place,
+        Err(failure) => return report.failed(None, &failure),
     };
-    let follow = follow.with_ledger(Some(ledger.clone())).await;
-    let creator = Creator::new(options, connection, report, &ledger, plan, &staging);
+    let follow = follow.with_ledger_of(&place).await;
+    let creator = Creator::new(options, connection, report, &place, follow.settings(), plan, &staging);
     let work = async {
-        let outcome = create_and_wait(options, report, &creator, &follow).await;
+        let outcome = create_and_wait(options, report, &place, &creator, &follow).await;
         creator.stop();
         outcome
     };
@@ -58,12 +55,13 @@ pub(crate) async fn run(options: &Translate, connection: &Connection, report: &R
 async fn create_and_wait(
     options: &Translate,
     report: &Report,
+    place: &Place,
     creator: &Creator<'_>,
     follow: &Follow<'_>,
 ) -> Outcome {
     let (sender, jobs) = mpsc::unbounded_channel();
     let mut create = pin!(creator.run(sender));
-    let mut wait = pin!(follow.drive(jobs, |ended| creator.end(&ended)));
+    let mut wait = pin!(follow.drive(place, jobs, |ended| creator.end(&ended)));
     let mut created = None;
     loop {
         tokio::select! {

@@ -3,18 +3,19 @@
 use std::collections::BTreeSet;
 
 use akool::JobId;
-use akool_ledger::{Filter, Ledger, LedgerError, Work};
+use akool_ledger::Work;
 
 use crate::{
     args::Wait,
     connect::Connection,
     follow::Follow,
     interrupt::interruption,
-    ledger::{self, IN_FLIGHT_INTERVAL, api},
+    ledger::IN_FLIGHT_INTERVAL,
     outcome::Outcome,
+    place::{Listed, Place},
     report::Report,
+    reported::Failure,
     staging::clean,
-    text,
 };
 
 pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report) -> Outcome {
@@ -27,29 +28,27 @@ pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report
             return Outcome::Usage;
         }
     };
-    let ledger = match ledger::open_existing(connection).await {
-        Ok(ledger) => ledger,
-        Err(error) if options.pending => {
-            report.error(None, "ledger", error);
-            return Outcome::Usage;
-        }
+    let opened = if options.pending {
+        Place::open(connection).await
+    } else {
         // Only `--pending` needs the ledger.
-        Err(error) => {
-            report.note(format_args!("warning: the status of the jobs is not recorded: {error}"));
-            None
-        }
+        let note = |failure: &Failure| {
+            report.note(format_args!("warning: the status of the jobs is not recorded: {}", failure.text));
+        };
+        Place::open_if_usable(connection, note).await
+    };
+    let place = match opened {
+        Ok(place) => place,
+        Err(failure) => return report.failed(None, &failure),
     };
     if options.pending {
         let works = tokio::select! {
-            works = recorded(ledger.as_ref(), connection, report) => works,
+            works = recorded(&place, report) => works,
             () = interruption() => return Outcome::Interrupted,
         };
         let works = match works {
             Ok(works) => works,
-            Err(error) => {
-                report.error(None, "ledger", text::with_causes(&error));
-                return Outcome::Unexpected;
-            }
+            Err(failure) => return report.failed(None, &failure),
         };
         for work in &works {
             match work.job() {
@@ -64,7 +63,7 @@ pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report
             }
         }
         if ids.is_empty() {
-            if let Some(ledger) = &ledger {
+            if let Some(ledger) = place.ledger() {
                 clean(ledger, report).await;
             }
             report.note(if works.is_empty() { "no job is pending" } else { "no other job is pending" });
@@ -72,23 +71,18 @@ pub(crate) async fn run(options: &Wait, connection: &Connection, report: &Report
         }
     }
     let in_ledger = options.pending && options.ids.is_empty();
-    let outcome = outcome.max(follow.with_ledger(ledger.clone()).await.run(ids, in_ledger).await);
-    if let Some(ledger) = &ledger {
+    let outcome = outcome.max(follow.with_ledger_of(&place).await.run(&place, ids, in_ledger).await);
+    if let Some(ledger) = place.ledger() {
         clean(ledger, report).await;
     }
     outcome
 }
 
 /// The pending work, once no other process is creating jobs.
-async fn recorded(
-    ledger: Option<&Ledger>,
-    connection: &Connection,
-    report: &Report,
-) -> Result<Vec<Work>, LedgerError> {
-    let Some(ledger) = ledger else { return Ok(Vec::new()) };
+async fn recorded(place: &Place, report: &Report) -> Result<Vec<Work>, Failure> {
     let mut reported = false;
     loop {
-        let works = ledger.works(&Filter::pending().at(api(connection))).await?;
+        let works = place.works(Listed::Pending).await?;
         if !works.iter().any(Work::is_in_flight) {
             return Ok(works);
         }

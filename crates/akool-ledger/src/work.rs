@@ -79,6 +79,27 @@ pub struct LedgerJob {
 }
 
 impl Work {
+    /// Work that something other than a ledger knows, for code that shows both in the same way.
+    ///
+    /// ```
+    /// use std::time::SystemTime;
+    /// use akool_ledger::{Work, WorkOutcome};
+    ///
+    /// let outcome = WorkOutcome::Unknown { why: None };
+    /// let work = Work::new("entry", Some("es".into()), "https://example.com/talk.mp4", SystemTime::now(), outcome);
+    /// assert!(work.is_pending());
+    /// ```
+    pub fn new(
+        entry: impl Into<EntryId>,
+        language: Option<Language>,
+        source: impl Into<String>,
+        requested_at: SystemTime,
+        outcome: WorkOutcome,
+    ) -> Self {
+        let (entry, source) = (entry.into(), source.into());
+        Self { entry, language, source, requested_at, outcome, is_forgotten: false }
+    }
+
     /// The job, if one was created.
     pub fn job(&self) -> Option<&LedgerJob> {
         match &self.outcome {

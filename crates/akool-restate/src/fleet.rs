@@ -228,7 +228,8 @@ impl Fleet {
         Ok(found(call(self.work(work).forget()).await)?.is_some())
     }
 
-    /// Begins the wait for a job that the fleet did not create. Has no effect if the fleet waits for it already.
+    /// Begins the wait for a job that the fleet did not create. Has no effect if the fleet waits for it already, or knows
+    /// its end. A wait that ended before its job, at its timeout for example, begins again.
     ///
     /// # Errors
     /// If the fleet does not answer, or refuses the call.

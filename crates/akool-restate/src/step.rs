@@ -7,7 +7,7 @@ use akool::{Decision, Error, JobId, Observation, PollState, Snapshot};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
-    model::{JobView, Outcome, WaitOptions, millis},
+    model::{JobView, Outcome, WaitEnd, WaitOptions, millis},
     work::{DEFAULT_CREDENTIAL, WorkId},
 };
 
@@ -105,6 +105,13 @@ impl JobState {
         Duration::from_millis(at_ms.saturating_sub(self.began_ms))
     }
 
+    /// Whether the wait has ended, and its job may not have.
+    pub fn has_ended_before_its_job(&self) -> bool {
+        self.outcome
+            .as_ref()
+            .is_some_and(|outcome| !matches!(outcome.end, WaitEnd::Completed | WaitEnd::Failed))
+    }
+
     /// Whether the next poll may not be sent any more, because its wait ends at its timeout.
     pub fn is_expired(&self) -> bool {
         self.ends_next
@@ -120,6 +127,8 @@ impl JobState {
     ) -> Step {
         let (began, ended) = (self.since_began(began_ms), self.since_began(ended_ms));
         let decision = self.options.poller().observe(&mut self.poll, began, ended, Observation::of(&result));
+        #[cfg(feature = "metrics")]
+        akool::metrics::record_poll(&self.poll, decision, &result);
         self.generation += 1;
         self.sent_back = 0;
         match decision {

@@ -5,7 +5,11 @@ use std::{borrow::Cow, fmt};
 use akool_client::types;
 use serde::{Deserialize, Serialize};
 
-use crate::{client::Client, error::Error, redact};
+use crate::{
+    client::{Client, call_span},
+    error::Error,
+    redact,
+};
 
 /// A language by the service's code, such as `es` or `zh-CN-shandong`.
 ///
@@ -121,7 +125,9 @@ impl Client {
     /// # }
     /// ```
     pub async fn languages(&self) -> Result<Vec<LanguageInfo>, Error> {
-        let reply = self.call("list_languages", |api| async move { api.list_languages().send().await }).await;
+        let reply = self
+            .call(call_span("list_languages"), |api| async move { api.list_languages().send().await })
+            .await;
         let response: types::ListLanguagesResponse = reply.into_result()?.value;
         let list = response.data.map(|data| data.lang_list).filter(|list| !list.is_empty());
         let list =
@@ -147,7 +153,8 @@ impl Client {
     /// # }
     /// ```
     pub async fn credits(&self) -> Result<f64, Error> {
-        let reply = self.call("get_credits", |api| async move { api.get_credits().send().await }).await;
+        let reply =
+            self.call(call_span("get_credits"), |api| async move { api.get_credits().send().await }).await;
         let response: types::GetCreditsResponse = reply.into_result()?.value;
         let credits = response.data.and_then(|data| data.credit);
         credits.ok_or_else(|| Error::undecodable("the response has no balance in `data.credit`"))

@@ -16,12 +16,13 @@ use akool_client::{
     types::{TokenRequest, TokenResponse},
 };
 use tokio::time::Instant;
-use tracing::{Instrument, debug_span};
+use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
     credentials::{CredentialSource, Renewal},
     error::Error,
     kind::ErrorKind,
+    meter,
     response::{Envelope, Reply},
 };
 
@@ -85,9 +86,11 @@ impl Client {
     /// While the service asked for a pause, nothing is sent. If the credential is refused and there is a source of
     /// new ones, the call is repeated once with a new credential, unless the response shows that the request had an
     /// effect nevertheless.
+    ///
+    /// `span` makes the span of an attempt. It has fields for what [`attempt`](Self::attempt) records.
     pub(crate) async fn call<T: Envelope, F>(
         &self,
-        operation: &'static str,
+        span: impl Fn() -> Span,
         request: impl Fn(akool_client::Client) -> F,
     ) -> Reply<T>
     where
@@ -96,31 +99,35 @@ impl Client {
         if let Some(remaining) = self.pause.remaining() {
             return Reply::failed(Error::paused(remaining));
         }
-        // Pinned here, so that the span wraps a pointer and does not move the future.
-        let attempts = pin!(async {
-            let Some(renewer) = &self.renewer else {
-                return self.attempt(&request).await;
-            };
-            let generation = renewer.generation();
-            if !self.transport.has_credential() {
-                return self.attempt_renewed(renewer, generation, &request).await;
-            }
-            let refused = self.attempt(&request).await;
-            let is_refused = refused.error.as_ref().map(Error::kind) == Some(ErrorKind::CredentialsRefused);
-            if !is_refused || refused.value.as_ref().is_some_and(|decoded| decoded.value.has_effect()) {
-                return refused;
-            }
-            self.attempt_renewed(renewer, generation, &request).await
-        });
-        let span = debug_span!("akool.call", operation);
-        let reply = attempts.instrument(span.clone()).await;
-        if let Some(error) = &reply.error {
-            span.in_scope(|| tracing::debug!(kind = error.kind().name(), %error, "failed"));
-            if let Some(pause) = error.retry_after() {
-                self.pause.extend(pause.min(MAX_RETRY_AFTER));
-            }
+        let reply = self.attempts(span, request).await;
+        if let Some(pause) = reply.error.as_ref().and_then(Error::retry_after) {
+            meter::throttled(self.pause.extend(pause.min(MAX_RETRY_AFTER)));
         }
         reply
+    }
+
+    /// Sends a request, and once more if its credential is refused and there is another one.
+    async fn attempts<T: Envelope, F>(
+        &self,
+        span: impl Fn() -> Span,
+        request: impl Fn(akool_client::Client) -> F,
+    ) -> Reply<T>
+    where
+        F: Future<Output = Result<ResponseValue<T>, akool_client::Error>>,
+    {
+        let Some(renewer) = &self.renewer else {
+            return self.attempt(span(), request).await;
+        };
+        let generation = renewer.generation();
+        if !self.transport.has_credential() {
+            return self.attempt_renewed(renewer, generation, span, request).await;
+        }
+        let refused = self.attempt(span(), &request).await;
+        let is_refused = refused.error.as_ref().map(Error::kind) == Some(ErrorKind::CredentialsRefused);
+        if !is_refused || refused.value.as_ref().is_some_and(|decoded| decoded.value.has_effect()) {
+            return refused;
+        }
+        self.attempt_renewed(renewer, generation, span, request).await
     }
 
     /// Replaces the credential of this generation, and sends the request. So far, the request had no effect.
@@ -128,29 +135,41 @@ impl Client {
         &self,
         renewer: &Renewer,
         generation: u64,
+        span: impl Fn() -> Span,
         request: impl Fn(akool_client::Client) -> F,
     ) -> Reply<T>
     where
         F: Future<Output = Result<ResponseValue<T>, akool_client::Error>>,
     {
         if let Err(error) = renewer.renew(generation, &self.transport).await {
+            tracing::debug!(kind = error.kind().name(), %error, "the credential was not renewed");
             return Reply::failed(error.without_effect());
         }
         // Another call may have been asked to pause meanwhile.
         match self.pause.remaining() {
             Some(remaining) => Reply::failed(Error::paused(remaining)),
-            None => self.attempt(request).await,
+            None => self.attempt(span(), request).await,
         }
     }
 
-    /// Sends a request once.
-    async fn attempt<T: Envelope, F>(&self, request: impl Fn(akool_client::Client) -> F) -> Reply<T>
+    /// Sends a request once, in this span.
+    async fn attempt<T: Envelope, F>(
+        &self,
+        span: Span,
+        request: impl Fn(akool_client::Client) -> F,
+    ) -> Reply<T>
     where
         F: Future<Output = Result<ResponseValue<T>, akool_client::Error>>,
     {
         let (api, receiver) = self.api.with_receiver();
-        let result = request(api).await;
-        Reply::new(result, receiver.take())
+        // Pinned here, so that the span wraps a pointer and does not move the future.
+        let sent = pin!(request(api));
+        let result = sent.instrument(span.clone()).await;
+        let reply = Reply::new(result, receiver.take());
+        if !span.is_disabled() {
+            span.in_scope(|| reply.trace());
+        }
+        reply
     }
 
     /// Until when the service asked not to be called. It may be in the past.
@@ -159,15 +178,32 @@ impl Client {
     }
 }
 
+/// Makes the span of an attempt of this operation.
+pub(crate) fn call_span(operation: &'static str) -> impl Fn() -> Span {
+    move || {
+        tracing::debug_span!(
+            "akool.call",
+            operation,
+            http.response.status_code = Empty,
+            akool.code = Empty,
+            error.type = Empty
+        )
+    }
+}
+
 /// A pause that the service asked for.
 #[derive(Debug, Default)]
 struct Pause(Mutex<Option<Instant>>);
 
 impl Pause {
-    fn extend(&self, pause: Duration) {
-        let until = Instant::now().checked_add(pause);
+    /// Lengthens the pause so that it lasts this long from now. Returns by how much.
+    fn extend(&self, pause: Duration) -> Duration {
+        let now = Instant::now();
+        let Some(until) = now.checked_add(pause) else { return Duration::ZERO };
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *current = (*current).max(until);
+        let ends = current.unwrap_or(now).max(now);
+        *current = (*current).max(Some(until));
+        until.saturating_duration_since(ends)
     }
 
     fn until(&self) -> Option<Instant> {
@@ -248,7 +284,7 @@ impl TokenSource {
     async fn token(&self) -> Result<Credential, Error> {
         let reply: Reply<TokenResponse> = self
             .client
-            .call("get_token", |api| {
+            .call(call_span("get_token"), |api| {
                 let body = TokenRequest::builder().client_id(&*self.id).client_secret(self.secret.clone());
                 async move { api.get_token().body_map(|_| body).send().await }
             })

@@ -44,6 +44,8 @@
 //! # Features
 //! - `rustls` (default) or `native-tls`: the TLS library. Without either, the client cannot use `https`.
 //! - `http2` (default): HTTP/2, if the service supports it.
+//! - `metrics`: counters, gauges and histograms for the recorder of the crate `metrics` that the program installs; see
+//!   `metrics::METRICS`.
 //! - `serde`: `Serialize` and `Deserialize` for [`PollState`], [`ErrorKind`] and [`Snapshot`], to store the state of a wait
 //!   and its result.
 //! - `blocking`: the same interface without `async`.
@@ -69,12 +71,32 @@ pub mod fuzzing;
 mod id;
 mod job;
 mod kind;
+#[cfg_attr(not(feature = "metrics"), path = "no_meter.rs")]
+mod meter;
 mod response;
 mod snapshot;
 mod status;
 mod translate;
 mod translation;
 mod wait;
+
+/// Names and meanings of the metrics, and functions for programs that drive a [`Poller`] themselves.
+///
+/// ```
+/// akool::metrics::describe();
+/// assert!(akool::metrics::METRICS.iter().any(|metric| metric.name == akool::metrics::POLLS));
+/// ```
+#[cfg(feature = "metrics")]
+pub mod metrics {
+    pub use crate::{
+        meter::{
+            CREDITS_BUCKETS, CREDITS_CHARGED, CREDITS_HELD, JOBS_COMPLETED, JOBS_CREATED, JOBS_FAILED,
+            JOBS_UNKNOWN, METRICS, Metric, MetricKind, POLLS, PROCESSING_SECONDS, QUEUE_SECONDS,
+            SECONDS_BUCKETS, THROTTLED_SECONDS, TRANSIENT_ERRORS, WAITING_JOBS, describe, record_unknown,
+        },
+        wait::record_poll,
+    };
+}
 
 /// The example of the README, compiled as a documentation test.
 #[cfg(doctest)]

@@ -16,6 +16,7 @@ use reqwest::header::HeaderValue;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
+use tracing::Span;
 
 use crate::{
     code::BusinessCode,
@@ -102,6 +103,25 @@ impl<T> Reply<T> {
 }
 
 impl<T: Envelope> Reply<T> {
+    /// Records the HTTP status and the business code in the current span, and logs an error. Numbers are `i64`, because
+    /// OpenTelemetry has no others.
+    pub(crate) fn trace(&self) {
+        let span = Span::current();
+        let (value, error) = (self.value.as_ref(), self.error.as_ref());
+        let status = error.and_then(Error::http_status).or_else(|| value.map(|decoded| decoded.http_status));
+        if let Some(status) = status {
+            span.record("http.response.status_code", i64::from(status));
+        }
+        let code = error.and_then(Error::code).map(|code| code.0);
+        if let Some(code) = code.or_else(|| value.and_then(|decoded| decoded.value.code())) {
+            span.record("akool.code", code);
+        }
+        if let Some(error) = error {
+            span.record("error.type", error.kind().name());
+            tracing::debug!(kind = error.kind().name(), %error, "failed");
+        }
+    }
+
     /// Reads what the generated client returned, and what it left with the receiver.
     pub(crate) fn new(
         result: Result<ResponseValue<T>, akool_client::Error>,

@@ -75,6 +75,10 @@ pub(crate) struct ListenWorker {
     /// Address for requests of the cluster; without --identity-key, of this machine. Workers may share one
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9080", value_parser = value::listen)]
     pub(crate) listen: SocketAddr,
+
+    /// Serve metrics for Prometheus at this address, to anyone who reaches it [default: not at all]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = value::listen)]
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 /// What a worker uses.
@@ -92,10 +96,6 @@ pub(crate) struct Account {
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("pausing").args(["pause", "resume"])))]
 pub(crate) struct Limits {
-    /// Ingress addresses of the cluster, separated by commas
-    #[arg(long, value_name = "URL[,URL]", default_value = "http://127.0.0.1:8080", value_delimiter = ',')]
-    pub(crate) fleet: Vec<Url>,
-
     /// Name of the credential
     #[arg(long, value_name = "NAME", default_value = akool_restate::DEFAULT_CREDENTIAL)]
     pub(crate) credential: String,

@@ -230,6 +230,10 @@ const GLOBAL_OPTIONS: &str = "  --base-url URL
   --ledger FILE
       The SQLite file that remembers what was created and downloaded.
       Processes can share it. It is created if it does not exist.
+  --fleet URL[,URL]
+      translate, wait, jobs and status work on a fleet, at the ingress
+      addresses of its cluster, instead of this machine (docs/fleet.md).
+      The program needs no key then: the fleet's workers have it.
   --json
       Prints one JSON object per line to stdout, as docs/events.schema.json
       describes them. Text for people goes to stderr.

@@ -60,6 +60,10 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) ledger: Option<PathBuf>,
 
+    /// Work on the fleet at these URLs [default: $AKOOL_FLEET]
+    #[arg(long, global = true, value_name = "URL", value_delimiter = ',')]
+    pub(crate) fleet: Vec<String>,
+
     /// Print one JSON object per line to stdout
     #[arg(long, global = true)]
     pub(crate) json: bool,

@@ -24,6 +24,9 @@ impl Cli {
         if let Some(file) = &self.global.ledger {
             globals.option("--ledger", &file.display().to_string());
         }
+        if !self.global.fleet.is_empty() {
+            globals.option("--fleet", &self.global.fleet.join(","));
+        }
         globals
     }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use akool::JobId;
-use akool_ledger::{Ensured, Ledger};
+use akool_ledger::Ensured;
 use tokio::sync::{Notify, mpsc};
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     follow::Ended,
     ledger::IN_FLIGHT_INTERVAL,
     outcome::Outcome,
+    place::{Place, WaitSettings},
     plan::{Item, Plan},
     report::Report,
     row_report::RowReport,
@@ -35,7 +36,8 @@ pub(crate) struct Creator<'a> {
     options: &'a args::Translate,
     connection: &'a Connection,
     report: &'a Report,
-    ledger: &'a Ledger,
+    place: &'a Place,
+    waits: WaitSettings,
     plan: Plan,
     targets: RefCell<Targets>,
     spending: Spending<'a>,
@@ -50,6 +52,8 @@ pub(crate) struct Creator<'a> {
     /// A wait has ended, so objects in a store may be left.
     is_left: Notify,
     is_stopped: Cell<bool>,
+    /// The gravest failure of the last request.
+    failed: Cell<Outcome>,
 }
 
 impl<'a> Creator<'a> {
@@ -57,7 +61,8 @@ impl<'a> Creator<'a> {
         options: &'a args::Translate,
         connection: &'a Connection,
         report: &'a Report,
-        ledger: &'a Ledger,
+        place: &'a Place,
+        waits: WaitSettings,
         plan: Plan,
         staging: &'a Staging<'a>,
     ) -> Self {
@@ -67,10 +72,11 @@ impl<'a> Creator<'a> {
             options,
             connection,
             report,
-            ledger,
+            place,
+            waits,
             plan,
             targets: RefCell::new(targets),
-            spending: Spending::new(&options.limits, connection, ledger),
+            spending: Spending::new(&options.limits, connection, place.ledger()),
             staging,
             jobs: RefCell::default(),
             is_creating: Cell::new(false),
@@ -79,6 +85,7 @@ impl<'a> Creator<'a> {
             ended: Notify::new(),
             is_left: Notify::new(),
             is_stopped: Cell::new(false),
+            failed: Cell::new(Outcome::Done),
         }
     }
 
@@ -112,8 +119,8 @@ impl<'a> Creator<'a> {
         loop {
             self.is_left.notified().await;
             let is_last = self.is_stopped.get();
-            if has_files || is_last {
-                clean(self.ledger, self.report).await;
+            if let Some(ledger) = self.place.ledger().filter(|_| has_files || is_last) {
+                clean(ledger, self.report).await;
             }
             if is_last {
                 return;
@@ -190,6 +197,8 @@ impl<'a> Creator<'a> {
             }
             self.spending.note_account(&ensured);
             let (ended, goes_on) = self.report_sent(ensured, &languages).await;
+            let failed = self.failed.replace(Outcome::Done);
+            let (ended, goes_on) = (ended.max(failed), goes_on && failed != Outcome::CredentialsRefused);
             outcome = outcome.max(ended);
             failures = if ended == Outcome::Unreachable { failures + 1 } else { 0 };
             if failures == MAX_FAILURES && !queue.is_empty() {
@@ -235,11 +244,12 @@ impl<'a> Creator<'a> {
         languages: &mut Vec<String>,
         links: Option<&Links>,
     ) -> (Ensured, Vec<String>) {
-        if !self.spending.is_limited() {
+        let planned = self.planned(row, languages).filter(|_| self.spending.is_limited());
+        let Some(planned) = planned else {
             return (self.create(row, languages, links).await, Vec::new());
-        }
+        };
         let _locked = self.spending.lock().await;
-        let plan = match self.planned(row, languages).plan().await {
+        let plan = match planned.plan().await {
             Ok(plan) => plan,
             Err(error) => {
                 let mut failed = Ensured::default();

@@ -1,26 +1,24 @@
 //! Sends the requests of a row, with links to its files.
 
-use akool::{JobId, Translate};
+use akool::JobId;
 use akool_ledger::{Ensure, EnsureEvent, Ensured, LedgerJob};
 use tokio::sync::mpsc;
 
 use super::Creator;
 use crate::{
     ledger::api,
+    place::Wanted,
     report::Report,
     staging::{Failure, Links},
     text,
 };
 
 impl Creator<'_> {
-    pub(super) fn ensure(&self, request: Translate) -> Ensure {
-        let ensure = self.ledger.translate(request).api(api(self.connection));
-        if self.options.allow_duplicate { ensure.allow_duplicate() } else { ensure }
-    }
-
-    /// A request whose links to files of this machine do not work.
-    pub(super) fn planned(&self, row: usize, languages: &[String]) -> Ensure {
-        self.ensure(self.plan.items[row].translate(&self.connection.client, languages))
+    /// A request whose links to files of this machine do not work, for the ledger if there is one.
+    pub(super) fn planned(&self, row: usize, languages: &[String]) -> Option<Ensure> {
+        let request = self.plan.items[row].translate(&self.connection.client, languages);
+        let ensure = self.place.ledger()?.translate(request).api(api(self.connection));
+        Some(if self.options.allow_duplicate { ensure.allow_duplicate() } else { ensure })
     }
 
     /// Uploads the files of this machine that a row needs, and makes links to them. Returns `None` if there is nothing to
@@ -30,11 +28,14 @@ impl Creator<'_> {
         if local.is_empty() {
             return Ok(Some(Links::default()));
         }
-        let planned = self.planned(row, languages).plan().await;
+        let (Some(ledger), Some(planned)) = (self.place.ledger(), self.planned(row, languages)) else {
+            return Ok(None);
+        };
+        let planned = planned.plan().await;
         if self.spending.reached().is_some() || planned.is_ok_and(|plan| plan.missing.is_empty()) {
             return Ok(None);
         }
-        self.staging.upload(local, self.ledger).await?;
+        self.staging.upload(local, ledger).await?;
         self.staging.link(local).await.map(Some)
     }
 
@@ -49,27 +50,34 @@ impl Creator<'_> {
     async fn send(&self, row: usize, languages: &[String], links: Option<&Links>) -> Ensured {
         let Some(links) = links else {
             let mut ensured = Ensured::default();
-            match self.planned(row, languages).plan().await {
-                Ok(plan) => ensured = plan.into_known(),
-                Err(error) => ensured.sent = Some(Err(error)),
+            match self.planned(row, languages) {
+                None => {}
+                Some(planned) => match planned.plan().await {
+                    Ok(plan) => ensured = plan.into_known(),
+                    Err(error) => ensured.sent = Some(Err(error)),
+                },
             }
             return ensured;
         };
         let item = &self.plan.items[row];
-        let request = item.local.link(item.row.translate(&self.connection.client, languages), links);
+        let wanted = Wanted {
+            request: item.local.link(item.row.translate(&self.connection.client, languages), links),
+            allow_duplicate: self.options.allow_duplicate,
+            staged: links.objects().map(Into::into).collect(),
+            waits: self.waits.clone(),
+        };
         let (sender, mut events) = mpsc::unbounded_channel();
-        let ensure = links.objects().fold(self.ensure(request), Ensure::uses_staged);
-        let ensure = ensure.on_event(move |event| {
+        let create = self.place.create(wanted, move |event| {
             if let Some(event) = Event::of(event) {
                 let _ = sender.send(event);
             }
         });
-        let mut ensure = std::pin::pin!(ensure.run());
+        let mut create = std::pin::pin!(create);
         loop {
             tokio::select! {
                 biased;
                 Some(event) = events.recv() => event.report(self.report),
-                ensured = &mut ensure => return ensured,
+                requested = &mut create => return self.take_failed(row, requested),
             }
         }
     }

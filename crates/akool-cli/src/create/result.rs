@@ -4,7 +4,9 @@ use akool::{BusinessCode, JobId, Language};
 use akool_ledger::{EnsureError, Ensured, Work};
 
 use super::Creator;
-use crate::{outcome::Outcome, spending::rejections, staging::Failure, targets::TargetStatus, text};
+use crate::{
+    outcome::Outcome, place::Requested, spending::rejections, staging::Failure, targets::TargetStatus, text,
+};
 
 /// A parameter is wrong, such as a language that AKOOL does not support.
 const PARAMETER: BusinessCode = BusinessCode(1003);
@@ -16,6 +18,17 @@ impl Creator<'_> {
             let language = Language::from(code.as_str());
             self.targets.borrow_mut().set(row, &language, TargetStatus::NotCreated, None);
         }
+    }
+
+    /// Reports the languages in which nothing was created.
+    pub(super) fn take_failed(&self, row: usize, requested: Requested) -> Ensured {
+        let Requested { ensured, failed } = requested;
+        for (language, failure) in failed {
+            let outcome = self.report.failed(None, &failure);
+            self.failed.set(self.failed.get().max(outcome));
+            self.targets.borrow_mut().set(row, &language, TargetStatus::NotCreated, None);
+        }
+        ensured
     }
 
     /// Notes the status of each language. Returns the jobs that are new in this run.

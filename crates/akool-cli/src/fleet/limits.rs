@@ -7,13 +7,19 @@ use serde_json::json;
 
 use super::Failure;
 use crate::{
-    args::FleetLimits,
+    args::{FleetLimits, Global},
+    fleet_options,
     report::Report,
     text::{short, with_causes},
 };
 
-pub(super) async fn run(options: &FleetLimits, report: &Report) -> Result<(), Failure> {
-    let fleet = Fleet::new(options.fleet.clone()).map_err(failed)?;
+/// The ingress of `akool fleet up`.
+const INGRESS: &str = "http://127.0.0.1:8080";
+
+pub(super) async fn run(options: &FleetLimits, global: &Global, report: &Report) -> Result<(), Failure> {
+    let (given, from) = fleet_options::given(global).map_err(Failure::Usage)?;
+    let given = if given.is_empty() { vec![INGRESS.to_owned()] } else { given };
+    let fleet = Fleet::new(fleet_options::parse(given, from).map_err(Failure::Usage)?).map_err(failed)?;
     let name = &options.credential;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let at = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);

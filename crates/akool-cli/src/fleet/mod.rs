@@ -1,6 +1,7 @@
 //! `akool fleet`: runs workers, a server for trying them out, and sets limits.
 
 mod limits;
+mod metrics;
 mod server;
 mod up;
 mod worker;
@@ -15,7 +16,7 @@ pub(crate) async fn run(command: &Fleet, global: &Global, report: &Report) -> Ou
     let done = match command {
         Fleet::Up(options) => up::run(options, global, report).await,
         Fleet::Worker(options) => worker::run(options, global, report).await,
-        Fleet::Limits(options) => limits::run(options, report).await,
+        Fleet::Limits(options) => limits::run(options, global, report).await,
     };
     match done {
         Ok(()) => Outcome::Done,

@@ -5,7 +5,7 @@ use serde_json::json;
 use url::Url;
 
 use super::{
-    Failure,
+    Failure, metrics,
     server::Server,
     worker::{bind, connect, failed},
 };
@@ -25,6 +25,7 @@ pub(super) async fn run(options: &Up, global: &Global, report: &Report) -> Resul
     let builder =
         Worker::builder().ingress([ingress.clone()]).admin(admin.clone()).listen(options.listen.listen);
     let worker = bind(builder, &connection, &options.account)?;
+    let _metrics = metrics::serve(options.listen.metrics, admin.clone(), report).await?;
     let mut server = Server::start(options).await?;
     let shown = ingress.as_str().trim_end_matches('/');
     if report.is_json() {

@@ -6,7 +6,7 @@ use akool_download::Downloader;
 use akool_restate::{Worker, WorkerBuilder, WorkerError};
 use serde_json::json;
 
-use super::Failure;
+use super::{Failure, metrics};
 use crate::{
     args::{self, Global, fleet::Account},
     connect::{self, Connection},
@@ -34,6 +34,7 @@ pub(super) async fn run(
         builder = builder.identity_key(key);
     }
     let worker = bind(builder, &connection, &options.account)?;
+    let _metrics = metrics::serve(options.listen.metrics, options.admin.clone(), report).await?;
     announce(worker.address(), report);
     worker.serve(stop).await.map_err(failed)
 }

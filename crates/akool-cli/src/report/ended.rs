@@ -8,7 +8,11 @@ use std::{
 use akool::{ErrorKind, JobId, Snapshot, Status, WaitError};
 
 use super::{Object, Report};
-use crate::text::{self, bad, reason, short, status};
+use crate::{
+    outcome::Outcome,
+    reported::{Failure, Known},
+    text::{self, bad, reason, short, status},
+};
 
 impl Report {
     /// A wait that ended without a translation. `last`: the last snapshot of the job.
@@ -33,7 +37,12 @@ impl Report {
         };
         let object = match last {
             Some(snapshot) => self.of(event, snapshot),
-            None => Object { event, id: Some(error.job()), ..Object::default() },
+            // Without a snapshot, a status is known of a fleet's job.
+            None => {
+                let known =
+                    error.last_known().map(|last| Known { status: last.status, progress: last.progress });
+                Object { event, ..self.of_known(error.job(), known.unwrap_or_default()) }
+            }
         };
         let kind = match error.last_known() {
             Some(last) => last.last_error.map(ErrorKind::name),
@@ -42,6 +51,25 @@ impl Report {
         let help = Some(error.help());
         self.object(&Object { kind, help, ..object }.message(text::with_causes(error)));
         self.note(self.unfinished(error));
+    }
+
+    /// A wait that ended before its job, for a reason that only text describes.
+    pub(crate) fn gave_up(&self, id: &JobId, failure: &Failure) {
+        self.close(id);
+        if self.is_json() {
+            let event = if matches!(failure.outcome, Outcome::Timeout | Outcome::Unreachable) {
+                "gave_up"
+            } else {
+                "error"
+            };
+            let (kind, help) = (Some(failure.kind.as_str()), failure.help.as_deref());
+            let object =
+                Object { event, id: Some(id), language: self.language(id), kind, help, ..Object::default() };
+            self.object(&object.message(&failure.text));
+        }
+        let help = failure.help.as_ref().map_or_else(String::new, |help| format!("\n  {help}"));
+        let resume = self.resume(id, "the job continues");
+        self.note(format_args!("{} {}{help}{resume}", text::error(), failure.text));
     }
 
     /// The jobs that had not ended, or were not downloaded, when the program was interrupted.

@@ -7,7 +7,10 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::{Object, Report};
-use crate::text::{describe, good, links, reason, short, size, why};
+use crate::{
+    reported::Known,
+    text::{describe, describe_status, good, links, reason, short, size, why},
+};
 
 /// A file of a job on disk.
 pub(crate) struct LocalFile {
@@ -76,6 +79,43 @@ impl Report {
             bar.set_message(describe(snapshot));
         } else {
             self.line(format!("{}  {}", self.name(snapshot.id()), describe(snapshot)));
+        }
+    }
+
+    /// A change of a job of which there is no whole response.
+    pub(crate) fn known(&self, id: &JobId, known: Known) {
+        let Some(status) = known.status.filter(|_| !self.settings.quiet) else { return };
+        let shown = describe_status(status, known.progress);
+        if self.is_json() {
+            self.object(&self.of_known(id, known));
+        } else if let Some(bar) = self.bar(id) {
+            bar.set_position(known.progress.unwrap_or_default().into());
+            bar.set_message(shown);
+        } else {
+            self.line(format!("{}  {shown}", self.name(id)));
+        }
+    }
+
+    /// The same, for `akool status`.
+    pub(crate) fn known_status(&self, id: &JobId, known: Known) {
+        if self.is_json() {
+            return self.object(&self.of_known(id, known));
+        }
+        let shown = known
+            .status
+            .map_or("not polled yet".to_owned(), |status| describe_status(status, known.progress));
+        self.line(format!("{}  {shown}", self.name(id)));
+    }
+
+    pub(super) fn of_known<'a>(&self, id: &'a JobId, known: Known) -> Object<'a> {
+        Object {
+            event: "update",
+            id: Some(id),
+            language: self.language(id),
+            status: known.status.map(Status::name),
+            status_code: known.status.map(Into::into),
+            progress: known.progress,
+            ..Object::default()
         }
     }
 

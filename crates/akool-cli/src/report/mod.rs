@@ -27,7 +27,7 @@ use serde::Serialize;
 
 pub(crate) use self::job::{FileState, LocalFile};
 use self::{object::Object, screen::Screen};
-use crate::{env, resume::Resume, text};
+use crate::{env, outcome::Outcome, reported::Failure, resume::Resume, text};
 
 /// How often to read the size of the window.
 const WINDOW_INTERVAL: Duration = Duration::from_millis(250);
@@ -172,6 +172,12 @@ impl Report {
     /// An error of a call of the API.
     pub(crate) fn call_failed(&self, id: Option<&JobId>, error: &Error) {
         self.failure(id, error.kind().name(), text::with_causes(error), Some(error.help()));
+    }
+
+    /// What a place did not do. Returns its outcome.
+    pub(crate) fn failed(&self, id: Option<&JobId>, failure: &Failure) -> Outcome {
+        self.failure(id, &failure.kind, &failure.text, failure.help.as_deref());
+        failure.outcome
     }
 
     /// An error, and what to do about it on its own line.

@@ -51,7 +51,7 @@ impl Job {
         begin(&ctx, start.0).await
     }
 
-    /// Begins a wait for any job. Has no effect if there is one already.
+    /// Begins a wait for any job. Has no effect if there is one already, unless it ended before its job.
     #[handler]
     async fn watch(&self, ctx: ObjectContext<'_>, start: Json<Start>) -> HandlerResult<()> {
         refuse_pages(ctx.headers())?;
@@ -189,13 +189,19 @@ async fn step(worker: Arc<Shared>, job: JobId, state: JobState) -> HandlerResult
 }
 
 async fn begin(ctx: &ObjectContext<'_>, start: Start) -> HandlerResult<()> {
-    if ctx.get::<Json<JobState>>(STATE).await?.is_some() {
-        return Ok(());
+    let Start { options, mut origin } = start;
+    let mut generation = 0;
+    if let Some(Json(state)) = ctx.get::<Json<JobState>>(STATE).await? {
+        if !state.has_ended_before_its_job() {
+            return Ok(());
+        }
+        // A timer of the old wait stays void.
+        (origin, generation) = (state.origin, state.generation + 1);
     }
-    let Start { options, origin } = start;
     let seed = ctx.random_seed();
-    let state =
-        ctx.run(async move || Ok(Json(JobState::new(now_ms(), seed, options, origin)))).name("begin").await?;
+    let begin =
+        async move || Ok(Json(JobState { generation, ..JobState::new(now_ms(), seed, options, origin) }));
+    let state = ctx.run(begin).name("begin").await?;
     let generation = state.0.generation;
     ctx.set(STATE, state);
     ctx.object_client::<JobClient<'_>>(ctx.key()).poll(generation).send();

@@ -129,6 +129,7 @@ impl Translation {
             match claim::start(state.stored(allow_duplicate), false) {
                 Start::Return(creation) => return Ok(Json(creation)),
                 Start::OutcomeUnknown => {
+                    count_unknown();
                     let reason = "an earlier call was ended between its claim and its outcome";
                     let unknown = Creation::OutcomeUnknown(state.unknown(reason));
                     (state.is_claimed, state.creation) = (false, Some(unknown.clone()));
@@ -269,6 +270,7 @@ async fn send(worker: Arc<Shared>, work: Work, claim: Claim, recorded: Token) ->
     match claim.permission(recorded, worker.now()) {
         Permission::Send => tracing::debug!(source = work.source(), at_ms = now_ms(), "creating"),
         Permission::EarlierAttempt => {
+            count_unknown();
             let reason =
                 "an earlier attempt may have sent the request before its worker, or the engine, stopped";
             return Ok(Json(Sent::Unknown(reason.to_owned())));
@@ -321,6 +323,12 @@ fn refused(error: &CreateError) -> Sent {
         is_retryable: cause.is_some_and(akool::Error::is_retryable),
         retry_after_ms: cause.and_then(akool::Error::retry_after).map(millis),
     })
+}
+
+/// Counts an outcome that is unknown and that no request returned.
+fn count_unknown() {
+    #[cfg(feature = "metrics")]
+    akool::metrics::record_unknown(1);
 }
 
 fn not_sent(message: &str) -> NotCreated {

@@ -14,7 +14,7 @@ use std::{
 };
 
 use akool_client::types::{CreateTranslationRequest, StudioVoice, VoiceStyle};
-use tracing::{Instrument, debug_span};
+use tracing::{Instrument, debug_span, field::Empty};
 use url::Url;
 
 pub use self::{
@@ -24,8 +24,8 @@ pub use self::{
 };
 use crate::{
     account::{IntoLanguages, Language},
-    client::Client,
-    redact,
+    client::{Client, call_span},
+    meter, redact,
 };
 
 /// Captions in the picture; `caption_type` on the wire.
@@ -270,18 +270,28 @@ impl Translate {
     pub async fn send(self) -> Result<Created, CreateError> {
         let request = self.request()?;
         let languages: Vec<_> = self.languages.iter().map(ToString::to_string).collect();
-        let span = debug_span!("akool.create", languages = languages.join(","));
+        let span =
+            debug_span!("akool.create", languages = languages.join(","), jobs = Empty, outcome = Empty);
         let timeout = self.client.create_timeout();
         let create = |api: akool_client::Client| {
             let request = request.clone();
             async move { api.with_timeout(timeout).create_translation().body(request).send().await }
         };
-        let reply = self.client.call("create_translation", create).instrument(span.clone()).await;
+        let call = self.client.call(call_span("create_translation"), create);
+        let reply = call.instrument(span.clone()).await;
         let result = read::read(&self.languages, reply);
+        let (jobs, rejected, outcome) = match &result {
+            Ok(created) => (&created.jobs[..], created.rejected.len(), "created"),
+            Err(CreateError::OutcomeUnknown(_)) => (&[][..], 0, "unknown"),
+            Err(_) => (&[][..], self.languages.len(), "not_created"),
+        };
+        meter::requested(
+            jobs.iter().map(|job| job.credits_held),
+            self.languages.len().saturating_sub(jobs.len() + rejected),
+        );
+        span.record("jobs", jobs.len() as i64).record("outcome", outcome);
         span.in_scope(|| match &result {
-            Ok(created) => {
-                tracing::debug!(jobs = created.jobs.len(), rejected = created.rejected.len(), "created")
-            }
+            Ok(_) => tracing::debug!(jobs = jobs.len(), rejected, "created"),
             Err(error) => tracing::debug!(%error, "not created, or not known"),
         });
         result

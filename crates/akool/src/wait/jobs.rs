@@ -11,13 +11,19 @@ use std::{
 
 use hashbrown::HashTable;
 
+use tracing::{
+    Span, debug_span,
+    field::{self, Empty},
+};
+
 use crate::{
     error::Error,
     id::JobId,
+    meter::Waiting,
     snapshot::Snapshot,
     wait::{
         error::WaitError,
-        poller::{Decision, Observation, Poller},
+        poller::{Decision, End, Observation, Poller},
         scheduler::{DueQueue, Next, Pause, Scheduler, Slot},
         state::PollState,
         update::{self, Update},
@@ -49,11 +55,21 @@ struct Entry {
     polling: bool,
     /// A trigger arrived while a poll was under way, perhaps too late for it.
     triggered: bool,
+    /// The span of the wait, if one is recorded. Boxed, because most programs record none.
+    span: Option<Box<Span>>,
+    _waiting: Waiting,
 }
 
 impl Entry {
     fn timeout(&self) -> Option<Duration> {
         self.poller.timeout().map(|timeout| self.started.saturating_add(timeout))
+    }
+
+    /// Records in the span of the wait how it ended.
+    fn trace(&self, end: End) {
+        if let Some(span) = &self.span {
+            span.record("polls", i64::from(self.state.attempts())).record("end", field::debug(end));
+        }
     }
 }
 
@@ -93,6 +109,8 @@ pub(super) struct Attempt {
     pub(super) number: u32,
     /// When it is cut off, if the wait has a timeout.
     pub(super) limit: Option<Duration>,
+    /// The span of the wait, if one is recorded.
+    pub(super) span: Option<Box<Span>>,
     slot: Slot,
     wait: u32,
     due: Duration,
@@ -123,6 +141,7 @@ impl Jobs {
             return false;
         };
         self.last_wait = self.last_wait.wrapping_add(1);
+        let span = debug_span!("akool.wait", %job, polls = Empty, end = Empty);
         let entry = Entry {
             job,
             poller,
@@ -131,6 +150,8 @@ impl Jobs {
             wait: self.last_wait,
             polling: false,
             triggered: false,
+            span: (!span.is_disabled()).then(|| Box::new(span)),
+            _waiting: Waiting::begin(),
         };
         self.scheduler.schedule(slot, now);
         if let Some(timeout) = entry.timeout() {
@@ -223,6 +244,7 @@ impl Jobs {
             job: entry.job.clone(),
             number: entry.state.attempts().saturating_add(1),
             limit: entry.timeout().map(|timeout| timeout.saturating_add(LAST_POLL_LIMIT)),
+            span: entry.span.clone(),
             slot,
             wait: entry.wait,
             due,
@@ -252,10 +274,13 @@ impl Jobs {
         let observation = Observation::of(&result);
         let before = (entry.state.status(), entry.state.progress());
         let decision = entry.poller.observe(&mut entry.state, began, ended, observation);
+        #[cfg(feature = "metrics")]
+        super::meter::record_poll(&entry.state, decision, &result);
         let changed = (entry.state.status(), entry.state.progress()) != before;
         let next = match decision {
             Decision::PollAt(at) | Decision::TimeoutAt(at) => at,
             Decision::Finished(end) => {
+                entry.trace(end);
                 let update = Update::Finished(update::finish(&job, &entry.state, ended, end, result));
                 self.take(slot);
                 return Some((job, update));
@@ -275,6 +300,7 @@ impl Jobs {
     /// Ends a wait whose timeout passed without a last poll.
     fn expire(&mut self, slot: Slot, now: Duration) -> Option<(JobId, Update)> {
         let entry = self.take(slot)?;
+        entry.trace(End::Timeout);
         let last = entry.state.last_known(&entry.job, now.saturating_sub(entry.started));
         Some((entry.job, Update::Finished(Err(WaitError::Timeout { last, source: None }))))
     }

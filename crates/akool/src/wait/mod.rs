@@ -2,6 +2,8 @@
 
 mod error;
 mod jobs;
+#[cfg(feature = "metrics")]
+mod meter;
 mod policy;
 mod poller;
 mod scheduler;
@@ -19,6 +21,8 @@ use std::{
 
 use futures_core::Stream;
 
+#[cfg(feature = "metrics")]
+pub use self::meter::record_poll;
 pub use self::{
     error::{JobFailed, LastKnown, WaitError},
     policy::{PollContext, PollPolicy},

@@ -174,6 +174,10 @@ impl Poller {
             }
             Observation::Running { status, progress, age, video_length } => {
                 let changed = (state.status, state.progress) != (Some(status), progress);
+                #[cfg(feature = "metrics")]
+                if (state.status, status) == (Some(Status::Queueing), Status::Processing) {
+                    state.processing_since = Some(ended);
+                }
                 state.failures = 0;
                 (state.status, state.progress) = (Some(status), progress);
                 if changed {

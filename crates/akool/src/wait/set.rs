@@ -5,7 +5,7 @@
 use std::{
     fmt,
     future::Future,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -14,13 +14,14 @@ use std::{
 use futures_core::Stream;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, Sleep, timeout_at};
-use tracing::{Instrument, debug_span};
+use tracing::{Instrument, debug_span, field::Empty};
 
 use crate::{
     client::Client,
     error::Error,
     id::JobId,
     kind::ErrorKind,
+    meter,
     snapshot::Snapshot,
     status::Status,
     wait::{
@@ -134,15 +135,25 @@ impl Client {
 
     /// Polls a job once.
     pub(crate) async fn poll(&self, job: &JobId, attempt: u32) -> Result<Snapshot, Error> {
-        let span = debug_span!("akool.poll", %job, attempt);
+        let span = || {
+            debug_span!(
+                "akool.poll",
+                %job,
+                attempt = i64::from(attempt),
+                http.response.status_code = Empty,
+                akool.code = Empty,
+                error.type = Empty
+            )
+        };
         let id = job.as_str();
-        let call = pin!(self.call("get_video_info", |api| async move {
-            api.get_video_info().video_model_id(id).send().await
-        }));
-        let reply = call.instrument(span.clone()).await;
-        let result = reply.into_result().and_then(|response| Snapshot::new(job.clone(), response));
+        let request = |api: akool_client::Client| {
+            meter::polled();
+            async move { api.get_video_info().video_model_id(id).send().await }
+        };
+        let result = self.call(span, request).await.into_result();
+        let result = result.and_then(|response| Snapshot::new(job.clone(), response));
         if let Ok(snapshot) = &result {
-            span.in_scope(|| tracing::debug!(status = %snapshot.status(), "polled"));
+            tracing::debug!(%job, status = %snapshot.status(), "polled");
         }
         result.map_err(|error| error.with_job(job))
     }
@@ -271,7 +282,8 @@ impl WaitSet {
     fn begin(&mut self, attempt: Attempt) {
         let client = self.client.clone();
         let limit = attempt.limit.and_then(|limit| self.clock.began.checked_add(limit));
-        self.under_way.push(Box::pin(async move {
+        let span = attempt.span.clone();
+        let poll = async move {
             let poll = client.poll(&attempt.job, attempt.number);
             let result = match limit {
                 None => poll.await,
@@ -284,7 +296,11 @@ impl WaitSet {
                 }),
             };
             (attempt, result)
-        }));
+        };
+        self.under_way.push(match span {
+            None => Box::pin(poll),
+            Some(span) => Box::pin(poll.instrument(*span)),
+        });
     }
 
     /// The pause that the service asked for, until this time.

@@ -26,6 +26,10 @@ pub struct PollState {
     pub(super) fruitless_triggers: u8,
     /// The next poll was brought forward by a trigger.
     pub(super) triggered: bool,
+    /// When a poll first saw the job processed, if an earlier one saw it queued.
+    #[cfg(feature = "metrics")]
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(super) processing_since: Option<Duration>,
 }
 
 impl PollState {
@@ -42,6 +46,8 @@ impl PollState {
             last_error: None,
             fruitless_triggers: 0,
             triggered: false,
+            #[cfg(feature = "metrics")]
+            processing_since: None,
         }
     }
 
