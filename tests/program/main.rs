@@ -7,6 +7,7 @@ mod auth;
 mod batch;
 mod budget;
 mod commands;
+mod config;
 mod contract;
 mod contract_proxy;
 mod documents;

@@ -414,6 +414,20 @@ async fn files_are_saved_only_in_the_folder() {
     let is_new =
         |path: &String| !before.contains(path) && !path.contains("/deep/out/") && !path.contains("/akool/");
     assert_eq!(files(folder.path()).into_iter().find(is_new), None);
+
+    // A link that replaces the folder later leads nowhere.
+    #[cfg(unix)]
+    {
+        let elsewhere = folder.path().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        fs::rename(&out, folder.path().join("moved")).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &out).unwrap();
+        let refused = failure(&client.call("download", json!({ "ids": ["../../outside"] })));
+        assert!(refused["message"].as_str().unwrap().contains("a link has replaced it"), "{refused}");
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+    }
+    let store = akool_at(&server, &["mcp", "--output", "s3://bucket/out"]).output().unwrap();
+    assert!(support::code(&store) == 2 && support::stderr(&store).contains("to a folder only"), "{store:?}");
 }
 
 /// The paths of all files below a folder.

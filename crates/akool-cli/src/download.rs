@@ -1,6 +1,6 @@
 //! `akool download`: downloads the files of completed jobs.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use akool::{ErrorKind, JobId, Status, Translation};
 use akool_ledger::Filter;
@@ -11,7 +11,8 @@ use crate::{
 };
 
 pub(crate) async fn run(options: &Download, connection: &Connection, report: &Report) -> Outcome {
-    let mut fetch = match Fetch::prepare(&options.output, &options.files, options.stall_timeout, report) {
+    let output = options.output.as_deref().unwrap_or(Path::new("."));
+    let mut fetch = match Fetch::prepare(output, &options.files, options.stall_timeout, report) {
         Ok(fetch) => fetch,
         Err(error) => {
             report.error(None, "usage", error);
@@ -86,7 +87,7 @@ pub(crate) async fn run(options: &Download, connection: &Connection, report: &Re
                     let text = format!(
                         "job {id} is not completed yet (status: {}); wait for it with: {}",
                         text::status(status),
-                        report.wait_command(&id, &options.output)
+                        report.wait_command(&id, output)
                     );
                     report.error(Some(&id), "not_completed", text);
                     Outcome::Timeout

@@ -12,7 +12,7 @@ pub(crate) const CONTROL_TOKEN: &str = "AKOOL_CONTROL_TOKEN";
 pub(crate) const NO_COLOR: &str = "NO_COLOR";
 pub(crate) const COLUMNS: &str = "COLUMNS";
 
-/// The help text is made from this list, and the README is tested against the help text.
+/// The help text is made from this list, and the command reference is printed from the help text.
 const ALL: [(&str, &str); 13] = [
     (API_KEY, "the API key"),
     (TOKEN, "a bearer token; set this or the key, not both"),
@@ -23,7 +23,7 @@ const ALL: [(&str, &str); 13] = [
     (STAGE, "where to upload files of this machine, as --stage"),
     (CONTROL_TOKEN, "the token for the control API of `akool sandbox`, as --control-token"),
     ("XDG_STATE_HOME", "the folder of the ledger, which is in akool/ [default: ~/.local/state]"),
-    ("XDG_CONFIG_HOME", "the folder of the stored API key, which is in akool/ [default: ~/.config]"),
+    ("XDG_CONFIG_HOME", "the folder of akool/config.toml and the stored key [default: ~/.config]"),
     ("RUST_LOG", "what to log to stderr, such as akool=debug"),
     (NO_COLOR, "disables colours"),
     (COLUMNS, "the maximum width of tables [default: the width of the terminal]"),

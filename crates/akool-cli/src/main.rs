@@ -5,7 +5,7 @@
 //! - `main`
 //! - the commands: `translate`, `wait`, `status`, `download`, `jobs`, `languages`, `credits`, `auth`,
 //!   `contract`, `webhook`, `sandbox`, `mcp`, `shell`
-//! - `create`, `dry_run`: the parts of `translate`; `costs`: a part of `jobs`
+//! - `create`, `dry_run`: the parts of `translate`; `costs`: a part of `jobs`; `config`: the defaults of the user
 //! - `targets`, `spending`
 //! - `plan`
 //! - `follow`, which several commands share; `rows`
@@ -23,6 +23,7 @@ mod api_key;
 mod args;
 mod auth;
 mod budget;
+mod config;
 mod connect;
 mod contract;
 mod costs;
@@ -79,10 +80,11 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return parse_error(&error),
     };
+    let configured = config::apply(&mut cli);
     if env::is_set(env::NO_COLOR) {
         console::set_colors_enabled(false);
         console::set_colors_enabled_stderr(false);
@@ -106,6 +108,10 @@ fn main() -> ExitCode {
         globals: cli.globals(),
         resume: cli.resume(),
     });
+    if let Err(error) = configured {
+        report.error(None, "usage", error);
+        return ExitCode::from(Outcome::Usage.exit_code());
+    }
     if let Err(error) = input::check_file_handles() {
         report.error(None, "start", error);
         return ExitCode::from(Outcome::Unexpected.exit_code());

@@ -57,6 +57,10 @@ impl<'a> Staging<'a> {
         Ok(Self(std::marker::PhantomData))
     }
 
+    pub(crate) fn sources(&self, named: &str) -> Result<args::Sources, String> {
+        Ok(args::Sources { urls: vec![named.to_owned()], left_out: Vec::new() })
+    }
+
     pub(crate) async fn find(&self, row: &args::RequestRow) -> Result<Local, String> {
         let sources = [Some(&row.url), row.request.caption_file.as_ref()];
         let is_file = |named: &&String| !named.contains("://") && Path::new(named).is_file();
@@ -83,6 +87,10 @@ impl<'a> Staging<'a> {
     pub(crate) async fn link(&self, _: &Local) -> Result<Links, Failure> {
         Ok(Links {})
     }
+}
+
+pub(crate) fn check_location(_: &str) -> Result<(), String> {
+    Err("this program was built without the feature `stage`; remove the key stage".to_owned())
 }
 
 pub(crate) async fn clean(_: &Ledger, _: &Report) {}

@@ -38,7 +38,7 @@ impl Outcome {
         Self::Interrupted,
     ];
 
-    /// The exit code and its meaning. The help texts are made from this table, and the README is tested against
+    /// The exit code and its meaning. The help texts are made from this table, and the command reference is printed from
     /// the help text.
     const fn row(self) -> (u8, &'static str) {
         match self {

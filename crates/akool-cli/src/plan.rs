@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use akool::{Client, Language, WorkKey};
-use akool_ledger::EnsureError;
 
 use crate::{
     args::{RequestRow, Translate},
@@ -39,8 +38,8 @@ impl Item {
 /// What a run is going to do.
 pub(crate) struct Plan {
     pub(crate) items: Vec<Item>,
-    /// The rows of the file that are not valid: their lines, and why.
-    pub(crate) left_out: Vec<(u64, String)>,
+    /// The rows of the file, or the files of the command line, that are left out: their lines, and why.
+    pub(crate) left_out: Vec<(Option<u64>, String)>,
 }
 
 /// The videos to translate, in order. Everything that is wrong has been reported.
@@ -53,99 +52,111 @@ pub(crate) async fn plan(
     report: &Report,
     staging: &Staging<'_>,
 ) -> Result<Plan, Outcome> {
-    let Some(file) = &options.from_file else {
-        return of_urls(options, connection, report, staging).await;
-    };
     let usage = |error: String| {
         report.error(None, "usage", error);
         Outcome::Usage
     };
-    let rows = rows::read(file, &options.request).map_err(usage)?;
-    let supported = supported(connection, report).await;
-    let (mut items, mut left_out) = (Vec::new(), Vec::new());
+    let mut plan = Plan { items: Vec::new(), left_out: Vec::new() };
+    let rows = match &options.from_file {
+        Some(file) => {
+            let rows = rows::read(file, &options.request).map_err(usage)?;
+            rows.into_iter().map(|(line, row)| (Some(line), row)).collect()
+        }
+        None => of_command_line(options, report, staging, &mut plan),
+    };
+    // Without a file, a run that creates jobs leaves it to the service.
+    let is_checked = options.from_file.is_some() || options.dry_run || options.skip_invalid;
+    let supported = if is_checked { supported(connection, report).await } else { None };
     let mut mistakes = 0;
-    let mut mistake = |line: u64, error: String| {
+    let mut mistake = |line: Option<u64>, error: &str| {
         mistakes += 1;
-        if options.skip_invalid {
-            report.left_out(line, &error);
-        } else {
-            report.error(None, "usage", format!("line {line}: {error}"));
+        match line {
+            _ if options.skip_invalid => report.left_out(line, error),
+            Some(line) => report.error(None, "usage", format!("line {line}: {error}")),
+            None => report.error(None, "usage", error),
         }
     };
     for (line, row) in rows {
-        let row = match row {
-            Ok(row) => row,
-            Err(error) => {
-                left_out.push((line, error.clone()));
-                mistake(line, error);
-                continue;
+        match checked(line, row, connection, staging, supported.as_deref()).await {
+            Ok(item) => {
+                // Without a file, the table of a dry run has them.
+                let is_table = options.from_file.is_none() && !options.skip_invalid;
+                for code in item.refused.iter().filter(|_| !is_table) {
+                    let command = report.command("languages");
+                    mistake(line, &format!("{code}: not supported. `{command}` lists the codes"));
+                }
+                plan.items.push(item);
             }
-        };
-        let languages: Vec<_> = row.request.to.iter().map(|code| code.trim().to_owned()).collect();
-        let checked = staging.find(&row).await.and_then(|local| {
-            let request = local.identify(row.translate(&connection.client, &languages)).request();
-            request.map(|_| local).map_err(|error| error.to_string())
-        });
-        let local = match checked {
-            Ok(local) => local,
             Err(error) => {
-                left_out.push((line, error.clone()));
-                mistake(line, error);
-                continue;
+                mistake(line, &error);
+                plan.left_out.push((line, error));
             }
-        };
-        let (languages, refused): (Vec<_>, Vec<_>) =
-            languages.into_iter().partition(|code| is_supported(code, supported.as_deref()));
-        for code in &refused {
-            let command = report.command("languages");
-            mistake(line, format!("{code}: not supported. `{command}` lists the codes"));
         }
-        items.push(Item { line: Some(line), row, local, languages, refused, repeated: Vec::new() });
     }
     if mistakes > 0 && !options.skip_invalid {
-        report.note(format_args!(
-            "nothing was created; correct the file, or use --skip-invalid to leave out what is wrong"
-        ));
+        let is_batch = options.from_file.is_some() || plan.items.len() + plan.left_out.len() > 1;
+        if is_batch {
+            let what = if options.from_file.is_some() { "the file" } else { "the command" };
+            report.note(format_args!(
+                "nothing was created; correct {what}, or use --skip-invalid to leave out what is wrong"
+            ));
+        }
         return Err(Outcome::Usage);
     }
-    remove_duplicates(&mut items, connection, report);
-    Ok(Plan { items, left_out })
+    if plan.items.is_empty() && options.from_file.is_none() {
+        return Err(usage("everything was left out, so there is nothing to translate".to_owned()));
+    }
+    remove_duplicates(&mut plan.items, connection, report);
+    Ok(plan)
+}
+
+/// The rows of the command line: one for each URL and file, also those of folders. What else folders have is left out.
+fn of_command_line(
+    options: &Translate,
+    report: &Report,
+    staging: &Staging<'_>,
+    plan: &mut Plan,
+) -> Vec<(Option<u64>, Result<RequestRow, String>)> {
+    let mut rows = Vec::new();
+    for named in &options.urls {
+        match staging.sources(named) {
+            Ok(sources) => {
+                let row = |url: &String| (None, Ok(RequestRow::new(url, &options.request)));
+                rows.extend(sources.urls.iter().map(row));
+                for why in sources.left_out {
+                    report.left_out(None, &why);
+                    plan.left_out.push((None, why));
+                }
+            }
+            Err(error) => rows.push((None, Err(error))),
+        }
+    }
+    rows
+}
+
+/// What a row asks for.
+///
+/// # Errors
+/// Why it is not valid, as a message.
+async fn checked(
+    line: Option<u64>,
+    row: Result<RequestRow, String>,
+    connection: &Connection,
+    staging: &Staging<'_>,
+    supported: Option<&[Language]>,
+) -> Result<Item, String> {
+    let row = row?;
+    let languages: Vec<_> = row.request.to.iter().map(|code| code.trim().to_owned()).collect();
+    let local = staging.find(&row).await?;
+    let request = local.identify(row.translate(&connection.client, &languages)).request();
+    request.map_err(|error| error.to_string())?;
+    let (languages, refused) = languages.into_iter().partition(|code| is_supported(code, supported));
+    Ok(Item { line, row, local, languages, refused, repeated: Vec::new() })
 }
 
 fn is_supported(code: &str, supported: Option<&[Language]>) -> bool {
     let language = Language::from(code);
     supported.is_none_or(|known| known.iter().any(|known| known.is(&language)))
-}
-
-async fn of_urls(
-    options: &Translate,
-    connection: &Connection,
-    report: &Report,
-    staging: &Staging<'_>,
-) -> Result<Plan, Outcome> {
-    let mut items = Vec::new();
-    // A run that creates jobs leaves it to the service.
-    let supported = if options.dry_run { supported(connection, report).await } else { None };
-    for url in &options.urls {
-        let row = RequestRow::new(url, &options.request);
-        let languages: Vec<_> = row.request.to.iter().map(|code| code.trim().to_owned()).collect();
-        let local = match staging.find(&row).await {
-            Ok(local) => local,
-            Err(error) => {
-                report.error(None, "usage", error);
-                return Err(Outcome::Usage);
-            }
-        };
-        if let Err(error) = local.identify(row.translate(&connection.client, &languages)).request() {
-            report.not_created(&EnsureError::NotCreated(error.into()), &[]);
-            return Err(Outcome::Usage);
-        }
-        let (languages, refused) =
-            languages.into_iter().partition(|code| is_supported(code, supported.as_deref()));
-        items.push(Item { line: None, row, local, languages, refused, repeated: Vec::new() });
-    }
-    remove_duplicates(&mut items, connection, report);
-    Ok(Plan { items, left_out: Vec::new() })
 }
 
 /// The languages of the service, if they can be fetched. Otherwise the service decides.
@@ -166,7 +177,11 @@ async fn supported(connection: &Connection, report: &Report) -> Option<Vec<Langu
 fn remove_duplicates(items: &mut [Item], connection: &Connection, report: &Report) {
     let mut seen: BTreeMap<WorkKey, String> = BTreeMap::new();
     for (number, item) in items.iter_mut().enumerate() {
-        let name = item.line.map_or_else(|| format!("URL {}", number + 1), |line| format!("line {line}"));
+        let name = match item.line {
+            Some(line) => format!("line {line}"),
+            None if item.local.is_empty() => format!("URL {}", number + 1),
+            None => akool::redact::excerpt(&item.row.url),
+        };
         let request = item.translate(&connection.client, &item.languages);
         item.languages.retain(|code| match request.work_key(&code.as_str().into()) {
             Ok(key) => match seen.get(&key) {

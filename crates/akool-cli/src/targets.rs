@@ -130,7 +130,10 @@ impl Targets {
     }
 
     /// The counts for people, and for programs.
-    pub(crate) fn summary(&self, rows_left_out: usize) -> (String, serde_json::Map<String, Value>) {
+    pub(crate) fn summary(
+        &self,
+        left_out: &[(Option<u64>, String)],
+    ) -> (String, serde_json::Map<String, Value>) {
         let refused: BTreeSet<_> =
             self.with_status(Refused).into_iter().flat_map(|(_, languages)| languages).collect();
         let refused = refused.into_iter().collect::<Vec<_>>().join(", ");
@@ -146,10 +149,12 @@ impl Targets {
         for (_, number, what) in counts.iter().skip(1).filter(|(_, number, _)| *number > 0) {
             text += &format!(", {number} {what}");
         }
+        let rows_left_out = left_out.len();
+        let what = if left_out.iter().any(|(line, _)| line.is_some()) { "row" } else { "file" };
         match rows_left_out {
             0 => {}
-            1 => text += ", 1 row left out",
-            rows => text += &format!(", {rows} rows left out"),
+            1 => text += &format!(", 1 {what} left out"),
+            rows => text += &format!(", {rows} {what}s left out"),
         }
         let total = ("total".to_owned(), json!(self.len()));
         let left_out = ("rows_left_out".to_owned(), json!(rows_left_out));
@@ -172,7 +177,7 @@ impl Targets {
         };
         let items = plan.items.iter().zip(&self.rows).map(of_item);
         let left_out = plan.left_out.iter().map(|(line, why)| {
-            (Some(*line), json!({ "line": line, "source": null, "languages": [], "left_out": why }))
+            (*line, json!({ "line": line, "source": null, "languages": [], "left_out": why }))
         });
         let mut lines: Vec<_> = items.chain(left_out).collect();
         lines.sort_by_key(|(line, _)| *line);

@@ -9,16 +9,19 @@
 //! bounds the body, and can keep what the generated types and errors do not carry (see
 //! [`Client::with_receiver`]). [`Secret`] is the type of values that the description marks as passwords.
 //!
-//! ```no_run
+//! ```
 //! use akool_client::{Client, Credential, Transport};
 //!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let server = akool_mock::MockServer::start().await;
+//! # server.job("64dd92c1f0b6684651e90e09", akool_mock::Timeline::new().completed());
+//! # let (base_url, key) = (server.url(), server.api_key());
 //! // Without redirects: one would carry `x-api-key` to another host.
 //! let http = reqwest::Client::builder()
 //!     .redirect(reqwest::redirect::Policy::none())
 //!     .build()?;
-//! let transport = Transport::new(Some(Credential::api_key(std::env::var("AKOOL_API_KEY")?)?));
-//! let client = Client::new_with_client("https://openapi.akool.com", http, transport);
+//! let transport = Transport::new(Some(Credential::api_key(key)?));
+//! let client = Client::new_with_client(&base_url, http, transport);
 //! let response = client
 //!     .get_video_info()
 //!     .video_model_id("64dd92c1f0b6684651e90e09")

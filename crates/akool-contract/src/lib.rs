@@ -8,6 +8,23 @@
 //! [`Contract::resolved`] is what the service really speaks, with this project's overlays. A finding that
 //! only the first one reports is an error of the vendor's page.
 //!
+//! ```
+//! use akool_contract::Contract;
+//! use http::{Request, Response};
+//!
+//! let request = Request::get("/api/open/v3/content/video/infobymodelid?video_model_id=64dd")
+//!     .header("x-api-key", "key")
+//!     .body("")?;
+//! let response = Response::builder()
+//!     .header("content-type", "application/json")
+//!     .body(r#"{"code": 1000, "msg": "OK", "data": {"_id": "64dd", "video_status": 3}}"#)?;
+//!
+//! let report = Contract::resolved().check_response(&request, &response);
+//! // A completed job has a link to its video.
+//! assert_eq!(report.violations[0].pointer, "/body/data/video");
+//! # Ok::<(), http::Error>(())
+//! ```
+//!
 //! # Violations and drift
 //! - HTTP 200 is not success. An error is an envelope whose `code` is not 1000. It has HTTP status 200 and
 //!   no `data`, and it is valid. A `code` or a status beside the listed ones (`x-extensible-enum`) is

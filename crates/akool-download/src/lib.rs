@@ -9,13 +9,19 @@
 //! file; the next download resumes. It starts from the beginning if the server does not confirm the version: if the
 //! first response had no validator (a strong `ETag` or a date), or if the file has changed since then.
 //!
-//! ```no_run
-//! # async fn example(translation: akool::Translation) -> Result<(), Box<dyn std::error::Error>> {
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let server = akool_mock::MockServer::start().await;
+//! # server.job("64dd92c1f0b6684651e90e09", akool_mock::Timeline::new().completed());
+//! # let (base_url, key) = (server.url(), akool::Credential::api_key(server.api_key())?);
+//! # let client = akool::Client::builder().base_url(base_url).credential(key).build()?;
+//! # let temporary = tempfile::tempdir()?; let folder = temporary.path();
 //! use akool_download::Downloader;
 //!
+//! let translation = client.job("64dd92c1f0b6684651e90e09").wait().await?;
 //! let downloader = Downloader::new()?;
 //! for file in translation.files() {
-//!     let saved = downloader.save(&file, "out").await?;
+//!     let saved = downloader.save(&file, folder).await?;
 //!     println!("{} ({} bytes)", saved.path.display(), saved.bytes);
 //! }
 //! # Ok(())

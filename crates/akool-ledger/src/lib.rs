@@ -4,15 +4,21 @@
 //! jobs that the ledger does not have. It stores the intent durably before the request is sent, and the outcome after
 //! it. A crash in between leaves work whose outcome is unknown: it is listed, and never requested again by itself.
 //!
-//! ```no_run
-//! # async fn example(client: akool::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let server = akool_mock::MockServer::start().await;
+//! # let (base_url, key) = (server.url(), akool::Credential::api_key(server.api_key())?);
+//! # let client = akool::Client::builder().base_url(base_url).credential(key).build()?;
+//! # let temporary = tempfile::tempdir()?; let folder = temporary.path();
 //! use akool_ledger::Ledger;
 //!
-//! let ledger = Ledger::open("state/ledger.db")?;
+//! let ledger = Ledger::open(folder.join("ledger.db"))?;
 //! let request = client.translate("https://example.com/talk.mp4").to(["es", "fr"]);
 //! for job in ledger.translate(request).await? {
 //!     println!("{job}");
 //! }
+//! # let again = client.translate("https://example.com/talk.mp4").to(["fr", "es"]);
+//! # assert_eq!(ledger.translate(again).await?.len(), 2); assert_eq!(server.created().len(), 2);
 //! # Ok(())
 //! # }
 //! ```

@@ -1,44 +1,46 @@
 //! What is known about a file before it is uploaded: [`check()`].
 //!
-//! The boxes of an MP4 or QuickTime file say which tracks it has and how long it is. Only the headers of boxes and a few
-//! small boxes are read, whatever the length of the file.
+//! The boxes of an MP4 or QuickTime file say which tracks it has, how long it is and how many frames it has.
 
 use std::{
     fmt,
     fs::File,
-    io::{self, BufReader, Read, Seek, SeekFrom},
+    io::{self, BufReader, Read, Seek},
     path::Path,
     time::Duration,
 };
 
 use akool::{BusinessCode, ShortDuration};
-use mp4_atom::{Atom, FourCC, Hdlr, Header, Mehd, Mvhd, ReadFrom};
 
-use crate::{error::StageError, file::regular};
+use crate::{
+    boxes::{self, Movie},
+    error::StageError,
+    file::regular,
+};
 
 /// The service's code for a video that is too long, and the length that its meaning names.
 const TOO_LONG: (BusinessCode, Duration) = (BusinessCode(1204), Duration::from_secs(60));
 /// The same for one that is too large, in bytes.
 const TOO_LARGE: (BusinessCode, u64) = (BusinessCode(1207), 300_000_000);
+/// The same for one with too many frames per second.
+const TOO_FAST: (BusinessCode, f64) = (BusinessCode(1210), 30.0);
+/// Cameras mean 30 if they write this many: the times of frames are rounded.
+const ROUNDED_RATE: f64 = 30.05;
 /// The code for a video without sound.
 const NO_AUDIO: BusinessCode = BusinessCode(1013);
 
-/// More boxes are not read: a file that has them is damaged.
-const MAX_BOXES: u32 = 1_000_000;
-/// How deep the boxes are in each other that are read: moov, trak, mdia.
-const MAX_DEPTH: u32 = 3;
-/// The longest body of a box that is decoded.
-const MAX_BODY: u64 = 4096;
-
 /// What is known about a video.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Checked {
     /// Its length in bytes.
     pub bytes: u64,
     /// How long it plays. `None` if the file does not say so.
     pub length: Option<Duration>,
-    /// The name of its container, if that cannot be read: then its tracks and its length were not checked.
+    /// How many frames it has per second, on average. `None` if the file does not say so in one place, as when it is
+    /// written in fragments.
+    pub frame_rate: Option<f64>,
+    /// The name of its container, if that cannot be read: then its tracks, its length and its frame rate were not checked.
     pub unread: Option<&'static str>,
 }
 
@@ -50,6 +52,8 @@ pub enum Limit {
     Length(Duration),
     /// It has this many bytes.
     Size(u64),
+    /// It has this many frames per second.
+    FrameRate(f64),
 }
 
 impl Checked {
@@ -57,7 +61,8 @@ impl Checked {
     pub fn limits(&self) -> Vec<Limit> {
         let length = self.length.filter(|length| *length > TOO_LONG.1).map(Limit::Length);
         let size = (self.bytes > TOO_LARGE.1).then_some(Limit::Size(self.bytes));
-        length.into_iter().chain(size).collect()
+        let rate = self.frame_rate.filter(|rate| *rate >= ROUNDED_RATE).map(Limit::FrameRate);
+        length.into_iter().chain(size).chain(rate).collect()
     }
 }
 
@@ -73,12 +78,21 @@ impl fmt::Display for Limit {
                 write!(f, "has {} MB", bytes / 1_000_000)?;
                 TOO_LARGE.0
             }
+            Self::FrameRate(rate) => {
+                // Without zeros at the end.
+                let rounded = (rate * 100.0).round() / 100.0;
+                return write!(
+                    f,
+                    "has {rounded} frames per second; AKOOL's list of codes has {}",
+                    TOO_FAST.0
+                );
+            }
         };
         write!(f, "; AKOOL's list of codes has {code}, and other pages of it name no such limit")
     }
 }
 
-/// Reads the tracks and the length of a video. This blocks for a moment.
+/// Reads the tracks, the length and the frame rate of a video. This blocks for a moment.
 ///
 /// # Errors
 /// If the file cannot be read, is not a video, is not complete, or has no video or no audio track.
@@ -87,34 +101,51 @@ pub fn check(path: &Path) -> Result<Checked, StageError> {
     let refused = |why: String| Err(StageError::Refused { path: path.to_owned(), why });
     let failed = |source| StageError::File { path: path.to_owned(), source };
     let mut reader = BufReader::new(File::open(path).map_err(failed)?);
-    let mut start = Vec::new();
-    reader.by_ref().take(377).read_to_end(&mut start).map_err(failed)?;
+    let start = start(&mut reader).map_err(failed)?;
     if start.is_empty() {
         return refused("is empty".to_owned());
     }
     if let Some(name) = unread(&start) {
-        return Ok(Checked { bytes, length: None, unread: Some(name) });
+        return Ok(Checked { bytes, length: None, frame_rate: None, unread: Some(name) });
     }
     if !is_iso(&start) {
         return refused("is not a video".to_owned());
     }
     let mut movie = Movie::default();
-    let walked = reader.rewind().and_then(|()| movie.read(&mut reader, bytes, 0));
+    let walked = reader.rewind().and_then(|()| movie.read(&mut reader, bytes));
     match walked {
-        Err(error) if is_damage(&error) => return refused(format!("is damaged: {error}")),
+        Err(error) if boxes::is_damage(&error) => return refused(format!("is damaged: {error}")),
         Err(error) => return Err(failed(error)),
         Ok(()) => {}
     }
     if !movie.has_moov {
         return refused("is not complete: it has no list of tracks".to_owned());
     }
-    if !movie.has_video {
+    if !movie.has(b"vide") {
         return refused("has no video track".to_owned());
     }
-    if !movie.has_audio {
+    if !movie.has(b"soun") {
         return refused(format!("has no audio track, so AKOOL would refuse it: {NO_AUDIO}"));
     }
-    Ok(Checked { bytes, length: movie.length(), unread: None })
+    Ok(Checked { bytes, length: movie.length(), frame_rate: movie.frame_rate(), unread: None })
+}
+
+/// Whether a file begins as a video does. What [`check()`] refuses can begin so too.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn is_video(path: &Path) -> Result<bool, StageError> {
+    let failed = |source| StageError::File { path: path.to_owned(), source };
+    regular(path)?;
+    let start = start(&mut File::open(path).map_err(failed)?).map_err(failed)?;
+    Ok(unread(&start).is_some() || is_iso(&start))
+}
+
+/// The bytes that tell the container.
+fn start(file: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    file.take(377).read_to_end(&mut start)?;
+    Ok(start)
 }
 
 /// Whether the file begins with a box of an MP4 or QuickTime file.
@@ -139,105 +170,9 @@ fn unread(start: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// Whether the file is to blame, and not the disk.
-fn is_damage(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
-}
-
-fn damaged(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why)
-}
-
-/// What the boxes say.
-#[derive(Default)]
-struct Movie {
-    has_moov: bool,
-    has_video: bool,
-    has_audio: bool,
-    timescale: u32,
-    duration: u64,
-    boxes: u32,
-}
-
-impl Movie {
-    /// Reads the boxes from here to this position, inside of this number of other boxes.
-    fn read(&mut self, file: &mut (impl Read + Seek), end: u64, depth: u32) -> io::Result<()> {
-        let mut at = file.stream_position()?;
-        while at < end {
-            self.boxes += 1;
-            if self.boxes > MAX_BOXES {
-                return Err(damaged("it has too many boxes"));
-            }
-            let Header { kind, size } = Header::read_from(file).map_err(of_box)?;
-            let body = file.stream_position()?;
-            let body_end = match size {
-                Some(size) => body.checked_add(size as u64).filter(|end_of_body| *end_of_body <= end),
-                None => Some(end),
-            };
-            let Some(body_end) = body_end else {
-                return Err(damaged(format!(
-                    "a box \"{}\" ends after the end of what contains it",
-                    name(kind)
-                )));
-            };
-            match kind.as_ref() {
-                b"moov" | b"trak" | b"mdia" | b"mvex" if depth < MAX_DEPTH => {
-                    self.has_moov |= kind.as_ref() == b"moov";
-                    self.read(file, body_end, depth + 1)?;
-                }
-                b"mvhd" => {
-                    let header: Mvhd = decode(file, body_end - body)?;
-                    (self.timescale, self.duration) = (header.timescale, self.duration.max(header.duration));
-                }
-                b"mehd" => {
-                    let header: Mehd = decode(file, body_end - body)?;
-                    self.duration = self.duration.max(header.fragment_duration);
-                }
-                b"hdlr" => {
-                    let mut start = vec![0; 24];
-                    file.read_exact(&mut start)?;
-                    // QuickTime writes the name in another form, so an empty one is decoded in its place.
-                    start.push(0);
-                    let handler = Hdlr::decode_body(&mut &start[..]).map_err(of_box)?.handler;
-                    self.has_video |= handler.as_ref() == b"vide";
-                    self.has_audio |= handler.as_ref() == b"soun";
-                }
-                _ => {}
-            }
-            at = file.seek(SeekFrom::Start(body_end))?;
-        }
-        Ok(())
-    }
-
-    /// 0, and the largest number, stand for a length that is not known.
-    fn length(&self) -> Option<Duration> {
-        let is_known = self.duration > 0 && self.duration < u64::from(u32::MAX) && self.timescale > 0;
-        is_known.then(|| Duration::from_secs_f64(self.duration as f64 / f64::from(self.timescale)))
-    }
-}
-
-/// Decodes the body of a small box.
-fn decode<A: Atom>(file: &mut impl Read, length: u64) -> io::Result<A> {
-    let mut body = Vec::new();
-    file.take(length.min(MAX_BODY)).read_to_end(&mut body)?;
-    A::decode_body(&mut &body[..]).map_err(of_box)
-}
-
-fn of_box(error: mp4_atom::Error) -> io::Error {
-    match error {
-        mp4_atom::Error::Io(error) => error,
-        error => damaged(error),
-    }
-}
-
-fn name(kind: FourCC) -> String {
-    let name: &[u8; 4] = kind.as_ref();
-    name.escape_ascii().to_string()
-}
-
 #[cfg(test)]
 mod tests {
-    use mp4_atom::Encode;
+    use mp4_atom::{Encode, Mvhd};
     use proptest::prelude::*;
 
     use super::*;
@@ -246,14 +181,25 @@ mod tests {
         [&(body.len() as u32 + 8).to_be_bytes()[..], kind, body].concat()
     }
 
-    fn track(handler: &[u8; 4]) -> Vec<u8> {
+    /// A track of this many seconds and samples.
+    fn track(handler: &[u8; 4], seconds: u32, samples: u32) -> Vec<u8> {
+        let (timescale, zeros) = (12_800u32, [0; 12]);
+        let times = [timescale, seconds * timescale].map(u32::to_be_bytes).concat();
+        let header = boxed(b"mdhd", &[&zeros[..], &times, &[0; 4]].concat());
         // The name as QuickTime writes it.
-        let body = [&[0; 8][..], handler, &[0; 12], b"\x05hello"].concat();
-        boxed(b"trak", &boxed(b"mdia", &boxed(b"hdlr", &body)))
+        let hdlr = |kind: &[u8; 4]| boxed(b"hdlr", &[&zeros[..8], kind, &zeros, b"\x05hello"].concat());
+        // The sizes of the samples are not read.
+        let sizes = boxed(b"stsz", &[&zeros[..8], &samples.to_be_bytes()].concat());
+        let minf = boxed(b"minf", &[hdlr(b"alis"), boxed(b"stbl", &sizes)].concat());
+        boxed(b"trak", &boxed(b"mdia", &[header, hdlr(handler), minf].concat()))
     }
 
     /// A file of this length in seconds, with these tracks.
     fn movie(seconds: u32, handlers: &[&[u8; 4]]) -> Vec<u8> {
+        movie_of(seconds, handlers.iter().flat_map(|handler| track(handler, seconds, 25 * seconds)).collect())
+    }
+
+    fn movie_of(seconds: u32, tracks: Vec<u8>) -> Vec<u8> {
         let header = Mvhd {
             creation_time: 0,
             modification_time: 0,
@@ -266,7 +212,7 @@ mod tests {
         };
         let mut moov = Vec::new();
         header.encode(&mut moov).unwrap();
-        handlers.iter().for_each(|handler| moov.extend(track(handler)));
+        moov.extend(tracks);
         [boxed(b"ftyp", b"isom\0\0\0\0"), boxed(b"mdat", &[7; 100]), boxed(b"moov", &moov)].concat()
     }
 
@@ -280,6 +226,7 @@ mod tests {
     fn tracks_and_length_are_read() {
         let fine = checked(&movie(59, &[b"vide", b"soun"])).unwrap();
         assert_eq!((fine.length, fine.unread, fine.limits()), (Some(Duration::from_secs(59)), None, vec![]));
+        assert_eq!(fine.frame_rate, Some(25.0));
         for (bytes, why) in [
             (movie(9, &[b"vide"]), "has no audio track"),
             (movie(9, &[b"soun"]), "has no video track"),
@@ -312,13 +259,32 @@ mod tests {
         let [limit] = long.limits()[..] else { panic!("{long:?}") };
         assert!(limit.to_string().starts_with("is 1 min 1 s long; AKOOL's list of codes has "), "{limit}");
         assert!(limit.to_string().contains("1204"), "{limit}");
-        let large = Checked { bytes: 300_000_001, length: None, unread: None };
+        let large = Checked { bytes: 300_000_001, length: None, frame_rate: None, unread: None };
         assert_eq!(large.limits(), [Limit::Size(300_000_001)]);
         assert_eq!(Checked { bytes: 300_000_000, ..large }.limits(), []);
         let meaning = |code: BusinessCode| code.meaning().unwrap().to_owned();
         assert_eq!(meaning(TOO_LONG.0), format!("video too long ({} s)", TOO_LONG.1.as_secs()));
         assert_eq!(meaning(TOO_LARGE.0), format!("video too large ({} MB)", TOO_LARGE.1 / 1_000_000));
+        assert_eq!(meaning(TOO_FAST.0), format!("more than {} frames per second", TOO_FAST.1));
         assert!(meaning(NO_AUDIO).contains("audio"));
+    }
+
+    #[test]
+    fn the_frame_rate_is_that_of_the_fastest_video_and_a_limit_above_thirty() {
+        // A cover is a video of one frame.
+        let rated = |seconds, samples| {
+            [track(b"vide", 9, 1), track(b"vide", seconds, samples), track(b"soun", 9, 999)].concat()
+        };
+        for (seconds, samples, is_too_fast) in [(2, 60, false), (100, 3004, false), (100, 3006, true)] {
+            let found = checked(&movie_of(9, rated(seconds, samples))).unwrap();
+            assert_eq!(found.frame_rate, Some(f64::from(samples) / f64::from(seconds)));
+            assert_eq!(!found.limits().is_empty(), is_too_fast, "{found:?}");
+        }
+        let fast = checked(&movie_of(9, rated(100, 5994))).unwrap();
+        let text = fast.limits()[0].to_string();
+        assert!(text.starts_with("has 59.94 frames per second; AKOOL's list of codes has 1210"), "{text}");
+        let fragmented = [rated(9, 0), boxed(b"mvex", b"")].concat();
+        assert_eq!(checked(&movie_of(9, fragmented)).unwrap().frame_rate, None);
     }
 
     #[test]
@@ -327,14 +293,6 @@ mod tests {
             (0..100_000u32).rev().flat_map(|depth| [&(8 * (depth + 1)).to_be_bytes()[..], b"mdia"].concat());
         let file = [boxed(b"ftyp", b"isom"), nested.collect()].concat();
         assert!(checked(&file).unwrap_err().starts_with("is not complete"));
-    }
-
-    #[test]
-    fn a_length_that_is_not_known_is_not_a_limit() {
-        for duration in [0, u64::from(u32::MAX), u64::MAX] {
-            let movie = Movie { timescale: 1, duration, ..Movie::default() };
-            assert_eq!(movie.length(), None);
-        }
     }
 
     proptest! {

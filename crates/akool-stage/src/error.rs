@@ -1,6 +1,10 @@
 //! Why a file was not staged: [`StageError`].
 
-use std::{error::Error as StdError, io, path::PathBuf};
+use std::{
+    error::Error as StdError,
+    io,
+    path::{Path, PathBuf},
+};
 
 use akool::redact;
 use object_store::Error as StoreError;
@@ -18,7 +22,7 @@ pub enum StageError {
         why: &'static str,
     },
     /// The file cannot be read.
-    #[error("cannot read {}", .path.display())]
+    #[error("cannot read {}", shown(.path))]
     File {
         /// The file.
         path: PathBuf,
@@ -26,7 +30,7 @@ pub enum StageError {
         source: io::Error,
     },
     /// The file is known not to be accepted.
-    #[error("{} {why}", .path.display())]
+    #[error("{} {why}", shown(.path))]
     Refused {
         /// The file.
         path: PathBuf,
@@ -34,7 +38,7 @@ pub enum StageError {
         why: String,
     },
     /// The file is not what it was when it was read first.
-    #[error("{} has changed since it was read", .path.display())]
+    #[error("{} has changed since it was read", shown(.path))]
     Changed {
         /// The file.
         path: PathBuf,
@@ -137,6 +141,12 @@ impl StageError {
     }
 }
 
+/// A path as a part of a line: a name may have control characters.
+fn shown(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text.chars().any(char::is_control) { redact::excerpt(&text) } else { text }
+}
+
 /// The part of an error's text that says most: what the store has answered in XML, or the last cause.
 fn reason(text: &str) -> &str {
     let member = |name: &str| {
@@ -148,7 +158,8 @@ fn reason(text: &str) -> &str {
     if let Some(message) = member("Message") {
         return message;
     }
-    member("Code").unwrap_or(text)
+    let answer = || text.split_once("Error performing ")?.1.split_once(" - ").map(|(_, answer)| answer);
+    member("Code").or_else(answer).unwrap_or(text)
 }
 
 impl Failure {
@@ -169,5 +180,24 @@ impl Failure {
             StoreError::NotFound { .. } => Self::NotFound,
             _ => Self::Other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_what_the_store_has_answered() {
+        let request =
+            "Generic S3 error: Error performing PUT http://127.0.0.1:1/a%20-%20b in 1ms - Server returned";
+        for (answer, expected) in [
+            ("<Code>A</Code><Message>No b</Message>", "No b"),
+            ("<Code>NoSuchKey</Code><Message></Message>", "NoSuchKey"),
+        ] {
+            assert_eq!(reason(&format!("{request} status code 400: {answer}")), expected);
+        }
+        assert_eq!(reason(&format!("{request} 400: {{}}")), "Server returned 400: {}");
+        assert_eq!(reason("no answer"), "no answer");
     }
 }

@@ -62,8 +62,11 @@ impl LocalFile {
 pub(crate) fn regular(path: &Path) -> Result<fs::Metadata, StageError> {
     let failed = |source| StageError::File { path: path.to_owned(), source };
     let found = fs::metadata(path).map_err(failed)?;
+    if found.is_dir() {
+        return Err(failed(io::Error::other("it is a folder")));
+    }
     if !found.is_file() {
-        return Err(failed(io::Error::other("it is not a file")));
+        return Err(failed(io::Error::other("it is a device or a named pipe; use a regular file")));
     }
     // Whether it can be read is known before anything else is done.
     File::open(path).map_err(failed)?;

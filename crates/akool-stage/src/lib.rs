@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+mod boxes;
 mod check;
 mod error;
 mod file;
@@ -31,7 +32,7 @@ mod stage;
 mod upload;
 
 pub use self::{
-    check::{Checked, Limit, check},
+    check::{Checked, Limit, check, is_video},
     error::{Failure, StageError},
     file::LocalFile,
     link::{CredentialsEnd, DEFAULT_LIFETIME, Link, MAX_LIFETIME},

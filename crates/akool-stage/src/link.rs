@@ -6,7 +6,7 @@ use std::{
 };
 
 use akool::redact;
-use object_store::signer::Method;
+use object_store::{path::Path, signer::Method};
 use url::Url;
 
 use crate::{error::StageError, file::LocalFile, stage::Stage};
@@ -63,6 +63,7 @@ impl Stage {
                 why: "this kind of store makes no links".to_owned(),
             });
         };
+        self.check_signable(&path)?;
         let lifetime = lifetime.min(MAX_LIFETIME);
         let url = signer.signed_url(Method::GET, &path, lifetime).await;
         let url = url.map_err(|error| StageError::store(action(), &error))?;
@@ -75,6 +76,17 @@ impl Stage {
         };
         let end = is_temporary.then(|| end_of_credentials(env::var(CREDENTIAL_EXPIRATION).ok().as_deref()));
         Ok(Link { url, ends_at: ends_at(now + lifetime, end), credentials: end })
+    }
+}
+
+impl Stage {
+    /// Checks that a link to an object can be signed.
+    pub(crate) fn check_signable(&self, path: &Path) -> Result<(), StageError> {
+        if self.is_signable(path) {
+            return Ok(());
+        }
+        let why = "links to this store need a prefix of ASCII letters, digits and -._ only".to_owned();
+        Err(StageError::Settings { store: self.location().to_string(), why })
     }
 }
 

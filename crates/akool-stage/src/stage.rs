@@ -7,8 +7,8 @@ use bytes::Bytes;
 use object_store::{
     BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt as _, RetryConfig,
     aws::{AmazonS3Builder, AwsCredentialProvider},
-    azure::MicrosoftAzureBuilder,
-    gcp::GoogleCloudStorageBuilder,
+    azure::{AzureConfigKey, MicrosoftAzureBuilder},
+    gcp::{GoogleCloudStorageBuilder, GoogleConfigKey},
     multipart::MultipartStore,
     path::Path,
     signer::Signer,
@@ -76,12 +76,16 @@ impl Stage {
             }
             Provider::Google => {
                 let store = GoogleCloudStorageBuilder::from_env().with_url(location.root());
+                let endpoint = store.get_config_value(&GoogleConfigKey::BaseUrl);
+                let options = options.with_allow_http(endpoint.is_some_and(|url| is_local(&url)));
                 let store = store.with_client_options(options).with_retry(retry);
                 let store = Arc::new(store.build().map_err(failed)?);
                 Self { location, parts: store.clone(), signer: Some(store.clone()), amazon: None, store }
             }
             Provider::Azure => {
                 let store = MicrosoftAzureBuilder::from_env().with_url(location.root());
+                let endpoint = store.get_config_value(&AzureConfigKey::Endpoint);
+                let options = options.with_allow_http(endpoint.is_some_and(|url| is_local(&url)));
                 let store = store.with_client_options(options).with_retry(retry);
                 let store = Arc::new(store.build().map_err(failed)?);
                 Self { location, parts: store.clone(), signer: Some(store.clone()), amazon: None, store }
@@ -144,7 +148,19 @@ impl Stage {
     }
 
     pub(crate) fn path(&self, file: &LocalFile) -> Path {
-        named(&self.location.prefix.clone().join(file.digits()), &file.name)
+        let folder = self.location.prefix.clone().join(file.digits());
+        match self.location.provider {
+            Provider::Amazon => named(&folder, &file.name),
+            // The library encodes other characters wrongly: Azure verifies a link without percent-encoding, and for
+            // Google a percent sign stays as it is. The folder is enough to identify the file.
+            Provider::Google | Provider::Azure => named(&folder, &plain(&file.name)),
+        }
+    }
+
+    /// Whether a link to an object can be signed.
+    pub(crate) fn is_signable(&self, path: &Path) -> bool {
+        self.location.provider == Provider::Amazon
+            || path.parts().all(|part| plain(part.as_ref()) == part.as_ref())
     }
 
     pub(crate) fn path_of(&self, url: &str) -> Result<Path, StageError> {
@@ -160,6 +176,12 @@ impl Stage {
         let stage = Self { location, store: store.clone(), parts: store.clone(), signer: None, amazon: None };
         (stage, store)
     }
+}
+
+/// A name without characters that are percent-encoded in a link.
+fn plain(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect()
 }
 
 /// A name below a prefix, literally if the store's library allows it, otherwise with escapes.
@@ -179,8 +201,11 @@ fn profile_endpoint(builder: &AmazonS3Builder) -> Option<String> {
 /// Without TLS, credentials and files could be read on the way: only for a store on this machine, or if the user says so.
 fn allows_http(endpoint: &str) -> bool {
     let is_allowed = std::env::var("AWS_ALLOW_HTTP").is_ok_and(|value| value.eq_ignore_ascii_case("true"));
-    let is_local = endpoint.parse().is_ok_and(|url| is_loopback(&url));
-    is_allowed || is_local
+    is_allowed || is_local(endpoint)
+}
+
+fn is_local(endpoint: &str) -> bool {
+    endpoint.parse().is_ok_and(|url| is_loopback(&url))
 }
 
 impl fmt::Debug for Stage {
@@ -213,5 +238,21 @@ mod tests {
             assert_eq!(stage.url_of(name), format!("s3://bucket/a b/{name}"));
         }
         assert_eq!(stage.url_of(".."), "s3://bucket/a b/%2E%2E");
+    }
+
+    #[test]
+    fn names_in_links_to_google_and_azure_are_plain() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("100% ünï.mp4"), "video").unwrap();
+        let file = LocalFile::read(folder.path().join("100% ünï.mp4")).unwrap();
+        for location in ["az://container/a", "gs://bucket/a"] {
+            let (stage, _) = Stage::in_memory(location);
+            let path = stage.path(&file);
+            assert_eq!(path.filename(), Some("100___n_.mp4"));
+            assert!(stage.is_signable(&path));
+        }
+        let (stage, _) = Stage::in_memory("az://container/a b");
+        assert!(!stage.is_signable(&stage.path(&file)));
+        assert_eq!(stage.url_of("100% ünï.mp4"), "az://container/a b/100% ünï.mp4", "results have no links");
     }
 }

@@ -66,6 +66,7 @@ impl Stage {
         on_progress: impl Fn(u64),
     ) -> Result<(), StageError> {
         let (path, url) = (self.path(file), self.url(file));
+        self.check_signable(&path)?;
         let mut reader = Reader::open(file)?;
         if file.bytes <= PART {
             let (bytes, reader) = reader.next(file.bytes).await?;

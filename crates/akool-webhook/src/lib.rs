@@ -21,9 +21,14 @@
 //!         error.http_status()
 //!     }
 //! };
+//! # assert_eq!(http_status, 200);
 //! # Ok(())
 //! # }
-//! # example(b"").unwrap();
+//! # // A message as the service sends it.
+//! # let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+//! # let event = r#"{"_id": "64dd92c1f0b6684651e90e09", "status": 3, "type": "video translate", "url": ""}"#;
+//! # let body = akool_mock::seal("client-id", "sandbox-secret-24-bytes!", now as u64, &1529.into(), event);
+//! # example(body.unwrap().as_bytes()).unwrap();
 //! ```
 //!
 //! # What an event proves

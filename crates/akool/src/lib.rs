@@ -5,12 +5,15 @@
 //! what happens meanwhile, and [`Client::wait_set`] waits for many jobs at once. [`Poller`] decides when to poll,
 //! without a clock, for programs that drive their waits themselves.
 //!
-//! ```no_run
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use akool::{Client, WaitError};
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let server = akool_mock::MockServer::start().await;
+//! # server.on_create(akool_mock::Timeline::new().completed());
+//! # let (base_url, key) = (server.url(), server.api_key());
+//! use akool::{Client, Credential, WaitError};
 //!
-//! // Reads AKOOL_API_KEY or AKOOL_TOKEN.
-//! let client = Client::from_env()?;
+//! // Or Client::from_env(), which reads AKOOL_API_KEY or AKOOL_TOKEN.
+//! let client = Client::builder().base_url(base_url).credential(Credential::api_key(key)?).build()?;
 //! let created = client.translate("https://example.com/talk.mp4").to(["es"]).send().await?;
 //! for job in &created.jobs {
 //!     match client.job(&job.id).wait().await {

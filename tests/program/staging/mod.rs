@@ -4,6 +4,8 @@
 mod refused;
 mod store;
 #[cfg(unix)]
+mod with_azurite;
+#[cfg(unix)]
 mod with_moto;
 #[cfg(unix)]
 mod with_s3s;
@@ -59,7 +61,7 @@ impl Folder {
         let mut command = akool_at(server, args);
         command.env("XDG_STATE_HOME", self.path().join("state")).env("HOME", self.path());
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("AWS_") {
+            if ["AWS_", "AZURE_", "GOOGLE_"].iter().any(|start| name.to_string_lossy().starts_with(start)) {
                 command.env_remove(&name);
             }
         }

@@ -50,6 +50,18 @@ impl Store {
         Self::start(command, "running at ")
     }
 
+    /// Azurite, which checks signatures and times, without a container.
+    pub(super) fn azurite() -> Self {
+        let mut command = Command::new(program("AZURITE"));
+        command.args(["--blobHost", "127.0.0.1", "--blobPort", "0", "--inMemoryPersistence"]);
+        command.args(["--skipApiVersionCheck", "--disableTelemetry"]);
+        Self::start(command, "successfully listens on ")
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Starts a server that prints its URL after this text.
     fn start(mut command: Command, before: &str) -> Self {
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -88,6 +100,15 @@ impl Store {
     pub(super) async fn put(&self, key: &str, body: &'static str) {
         let answer =
             reqwest::Client::new().put(format!("{}/bucket/{key}", self.url)).body(body).send().await.unwrap();
+        assert!(answer.status().is_success());
+    }
+
+    /// Removes an object. moto wants a signature here, but does not verify it.
+    pub(super) async fn delete(&self, key: &str) {
+        let request = reqwest::Client::new().delete(format!("{}/bucket/{key}", self.url));
+        let credential = "Credential=key/20260101/us-east-1/s3/aws4_request";
+        let signature = format!("AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature=x");
+        let answer = request.header("authorization", signature).send().await.unwrap();
         assert!(answer.status().is_success());
     }
 

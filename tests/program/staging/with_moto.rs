@@ -1,6 +1,6 @@
 //! With moto as the store: an S3 interface that others wrote, which checks no signatures.
 
-use std::{process::Stdio, time::Duration};
+use std::{fs, process::Stdio, time::Duration};
 
 use akool_mock::{Fault, MockServer, Polls, Timeline, Times};
 use serde_json::Value;
@@ -28,57 +28,62 @@ fn events<'a>(objects: &'a [Value], event: &str) -> Vec<&'a Value> {
 #[tokio::test]
 #[ignore = "needs moto: tests/staging/run"]
 async fn a_folder_becomes_results_in_a_bucket_and_is_paid_for_once() {
-    let (store, server, folder) = (Store::moto().await, sandbox().await, Folder::new());
-    let mut list = "url,to\n".to_owned();
-    for number in 0..9u8 {
-        let file = folder.write(
-            &format!("in/talk {number}.mp4"),
-            [VIDEO, &[0, 0, 0, 9, b'f', b'r', b'e', b'e', number]].concat(),
-        );
-        list += &format!("{file},\"es,fr\"\n");
+    let folder = Folder::new();
+    let files = ten_files(&folder);
+    let list = files.iter().map(|file| format!("{file},\"es,fr\"\n")).collect::<String>();
+    let list = folder.write("list.csv", format!("url,to\n{list}"));
+    let within = folder.path().join("in").to_str().unwrap().to_owned();
+    let named: Vec<_> = files.iter().map(String::as_str).chain(["--to", "es,fr"]).collect();
+    for (sources, must_skip) in
+        [(vec![within.as_str(), "--to", "es,fr"], false), (named, true), (vec!["--from-file", &list], true)]
+    {
+        fs::remove_dir_all(folder.path().join("state")).ok();
+        let (store, server) = (Store::moto().await, sandbox().await);
+        let more = ["--output", "s3://bucket/results", "--files", "video", "--interval", "20ms", "--json"];
+        let mut args = [&["translate"][..], &sources, &more].concat();
+        if must_skip {
+            let output = store.akool(&folder, &server, &args).output().unwrap();
+            assert_eq!(code(&output), 2, "a file that is named is meant: {output:?}");
+            assert!(stderr(&output).contains("notes.txt is not a video"), "{output:?}");
+            assert!(stderr(&output).contains("or use --skip-invalid"), "{output:?}");
+            server.assert_creations().count(0);
+            assert_eq!(store.keys().await, [""; 0], "nothing is uploaded");
+            args.push("--skip-invalid");
+        }
+
+        let output = store.akool(&folder, &server, &args).output().unwrap();
+        assert_eq!(code(&output), 0, "{output:?}");
+        let first = objects(&output);
+        let left_out = events(&first, "left_out");
+        assert!(left_out.len() == 1 && left_out[0]["message"].as_str().unwrap().contains("notes.txt"));
+        assert_eq!(events(&first, "uploaded").len(), 9);
+        assert_eq!(events(&first, "downloaded").len(), 18);
+        assert_eq!(events(&first, "removed").len(), 9);
+        assert_eq!(first.last().unwrap()["rows_left_out"], 1);
+        let of_file = |number| ["es", "fr"].map(|code| format!("results/talk {number}.{code}.mp4"));
+        let expected: Vec<_> = (0..9).flat_map(of_file).collect();
+        assert_eq!(store.keys().await, expected);
+
+        let output = store.akool(&folder, &server, &args).output().unwrap();
+        assert_eq!(code(&output), 0, "{output:?}");
+        let second = objects(&output);
+        assert_eq!(events(&second, "reused").len(), 18);
+        assert_eq!(events(&second, "uploaded").len(), 0);
+        assert!(events(&second, "downloaded").iter().all(|file| file["kept"] == true));
+        assert_eq!(server.created().len(), 18, "paid once");
+        assert_eq!(store.keys().await, expected);
     }
-    list += &format!("{},\"es,fr\"\n", folder.write("in/notes.txt", "These are notes."));
-    let list = folder.write("list.csv", list);
-    let args = [
-        "translate",
-        "--from-file",
-        &list,
-        "--output",
-        "s3://bucket/results",
-        "--files",
-        "video",
-        "--interval",
-        "20ms",
-        "--json",
-    ];
+}
 
-    let output = store.akool(&folder, &server, &args).output().unwrap();
-    assert_eq!(code(&output), 2, "the text file is a mistake: {output:?}");
-    server.assert_creations().count(0);
-    assert_eq!(store.keys().await, [""; 0], "nothing is uploaded");
-
-    let skip = [&args[..], &["--skip-invalid"]].concat();
-    let output = store.akool(&folder, &server, &skip).output().unwrap();
-    assert_eq!(code(&output), 0, "{output:?}");
-    let first = objects(&output);
-    assert_eq!(events(&first, "left_out").len(), 1);
-    assert_eq!(events(&first, "uploaded").len(), 9);
-    assert_eq!(events(&first, "downloaded").len(), 18);
-    assert_eq!(events(&first, "removed").len(), 9);
-    let mut expected: Vec<_> = (0..9)
-        .flat_map(|number| ["es", "fr"].map(|code| format!("results/talk {number}.{code}.mp4")))
-        .collect();
-    expected.sort();
-    assert_eq!(store.keys().await, expected);
-
-    let output = store.akool(&folder, &server, &skip).output().unwrap();
-    assert_eq!(code(&output), 0, "{output:?}");
-    let second = objects(&output);
-    assert_eq!(events(&second, "reused").len(), 18);
-    assert_eq!(events(&second, "uploaded").len(), 0);
-    assert!(events(&second, "downloaded").iter().all(|file| file["kept"] == true));
-    assert_eq!(server.created().len(), 18, "paid once");
-    assert_eq!(store.keys().await, expected);
+/// Nine videos, and a text file between them.
+fn ten_files(folder: &Folder) -> Vec<String> {
+    let video = |number: u8| {
+        let contents = [VIDEO, &[0, 0, 0, 9, b'f', b'r', b'e', b'e', number]].concat();
+        folder.write(&format!("in/talk {number}.mp4"), contents)
+    };
+    let mut files: Vec<_> = (0..9).map(video).collect();
+    files.insert(4, folder.write("in/notes.txt", "These are notes."));
+    files
 }
 
 #[tokio::test]
@@ -187,6 +192,49 @@ async fn an_upload_that_was_killed_is_aborted_and_starts_again() {
     let output = store.akool(&folder, &server, &args).output().unwrap();
     assert_eq!(code(&output), 0, "{output:?}");
     assert_eq!((store.uploads().await.len(), store.keys().await.len(), server.created().len()), (0, 0, 1));
+}
+
+/// Each process removes the file when its own job has ended, while others upload it or need it.
+#[tokio::test]
+#[ignore = "needs moto: tests/staging/run"]
+async fn processes_that_share_a_file_do_not_remove_it_too_early() {
+    let (store, server, folder) = (Store::moto().await, sandbox().await, Folder::new());
+    let video = folder.sparse("talk.mp4", 20_000_000);
+    let languages = ["es", "fr", "de", "it", "ja", "es"];
+    let run = |language: &&str| {
+        let args = ["translate", &video, "--to", language, "--interval", "20ms"];
+        let mut command = store.akool(&folder, &server, &args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    for running in languages.iter().map(run).collect::<Vec<_>>() {
+        let output = running.wait_with_output().unwrap();
+        // A source that cannot be fetched fails its job.
+        assert_eq!(code(&output), 0, "{output:?}");
+    }
+    assert_eq!(server.created().len(), 5, "paid once");
+    assert_eq!((store.keys().await.len(), store.uploads().await.len()), (0, 0));
+}
+
+#[tokio::test]
+#[ignore = "needs moto: tests/staging/run"]
+async fn an_object_that_has_vanished_is_uploaded_again() {
+    let (store, server, folder) = (Store::moto().await, sandbox().await, Folder::new());
+    let video = folder.write("talk.mp4", VIDEO);
+    let run = |args: &[&str]| store.akool(&folder, &server, args).output().unwrap();
+    assert_eq!(code(&run(&["translate", &video, "--to", "es", "--no-wait"])), 0);
+    store.delete(&store.keys().await[0]).await;
+    let output = run(&["translate", &video, "--to", "fr", "--interval", "20ms", "--json"]);
+    let printed = objects(&output);
+    assert_eq!((code(&output), &events(&printed, "uploaded")[0]["kept"]), (0, &false.into()), "{output:?}");
+    // The job that lost its file has failed, or its end is not known yet.
+    run(&["wait", "--pending", "--interval", "20ms"]);
+    assert_eq!(store.keys().await, [""; 0]);
+    // What is removed by someone else before is no error.
+    assert_eq!(code(&run(&["translate", &video, "--to", "de", "--no-wait"])), 0);
+    store.delete(&store.keys().await[0]).await;
+    run(&["wait", "--pending", "--interval", "20ms"]);
+    let staged = run(&["jobs", "--staged", "--json"]);
+    assert!(objects(&staged).is_empty(), "{staged:?}");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ Examples:
   akool translate --from-file videos.csv --output out --max-credits 100
   akool --sandbox translate https://example.com/talk.mp4 --to es --output out
   akool translate ./talk.mp4 --to es --stage s3://bucket/prefix
+  akool translate ./videos --to es --stage s3://bucket/prefix
 
 A file has a header and a row for each video:
   url,to,lipsync

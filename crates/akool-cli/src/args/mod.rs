@@ -21,7 +21,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 pub(crate) use self::request::Captions;
 pub(crate) use self::{
     auth::{Auth, StoredKey},
-    request::{Request, RequestRow},
+    request::{Request, RequestRow, Sources},
     staging::Staging,
     value::{Timeout, Words},
 };
@@ -173,7 +173,7 @@ pub(crate) struct Follow {
     pub(crate) max_polls_per_second: Option<f64>,
 
     /// Save the video, its subtitles and the video without captions to this folder, or into a store such as
-    /// s3://bucket/prefix
+    /// s3://bucket/prefix [default: that of the configuration file]
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
 
@@ -240,7 +240,7 @@ impl Files {
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("target").required(true).multiple(true).args(["to", "from_file"])))]
 pub(crate) struct Translate {
-    /// Public URLs of videos, which AKOOL downloads, or with --stage files of this machine
+    /// Public URLs of videos, which AKOOL downloads, or with --stage files of this machine and folders of them
     #[arg(value_name = "URL", required_unless_present = "from_file")]
     pub(crate) urls: Vec<String>,
 
@@ -252,8 +252,8 @@ pub(crate) struct Translate {
     #[arg(long, value_name = "FILE", conflicts_with = "urls")]
     pub(crate) from_file: Option<PathBuf>,
 
-    /// Leave out the rows and languages of the file that are not valid, instead of creating nothing
-    #[arg(long, requires = "from_file")]
+    /// Leave out the videos, rows and languages that are not valid, instead of creating nothing
+    #[arg(long)]
     pub(crate) skip_invalid: bool,
 
     /// Create and pay for jobs that the ledger already has
@@ -271,9 +271,6 @@ pub(crate) struct Translate {
     #[command(flatten)]
     pub(crate) limits: Limits,
 
-    #[command(flatten)]
-    pub(crate) staging: Staging,
-
     /// Write the outcome of each row of the file, as JSON lines
     #[arg(long, value_name = "FILE", conflicts_with = "no_wait")]
     pub(crate) report: Option<PathBuf>,
@@ -282,6 +279,9 @@ pub(crate) struct Translate {
     #[arg(long, conflicts_with_all = ["timeout", "interval", "max_failures", "max_polls_per_second", "output",
         "files", "vtt", "name_template", "overwrite", "stall_timeout", "on_complete"])]
     pub(crate) no_wait: bool,
+
+    #[command(flatten)]
+    pub(crate) staging: Staging,
 
     #[command(flatten)]
     pub(crate) follow: Follow,
@@ -309,9 +309,10 @@ pub(crate) struct Download {
     #[arg(long)]
     pub(crate) expiring: bool,
 
-    /// Save the files to this folder, or into a store such as s3://bucket/prefix
-    #[arg(short, long, value_name = "DIR", default_value = ".")]
-    pub(crate) output: PathBuf,
+    /// Save the files to this folder, or into a store such as s3://bucket/prefix [default: that of the configuration
+    /// file, or .]
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) files: Files,

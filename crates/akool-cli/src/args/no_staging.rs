@@ -4,3 +4,7 @@ use clap::Args;
 
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Staging {}
+
+impl Staging {
+    pub(crate) fn set_default(&mut self, _: String) {}
+}

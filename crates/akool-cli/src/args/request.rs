@@ -82,6 +82,14 @@ pub(crate) struct RequestRow {
     pub(crate) request: Request,
 }
 
+/// What a text of the command line names.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    pub(crate) urls: Vec<String>,
+    /// Why other files of a folder are left out.
+    pub(crate) left_out: Vec<String>,
+}
+
 impl RequestRow {
     /// The row of a URL on the command line.
     pub(crate) fn new(url: &str, request: &Request) -> Self {

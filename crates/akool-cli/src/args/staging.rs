@@ -10,7 +10,7 @@ use super::value;
 #[command(next_help_heading = "Files of this machine")]
 pub(crate) struct Staging {
     /// Upload files of this machine here, such as s3://bucket/prefix, so that AKOOL can download them by a link that
-    /// expires [default: $AKOOL_STAGE]
+    /// expires [default: $AKOOL_STAGE, or the configuration file]
     #[arg(long, value_name = "LOCATION")]
     pub(crate) stage: Option<String>,
 
@@ -25,4 +25,11 @@ pub(crate) struct Staging {
     /// Refuse files that exceed a documented limit, instead of printing a warning
     #[arg(long)]
     pub(crate) strict_limits: bool,
+}
+
+impl Staging {
+    /// Sets the location if it is not set.
+    pub(crate) fn set_default(&mut self, stage: String) {
+        self.stage.get_or_insert(stage);
+    }
 }

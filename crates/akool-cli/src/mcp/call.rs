@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     time::Duration,
 };
 
@@ -37,7 +38,8 @@ pub(super) struct Server<'a> {
     /// The API address under which the ledger has the jobs.
     pub(super) api: &'a str,
     pub(super) ledger: Ledger,
-    pub(super) fetch: Option<&'a Fetch<'a>>,
+    /// Where files are saved, without symbolic links, and how.
+    pub(super) fetch: Option<(&'a Path, &'a Fetch<'a>)>,
     pub(super) limit: Limit,
     /// After this time, `wait` and `download` return what is known.
     pub(super) max_wait: Duration,
@@ -57,7 +59,7 @@ impl<'a> Server<'a> {
         options: &Mcp,
         connection: &'a Connection,
         ledger: Ledger,
-        fetch: Option<&'a Fetch<'a>>,
+        fetch: Option<(&'a Path, &'a Fetch<'a>)>,
     ) -> Self {
         Self {
             client: &connection.client,

@@ -49,13 +49,20 @@ impl Server<'_> {
         mut reply: oneshot::Sender<CallToolResult>,
         slot: OwnedSemaphorePermit,
     ) {
-        let Some(fetch) = self.fetch else {
+        let Some((folder, fetch)) = self.fetch else {
             let message = "nothing was saved: this server was started without --output";
             let help = "Use the links that `status` returns, or ask the person who runs this server to start it with \
                         `akool mcp --output DIR`.";
             let _ = reply.send(refused(&Failure::new("not_allowed", message, help)));
             return;
         };
+        if !folder.canonicalize().is_ok_and(|now| now == folder) {
+            let message = "nothing was saved: the folder of --output was moved, or a link has replaced it";
+            let help =
+                "Ask the person who runs this server to restore the folder, or to start the server again.";
+            let _ = reply.send(refused(&Failure::new("not_allowed", message, help)));
+            return;
+        }
         let deadline = Instant::now() + self.max_wait;
         let mut time_is_over = pin!(tokio::time::sleep_until(deadline));
         let mut jobs: Vec<_> = ids.iter().map(Saved::new).collect();

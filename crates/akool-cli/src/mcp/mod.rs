@@ -83,14 +83,17 @@ pub(crate) async fn run(options: &Mcp, connection: &Connection, report: &Report)
     if let Some(fetch) = &mut fetch {
         fetch.set_ledger(Some(ledger.clone()));
     }
-    let server = Server::new(options, connection, ledger, fetch.as_ref());
+    let server = Server::new(options, connection, ledger, folder.as_deref().zip(fetch.as_ref()));
     let (sender, calls) = mpsc::channel(MAX_CALLS);
     let handler = Handler::new(options, folder.as_deref(), sender);
     serve(&server, handler, calls, report).await
 }
 
-/// The folder, which is created if it does not exist. Later changes of links above it have no effect.
+/// The folder, which is created if it does not exist. If a link replaces it or what is above it later, nothing is saved.
 fn canonical(folder: &Path) -> Result<PathBuf, String> {
+    if folder.to_string_lossy().contains("://") {
+        return Err(format!("{} is not a folder; agents save files to a folder only", folder.display()));
+    }
     let made = fs::create_dir_all(folder).and_then(|()| folder.canonicalize());
     made.map_err(|error| {
         format!("cannot write to {}: {error}; choose another folder with --output", folder.display())

@@ -70,12 +70,15 @@ impl Report {
         }
     }
 
-    /// A row of a file, or a language of it, that is left out.
-    pub(crate) fn left_out(&self, line: u64, error: &str) {
+    /// A video, or a language of it, that is left out: of a line of a file, or of the command line.
+    pub(crate) fn left_out(&self, line: Option<u64>, error: &str) {
         if self.is_json() {
             self.object(&json!({ "event": "left_out", "line": line, "message": error }));
         }
-        self.note(format_args!("line {line} left out: {error}"));
+        match line {
+            Some(line) => self.note(format_args!("line {line} left out: {error}")),
+            None => self.note(format_args!("left out: {error}")),
+        }
     }
 
     /// Languages of a video that were not created because of a limit on credits.

@@ -3,24 +3,23 @@
 //! is left.
 
 mod clean;
+mod folder;
+mod link;
 mod list;
 mod log;
 mod target;
+mod upload;
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
     collections::BTreeMap,
-    path::Path,
+    fs,
 };
 
 use akool::Translate;
-use akool_ledger::{Ledger, Staged, StagedLock};
-use akool_stage::{
-    Checked, CredentialsEnd, DEFAULT_LIFETIME, Link, LocalFile, Location, Stage, StageError, check,
-};
-use tokio::sync::watch;
+use akool_ledger::StagedLock;
+use akool_stage::{Checked, Link, LocalFile, Location, Stage, StageError, check};
 
-use self::{clean::abort_left, log::LedgerLog};
 pub(crate) use self::{clean::clean, list::list, target::StoreTarget};
 use crate::{args, env, outcome::Outcome, report::Report, text};
 
@@ -125,7 +124,44 @@ impl From<akool_ledger::LedgerError> for Failure {
     }
 }
 
+/// Checks that a text is a location in a store.
+///
+/// # Errors
+/// What is wrong, as a message.
+pub(crate) fn check_location(text: &str) -> Result<(), String> {
+    text.parse::<Location>().map(drop).map_err(explain)
+}
+
+/// Why a text that is not a URL cannot be used if there is no store.
+fn without_stage(named: &str) -> String {
+    let found = fs::metadata(named);
+    let named = akool::redact::excerpt(named);
+    let add = "AKOOL downloads its sources itself. Add --stage s3://bucket/prefix to upload";
+    match found {
+        Ok(found) if found.is_dir() => {
+            format!(
+                "\"{named}\" is a folder of this machine, and {add} its videos for that, or pass https:// URLs"
+            )
+        }
+        Ok(found) if found.is_file() => {
+            format!("\"{named}\" is a file of this machine, and {add} it for that, or pass its https:// URL")
+        }
+        Ok(_) => {
+            format!("\"{named}\" is a device or a named pipe; pass an https:// URL, or a file with --stage")
+        }
+        Err(error) => format!(
+            "\"{named}\" is not a URL, and as a file of this machine it cannot be read: {error}. Pass an https:// URL \
+             that AKOOL can download, or a file with --stage s3://bucket/prefix"
+        ),
+    }
+}
+
 fn explain(error: StageError) -> String {
+    if let StageError::File { source, .. } = &error
+        && source.kind() == std::io::ErrorKind::NotFound
+    {
+        return format!("{}; check its name, or write a URL with https://", text::with_causes(&error));
+    }
     format!("{}; {}", text::with_causes(&error), error.help())
 }
 
@@ -169,33 +205,23 @@ impl<'a> Staging<'a> {
         if named.contains("://") {
             return Ok(None);
         }
-        let Some(location) = &self.location else {
-            // The check of the request says that anything else is not a URL.
-            return match Path::new(named).is_file() {
-                true => Err(format!(
-                    "\"{}\" is a file of this machine, and AKOOL downloads its sources itself. Add --stage \
-                     s3://bucket/prefix to upload it for that, or pass its https:// URL",
-                    akool::redact::excerpt(named)
-                )),
-                false => Ok(None),
-            };
-        };
+        let Some(location) = &self.location else { return Err(without_stage(named)) };
         if self.stage.get().is_none() {
             let _ = self.stage.set(Stage::open(location).map_err(explain)?);
         }
         if let Some(file) = self.read.borrow().get(named) {
             return Ok(Some(file.clone()));
         }
-        let path = named.to_owned();
-        let read = tokio::task::spawn_blocking(move || {
-            let checked = is_video.then(|| check(path.as_ref())).transpose()?;
-            Ok::<_, StageError>((checked, LocalFile::read(path)?))
-        });
-        let read = read.await.map_err(|error| error.to_string())?;
-        let (checked, file) = read.map_err(|error| text::with_causes(&error))?;
-        if let Some(checked) = checked {
-            self.check(named, &checked)?;
+        // What is refused is not read as a whole.
+        if is_video {
+            let path = named.to_owned();
+            let checked = tokio::task::spawn_blocking(move || check(path.as_ref()));
+            let checked = checked.await.map_err(|error| error.to_string())?;
+            self.check(named, &checked.map_err(explain)?)?;
         }
+        let path = named.to_owned();
+        let read = tokio::task::spawn_blocking(move || LocalFile::read(path));
+        let file = read.await.map_err(|error| error.to_string())?.map_err(explain)?;
         self.read.borrow_mut().insert(named.to_owned(), file.clone());
         Ok(Some(file))
     }
@@ -204,8 +230,13 @@ impl<'a> Staging<'a> {
     fn check(&self, named: &str, checked: &Checked) -> Result<(), String> {
         let named = akool::redact::excerpt(named);
         if let Some(container) = checked.unread {
-            self.report
-                .remark(format_args!("{named}: its tracks and its length were not checked ({container})"));
+            self.report.remark(format_args!(
+                "{named}: its tracks, length and frame rate were not checked ({container})"
+            ));
+        } else if checked.frame_rate.is_none() {
+            self.report.remark(format_args!(
+                "{named}: its frame rate was not checked (the file does not say in one place how many frames it has)"
+            ));
         }
         for limit in checked.limits() {
             if self.options.strict_limits {
@@ -241,125 +272,5 @@ impl<'a> Staging<'a> {
     /// Lets go of all objects: no more jobs are requested.
     pub(crate) fn release_all(&self) {
         self.held.borrow_mut().clear();
-    }
-
-    /// Uploads the files that are not in the store yet.
-    pub(crate) async fn upload(&self, local: &Local, ledger: &Ledger) -> Result<(), Failure> {
-        for file in local.files() {
-            self.upload_file(file, ledger).await?;
-        }
-        Ok(())
-    }
-
-    async fn upload_file(&self, file: &LocalFile, ledger: &Ledger) -> Result<(), Failure> {
-        let Some(stage) = self.stage.get() else { return Ok(()) };
-        let url = stage.url(file);
-        if self.held.borrow().contains_key(&url) {
-            return Ok(());
-        }
-        let name = &file.name;
-        // Other processes may use it at the same time.
-        if let Some(lock) = ledger.try_share_staged(&url)?
-            && self.is_there(stage, file, &url, ledger).await?
-        {
-            self.record(file, &url, ledger, true).await?;
-            self.held.borrow_mut().insert(url, lock);
-            return Ok(());
-        }
-        loop {
-            let waits =
-                || self.report.note(format_args!("another process is working on {name}; waiting for it"));
-            let lock = ledger.lock_staged(&url, waits).await?;
-            abort_left(stage, ledger, &url).await?;
-            let is_there = self.is_there(stage, file, &url, ledger).await?;
-            if !is_there {
-                self.send(stage, file, ledger).await?;
-            }
-            self.record(file, &url, ledger, is_there).await?;
-            let shared = lock.share();
-            shared.map_err(|error| StageError::Log { url: url.clone(), source: error.into() })?;
-            // Another process may have removed it between the two locks.
-            if lock.is_valid() && ledger.staged_at(&url).await?.is_some() {
-                self.held.borrow_mut().insert(url, lock);
-                return Ok(());
-            }
-        }
-    }
-
-    /// Whether the file was uploaded before.
-    async fn is_there(
-        &self,
-        stage: &Stage,
-        file: &LocalFile,
-        url: &str,
-        ledger: &Ledger,
-    ) -> Result<bool, Failure> {
-        Ok(ledger.staged_at(url).await?.is_some() && stage.length(url).await? == Some(file.bytes))
-    }
-
-    async fn record(
-        &self,
-        file: &LocalFile,
-        url: &str,
-        ledger: &Ledger,
-        is_there: bool,
-    ) -> Result<(), Failure> {
-        let staged = Staged::new(url, &file.name, file.bytes).keep(self.options.keep_staged);
-        ledger.record_staged(&staged).await?;
-        self.report.uploaded(file, url, is_there);
-        Ok(())
-    }
-
-    async fn send(&self, stage: &Stage, file: &LocalFile, ledger: &Ledger) -> Result<(), StageError> {
-        let (sender, mut progress) = watch::channel(0);
-        self.report.uploading(file, stage.location());
-        let log = LedgerLog(ledger.clone());
-        let mut upload = std::pin::pin!(stage.upload(file, &log, |sent| {
-            let _ = sender.send(sent);
-        }));
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut upload => {
-                    self.report.upload_ended(file);
-                    return done;
-                }
-                Ok(()) = progress.changed() => {
-                    let sent = *progress.borrow_and_update();
-                    self.report.upload_progress(file, sent);
-                }
-            }
-        }
-    }
-
-    /// Makes fresh links to the files of a row.
-    pub(crate) async fn link(&self, local: &Local) -> Result<Links, Failure> {
-        let Some(stage) = self.stage.get() else { return Ok(Links::default()) };
-        let lifetime = self.options.link_lifetime.unwrap_or(DEFAULT_LIFETIME);
-        let make = async |file: &Option<LocalFile>| -> Result<_, Failure> {
-            let Some(file) = file else { return Ok(None) };
-            let link = stage.link(file, lifetime).await?;
-            if let Some(end) = link.credentials.filter(|_| !self.warned.replace(true)) {
-                self.warn(end, link.ends_at, lifetime);
-            }
-            Ok(Some((stage.url(file), link)))
-        };
-        Ok(Links { video: make(&local.video).await?, captions: make(&local.captions).await? })
-    }
-
-    fn warn(&self, end: CredentialsEnd, ends_at: std::time::SystemTime, lifetime: std::time::Duration) {
-        let lifetime = text::short(lifetime);
-        match end {
-            CredentialsEnd::At(end) if end <= ends_at => self.report.note(format_args!(
-                "warning: the links end at {}, with the temporary credentials of the store, and not after {lifetime}; a job \
-                 that is queued for longer fails",
-                humantime::format_rfc3339_seconds(end)
-            )),
-            CredentialsEnd::At(_) => {}
-            _ => self.report.note(format_args!(
-                "warning: the links end with the temporary credentials of the store, which may be before {lifetime}; it is \
-                 not known when (AWS_CREDENTIAL_EXPIRATION is not set)"
-            )),
-        }
     }
 }

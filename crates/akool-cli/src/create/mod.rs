@@ -1,31 +1,32 @@
 //! Creates the jobs of a run, row by row, within the limits on credits: [`Creator`].
 
+mod request;
+mod result;
+
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeSet, VecDeque},
 };
 
-use akool::{BusinessCode, JobId, Language, Translate};
-use akool_ledger::{Ensure, EnsureError, EnsureEvent, Ensured, Ledger, LedgerJob, Work};
+use akool::JobId;
+use akool_ledger::{Ensured, Ledger};
 use tokio::sync::{Notify, mpsc};
 
 use crate::{
     args,
     connect::Connection,
     follow::Ended,
-    ledger::{IN_FLIGHT_INTERVAL, api},
+    ledger::IN_FLIGHT_INTERVAL,
     outcome::Outcome,
     plan::{Item, Plan},
     report::Report,
     row_report::RowReport,
-    spending::{Spending, rejections},
-    staging::{Failure, Links, Staging, clean},
+    spending::Spending,
+    staging::{Links, Staging, clean},
     targets::{TargetStatus, Targets},
     text,
 };
 
-/// A parameter is wrong, such as a language that AKOOL does not support.
-const PARAMETER: BusinessCode = BusinessCode(1003);
 /// After so many requests in a row that could not be sent, the run ends.
 const MAX_FAILURES: u32 = 3;
 
@@ -268,198 +269,6 @@ impl<'a> Creator<'a> {
         (ensured, later)
     }
 
-    fn ensure(&self, request: Translate) -> Ensure {
-        let ensure = self.ledger.translate(request).api(api(self.connection));
-        if self.options.allow_duplicate { ensure.allow_duplicate() } else { ensure }
-    }
-
-    /// A request whose links to files of this machine do not work.
-    fn planned(&self, row: usize, languages: &[String]) -> Ensure {
-        self.ensure(self.plan.items[row].translate(&self.connection.client, languages))
-    }
-
-    /// Uploads the files of this machine that a row needs, and makes links to them. Returns `None` if there is nothing to
-    /// create, so that there are no links.
-    async fn upload(&self, row: usize, languages: &[String]) -> Result<Option<Links>, Failure> {
-        let local = &self.plan.items[row].local;
-        if local.is_empty() {
-            return Ok(Some(Links::default()));
-        }
-        let planned = self.planned(row, languages).plan().await;
-        if self.spending.reached().is_some() || planned.is_ok_and(|plan| plan.missing.is_empty()) {
-            return Ok(None);
-        }
-        self.staging.upload(local, self.ledger).await?;
-        self.staging.link(local).await.map(Some)
-    }
-
-    fn report_not_uploaded(&self, row: usize, languages: &[String], failure: &Failure) {
-        self.report.failure(None, "stage", &failure.text, failure.help);
-        for code in languages {
-            let language = Language::from(code.as_str());
-            self.targets.borrow_mut().set(row, &language, TargetStatus::NotCreated, None);
-        }
-    }
-
-    async fn create(&self, row: usize, languages: &[String], links: Option<&Links>) -> Ensured {
-        self.is_creating.set(true);
-        let ensured = self.send(row, languages, links).await;
-        self.is_creating.set(false);
-        ensured
-    }
-
-    /// Sends the request for what the ledger does not have. Without links, nothing is sent.
-    async fn send(&self, row: usize, languages: &[String], links: Option<&Links>) -> Ensured {
-        let Some(links) = links else {
-            let mut ensured = Ensured::default();
-            match self.planned(row, languages).plan().await {
-                Ok(plan) => ensured = plan.into_known(),
-                Err(error) => ensured.sent = Some(Err(error)),
-            }
-            return ensured;
-        };
-        let item = &self.plan.items[row];
-        let request = item.local.link(item.row.translate(&self.connection.client, languages), links);
-        let (sender, mut events) = mpsc::unbounded_channel();
-        let ensure = links.objects().fold(self.ensure(request), Ensure::uses_staged);
-        let ensure = ensure.on_event(move |event| {
-            if let Some(event) = Event::of(event) {
-                let _ = sender.send(event);
-            }
-        });
-        let mut ensure = std::pin::pin!(ensure.run());
-        loop {
-            tokio::select! {
-                biased;
-                Some(event) = events.recv() => event.report(self.report),
-                ensured = &mut ensure => return ensured,
-            }
-        }
-    }
-
-    /// Notes the status of each language. Returns the jobs that are new in this run.
-    fn take(&self, row: usize, languages: &[String], ensured: &Ensured) -> Vec<JobId> {
-        let mut new = Vec::new();
-        let mut job = |id: &JobId, language: Option<&Language>| {
-            self.report.label(id, language, Some(&self.plan.items[row].row.url));
-            if self.jobs.borrow_mut().insert(id.clone()) {
-                new.push(id.clone());
-            }
-        };
-        let set = |language: &Language, status: TargetStatus, job: Option<&JobId>| {
-            self.targets.borrow_mut().set(row, language, status, job);
-        };
-        for work in &ensured.known {
-            let Some(language) = &work.language else { continue };
-            match work.job() {
-                Some(known) => {
-                    set(language, TargetStatus::Active, Some(&known.id));
-                    job(&known.id, Some(language));
-                }
-                None if work.is_in_flight() => {}
-                None => set(language, TargetStatus::OutcomeUnknown, None),
-            }
-        }
-        let known = |code: &String| {
-            let language = Language::from(code.as_str());
-            ensured.known.iter().any(|work| work.language.as_ref().is_some_and(|known| known.is(&language)))
-        };
-        let requested =
-            || languages.iter().filter(|code| !known(code)).map(|code| Language::from(code.as_str()));
-        match &ensured.sent {
-            None => {}
-            Some(Ok(created) | Err(EnsureError::Unrecorded { created, .. })) => {
-                for unknown in &created.unknown {
-                    set(unknown, TargetStatus::OutcomeUnknown, None);
-                }
-                for created in &created.jobs {
-                    if let Some(language) = &created.language {
-                        set(language, TargetStatus::Active, Some(&created.id));
-                    }
-                    job(&created.id, created.language.as_ref());
-                }
-                for rejected in &created.rejected {
-                    let status = status_of(Some(rejected.code));
-                    rejected.language.iter().for_each(|language| set(language, status, None));
-                }
-            }
-            Some(Err(error)) => {
-                let status = match error {
-                    EnsureError::OutcomeUnknown { .. } => TargetStatus::OutcomeUnknown,
-                    other => status_of(other.error().and_then(akool::Error::code)),
-                };
-                requested().for_each(|language| set(&language, status, None));
-                for rejected in rejections(error) {
-                    let status = status_of(Some(rejected.code));
-                    rejected.language.iter().for_each(|language| set(language, status, None));
-                }
-            }
-        }
-        new
-    }
-
-    /// Reports the result of the request. Returns the outcome, and whether other requests can succeed.
-    async fn report_sent(&self, ensured: Ensured, languages: &[String]) -> (Outcome, bool) {
-        let is_unknown = |work: &Work| work.job().is_none() && !work.is_in_flight();
-        let known = if ensured.known.iter().any(is_unknown) { Outcome::Unknown } else { Outcome::Done };
-        let (sent, goes_on) = match ensured.sent {
-            None => (Outcome::Done, true),
-            Some(Ok(created)) => (self.report_created(&created), true),
-            // The ids have been printed.
-            Some(Err(EnsureError::Unrecorded { created, source })) => {
-                let text = format!(
-                    "the ids above could not be recorded: {}; save them, nothing else has them",
-                    text::with_causes(&source)
-                );
-                self.report.error(None, "ledger", text);
-                (self.report_created(&created).max(Outcome::Unknown), false)
-            }
-            Some(Err(error)) => {
-                if !self.report_unsupported(&error, languages).await {
-                    self.report.not_created(&error, languages);
-                }
-                let outcome = Outcome::from(&error);
-                let is_general =
-                    matches!(error, EnsureError::Ledger(_)) || outcome == Outcome::CredentialsRefused;
-                (outcome, !is_general)
-            }
-        };
-        (known.max(sent), goes_on)
-    }
-
-    /// Names the languages that the service does not list, if it found a parameter wrong. Returns whether there are any.
-    async fn report_unsupported(&self, error: &EnsureError, languages: &[String]) -> bool {
-        if error.error().and_then(akool::Error::code) != Some(PARAMETER) {
-            return false;
-        }
-        let Ok(listed) = self.connection.client.languages().await else { return false };
-        let is_listed = |code: &&String| {
-            let language = Language::from(code.as_str());
-            listed.iter().any(|listed| listed.language.is(&language))
-        };
-        let unsupported: Vec<_> = languages.iter().filter(|code| !is_listed(code)).collect();
-        for code in &unsupported {
-            self.report.unsupported(code);
-        }
-        !unsupported.is_empty()
-    }
-
-    fn report_created(&self, created: &akool::Created) -> Outcome {
-        for job in &created.jobs {
-            self.report.created(&job.id, job.language.as_ref());
-        }
-        let mut outcome = Outcome::Done;
-        for rejection in &created.rejected {
-            self.report.rejected(rejection);
-            outcome = outcome.max(Outcome::JobFailed);
-        }
-        if !created.unknown.is_empty() {
-            self.report.unknown(&created.unknown, &created.jobs);
-            outcome = outcome.max(Outcome::Unknown);
-        }
-        outcome
-    }
-
     fn report_progress(&self) {
         let targets = self.targets.borrow();
         let ended = targets.len() - targets.count(&[TargetStatus::Planned, TargetStatus::Active]);
@@ -477,9 +286,10 @@ impl<'a> Creator<'a> {
             let help = reached.help(&self.report.command("credits"));
             self.report.note(format_args!("{reached}. {help}"));
         }
-        let is_batch = self.options.from_file.is_some() || self.plan.items.len() > 1;
+        let is_batch =
+            self.options.from_file.is_some() || self.plan.items.len() + self.plan.left_out.len() > 1;
         if is_batch && !self.options.no_wait {
-            let (text, members) = targets.summary(self.plan.left_out.len());
+            let (text, members) = targets.summary(&self.plan.left_out);
             self.report.summary(&text, members);
         }
         let Some(file) = file else { return Outcome::Done };
@@ -489,37 +299,6 @@ impl<'a> Creator<'a> {
                 self.report.error(None, "file", format!("cannot write the report: {error}"));
                 Outcome::Unexpected
             }
-        }
-    }
-}
-
-/// The status of a language that was rejected with this code.
-fn status_of(code: Option<BusinessCode>) -> TargetStatus {
-    if code == Some(PARAMETER) { TargetStatus::Refused } else { TargetStatus::NotCreated }
-}
-
-/// What happens before a creation has its result.
-enum Event {
-    CreatingAgain(LedgerJob),
-    Unrecorded { ids: Vec<JobId>, error: String },
-}
-
-impl Event {
-    fn of(event: EnsureEvent<'_>) -> Option<Self> {
-        match event {
-            EnsureEvent::Unrecorded { created, error } => Some(Self::Unrecorded {
-                ids: created.jobs.iter().map(|job| job.id.clone()).collect(),
-                error: text::with_causes(error),
-            }),
-            EnsureEvent::CreatingAgain(job) => Some(Self::CreatingAgain(job.clone())),
-            _ => None,
-        }
-    }
-
-    fn report(self, report: &Report) {
-        match self {
-            Self::CreatingAgain(job) => report.creating_again(&job),
-            Self::Unrecorded { ids, error } => report.unrecorded(&ids, &error),
         }
     }
 }
