@@ -87,6 +87,10 @@ fn reached() -> BTreeMap<String, BTreeSet<String>> {
         });
         needs.entry(name).or_default().extend(names);
     }
+    // It generates types of its own protocol when it is built.
+    if let Some(needs) = needs.get_mut("restate-sdk") {
+        needs.remove("typify");
+    }
     let mut all = BTreeMap::new();
     for member in members {
         let mut reached = BTreeSet::from([member.clone()]);

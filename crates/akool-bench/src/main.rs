@@ -2,18 +2,25 @@
 
 mod allocator;
 mod by_hand;
+mod callgrind;
 mod codegen;
 mod cold_build;
+mod contract;
+mod diff;
 mod download;
 mod economy;
+mod file_server;
+mod ledger;
 mod mock;
 mod paths;
 mod plot;
 mod poll;
 mod process;
+mod regressions;
 mod report;
 mod row;
 mod server;
+mod set_cost;
 mod start;
 mod waits;
 mod watch;
@@ -25,8 +32,9 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(about = "Measures akool against its peers and limits, and writes the results")]
 struct Args {
-    /// The row to measure; `all`; `prepare` to build in advance what the rows run; or `table` to write README.md and
-    /// the plots from the committed results.
+    /// The row to measure; `all`; `prepare` to build in advance what the rows run; `table` to write README.md and the
+    /// plots from the committed results; `check` to compare instruction counts with the committed ones; or `accept` to
+    /// commit the present ones.
     name: String,
     /// Fewer samples and smaller sizes, to check that a row runs. Writes no results.
     #[arg(long)]
@@ -38,7 +46,9 @@ struct Args {
 
 /// Builds the programs that the rows run, so that no row has to.
 fn prepare() -> Result<()> {
-    for program in [start::program()?, codegen::xtask()?, codegen::progenitor()?, waits::peers()?] {
+    let tools =
+        [start::program()?, codegen::xtask()?, codegen::progenitor()?, waits::peers()?, diff::packages()?];
+    for program in tools {
         println!("{}", program.display());
     }
     Ok(())
@@ -50,13 +60,22 @@ fn main() -> Result<()> {
     match (args.name.as_str(), &rest[..]) {
         ("prepare", []) => return prepare(),
         ("table", []) => return report::write_all(),
+        ("check", []) => return regressions::check(),
+        ("accept", []) => return regressions::accept(),
         ("serve", []) => return server::serve(),
         ("probe-poll", [variant, url, polls]) => return poll::probe(variant, url, polls.parse()?),
         ("probe-waits", [variant, url, jobs]) => {
             return waits::probe(variant, url, jobs.parse()?, args.quick);
         }
-        ("probe-download", [url, folder, files, bytes]) => {
-            return download::probe(url, folder, files.parse()?, bytes.parse()?);
+        ("probe-set", [operation, waits, operations]) => {
+            return set_cost::probe(operation, waits.parse()?, operations.parse()?);
+        }
+        ("probe-contract", [work, times]) => return contract::probe(work, times.parse()?),
+        ("probe-ledger", [variant, file, url, name, creations]) => {
+            return ledger::probe(variant, file.as_ref(), url, name, creations.parse()?);
+        }
+        ("probe-download", [url, certificate, version, folder, files]) => {
+            return download::probe(url, certificate.as_ref(), version, folder.as_ref(), files.parse()?);
         }
         _ => {}
     }
@@ -64,7 +83,10 @@ fn main() -> Result<()> {
         "all" => report::NAMES.to_vec(),
         name if report::NAMES.contains(&name) => vec![name],
         name => {
-            bail!("unknown row {name:?}; the rows are {}, all, prepare and table", report::NAMES.join(", "))
+            bail!(
+                "unknown row {name:?}; the rows are {}, all, prepare, table, check and accept",
+                report::NAMES.join(", ")
+            )
         }
     };
     for name in names {
@@ -76,6 +98,9 @@ fn main() -> Result<()> {
             "build" => cold_build::run(args.quick)?,
             "start" => start::run(args.quick)?,
             "download" => download::run(args.quick)?,
+            "ledger" => ledger::run(args.quick)?,
+            "contract" => contract::run(args.quick)?,
+            "diff" => diff::run(args.quick)?,
             "mock" => mock::run(args.quick)?,
             "codegen" => codegen::run(args.quick)?,
             other => unreachable!("{other} is not a row"),

@@ -9,6 +9,7 @@ use stats_alloc::Region;
 use crate::{
     allocator::GLOBAL,
     by_hand,
+    callgrind::instructions_each,
     row::{Plot, Row},
     server::Server,
 };
@@ -67,22 +68,14 @@ fn run_probe(variant: &str, url: &str, polls: usize) -> Result<Probe> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// The instructions of a whole run, counted by callgrind.
-fn instructions(variant: &str, url: &str, polls: usize) -> Result<f64> {
-    let folder = tempfile::tempdir()?;
-    let out = folder.path().join("callgrind.out");
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", &format!("--callgrind-out-file={}", out.display())])
-        .arg(std::env::current_exe()?)
-        .args(["probe-poll", variant, url, &polls.to_string()])
-        .output()
-        .context("cannot run valgrind; install valgrind")?;
-    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = std::fs::read_to_string(&out)?;
-    let total = text
-        .lines()
-        .find_map(|line| line.strip_prefix("totals: ").or_else(|| line.strip_prefix("summary: ")));
-    Ok(total.context("callgrind printed no total")?.trim().parse()?)
+/// The instructions of one poll, which are those of 700 polls minus those of 200.
+fn instructions_of(variant: &str, server: &Server) -> Result<f64> {
+    instructions_each(&["probe-poll", variant, &server.url], 200, 700)
+}
+
+/// The instructions of one poll by the library.
+pub(crate) fn instructions() -> Result<f64> {
+    instructions_of("akool", &Server::start()?)
 }
 
 pub(crate) fn run(quick: bool) -> Result<Row> {
@@ -96,10 +89,7 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     let mut medians = Vec::new();
     for variant in VARIANTS {
         let counted: Vec<f64> = (0..if quick { 1 } else { 3 })
-            .map(|_| {
-                Ok((instructions(variant, &server.url, 700)? - instructions(variant, &server.url, 200)?)
-                    / 500.0)
-            })
+            .map(|_| instructions_of(variant, &server))
             .collect::<Result<_>>()?;
         let mut times = Vec::new();
         let mut allocations = Vec::new();

@@ -11,8 +11,9 @@ use crate::{
 };
 
 /// The rows, in the order of README.md.
-pub(crate) const NAMES: [&str; 8] =
-    ["poll", "waits", "economy", "build", "start", "download", "mock", "codegen"];
+pub(crate) const NAMES: [&str; 11] = [
+    "poll", "waits", "economy", "ledger", "contract", "mock", "download", "build", "start", "codegen", "diff",
+];
 
 /// Writes a row to `results/`, then README.md and the plots.
 pub(crate) fn save(row: &Row) -> Result<()> {

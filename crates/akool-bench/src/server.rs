@@ -2,7 +2,7 @@
 //!
 //! This is not the mock server, because a response must take only microseconds: the rows measure the client. A job
 //! with the id `E-N`, if E is a number of milliseconds since 1970, is processing until E and completed afterwards;
-//! every other job is processing. The video of job `E-SIZE-N` is `/file/SIZE/ID`, a file of so many bytes.
+//! every other job is processing. A POST creates a job.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -27,7 +27,7 @@ pub(crate) struct Server {
     pub(crate) url: String,
 }
 
-/// The connections and polls that a server has received.
+/// The connections, and the polls and creations, that a server has received.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Counts {
     pub(crate) connections: u64,
@@ -83,8 +83,7 @@ pub(crate) fn serve() -> Result<()> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         println!("http://{}", listener.local_addr()?);
         std::io::stdout().flush()?;
-        let base = format!("http://{}", listener.local_addr()?);
-        let state = Arc::new(State { base, connections: AtomicU64::new(0), polls: AtomicU64::new(0) });
+        let state = Arc::new(State { connections: AtomicU64::new(0), polls: AtomicU64::new(0) });
         loop {
             let (stream, _) = listener.accept().await?;
             let _ = stream.set_nodelay(true);
@@ -99,7 +98,6 @@ pub(crate) fn serve() -> Result<()> {
 }
 
 struct State {
-    base: String,
     connections: AtomicU64,
     polls: AtomicU64,
 }
@@ -119,17 +117,20 @@ impl State {
             let head: Vec<u8> = buffer.drain(..end).collect();
             let head = String::from_utf8_lossy(&head);
             let target = head.split(' ').nth(1).unwrap_or_default();
-            if let Some(file) = target.strip_prefix("/file/") {
-                let size = file.split('/').next().and_then(|size| size.parse().ok()).unwrap_or(0);
-                send_file(&mut stream, size).await?;
-            } else {
-                let body = self.body(target);
-                let answer = format!(
-                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: Sun, 22 Nov 2026 10:00:00 GMT\r\ncontent-length: {}\r\n\r\n{body}",
-                    body.len()
-                );
-                stream.write_all(answer.as_bytes()).await?;
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let length: usize = length.and_then(|length| length.parse().ok()).unwrap_or(0);
+            while buffer.len() < length {
+                if stream.read_buf(&mut buffer).await? == 0 {
+                    return Ok(());
+                }
             }
+            buffer.drain(..length);
+            let body = self.body(target);
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: Sun, 22 Nov 2026 10:00:00 GMT\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(answer.as_bytes()).await?;
         }
     }
 
@@ -139,33 +140,23 @@ impl State {
                 Counts { connections: self.connections.load(Relaxed), polls: self.polls.load(Relaxed) };
             return serde_json::to_string(&counts).unwrap_or_default();
         }
-        self.polls.fetch_add(1, Relaxed);
+        let poll = self.polls.fetch_add(1, Relaxed);
+        if target.ends_with("createbytranslate") {
+            return format!(r#"{{"code":1000,"msg":"OK","data":{{"_id":"{poll:024x}","video_status":1}}}}"#);
+        }
         let id = target.split("video_model_id=").nth(1).unwrap_or_default();
-        let (ends, rest) = id.split_once('-').unwrap_or_default();
-        let size = rest.split_once('-').map_or("1", |(size, _)| size);
+        let (ends, _) = id.split_once('-').unwrap_or_default();
         let (status, video) = match ends.parse::<u128>() {
-            Ok(ends) if now_millis() >= ends => ("3", format!("{}/file/{size}/{id}", self.base)),
+            Ok(ends) if now_millis() >= ends => ("3", "https://files.example/video.mp4".to_owned()),
             _ => ("2", String::new()),
         };
-        EXAMPLE.replace("{ID}", id).replace("{STATUS}", status).replace("{VIDEO}", &video)
+        example(id, status, &video)
     }
 }
 
-async fn send_file(stream: &mut TcpStream, size: u64) -> Result<()> {
-    static BLOCK: [u8; 64 * 1024] = [b'a'; 64 * 1024];
-    // The start of a video, which is one box up to the end of the file.
-    static START: [u8; 8] = *b"\0\0\0\0mdat";
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: video/mp4\r\ncontent-length: {size}\r\n\r\n");
-    stream.write_all(head.as_bytes()).await?;
-    let start = size.min(START.len() as u64);
-    stream.write_all(&START[..start as usize]).await?;
-    let mut left = size - start;
-    while left > 0 {
-        let part = left.min(BLOCK.len() as u64);
-        stream.write_all(&BLOCK[..part as usize]).await?;
-        left -= part;
-    }
-    Ok(())
+/// The documented response, with this id, status and video.
+pub(crate) fn example(id: &str, status: &str, video: &str) -> String {
+    EXAMPLE.replace("{ID}", id).replace("{STATUS}", status).replace("{VIDEO}", video)
 }
 
 /// The example response in the vendor's documentation.

@@ -30,45 +30,49 @@ pub(crate) struct Probe {
 }
 
 /// The number of digits at the end of a job's id.
-pub(crate) const DIGITS: usize = 6;
+pub(crate) const DIGITS: usize = 7;
 
-/// When the jobs of a run start and end.
+/// When the jobs of a run start and end: each is polled twice, when it starts and one interval later.
 #[derive(Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) jobs: usize,
-    /// The time between two polls of a job. The jobs' starts are spread over one interval.
+    /// The time between two polls of a job. The jobs' starts are spread over [`Self::STARTS`] of it.
     pub(crate) interval: Duration,
 }
 
 impl Plan {
+    const STARTS: f64 = 0.9;
+
     pub(crate) fn new(jobs: usize, quick: bool) -> Self {
-        // At most 4,200 polls per second.
+        // At most 8,000 polls per second.
         let interval = match jobs {
             ..=1_000 => 2,
             1_001..=10_000 => 4,
-            _ => 24,
+            10_001..=100_000 => 24,
+            _ => 139,
         };
         Self { jobs, interval: Duration::from_secs(interval) / if quick { 2 } else { 1 } }
     }
 
     /// The time from the start of the run until a job is inserted.
     pub(crate) fn start(&self, job: usize) -> Duration {
-        self.interval.mul_f64(job as f64 / self.jobs as f64)
+        self.interval.mul_f64(Self::STARTS * job as f64 / self.jobs as f64)
     }
 
-    /// A job's id, which tells the server when the job ends: see `server.rs`. Jobs end 1.3 to 2 intervals after
-    /// their start.
+    /// A job's id, which tells the server when the job ends: see `server.rs`.
     pub(crate) fn id(&self, job: usize, began_millis: u128) -> String {
-        let spread = 1.3 + (job * 7919 % self.jobs) as f64 / self.jobs as f64 * 0.7;
-        let ends = began_millis + (self.start(job) + self.interval.mul_f64(spread)).as_millis();
+        let ends = began_millis + (self.start(job) + self.interval / 2).as_millis();
         format!("{ends}-{job:0DIGITS$}")
     }
 
-    /// A time at which all jobs have started and none has ended.
+    /// A time at which all jobs have started and none is known to have ended.
     pub(crate) fn full(&self) -> Duration {
-        self.interval.mul_f64(1.15)
+        self.interval.mul_f64(f64::midpoint(Self::STARTS, 1.0))
     }
 }
+
+/// One before the first end of a job. Not zero, so that the memory is resident from the start.
+const NOT_ENDED: u8 = u8::MAX;
 
 /// Records the polls of a run. It allocates nothing during the run.
 pub(crate) struct Watcher {
@@ -79,6 +83,7 @@ pub(crate) struct Watcher {
     pub(crate) resident: u64,
     pub(crate) cpu: f64,
     pub(crate) due: Vec<Option<Instant>>,
+    /// How often each job has ended, from [`NOT_ENDED`].
     pub(crate) ends: Vec<u8>,
     pub(crate) ended: usize,
     pub(crate) lags: Vec<f32>,
@@ -88,12 +93,13 @@ pub(crate) struct Watcher {
 
 impl Watcher {
     pub(crate) fn new(plan: Plan, global: &'static StatsAlloc<System>) -> Result<Self> {
-        let mut lags = vec![0.0; plan.jobs * 6];
+        // Written to, so that it is resident from the start.
+        let mut lags = vec![1.0; plan.jobs * 3];
         lags.clear();
         let due = vec![Some(Instant::now()); plan.jobs];
         Ok(Self {
             due,
-            ends: vec![0; plan.jobs],
+            ends: vec![NOT_ENDED; plan.jobs],
             lags,
             plan,
             ended: 0,
@@ -120,7 +126,7 @@ impl Watcher {
             self.lags.push(due.elapsed().as_secs_f32());
         }
         if next.is_none() {
-            self.ends[job] += 1;
+            self.ends[job] = self.ends[job].wrapping_add(1);
             self.ended += 1;
         }
     }
@@ -142,8 +148,8 @@ impl Watcher {
             cpu_seconds: cpu_seconds()? - self.cpu,
             lag_median: at(0.5).into(),
             lag_p99: at(0.99).into(),
-            lost: self.ends.iter().filter(|ends| **ends == 0).count(),
-            duplicated: self.ends.iter().filter(|ends| **ends > 1).count(),
+            lost: self.ends.iter().filter(|ends| **ends == NOT_ENDED).count(),
+            duplicated: self.ends.iter().filter(|ends| !matches!(**ends, 0 | NOT_ENDED)).count(),
             ..self.probe
         })
     }

@@ -4,7 +4,7 @@
 //!
 //! - `main`
 //! - the commands: `translate`, `wait`, `status`, `download`, `jobs`, `languages`, `credits`, `auth`,
-//!   `contract`, `webhook`, `sandbox`, `mcp`, `shell`
+//!   `contract`, `webhook`, `sandbox`, `fleet`, `mcp`, `shell`
 //! - `create`, `dry_run`: the parts of `translate`; `costs`: a part of `jobs`; `config`: the defaults of the user
 //! - `targets`, `spending`
 //! - `plan`
@@ -33,6 +33,8 @@ mod download;
 mod dry_run;
 mod env;
 mod fetch;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod follow;
 mod input;
 mod interrupt;
@@ -140,6 +142,8 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
     match &cli.command {
         #[cfg(feature = "sandbox")]
         Command::Sandbox(options) => return sandbox::run(options, report).await,
+        #[cfg(feature = "fleet")]
+        Command::Fleet(command) => return fleet::run(command, &cli.global, report).await,
         Command::Webhook(command) => return webhook::run(command, &cli.global, report).await,
         Command::Contract(Contract::Proxy(options)) => {
             return contract::run_proxy(options, &cli.global, report).await;
@@ -193,6 +197,8 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
         // These have returned above.
         #[cfg(feature = "sandbox")]
         Command::Sandbox(_) => Outcome::Usage,
+        #[cfg(feature = "fleet")]
+        Command::Fleet(_) => Outcome::Usage,
         Command::Webhook(_) | Command::Completions(_) | Command::Man(_) => Outcome::Usage,
     };
     #[cfg(feature = "sandbox")]
@@ -229,8 +235,8 @@ fn log(verbose: u8) {
     let default = match verbose {
         0 => "off",
         1 => "akool=debug",
-        // At more than this, rmcp logs whole messages, and these have links.
-        _ => "debug,rmcp=info",
+        // At more than this, rmcp and the SDK of Restate log whole messages, and these have links.
+        _ => "debug,rmcp=info,restate_sdk_shared_core=info",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr())

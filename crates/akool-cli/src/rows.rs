@@ -45,7 +45,8 @@ pub(crate) fn read(path: &Path, defaults: &Request) -> Result<Vec<Row>, String> 
     Ok(rows)
 }
 
-fn parse(bytes: &[u8], defaults: &Request) -> Result<Vec<Row>, String> {
+/// The rows of a file with this content.
+pub(crate) fn parse(bytes: &[u8], defaults: &Request) -> Result<Vec<Row>, String> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
         return Err("it is in UTF-16; save it as UTF-8".to_owned());

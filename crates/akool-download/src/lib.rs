@@ -33,6 +33,9 @@
 mod downloader;
 mod error;
 mod format;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod link;
 mod lock;
 mod name;

@@ -13,6 +13,8 @@ use url::Url;
 const MAX_BYTES: usize = 255 - ".part.json".len();
 /// The maximum length of the fixed text of a template, so that there is room for the rest.
 const MAX_FIXED_BYTES: usize = 80;
+/// A longer language is cut off. Codes are short, but any text is accepted.
+const MAX_LANGUAGE_BYTES: usize = 32;
 /// What may stand between the parts of a name.
 const SEPARATORS: [char; 4] = ['.', '-', '_', ' '];
 
@@ -86,7 +88,7 @@ impl std::str::FromStr for NameTemplate {
     type Err = TemplateError;
 
     /// Reads a template with the placeholders `{source}`, `{language}`, `{id}`, `{kind}` (`video`, `subtitles`,
-    /// `original-subtitles` or `no-captions`) and `{ext}` (`mp4` or `srt`).
+    /// `original-subtitles` or `no-captions`) and `{ext}` (`mp4` or `srt`), each at most once.
     fn from_str(text: &str) -> Result<Self, TemplateError> {
         let fail = |why: String| Err(TemplateError(why));
         let mut pieces = Vec::new();
@@ -101,7 +103,7 @@ impl std::str::FromStr for NameTemplate {
                     "a brace in \"{text}\" is not part of a placeholder such as {{source}}"
                 ));
             };
-            pieces.push(match name {
+            let piece = match name {
                 "source" => Piece::Source,
                 "language" => Piece::Language,
                 "id" => Piece::Id,
@@ -112,7 +114,12 @@ impl std::str::FromStr for NameTemplate {
                         "{{{other}}} is not a placeholder; use {{source}}, {{language}}, {{id}}, {{kind}} and {{ext}}"
                     ));
                 }
-            });
+            };
+            // Otherwise, a name could be too long for what tells the files of a job apart.
+            if pieces.contains(&piece) {
+                return fail(format!("{{{name}}} is there twice; use each placeholder once"));
+            }
+            pieces.push(piece);
             rest = after;
         }
         if !rest.is_empty() {
@@ -181,7 +188,11 @@ impl NameTemplate {
     fn render(&self, job: &FileNames, kind: FileKind, extension: &str, with_id: bool) -> String {
         let id = id_name(&job.id);
         let mut source = job.source.as_deref().map(safe_part).filter(|source| !source.is_empty());
-        let language = job.language.as_deref().map(safe_part).filter(|language| !language.is_empty());
+        let mut language = job.language.as_deref().map(safe_part);
+        if let Some(language) = &mut language {
+            shorten(language, MAX_LANGUAGE_BYTES);
+        }
+        let language = language.filter(|language| !language.is_empty());
         loop {
             let parts =
                 Parts { source: source.as_deref(), language: language.as_deref(), id: &id, kind, extension };
@@ -478,6 +489,7 @@ mod tests {
             ("talk.mp4", "at least one placeholder"),
             ("", "at least one placeholder"),
             (&format!("{}{{id}}", "x".repeat(81)), "longer than 80 bytes"),
+            ("{id}-{source}-{id}", "{id} is there twice"),
         ] {
             let error = text.parse::<NameTemplate>().unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
@@ -541,13 +553,18 @@ mod tests {
         let name = NameTemplate::default().name(&job(Some(&"ü".repeat(500)), Some("es")), KINDS[3], true);
         assert!(name.ends_with("ü.es.64dd.no-captions.mp4"), "{name}");
         assert!((MAX_BYTES - 1..=MAX_BYTES).contains(&name.len()), "{}", name.len());
+        let name = NameTemplate::default().name(&job(Some("talk"), Some(&"x".repeat(500))), KINDS[3], true);
+        assert_eq!(name, format!("talk.{}.64dd.no-captions.mp4", "x".repeat(MAX_LANGUAGE_BYTES)));
     }
 
     #[test]
     fn a_source_is_not_shortened_to_nothing() {
-        let language = "x".repeat(MAX_BYTES - ".".len() - ".mp4".len());
-        let name = NameTemplate::default().name(&job(Some("abc"), Some(&language)), KINDS[0], false);
-        assert!(name.starts_with("abc.xxx") && name.len() >= MAX_BYTES - 1, "{name}");
+        let template = template(&format!("{{source}}{}{{language}}{{id}}{{kind}}.{{ext}}", "x".repeat(79)));
+        let long = "a".repeat(500);
+        let job = FileNames { id: (&*long).into(), source: Some(long.clone()), language: Some(long) };
+        let name = template.name(&job, FileKind::NoCaptions, false);
+        assert!(name.starts_with("aaaaaaaa") && name.ends_with("no-captions.mp4"), "{name}");
+        assert!(name.len() <= MAX_BYTES, "{name}");
         assert_eq!(MAX_BYTES + ".part.json".len(), 255);
     }
 

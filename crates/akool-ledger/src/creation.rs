@@ -3,7 +3,7 @@
 use std::{path::Path, time::SystemTime};
 
 use akool::{CreateError, Created, Language, SourceId, Status, WorkKey, types::CreateTranslationRequest};
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Params, Transaction, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -70,7 +70,7 @@ impl Store<'_> {
         if intent.allow_duplicate {
             for language in &intent.languages {
                 let superseded = "UPDATE jobs SET open = NULL WHERE work = ? AND open = 1";
-                transaction.execute(superseded, [hash(language)]).map_err(failed)?;
+                execute(&transaction, superseded, [hash(language)]).map_err(failed)?;
             }
         }
         if !known.is_empty() {
@@ -84,7 +84,7 @@ impl Store<'_> {
             .map_err(failed)?;
         for url in &intent.staged {
             let insert = "INSERT OR IGNORE INTO staged_uses (url, request) VALUES (?, ?)";
-            transaction.execute(insert, [url.as_str(), entry.as_str()]).map_err(failed)?;
+            execute(&transaction, insert, [url.as_str(), entry.as_str()]).map_err(failed)?;
         }
         for language in &intent.languages {
             insert(&transaction, &entry, &intent.api, Some(language), state::IN_FLIGHT, hash(language), true)
@@ -179,6 +179,11 @@ pub(crate) fn source_hash(request: &CreateTranslationRequest) -> [u8; 32] {
     Sha256::digest(SourceId::url(&request.url).as_str()).into()
 }
 
+/// Executes a statement, and keeps it prepared: preparing takes longer than executing.
+fn execute(transaction: &Transaction<'_>, statement: &str, values: impl Params) -> rusqlite::Result<()> {
+    transaction.prepare_cached(statement)?.execute(values).map(drop)
+}
+
 /// Adds a request. `typed` is what identifies it, if it can be read.
 pub(crate) fn insert_request(
     transaction: &Transaction<'_>,
@@ -191,7 +196,7 @@ pub(crate) fn insert_request(
     let insert = "INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?, ?, ?)";
     let (options, source) = (typed.map(|typed| options_hash(api, typed)), typed.map(source_hash));
     let values = params![entry.as_str(), api, millis(at), request, options, source];
-    transaction.prepare_cached(insert)?.execute(values).map(drop)
+    execute(transaction, insert, values)
 }
 
 /// Adds a row. It is open only if no other row of the same work is.
@@ -206,7 +211,7 @@ pub(crate) fn insert(
 ) -> rusqlite::Result<()> {
     let insert = "INSERT INTO jobs (request, api, language, state, work, open) VALUES (?, ?, ?, ?, ?, ?)";
     let values = params![entry.as_str(), api, language.map(Language::code), state, work, open.then_some(1)];
-    transaction.prepare_cached(insert)?.execute(values).map(drop)
+    execute(transaction, insert, values)
 }
 
 /// Stores the outcome of a request in its rows.
@@ -219,12 +224,12 @@ pub(crate) fn record_outcome(
     match outcome {
         CreationOutcome::Unknown(why) => {
             let update = "UPDATE jobs SET state = 1, message = ? WHERE request = ? AND state < 2";
-            transaction.execute(update, [why, entry.as_str()]).map(drop)
+            execute(transaction, update, [why, entry.as_str()])
         }
         CreationOutcome::NotCreated(why) => {
             let update =
                 "UPDATE jobs SET state = 4, message = ?, open = NULL WHERE request = ? AND state < 2";
-            transaction.execute(update, [why, entry.as_str()]).map(drop)
+            execute(transaction, update, [why, entry.as_str()])
         }
         CreationOutcome::Created(created) => record_created(transaction, entry, created, now),
     }
@@ -239,7 +244,7 @@ fn record_created(
     let entry = entry.as_str();
     // Languages that are named nowhere below: the response said nothing clear about them.
     let update = "UPDATE jobs SET state = 1, message = ? WHERE request = ? AND state < 2";
-    transaction.execute(update, ["the response did not name a job", entry])?;
+    execute(transaction, update, ["the response did not name a job", entry])?;
     for job in &created.jobs {
         let status = job.status.map(i64::from);
         let changed_at = status.map(|_| millis(now));
@@ -248,25 +253,25 @@ fn record_created(
             let insert = "INSERT INTO jobs (request, api, state, job, status, changed_at, credits_held, video_length, work)
                 SELECT id, api, 2, ?2, ?3, ?4, ?5, ?6, zeroblob(32) FROM requests WHERE id = ?1";
             let values = params![entry, job.id.as_str(), status, changed_at, job.credits_held, length];
-            transaction.execute(insert, values)?;
+            execute(transaction, insert, values)?;
             continue;
         };
         // A row that somebody took for dead and removed is there again, unless the work was requested once more.
         let update = "UPDATE OR IGNORE jobs SET open = 1
             WHERE request = ?1 AND language = ?2 COLLATE NOCASE AND forgotten = 1";
-        transaction.execute(update, [entry, language.code()])?;
+        execute(transaction, update, [entry, language.code()])?;
         let update = "UPDATE jobs SET state = 2, job = ?3, status = ?4, changed_at = ?5, credits_held = ?6,
                 video_length = ?7, message = NULL, forgotten = 0
             WHERE request = ?1 AND language = ?2 COLLATE NOCASE";
         let (language, id) = (language.code(), job.id.as_str());
         let values = params![entry, language, id, status, changed_at, job.credits_held, length];
-        transaction.execute(update, values)?;
+        execute(transaction, update, values)?;
     }
     for rejection in &created.rejected {
         let Some(language) = &rejection.language else { continue };
         let update = "UPDATE jobs SET state = 3, code = ?3, message = ?4, open = NULL
             WHERE request = ?1 AND language = ?2 COLLATE NOCASE AND state < 2";
-        transaction.execute(update, params![entry, language.code(), rejection.code.0, rejection.message])?;
+        execute(transaction, update, params![entry, language.code(), rejection.code.0, rejection.message])?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::{
     durations::Durations,
     error::{LedgerError, failed},
     in_flight::{is_in_flight, remove_left},
-    rows::{FILE, PENDING, WORK, duration_millis, in_flight, millis, saved_file, work},
+    rows::{FILE, PENDING, WORK, duration_millis, in_flight, millis, pending_work, saved_file, work},
     work::{EntryId, FILES_KEPT, Filter, SavedFile, Work, WorkOutcome},
 };
 
@@ -194,7 +194,8 @@ impl Store<'_> {
 
     /// The work that a filter selects, oldest first.
     pub(crate) fn works(&mut self, filter: &Filter) -> Result<Vec<Work>, LedgerError> {
-        let pending = if filter.pending { PENDING } else { "true" };
+        let (work_of, pending) =
+            if filter.pending { (pending_work(), PENDING) } else { (WORK.to_owned(), "true") };
         let api = if filter.api.is_some() { "jobs.api = :api" } else { ":api IS NULL" };
         let job = if filter.job.is_some() { "job = :job" } else { ":job IS NULL" };
         let entry = if filter.entry.is_some() { "jobs.request = :entry" } else { ":entry IS NULL" };
@@ -205,7 +206,7 @@ impl Store<'_> {
         let before = |age: Duration| filter.expiring.then(|| now - duration_millis(age));
         // A job whose language is not known stands for all languages of its request.
         let select = format!(
-            "{WORK} WHERE {pending} AND {api} AND {job} AND {entry} AND {expiring} AND NOT (state = 1 AND EXISTS (SELECT 1 FROM jobs AS other WHERE \
+            "{work_of} WHERE {pending} AND {api} AND {job} AND {entry} AND {expiring} AND NOT (state = 1 AND EXISTS (SELECT 1 FROM jobs AS other WHERE \
              other.request = jobs.request AND other.state = 2 AND other.language IS NULL)) ORDER BY number"
         );
         let path = self.path;

@@ -7,7 +7,8 @@ use reqwest::{StatusCode, header::HeaderValue};
 
 use crate::{
     error::Error,
-    response::{self, Reply},
+    http::{date, pause},
+    response::Reply,
     snapshot::Snapshot,
 };
 
@@ -27,7 +28,7 @@ pub fn decode(status: u16, header: &str, body: &[u8]) -> Result<Snapshot, Error>
 }
 
 /// How long a response with these headers asks to pause.
-pub fn retry_after(value: &str, date: Option<&str>) -> Option<Duration> {
+pub fn retry_after(value: &str, at: Option<&str>) -> Option<Duration> {
     let header = |text: &str| HeaderValue::from_str(text).ok();
-    response::retry_after(Some(&header(value)?), response::date(date.and_then(header).as_ref()))
+    pause(Some(&header(value)?), date(at.and_then(header).as_ref()))
 }

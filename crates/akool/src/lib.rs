@@ -44,7 +44,8 @@
 //! # Features
 //! - `rustls` (default) or `native-tls`: the TLS library. Without either, the client cannot use `https`.
 //! - `http2` (default): HTTP/2, if the service supports it.
-//! - `serde`: `Serialize` and `Deserialize` for [`PollState`] and [`ErrorKind`], to store the state of a wait.
+//! - `serde`: `Serialize` and `Deserialize` for [`PollState`], [`ErrorKind`] and [`Snapshot`], to store the state of a wait
+//!   and its result.
 //! - `blocking`: the same interface without `async`.
 //!
 //! The requests and types are generated from the service's OpenAPI description, in the crate `akool-client`. The

@@ -22,12 +22,17 @@ use crate::{error::Error, http, id::JobId, redact, response::Decoded, status::St
 /// # Ok(())
 /// # }
 /// ```
+///
+/// With feature `serde`, it can be stored and read again. What is stored contains the links, which grant access.
 #[derive(Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Snapshot {
     id: JobId,
     status: Status,
     details: Box<VideoInfoResult>,
+    #[cfg_attr(feature = "serde", serde(default))]
     age: Option<Duration>,
+    #[cfg_attr(feature = "serde", serde(default))]
     unexpected_fields: Vec<String>,
 }
 

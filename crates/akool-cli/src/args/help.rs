@@ -128,6 +128,32 @@ Examples:
 
 Open its address in a browser to see the jobs and the requests that arrived.";
 
+#[cfg(feature = "fleet")]
+pub(super) const FLEET_UP: &str = "\
+Examples:
+  akool --sandbox fleet up
+  akool fleet up --restate-server ./restate-server
+
+Everything listens on this machine only, telemetry is off, and the data is in
+akool/fleet/ in $XDG_STATE_HOME (by default ~/.local/state).";
+
+#[cfg(feature = "fleet")]
+pub(super) const FLEET_WORKER: &str = "\
+Examples:
+  akool fleet worker --ingress http://a:8080,http://b:8080 --admin http://a:9070
+  akool fleet worker --listen 0.0.0.0:9080 --identity-key publickeyv1_... \\
+      --advertise http://workers.example:9080
+
+SIGTERM stops a worker: it takes no more work, and finishes the creations that
+it has begun. All workers of a fleet use the same credential.";
+
+#[cfg(feature = "fleet")]
+pub(super) const FLEET_LIMITS: &str = "\
+Examples:
+  akool fleet limits
+  akool fleet limits --rate 20
+  akool fleet limits --pause 10m";
+
 #[cfg(feature = "mcp")]
 pub(super) const MCP: &str = "\
 Examples:

@@ -1,6 +1,8 @@
 //! The command line, as clap's types.
 
 mod auth;
+#[cfg(feature = "fleet")]
+pub(crate) mod fleet;
 mod help;
 mod request;
 mod resume;
@@ -17,6 +19,8 @@ use akool::FileKind;
 use akool_download::NameTemplate;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
+#[cfg(feature = "fleet")]
+pub(crate) use self::fleet::{Fleet, Limits as FleetLimits};
 #[cfg(feature = "mcp")]
 pub(crate) use self::request::Captions;
 pub(crate) use self::{
@@ -111,6 +115,11 @@ pub(crate) enum Command {
     #[cfg(feature = "sandbox")]
     #[command(after_help = help::SANDBOX)]
     Sandbox(Sandbox),
+
+    /// Run workers that share creations and waits on a Restate cluster
+    #[cfg(feature = "fleet")]
+    #[command(subcommand)]
+    Fleet(Fleet),
 
     /// Serve agents with the Model Context Protocol on standard input and output
     #[cfg(feature = "mcp")]

@@ -520,7 +520,7 @@ fn times(ledger: &mut Ledger, number: u32) -> [Duration; 3] {
         let mut connection = ledger.elsewhere();
         Store { path: &ledger.path, connection: &mut connection }.mark_dead().unwrap();
     });
-    let pending = time(&mut || assert!(ledger.works(&Filter::pending().at(API)).len() < 100));
+    let pending = time(&mut || assert!(ledger.works(&Filter::pending()).len() < 100));
     let mut new = intent(&["es"]);
     new.identity.url = format!("https://b.example/{number}.mp4");
     let create = time(&mut || {

@@ -3,7 +3,13 @@
 //! It holds one [`PollState`] for each job, asks the poller what to do after each poll, and the scheduler which job
 //! to poll next. Times count from the beginning of the set.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+use hashbrown::HashTable;
 
 use crate::{
     error::Error,
@@ -23,13 +29,13 @@ pub(super) const LAST_POLL_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 pub(super) struct Jobs {
-    slots: HashMap<JobId, Slot>,
     entries: Vec<Option<Entry>>,
+    slots: SlotsByJob,
     free: Vec<Slot>,
     scheduler: Scheduler,
     /// When each wait ends at the latest, also if its last poll cannot begin.
     expiry: DueQueue,
-    last_wait: u64,
+    last_wait: u32,
 }
 
 struct Entry {
@@ -38,7 +44,7 @@ struct Entry {
     state: PollState,
     started: Duration,
     /// Distinguishes this wait from others in the same slot.
-    wait: u64,
+    wait: u32,
     /// Whether a poll is under way.
     polling: bool,
     /// A trigger arrived while a poll was under way, perhaps too late for it.
@@ -51,6 +57,34 @@ impl Entry {
     }
 }
 
+/// The slot of each job. Ids are not stored again: they are in the entries.
+#[derive(Default)]
+struct SlotsByJob {
+    table: HashTable<Slot>,
+    hasher: RandomState,
+}
+
+impl SlotsByJob {
+    fn find(&self, job: &JobId, entries: &[Option<Entry>]) -> Option<Slot> {
+        let is_job = |slot: &Slot| entries[*slot as usize].as_ref().is_some_and(|entry| entry.job == *job);
+        self.table.find(self.hasher.hash_one(job), is_job).copied()
+    }
+
+    /// Adds a slot that is not there, and whose entry is.
+    fn insert(&mut self, slot: Slot, entries: &[Option<Entry>]) {
+        let hash = |slot: &Slot| {
+            entries[*slot as usize].as_ref().map_or(0, |entry| self.hasher.hash_one(&entry.job))
+        };
+        self.table.insert_unique(hash(&slot), slot, hash);
+    }
+
+    fn remove(&mut self, slot: Slot, job: &JobId) {
+        if let Ok(found) = self.table.find_entry(self.hasher.hash_one(job), |other| *other == slot) {
+            found.remove();
+        }
+    }
+}
+
 /// A poll to be made.
 #[derive(Clone, Debug)]
 pub(super) struct Attempt {
@@ -60,7 +94,7 @@ pub(super) struct Attempt {
     /// When it is cut off, if the wait has a timeout.
     pub(super) limit: Option<Duration>,
     slot: Slot,
-    wait: u64,
+    wait: u32,
     due: Duration,
     began: Duration,
 }
@@ -82,15 +116,15 @@ impl Jobs {
 
     /// Begins a wait, whose first poll is due at once. Returns whether the job is new.
     pub(super) fn insert(&mut self, job: JobId, poller: Arc<Poller>, seed: u64, now: Duration) -> bool {
-        if self.slots.contains_key(&job) {
+        if self.contains(&job) {
             return false;
         }
         let Some(slot) = self.free.pop().or_else(|| Slot::try_from(self.entries.len()).ok()) else {
             return false;
         };
-        self.last_wait += 1;
+        self.last_wait = self.last_wait.wrapping_add(1);
         let entry = Entry {
-            job: job.clone(),
+            job,
             poller,
             state: PollState::new(seed),
             started: now,
@@ -107,21 +141,21 @@ impl Jobs {
             Some(place) => *place = Some(entry),
             None => self.entries.push(Some(entry)),
         }
-        self.slots.insert(job, slot);
+        self.slots.insert(slot, &self.entries);
         true
     }
 
     /// Ends a wait without a report. The result of a poll that is under way will be ignored.
     pub(super) fn remove(&mut self, job: &JobId) -> bool {
-        self.slots.get(job).copied().and_then(|slot| self.take(slot)).is_some()
+        self.slots.find(job, &self.entries).and_then(|slot| self.take(slot)).is_some()
     }
 
     pub(super) fn contains(&self, job: &JobId) -> bool {
-        self.slots.contains_key(job)
+        self.slots.find(job, &self.entries).is_some()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.slots.table.len()
     }
 
     pub(super) fn states(&self) -> impl Iterator<Item = (&JobId, &PollState)> {
@@ -130,7 +164,7 @@ impl Jobs {
 
     /// Brings the next poll of a job forward. Returns whether the job is there.
     pub(super) fn poll_now(&mut self, job: &JobId, now: Duration) -> bool {
-        let Some(&slot) = self.slots.get(job) else { return false };
+        let Some(slot) = self.slots.find(job, &self.entries) else { return false };
         let Some(entry) = self.entries[slot as usize].as_mut() else { return false };
         if entry.polling {
             entry.triggered = true;
@@ -247,7 +281,7 @@ impl Jobs {
 
     fn take(&mut self, slot: Slot) -> Option<Entry> {
         let entry = self.entries[slot as usize].take()?;
-        self.slots.remove(&entry.job);
+        self.slots.remove(slot, &entry.job);
         self.scheduler.cancel(slot);
         self.expiry.cancel(slot);
         self.free.push(slot);

@@ -53,6 +53,35 @@ impl Update {
     }
 }
 
+impl End {
+    /// The result of a wait that ended in this way: what a [`WaitSet`](crate::WaitSet) reports, for a program that drives
+    /// [`Poller`](crate::Poller) itself. `poll` is the result of the last poll, or `None` if the timeout passed without a
+    /// last poll. `waited` is the duration of the wait.
+    ///
+    /// # Errors
+    /// If the job failed, or the wait ended before it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use akool::{End, JobId, PollState, WaitError};
+    ///
+    /// let result = End::Timeout.result(&JobId::from("a"), &PollState::new(7), Duration::from_secs(60), None);
+    /// assert!(matches!(result, Err(WaitError::Timeout { .. })));
+    /// ```
+    pub fn result(
+        self,
+        job: &JobId,
+        state: &PollState,
+        waited: Duration,
+        poll: Option<Result<Snapshot, Error>>,
+    ) -> Result<Translation, WaitError> {
+        match poll {
+            Some(result) => finish(job, state, waited, self, result),
+            None => Err(WaitError::Timeout { last: state.last_known(job, waited), source: None }),
+        }
+    }
+}
+
 /// The result of a wait.
 pub(super) fn finish(
     job: &JobId,

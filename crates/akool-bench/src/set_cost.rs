@@ -1,0 +1,72 @@
+//! The cost of a wait set's own operations: to insert and to remove a wait, and to poll the next job. There is no
+//! credential, so that each poll ends its wait before a request is made.
+
+use akool::{Client, CredentialSource, Renewal, Update, WaitSet};
+use anyhow::{Result, bail};
+
+use crate::callgrind::instructions_each;
+
+/// The operations, as arguments of the probe.
+pub(crate) const OPERATIONS: [&str; 3] = ["insert", "remove", "next poll"];
+/// How many of them are counted in a set that is larger.
+const COUNTED: usize = 10_000;
+
+struct NoCredential;
+
+impl CredentialSource for NoCredential {
+    fn renew(&self) -> Renewal<'_> {
+        Box::pin(async { Err("no credential".into()) })
+    }
+}
+
+/// Inserts so many waits into a set, and then does so many operations.
+pub(crate) fn probe(operation: &str, waits: usize, operations: usize) -> Result<()> {
+    let client = Client::builder().credential_source(NoCredential).base_url("http://127.0.0.1:9").build()?;
+    let mut set = client.wait_set();
+    insert(&mut set, 0..waits);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match operation {
+            "insert" => insert(&mut set, waits..waits + operations),
+            "remove" => {
+                for job in 0..operations {
+                    set.remove(&id(job).into());
+                }
+            }
+            "next poll" => {
+                for _ in 0..operations {
+                    let Some((_, Update::Finished(Err(_)))) = set.next().await else {
+                        bail!("a wait did not end as it should")
+                    };
+                }
+            }
+            other => bail!("unknown operation {other}"),
+        }
+        // Freeing the waits that are left must not count.
+        std::mem::forget(set);
+        Ok(())
+    })
+}
+
+fn insert(set: &mut WaitSet, jobs: std::ops::Range<usize>) {
+    for job in jobs {
+        set.insert(id(job));
+    }
+}
+
+/// An id as the service makes them.
+fn id(job: usize) -> String {
+    format!("64dd92c1f0b66846{job:08x}")
+}
+
+/// The instructions of one operation on a set of so many waits. Those of an insertion are the mean over all waits,
+/// because the set grows now and then.
+pub(crate) fn instructions_of(operation: &str, waits: usize) -> Result<f64> {
+    let count = |operation: &str, before: usize, operations: usize| {
+        instructions_each(&["probe-set", operation, &before.to_string()], 0, operations)
+    };
+    match operation {
+        "insert" => count(operation, 0, waits),
+        other => count(other, waits, waits.min(COUNTED)),
+    }
+}

@@ -1,0 +1,114 @@
+//! What the handlers of one worker share: [`Shared`].
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use akool::{Client, Error};
+use akool_download::Downloader;
+use restate_sdk::prelude::{HandlerError, HeaderMap, TerminalError};
+use url::Url;
+
+use crate::{
+    claim::Now,
+    fleet::Fleet,
+    model::millis,
+    permits::{Permit, Permits, now_ms},
+};
+
+/// A credential of a worker.
+pub(crate) struct Account {
+    pub(crate) client: Client,
+    pub(crate) permits: Permits,
+}
+
+/// Where a worker saves files.
+pub(crate) struct Storage {
+    pub(crate) downloader: Downloader,
+    pub(crate) folder: PathBuf,
+}
+
+pub(crate) struct Shared {
+    pub(crate) accounts: HashMap<String, Account>,
+    pub(crate) storage: Option<Storage>,
+    pub(crate) fleet: Fleet,
+    /// For callbacks and queries of the admin API. Without a credential.
+    pub(crate) http: reqwest::Client,
+    pub(crate) admin: Url,
+    pub(crate) creations: Creations,
+    pub(crate) started: Instant,
+}
+
+impl Shared {
+    /// The credential of this name.
+    ///
+    /// Without it, the call is repeated until a worker has it.
+    pub(crate) fn account(&self, name: &str) -> Result<&Account, HandlerError> {
+        self.accounts.get(name).ok_or_else(|| {
+            format!("this worker has no credential named \"{name}\"; start one that has it").into()
+        })
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        Now { monotonic: self.started.elapsed(), wall: Duration::from_millis(now_ms()) }
+    }
+
+    /// Waits for a permit to call the service. If no ingress address answers, the call is repeated by the engine.
+    pub(crate) async fn permit(&self, account: &Account) -> Result<Permit, HandlerError> {
+        Ok(account.permits.acquire(&self.fleet).await?)
+    }
+
+    /// Tells all workers if the service asked for a pause.
+    pub(crate) async fn note_pause(&self, name: &str, account: &Account, error: &Error) {
+        let Some(pause) = error.retry_after() else { return };
+        let until_ms = now_ms().saturating_add(millis(pause.min(akool::MAX_RETRY_AFTER)));
+        account.permits.pause(until_ms);
+        if let Err(error) = self.fleet.pause(name, until_ms).await {
+            tracing::warn!(%error, credential = name, "cannot tell the other workers of a pause");
+        }
+    }
+}
+
+/// The creations that a worker has begun, so that it does not stop in the middle of one.
+#[derive(Default)]
+pub(crate) struct Creations {
+    under_way: AtomicUsize,
+    is_draining: AtomicBool,
+}
+
+/// A creation that is under way.
+pub(crate) struct UnderWay<'a>(&'a Creations);
+
+impl Creations {
+    /// Counts one more, and says whether the worker is about to stop.
+    pub(crate) fn begin(&self) -> (UnderWay<'_>, bool) {
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+        (UnderWay(self), self.is_draining.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn drain(&self) {
+        self.is_draining.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Refuses a call that a web page made. The ingress answers pages of every origin, so that a page in a browser on the
+/// machine of an ingress could start jobs; browsers do not let a page hide these headers.
+pub(crate) fn refuse_pages(headers: &HeaderMap) -> Result<(), TerminalError> {
+    if headers.contains_key("origin") || headers.contains_key("sec-fetch-site") {
+        return Err(TerminalError::new_with_code(403, "web pages may not call the fleet"));
+    }
+    Ok(())
+}

@@ -1,0 +1,394 @@
+//! The client of a fleet: [`Fleet`].
+
+use std::time::Duration;
+
+use akool::JobId;
+use restate_sdk::{
+    ingress::{Client, ClientError},
+    prelude::Json,
+};
+use url::Url;
+
+use crate::{
+    ingress::Ingress,
+    limit::{Lease, Limit},
+    model::{Creation, JobView, Outcome, WaitOptions, WorkView},
+    services::{
+        Change, Create, CredentialIngressClient, JobIngressClient, JobsIngressClient, Listing, Page,
+        TranslationIngressClient,
+    },
+    step::Origin,
+    work::{Work, WorkId},
+};
+
+/// How long no ingress address may answer before a call fails.
+const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A client of a fleet: creates jobs, waits for them, and asks what is known of them. Cheap to clone.
+///
+/// It needs the ingress addresses of the Restate cluster only, and no credential of AKOOL, which the workers have.
+/// Anyone who reaches an ingress can create paid jobs: see the crate's documentation.
+///
+/// ```no_run
+/// # async fn example(client: akool::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// use akool_restate::{Creation, Fleet, WaitOptions, Work};
+///
+/// let fleet = Fleet::new(["http://127.0.0.1:8080".parse()?])?;
+/// let request = client.translate("https://example.com/talk.mp4").to(["es", "fr"]);
+/// for work in Work::of(&request)? {
+///     match fleet.create(&work, WaitOptions::default()).await? {
+///         Creation::Created(created) => {
+///             let outcome = fleet.wait(&created.job).await?;
+///             println!("{}: {:?}", created.job, outcome.end);
+///         }
+///         other => eprintln!("{}: {other:?}", work.id()),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Fleet {
+    client: Client<Ingress>,
+}
+
+/// A call of the fleet failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FleetError {
+    /// No ingress address answered for a minute. A creation may have begun: repeat it, it creates nothing twice.
+    #[error("the fleet does not answer")]
+    NoAnswer(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The fleet does not know the job or the work.
+    #[error("{0}")]
+    NotFound(String),
+    /// The fleet has no worker that was registered, or a worker of another release.
+    #[error("the fleet has no service for this call: {0}")]
+    NoWorker(String),
+    /// The fleet refused the call.
+    #[error("the fleet refused the call (HTTP status {status}): {message}")]
+    #[non_exhaustive]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Why, in the fleet's words.
+        message: String,
+    },
+    /// The response is not one of a fleet.
+    #[error("the response is not one of a fleet")]
+    Undecodable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The fleet cannot be used with these addresses.
+    #[error("{0}")]
+    Config(String),
+}
+
+impl FleetError {
+    /// What to do next, as a sentence without a capital letter and a full stop.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::NoAnswer(_) => "check that the Restate server runs, and its ingress addresses",
+            Self::NotFound(_) => "check the id; list what the fleet knows",
+            Self::NoWorker(_) => "start a worker of this release, and check that it registered itself",
+            Self::Refused { .. } => "change the call as the message says",
+            Self::Undecodable(_) => {
+                "check that the address is the ingress of a Restate server whose workers have this release"
+            }
+            Self::Config(_) => "pass the addresses of the ingress, such as http://127.0.0.1:8080",
+        }
+    }
+}
+
+impl From<ClientError> for FleetError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Status { status, response } => {
+                let document: ErrorDocument = serde_json::from_slice(response.body()).unwrap_or_default();
+                let text =
+                    document.message.unwrap_or_else(|| String::from_utf8_lossy(response.body()).into_owned());
+                let message = akool::redact::excerpt(&text);
+                match status.as_u16() {
+                    404 if document.source.as_deref() == Some("ingress") => Self::NoWorker(message),
+                    404 => Self::NotFound(message),
+                    status => Self::Refused { status, message },
+                }
+            }
+            ClientError::Transport { source } => Self::NoAnswer(source),
+            other => Self::Undecodable(Box::new(other)),
+        }
+    }
+}
+
+/// How the ingress reports an error: its own, or one of a handler.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct ErrorDocument {
+    message: Option<String>,
+    source: Option<String>,
+}
+
+impl Fleet {
+    /// A client for these ingress addresses of one cluster. If one does not answer, the next is tried.
+    ///
+    /// # Errors
+    /// If there is no address, or one that is not http or https.
+    pub fn new(addresses: impl IntoIterator<Item = Url>) -> Result<Self, FleetError> {
+        Self::with_http(addresses, reqwest::Client::builder())
+    }
+
+    /// The same, with settings for HTTP: a proxy, or a header with a token for one in front of the ingress.
+    ///
+    /// # Errors
+    /// As [`Fleet::new`], and if the HTTP client cannot be built.
+    pub fn with_http(
+        addresses: impl IntoIterator<Item = Url>,
+        http: reqwest::ClientBuilder,
+    ) -> Result<Self, FleetError> {
+        let addresses: Vec<_> = addresses.into_iter().collect();
+        if addresses.is_empty() {
+            return Err(FleetError::Config("there is no ingress address".to_owned()));
+        }
+        if let Some(other) = addresses.iter().find(|url| !matches!(url.scheme(), "http" | "https")) {
+            let shown = akool::redact::excerpt(other.as_str());
+            return Err(FleetError::Config(format!("\"{shown}\" is not an http or https URL")));
+        }
+        let http = http.redirect(reqwest::redirect::Policy::none()).connect_timeout(Duration::from_secs(5));
+        let http = http.tcp_keepalive(Duration::from_secs(15));
+        let http = http.build().map_err(|error| FleetError::Config(error.to_string()))?;
+        let ingress = Ingress::new(http, addresses, DEFAULT_PATIENCE);
+        // Only its path is used; `Ingress` chooses the address.
+        let client = Client::new("http://fleet".parse().map_err(config)?, ingress).map_err(config)?;
+        Ok(Self { client })
+    }
+
+    fn work(&self, work: &WorkId) -> TranslationIngressClient<Ingress> {
+        TranslationIngressClient::from_client(self.client.clone(), work.as_str())
+    }
+
+    fn job_object(&self, job: &JobId) -> JobIngressClient<Ingress> {
+        JobIngressClient::from_client(self.client.clone(), job.as_str())
+    }
+
+    fn credential(&self, name: &str) -> CredentialIngressClient<Ingress> {
+        CredentialIngressClient::from_client(self.client.clone(), name)
+    }
+
+    /// Creates the job of a work, unless there is one, and begins its wait. Returns when the outcome is known: after
+    /// minutes, if the service asked for a pause.
+    ///
+    /// # Errors
+    /// If the fleet does not answer, or refuses the call.
+    pub async fn create(&self, work: &Work, options: WaitOptions) -> Result<Creation, FleetError> {
+        self.send_creation(work, options, false).await
+    }
+
+    /// Creates and pays for another job, also if there is one. A creation whose outcome is unknown still stops it.
+    ///
+    /// # Errors
+    /// As [`Fleet::create`].
+    pub async fn create_duplicate(&self, work: &Work, options: WaitOptions) -> Result<Creation, FleetError> {
+        self.send_creation(work, options, true).await
+    }
+
+    async fn send_creation(
+        &self,
+        work: &Work,
+        options: WaitOptions,
+        allow_duplicate: bool,
+    ) -> Result<Creation, FleetError> {
+        let create = Json(Create { work: work.clone(), options, allow_duplicate });
+        // One for this call: if its connection breaks, the next attempt gets the same result.
+        let key = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+        let reply = self.work(work.id()).create(create).idempotency_key(key).call().await?;
+        Ok(reply.into_body()?.into_inner())
+    }
+
+    /// What is known of a work. `None` if the fleet does not know it.
+    ///
+    /// # Errors
+    /// If the fleet does not answer, or refuses the call.
+    pub async fn creation(&self, work: &WorkId) -> Result<Option<WorkView>, FleetError> {
+        found(call(self.work(work).status()).await.map(Json::into_inner))
+    }
+
+    /// Records the job that an operator found for a creation whose outcome is unknown, and begins its wait.
+    ///
+    /// # Errors
+    /// [`FleetError::NotFound`] if the fleet does not know the work, and [`FleetError::Refused`] with status 409 if the
+    /// outcome is not unknown.
+    pub async fn adopt(&self, work: &WorkId, job: &JobId) -> Result<Creation, FleetError> {
+        let reply = self.work(work).adopt(job.as_str().to_owned()).call().await?;
+        Ok(reply.into_body()?.into_inner())
+    }
+
+    /// Forgets a work, so that it can be created, and paid for, again. Returns whether the fleet knew it.
+    ///
+    /// # Errors
+    /// If the fleet does not answer, or refuses the call.
+    pub async fn forget_work(&self, work: &WorkId) -> Result<bool, FleetError> {
+        Ok(found(call(self.work(work).forget()).await)?.is_some())
+    }
+
+    /// Begins the wait for a job that the fleet did not create. Has no effect if the fleet waits for it already.
+    ///
+    /// # Errors
+    /// If the fleet does not answer, or refuses the call.
+    pub async fn watch(&self, job: &JobId, options: WaitOptions) -> Result<(), FleetError> {
+        self.watch_with(job, options, crate::work::DEFAULT_CREDENTIAL).await
+    }
+
+    /// The same, with the credential of this name.
+    ///
+    /// # Errors
+    /// As [`Fleet::watch`].
+    pub async fn watch_with(
+        &self,
+        job: &JobId,
+        options: WaitOptions,
+        credential: &str,
+    ) -> Result<(), FleetError> {
+        let origin = Origin { credential: credential.to_owned(), ..Origin::default() };
+        let start = Json(crate::services::Start { options, origin });
+        self.job_object(job).watch(start).call().await?.into_body()?;
+        Ok(())
+    }
+
+    /// Waits for the end of a job's wait, as long as that takes. Dropping the future ends nothing in the fleet.
+    ///
+    /// # Errors
+    /// [`FleetError::NotFound`] if the fleet does not wait for the job, or if someone forgets it meanwhile.
+    pub async fn wait(&self, job: &JobId) -> Result<Outcome, FleetError> {
+        // One for this call: if its connection breaks, the next attempt attaches to the same invocation.
+        let key = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+        let reply = self.job_object(job).wait().idempotency_key(key).call().await?;
+        Ok(reply.into_body()?.into_inner())
+    }
+
+    /// What is known of a job, without waiting. `None` if the fleet does not know it.
+    ///
+    /// # Errors
+    /// If the fleet does not answer, or refuses the call.
+    pub async fn job(&self, job: &JobId) -> Result<Option<JobView>, FleetError> {
+        found(call(self.job_object(job).outcome()).await.map(Json::into_inner))
+    }
+
+    /// Polls a job soon, because it may have changed. How soon, [`akool::Poller::poll_now`] decides. For a job that the
+    /// fleet does not wait for, nothing happens.
+    ///
+    /// # Errors
+    /// If the fleet does not answer, or refuses the call.
+    pub async fn poll_now(&self, job: &JobId) -> Result<(), FleetError> {
+        call(self.job_object(job).poll_now()).await
+    }
+
+    /// Ends the wait for a job, and removes what is known of it. The job itself continues. Returns whether the fleet knew
+    /// it.
+    ///
+    /// # Errors
+    /// If the fleet does not answer, or refuses the call.
+    pub async fn forget_job(&self, job: &JobId) -> Result<bool, FleetError> {
+        Ok(found(call(self.job_object(job).forget()).await)?.is_some())
+    }
+
+    /// All jobs that the fleet knows, sorted by id. It reads the engine's state, page by page, so it takes seconds for
+    /// 100,000 jobs.
+    ///
+    /// # Errors
+    /// If the fleet does not answer, or refuses the call.
+    pub async fn jobs(&self) -> Result<Vec<JobView>, FleetError> {
+        let (mut jobs, mut page) = (Vec::new(), Page::default());
+        loop {
+            let client = JobsIngressClient::from_client(self.client.clone());
+            let Json(Listing { rows, next }) = client.list(Json(page)).call().await?.into_body()?;
+            jobs.extend(rows);
+            match next {
+                Some(after) => page = Page { after },
+                None => return Ok(jobs),
+            }
+        }
+    }
+
+    /// All works whose outcome is unknown, sorted by id. A creation that is under way counts too: its
+    /// [`creation`](Self::creation) is `None`.
+    ///
+    /// # Errors
+    /// If the fleet does not answer, or refuses the call.
+    pub async fn unknown(&self) -> Result<Vec<WorkView>, FleetError> {
+        let (mut works, mut page) = (Vec::new(), Page::default());
+        loop {
+            let client = JobsIngressClient::from_client(self.client.clone());
+            let Json(Listing { rows, next }) = client.unknown(Json(page)).call().await?.into_body()?;
+            works.extend(rows);
+            match next {
+                Some(after) => page = Page { after },
+                None => return Ok(works),
+            }
+        }
+    }
+
+    /// The limits of the credential of this name.
+    ///
+    /// # Errors
+    /// If the fleet does not answer, or refuses the call.
+    pub async fn limits(&self, credential: &str) -> Result<Limit, FleetError> {
+        call(self.credential(credential).limits()).await.map(Json::into_inner)
+    }
+
+    /// Sets how many calls per second all workers make with the credential of this name. `None` removes the limit. A
+    /// worker learns of it within a second.
+    ///
+    /// # Errors
+    /// If the fleet does not answer, or refuses the call.
+    pub async fn set_rate(&self, credential: &str, per_second: Option<f64>) -> Result<Limit, FleetError> {
+        let change = Change { per_second: Some(per_second), paused_until_ms: None };
+        let reply = self.credential(credential).set_limits(Json(change)).call().await?;
+        Ok(reply.into_body()?.into_inner())
+    }
+
+    /// Sets until when nothing is sent with the credential of this name, in milliseconds since the Unix epoch. A time in
+    /// the past ends a pause for workers and jobs that have not met it yet; those that have go on at its end.
+    ///
+    /// # Errors
+    /// If the fleet does not answer, or refuses the call.
+    pub async fn set_pause(&self, credential: &str, until_ms: u64) -> Result<Limit, FleetError> {
+        let change = Change { per_second: None, paused_until_ms: Some(until_ms) };
+        let reply = self.credential(credential).set_limits(Json(change)).call().await?;
+        Ok(reply.into_body()?.into_inner())
+    }
+
+    /// Leases permits, for a worker whose clock shows this time.
+    pub(crate) async fn lease(&self, credential: &str, now_ms: u64) -> Result<Lease, FleetError> {
+        let reply = self.credential(credential).lease(now_ms).call().await?;
+        Ok(reply.into_body()?.into_inner())
+    }
+
+    /// The service asked for a pause.
+    pub(crate) async fn pause(&self, credential: &str, until_ms: u64) -> Result<(), FleetError> {
+        self.credential(credential).closed(until_ms).call().await?.into_body()?;
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fleet").finish_non_exhaustive()
+    }
+}
+
+/// Calls a handler without input.
+async fn call<T: restate_sdk::serde::Deserialize>(
+    request: restate_sdk::ingress::Request<Ingress, (), T>,
+) -> Result<T, FleetError> {
+    Ok(request.call().await?.into_body()?)
+}
+
+fn found<T>(result: Result<T, FleetError>) -> Result<Option<T>, FleetError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(FleetError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn config(error: impl std::fmt::Display) -> FleetError {
+    FleetError::Config(error.to_string())
+}

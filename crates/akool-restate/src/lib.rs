@@ -1,0 +1,65 @@
+//! AKOOL video translations on a [Restate](https://restate.dev) cluster: several workers share creation and waiting, any
+//! of them may be killed at any moment, no job is created twice, and no outcome is lost.
+//!
+//! [`Fleet`] is the client, for programs that create and wait. [`Worker`] is a worker process. Restate is the engine
+//! between them: it has one writer for each key, a journal, and timers that survive. This crate only journals. When to
+//! poll, [`akool::Poller`] decides; when to create, the rule in [`claim`]; how fast, [`limit`]. These know no engine, and
+//! [`step`] is all that another engine needs for waits.
+//!
+//! # Services
+//! - `Translation`, by the id of a [`Work`]: creates its job at most once, and begins its wait.
+//! - `Job`, by the id of a job: polls it until its end. Each poll schedules the next one, with a generation that makes
+//!   older timers void.
+//! - `Credential`, by its name: leases permits to call the service, and pauses all workers.
+//! - `Deliver` tells a [`Target`] the outcome; `Files` saves files; `Jobs` lists what is known.
+//!
+//! The handlers that callers need are public at the ingress: `create`, `status`, `adopt` and `forget` of `Translation`,
+//! `watch`, `poll_now`, `outcome`, `wait` and `forget` of `Job`, and those of `Credential` and `Jobs`. They refuse web
+//! pages, which the ingress itself lets in from every origin. All others are private.
+//!
+//! # Promises
+//! - At most one request is sent for a work, whatever is killed, until someone calls [`Fleet::forget_work`] or
+//!   [`Fleet::create_duplicate`]. If it is not known whether it was sent, the creation ends as
+//!   [`Creation::OutcomeUnknown`], which an operator resolves.
+//! - A worker that is stopped normally leaves no outcome unknown.
+//! - A worker that was suspended between its claim and its request sends nothing once the claim is older than
+//!   [`claim::MAX_CLAIM_AGE`]. Between that check and the first byte of the request lie the connection and TLS.
+//! - A [`Target::Handler`] gets each outcome exactly once, and a [`Target::Url`] at least once.
+//! - State is readable by the release before and after.
+//!
+//! # Security
+//! Ingress and admin API of a Restate server have no authentication. Anyone who reaches the ingress creates paid jobs, so
+//! bind both to the loopback interface, or put a proxy with authentication in front. A worker without
+//! [`identity_key`](WorkerBuilder::identity_key) listens on the loopback interface only. State of the engine contains the
+//! links to sources and results, which grant access; it contains no credential.
+//!
+//! Needs Restate 1.7 and Rust 1.90.
+
+pub mod claim;
+pub mod limit;
+pub mod step;
+
+mod context;
+mod fleet;
+mod ingress;
+mod model;
+mod permits;
+mod registration;
+mod services;
+mod work;
+mod worker;
+
+/// The example of the README, compiled as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+pub use self::{
+    fleet::{Fleet, FleetError},
+    model::{
+        CreatedWork, Creation, JobView, NotCreated, Outcome, Target, Unknown, WaitEnd, WaitOptions, WorkView,
+    },
+    registration::RegistrationError,
+    work::{DEFAULT_CREDENTIAL, Work, WorkId},
+    worker::{Worker, WorkerBuilder, WorkerError},
+};

@@ -1,0 +1,86 @@
+//! `Files`: saves the files of a completed job, whose id is the key, in the folder of a worker.
+
+use std::{sync::Arc, time::Duration};
+
+use akool::JobId;
+use restate_sdk::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::job::JobClient;
+use crate::{context::Shared, model::Outcome};
+
+/// A download is interrupted after this time and resumed, perhaps by another worker. So a long one cannot be mistaken
+/// for one that hangs.
+const SLICE: Duration = Duration::from_secs(5 * 60);
+/// How long a download that fails is repeated. The service deletes the files after 7 days.
+const REPEAT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Save {
+    pub(crate) outcome: Outcome,
+    pub(crate) credential: String,
+}
+
+pub(crate) struct Files(pub(crate) Arc<Shared>);
+
+#[restate_sdk::object(
+    client_visibility = "pub(crate)",
+    ingress_private,
+    inactivity_timeout = "1m",
+    abort_timeout = "10m",
+    journal_retention = "0s",
+    invocation_retry_policy(
+        initial_interval = "1s",
+        factor = 2.0,
+        max_interval = "1m",
+        max_attempts = 1_000_000_000
+    )
+)]
+impl Files {
+    /// Saves all files of the job, each once.
+    #[handler]
+    async fn save(&self, ctx: ObjectContext<'_>, save: Json<Save>) -> HandlerResult<()> {
+        let Save { outcome, credential } = save.0;
+        let Some(translation) = outcome.translation() else { return Ok(()) };
+        let job = JobId::from(ctx.key());
+        let mut saved = Vec::new();
+        for file in translation.files() {
+            loop {
+                let (worker, file, name) = (Arc::clone(&self.0), file.clone(), credential.clone());
+                let policy = RunRetryPolicy::new()
+                    .initial_delay(Duration::from_secs(1))
+                    .exponentiation_factor(2.0)
+                    .max_delay(Duration::from_secs(5 * 60))
+                    .max_duration(REPEAT_FOR);
+                let slice =
+                    ctx.run(|| save_for_a_while(worker, file, name)).name("save").retry_policy(policy);
+                let path = slice.await.inspect_err(|error| {
+                    tracing::error!(%job, %error, "a download was given up");
+                })?;
+                if let Some(path) = path {
+                    saved.push(path);
+                    break;
+                }
+            }
+        }
+        ctx.object_client::<JobClient<'_>>(job.as_str()).saved(Json(saved)).send();
+        Ok(())
+    }
+}
+
+/// Downloads a file, and returns its path. `None`: it takes longer, and what there is of it stays.
+async fn save_for_a_while(
+    worker: Arc<Shared>,
+    file: akool::RemoteFile,
+    credential: String,
+) -> HandlerResult<Option<String>> {
+    let Some(storage) = &worker.storage else {
+        return Err("this worker saves no files; start one with a folder for downloads".into());
+    };
+    let job = worker.account(&credential)?.client.job(&file.job);
+    let save = storage.downloader.save(&file, &storage.folder).renew_link_from(&job).into_future();
+    match tokio::time::timeout(SLICE, save).await {
+        Ok(saved) => Ok(Some(saved?.path.display().to_string())),
+        Err(_) => Ok(None),
+    }
+}
