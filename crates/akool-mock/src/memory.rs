@@ -6,10 +6,7 @@
 
 use serde_json::Value;
 
-use crate::service_state::ServiceState;
-
-/// About how many bytes are remembered at a time.
-pub(crate) const MAX_BYTES: usize = 256 * 1024 * 1024;
+use crate::{recent::MAX_BYTES, service_state::ServiceState};
 
 impl ServiceState {
     /// About how many bytes are remembered now.

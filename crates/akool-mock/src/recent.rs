@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+/// About how many bytes are remembered at a time, of everything.
+pub(crate) const MAX_BYTES: usize = 256 * 1024 * 1024;
 /// How many items are kept.
 pub(crate) const MAX_KEPT: usize = 10_000;
 

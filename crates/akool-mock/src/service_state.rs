@@ -14,8 +14,7 @@ use serde_json::Value;
 use crate::{
     clock::Clock,
     fault::Fault,
-    memory::MAX_BYTES,
-    recent::Recent,
+    recent::{MAX_BYTES, Recent},
     record::{Exchange, short},
     timeline::{DEFAULT_CREDITS_PER_JOB, JobTimeline, Timeline},
     times::FaultQueue,
