@@ -7,6 +7,7 @@
 //! - An enum of strings has a constant `ALL` with its values.
 //! - The undocumented header `api-version` is not sent.
 //! - The URL of an operation without parameters in its path is parsed once, by the hand-written `Client::endpoint`.
+//! - The base URL is shared by the copies of a client instead of copied with each.
 //! - `#[allow(clippy::all)]` is removed: `lib.rs` allows single lints with a reason.
 
 use std::collections::BTreeSet;
@@ -14,8 +15,8 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail};
 use quote::quote;
 use syn::{
-    Attribute, Block, Expr, ExprLit, Fields, File, Ident, ImplItem, Item, ItemEnum, ItemImpl, Lit, Local,
-    Pat, Path, Stmt, Visibility, parse_quote,
+    Attribute, Block, Expr, ExprLit, Fields, File, Ident, ImplItem, Item, ItemEnum, ItemImpl, ItemStruct,
+    Lit, Local, Pat, Path, Stmt, Visibility, parse_quote,
     punctuated::Punctuated,
     visit_mut::{self, VisitMut},
 };
@@ -28,6 +29,7 @@ pub(crate) fn postprocess(file: &mut File) {
     StripAllow.visit_file_mut(file);
     StripApiVersion.visit_file_mut(file);
     KeepUrls.visit_file_mut(file);
+    ShareBaseUrl.visit_file_mut(file);
     postprocess_items(&mut file.items, false);
 }
 
@@ -136,6 +138,28 @@ impl VisitMut for KeepUrls {
             && let Some(path) = format.value().strip_prefix("{}")
         {
             *init.expr = parse_quote!(client.endpoint(#path).map_err(Error::InvalidRequest)?);
+        }
+    }
+}
+
+/// Makes the field `baseurl` of the client an `Arc<str>`.
+struct ShareBaseUrl;
+
+impl VisitMut for ShareBaseUrl {
+    fn visit_item_struct_mut(&mut self, item: &mut ItemStruct) {
+        for field in item.fields.iter_mut().filter(|_| item.ident == "Client") {
+            if field.ident.as_ref().is_some_and(|name| name == "baseurl") {
+                field.ty = parse_quote!(std::sync::Arc<str>);
+            }
+        }
+    }
+
+    fn visit_expr_mut(&mut self, expression: &mut Expr) {
+        visit_mut::visit_expr_mut(self, expression);
+        match quote!(#expression).to_string().as_str() {
+            "baseurl . to_string ()" => *expression = parse_quote!(baseurl.into()),
+            "self . baseurl . as_str ()" => *expression = parse_quote!(&self.baseurl),
+            _ => {}
         }
     }
 }
