@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from parts import AKOOL, ROOT, SERVER, Fleet, call, wait_for
+from parts import AKOOL, KEY, OWN_ENGINE, ROOT, SERVER, Fleet, call, wait_for
 
 VIDEOS = 200
 
@@ -35,6 +35,33 @@ def guide(full):
     script = "ip link set lo up && exec \"$@\"" if alone else "exec \"$@\""
     prefix = ["unshare", "--net", "--kill-child"] if alone else []
     subprocess.run([*prefix, "sh", "-c", script, "sh", sys.executable, __file__], check=True)
+
+
+def own_engine(full):
+    """The example that drives the poller with a folder as queue: killed again and again, it loses no wait."""
+    kills = 20 if full else 5
+    with Fleet() as fleet:
+        fleet.sandbox()
+        steps = [{"status": 2, "for": "6s"}]
+        jobs = [fleet.control("jobs", "POST", {"steps": steps, "end": end})["id"]
+                for end in ("completed", "failed", "completed")]
+        queue = fleet.folder / "queue"
+        env = {"AKOOL_API_HOST": fleet.api, "AKOOL_API_KEY": KEY}
+        engine = fleet.run("engine", [OWN_ENGINE, queue, *jobs], env)
+        entries = lambda: [json.loads((queue / job).read_text()) for job in jobs if (queue / job).exists()]
+        wait_for("the first polls", lambda: all(entry["state"]["attempts"] for entry in entries()) and entries())
+        engine.command = [OWN_ENGINE, str(queue)]
+        for _ in range(kills):
+            time.sleep(0.2)
+            engine.kill()
+            engine.start()
+        wait_for("the ends", lambda: not entries() and not engine.is_running())
+        lines = (fleet.folder / "engine.log").read_text().split("\n")[:-1]
+        ends = collections.Counter(line.split(" after ")[0] for line in lines)
+        wanted = [f"{job}: {end}" for job, end in zip(jobs, ("Completed", "Failed", "Completed"))]
+        assert set(ends) == set(wanted), lines
+        polls = sum(int(line.split(" after ")[1].split()[0]) for line in lines)
+        print(f"    {len(jobs)} jobs, {kills} kills of the process: every end told, after {polls} polls", flush=True)
 
 
 def children(parent):

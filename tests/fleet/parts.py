@@ -20,6 +20,7 @@ import urllib.parse
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 AKOOL = os.environ.get("AKOOL", str(ROOT / "target/debug/akool"))
 OUTCOMES = os.environ.get("OUTCOMES", str(ROOT / "target/debug/examples/outcomes"))
+OWN_ENGINE = os.environ.get("OWN_ENGINE", str(ROOT / "target/debug/examples/own_engine"))
 SERVER = os.environ.get("RESTATE_SERVER", "restate-server")
 KEY = "sandbox-key-000000000000"
 CREATE = "/api/open/v3/content/video/createbytranslate"
