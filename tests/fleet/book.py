@@ -52,35 +52,38 @@ def webhooks(full):
         line = line.replace("akool --json webhook listen", f"{AKOOL} --json webhook listen --listen {listener}")
         env = {"AKOOL_CLIENT_ID": "sandbox-client", "AKOOL_API_KEY": KEY}
         listening = fleet.run("webhooks", ["bash", "-euo", "pipefail", "-c", line], env, prefix=("setsid", "--wait"))
-        wait_for("the listener", lambda: call(f"http://{listener}/")[0] == 405)
-        hook, others = Hook(), Hook()
-        job, other = [fleet.control("jobs", "POST", {"steps": [{"status": 2, "for": "6s"}], "end": "completed",
-                                                     "webhook_url": one.url})["id"] for one in (hook, others)]
-        # A job of the sandbox begins at its first poll.
-        poll = f"{fleet.api}/api/open/v3/content/video/infobymodelid?video_model_id={other}"
-        assert call(poll, headers={"x-api-key": KEY})[0] == 200
-        # Without a trigger, the end would be noticed after five minutes.
-        watch(fleet, [job], {"interval_ms": 300_000})
-        wait_for("the first poll", lambda: fleet.invoke(f"Job/{job}/outcome")[1]["attempts"] == 1)
-        wait_for("the message of the end", lambda: hook.bodies and others.bodies and is_over(fleet, job))
-        time.sleep(1)
-        genuine = hook.bodies[-1]
-        post = lambda body: call(f"http://{listener}/", "POST", body)[0]
-        forged = [{**genuine, "signature": genuine["signature"][::-1]}, {**genuine, "nonce": "other"},
-                  {**genuine, "dataEncrypt": genuine["dataEncrypt"][::-1]}]
-        assert [post(body) for body in forged] == [400] * len(forged)
-        time.sleep(1)
-        assert fleet.control(f"jobs/{job}")["polls"] == 1, "a forged message led to a poll"
-        assert [post(genuine) for _ in range(20 if full else 5)].count(200) >= 1
-        wait_for("the outcome", lambda: fleet.invoke(f"Job/{job}/outcome")[1]["outcome"], 20)
-        polls = fleet.control(f"jobs/{job}")["polls"]
-        assert polls == 2, polls
-        # Genuine, for a job that the fleet does not wait for.
-        assert post(others.bodies[-1]) == 200
-        time.sleep(1)
-        assert set(fleet.states("Job", "job")) == {job}, other
-        print(f"    {len(forged)} forged messages: no poll; a signed one, sent again and again: {polls - 1} poll", flush=True)
-        os.killpg(listening.pid, signal.SIGTERM)
+        try:
+            wait_for("the listener", lambda: call(f"http://{listener}/")[0] == 405)
+            hook, others = Hook(), Hook()
+            job, other = [fleet.control("jobs", "POST", {"steps": [{"status": 2, "for": "6s"}], "end": "completed",
+                                                         "webhook_url": one.url})["id"] for one in (hook, others)]
+            # A job of the sandbox begins at its first poll.
+            poll = f"{fleet.api}/api/open/v3/content/video/infobymodelid?video_model_id={other}"
+            assert call(poll, headers={"x-api-key": KEY})[0] == 200
+            # Without a trigger, the end would be noticed after five minutes.
+            watch(fleet, [job], {"interval_ms": 300_000})
+            wait_for("the first poll", lambda: fleet.invoke(f"Job/{job}/outcome")[1]["attempts"] == 1)
+            wait_for("the message of the end", lambda: hook.bodies and others.bodies and is_over(fleet, job))
+            time.sleep(1)
+            genuine = hook.bodies[-1]
+            post = lambda body: call(f"http://{listener}/", "POST", body)[0]
+            forged = [{**genuine, "signature": genuine["signature"][::-1]}, {**genuine, "nonce": "other"},
+                      {**genuine, "dataEncrypt": genuine["dataEncrypt"][::-1]}]
+            assert [post(body) for body in forged] == [400] * len(forged)
+            time.sleep(1)
+            assert fleet.control(f"jobs/{job}")["polls"] == 1, "a forged message led to a poll"
+            assert [post(genuine) for _ in range(20 if full else 5)].count(200) >= 1
+            wait_for("the outcome", lambda: fleet.invoke(f"Job/{job}/outcome")[1]["outcome"], 20)
+            polls = fleet.control(f"jobs/{job}")["polls"]
+            assert polls == 2, polls
+            # Genuine, for a job that the fleet does not wait for.
+            assert post(others.bodies[-1]) == 200
+            time.sleep(1)
+            assert set(fleet.states("Job", "job")) == {job}, other
+            print(f"    {len(forged)} forged messages: no poll; a signed one, sent again and again: {polls - 1} poll",
+                  flush=True)
+        finally:
+            os.killpg(listening.pid, signal.SIGTERM)
 
 
 def is_over(fleet, job):
@@ -95,7 +98,8 @@ def alarm(full):
         fleet.workers(1)
         status, answer = fleet.invoke("Job/job/watch", {"origin": {"credential": "nobody"}})
         assert status == 200, answer
-        line = block("backing-off").replace("http://127.0.0.1:9070", fleet.admin).replace("curl -s", "curl -sf -H 'accept: application/json'")
+        line = block("backing-off").replace("http://127.0.0.1:9070", fleet.admin)
+
         def rows():
             done = subprocess.run(["bash", "-euc", line], check=True, capture_output=True)
             return json.loads(done.stdout)["rows"]

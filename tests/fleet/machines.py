@@ -52,10 +52,12 @@ def deploy(full):
         units = []
         for unit in FOLDER.glob("*.service"):
             # The programs are not installed here.
-            text = unit.read_text().replace("/usr/local/bin/akool", AKOOL).replace("/usr/local/bin/restate-server", "/bin/true")
+            text = unit.read_text().replace("/usr/local/bin/restate-server", "/bin/true")
+            text = text.replace("/usr/local/bin/akool", AKOOL)
             (fleet.folder / unit.name).write_text(text)
             units.append(fleet.folder / unit.name)
-        verified = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False)
+        verify = ["systemd-analyze", "verify", "--man=no", *units]
+        verified = subprocess.run(verify, capture_output=True, text=True, check=False)
         assert verified.returncode == 0 and not verified.stderr, verified.stderr
         for unit in units:
             rated = ["systemd-analyze", "security", "--offline=true", "--threshold=20", unit]
@@ -152,8 +154,8 @@ def three(fleet, here, hosts, setup, videos):
     report, videos_file = fleet.folder / "report.jsonl", fleet.folder / "videos.csv"
     videos_file.write_text(rows)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AKOOL_")}
-    translate = [*inside, AKOOL, "translate", "--fleet", "http://127.0.0.1:8080", "--from-file", str(videos_file), "--to", "es",
-                 "--max-active", "1000", "--report", str(report)]
+    translate = [*inside, AKOOL, "translate", "--fleet", "http://127.0.0.1:8080", "--from-file", str(videos_file),
+                 "--to", "es", "--max-active", "1000", "--report", str(report)]
     began = time.monotonic()
     translating = subprocess.Popen(translate, env=clean, stdout=subprocess.DEVNULL)
 
