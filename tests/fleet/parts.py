@@ -277,7 +277,9 @@ class Fleet:
         while True:
             try:
                 status, answer = call(f"{self.ingress}/restate/call/{path}", "POST", body, headers, timeout)
-                if status not in (502, 503, 504):
+                # A server that has just started answers before it knows its services.
+                is_starting = status == 404 and isinstance(answer, dict) and answer.get("source") == "ingress"
+                if status not in (502, 503, 504) and not is_starting:
                     return status, answer
             except (OSError, http.client.HTTPException):
                 pass

@@ -36,7 +36,7 @@ async fn turn(client: &Client, poller: &Poller, folder: &Path) -> Result<bool, B
     } else {
         let since_began = || Duration::from_millis(now_ms().saturating_sub(entry.began_ms));
         let polled = since_began();
-        let result = client.job(&JobId::from(entry.job.as_str())).get().await;
+        let result = client.job(JobId::from(entry.job.as_str())).get().await;
         poller.observe(&mut entry.state, polled, since_began(), Observation::of(&result))
     };
     match decision {
