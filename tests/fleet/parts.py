@@ -20,6 +20,7 @@ import urllib.parse
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 AKOOL = os.environ.get("AKOOL", str(ROOT / "target/debug/akool"))
 OUTCOMES = os.environ.get("OUTCOMES", str(ROOT / "target/debug/examples/outcomes"))
+OWN_ENGINE = os.environ.get("OWN_ENGINE", str(ROOT / "target/debug/examples/own_engine"))
 SERVER = os.environ.get("RESTATE_SERVER", "restate-server")
 KEY = "sandbox-key-000000000000"
 CREATE = "/api/open/v3/content/video/createbytranslate"
@@ -276,7 +277,9 @@ class Fleet:
         while True:
             try:
                 status, answer = call(f"{self.ingress}/restate/call/{path}", "POST", body, headers, timeout)
-                if status not in (502, 503, 504):
+                # A server that has just started answers before it knows its services.
+                is_starting = status == 404 and isinstance(answer, dict) and answer.get("source") == "ingress"
+                if status not in (502, 503, 504) and not is_starting:
                     return status, answer
             except (OSError, http.client.HTTPException):
                 pass

@@ -114,6 +114,10 @@ def program(full):
         akool("jobs", "--adopt", f"{entries[0]}:es={slow}")
         events, _ = akool("translate", unknown[0], "--to", "es")
         assert of(events, "reused")[0]["id"] == slow and posts() == before, events
+        # Someone waited for this job before, and knew neither its language nor its source.
+        events, _ = akool("jobs")
+        (job,) = [event for event in events if event.get("id") == slow]
+        assert (job["language"], job["source"], job["status"]) == ("es", unknown[0], "completed"), job
         akool("jobs", "--adopt", f"{entries[0]}x={slow}", code=1)
         akool("jobs", "--forget", f"{entries[1]}:es")
         akool("jobs", "--forget", "nobody", code=1)

@@ -161,7 +161,7 @@ class Callbacks:
     """A program that is called back, and breaks the connection now and then before it answers."""
 
     def __init__(self):
-        self.keys, calls = collections.Counter(), self
+        self.keys, self.traces, calls = collections.Counter(), {}, self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def log_message(self, *_):
@@ -170,6 +170,7 @@ class Callbacks:
             def do_POST(self):
                 self.rfile.read(int(self.headers["content-length"]))
                 calls.keys[self.headers["idempotency-key"]] += 1
+                calls.traces[self.headers["idempotency-key"]] = self.headers["traceparent"]
                 if sum(calls.keys.values()) % 5 == 0:
                     return
                 self.send_response(204)
@@ -211,6 +212,39 @@ def files(full):
         more = sum(callbacks.keys.values()) - count
         print(f"    {count} jobs, {kills} kills: {len(paths)} files, none left half; every callback made, {more} of "
               f"{count + more} again", flush=True)
+
+
+def traces(full):
+    """The W3C trace context of a caller reaches its handler and its callback, by the options or by the HTTP request."""
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    with Fleet() as fleet:
+        fleet.sandbox()
+        fleet.server()
+        fleet.workers(1)
+        handler, callbacks = outcomes(fleet), Callbacks()
+        wanted = {}
+        for number, (deliver, traceparent) in enumerate(
+            (deliver, traceparent) for deliver in (handler, {"url": callbacks.url}) for traceparent in (trace, None)
+        ):
+            for way in ("options", "request"):
+                options = {"interval_ms": 500, "deliver": deliver}
+                headers = {}
+                if traceparent and way == "options":
+                    options["traceparent"] = traceparent
+                elif traceparent:
+                    headers["traceparent"] = traceparent
+                job = fleet.control("jobs", "POST", {"end": "completed"})["id"]
+                url = f"{fleet.ingress}/restate/call/Job/{job}/watch"
+                status, answer = call(url, "POST", {"options": options}, headers)
+                assert status == 200, (status, answer)
+                wanted[job] = (traceparent, way, "url" in deliver)
+        calls = {job for job, (_, _, is_url) in wanted.items() if is_url}
+        wait_for("the outcomes", lambda: set(counts(fleet)) == set(wanted) - calls and set(callbacks.keys) == calls)
+        got = fleet.states("Outcomes", "traceparent") | callbacks.traces
+        for job, (traceparent, way, is_url) in wanted.items():
+            assert got.get(job) == traceparent, (way, is_url, got.get(job))
+        print(f"    {len(wanted)} outcomes: the trace of the caller arrived with the {len(wanted) // 2} that had one",
+              flush=True)
 
 
 def client(full):

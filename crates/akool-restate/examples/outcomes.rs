@@ -23,6 +23,10 @@ impl Outcomes {
         let count = ctx.get::<u64>("count").await?.unwrap_or_default();
         println!("{}: {:?}", outcome.0.job, outcome.0.end);
         ctx.set("count", count + 1);
+        // The W3C trace context of the caller: the parent of this handler's spans.
+        if let Some(traceparent) = ctx.headers().get("traceparent") {
+            ctx.set("traceparent", traceparent.to_owned());
+        }
         Ok(())
     }
 }

@@ -12,6 +12,9 @@ use url::Url;
 /// The longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
+/// A server that has just started answers before it knows its services. Later, no worker is registered.
+const STARTING: Duration = Duration::from_secs(3);
+
 /// Sends requests to the first address that answers. A request is sent again if its connection breaks: every handler of
 /// the fleet may be called twice with the same effect, if need be by its idempotency key.
 pub(crate) struct Ingress {
@@ -70,7 +73,8 @@ impl RequestExecutor for Ingress {
         &self,
         request: http::Request<bytes::Bytes>,
     ) -> Result<http::Response<bytes::Bytes>, NoAnswer> {
-        let (mut unanswered_since, mut pause) = (Instant::now(), Duration::from_millis(50));
+        let (began, mut pause) = (Instant::now(), Duration::from_millis(50));
+        let mut unanswered_since = began;
         loop {
             let mut source = None;
             let first = self.preferred.load(Ordering::Relaxed);
@@ -80,6 +84,8 @@ impl RequestExecutor for Ingress {
                 };
                 let sent = Instant::now();
                 match self.send(address, &request).await {
+                    Ok(Some(response))
+                        if began.elapsed() < STARTING.min(self.patience) && is_unregistered(&response) => {}
                     Ok(Some(response)) => {
                         self.preferred.store((first + offset) % self.addresses.len(), Ordering::Relaxed);
                         return Ok(response);
@@ -104,6 +110,13 @@ impl RequestExecutor for Ingress {
     }
 }
 
+/// Whether the ingress itself does not know the service.
+fn is_unregistered(response: &http::Response<bytes::Bytes>) -> bool {
+    response.status() == http::StatusCode::NOT_FOUND
+        && serde_json::from_slice(response.body())
+            .is_ok_and(|answer: serde_json::Value| answer.get("source").is_some_and(|by| by == "ingress"))
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::{
@@ -113,7 +126,8 @@ mod tests {
 
     use super::*;
 
-    /// An address that answers each connection with one of these statuses. 0 closes it without an answer.
+    /// An address that answers each connection with one of these statuses. 0 closes it without an answer, and 1404 is a 404
+    /// of the ingress itself.
     async fn address(statuses: &'static [u16]) -> Url {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/prefix/", listener.local_addr().unwrap());
@@ -125,8 +139,11 @@ mod tests {
                 let request = String::from_utf8_lossy(&request[..read]);
                 assert!(request.starts_with("POST /prefix/restate/call/Job/a%20b/outcome?x=1 "), "{request}");
                 if *status > 0 {
-                    let answer =
-                        format!("HTTP/1.1 {status} S\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok");
+                    let body = if *status == 1404 { r#"{"code":404,"source":"ingress"}"# } else { "ok" };
+                    let (status, length) = (status % 1000, body.len());
+                    let head =
+                        format!("HTTP/1.1 {status} S\r\nconnection: close\r\ncontent-length: {length}");
+                    let answer = format!("{head}\r\n\r\n{body}");
                     stream.write_all(answer.as_bytes()).await.unwrap();
                 }
             }
@@ -158,6 +175,15 @@ mod tests {
         assert_eq!((answer.status().as_u16(), &answer.body()[..]), (200, &b"ok"[..]));
         // The one that answered is tried first. It is gone, so the third one answers; 404 is an answer.
         assert_eq!(ingress.execute(request()).await.unwrap().status(), 404);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_has_just_started_does_not_know_its_services_yet() {
+        let started = ingress(vec![address(&[1404, 200]).await], Duration::from_secs(10));
+        assert_eq!(started.execute(request()).await.unwrap().status(), 200);
+        // One without workers says so.
+        let empty = ingress(vec![address(&[1404]).await], Duration::ZERO);
+        assert_eq!(empty.execute(request()).await.unwrap().status(), 404);
     }
 
     #[tokio::test]

@@ -25,6 +25,9 @@ pub struct WaitOptions {
     pub deliver: Option<Target>,
     /// Whether a worker saves the files of the completed job in its folder.
     pub save: bool,
+    /// The W3C trace context that the handler or callback gets as header `traceparent`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 impl Default for WaitOptions {
@@ -35,6 +38,7 @@ impl Default for WaitOptions {
             max_failures: PollPolicy::default().max_failures(),
             deliver: None,
             save: false,
+            traceparent: None,
         }
     }
 }
@@ -72,6 +76,14 @@ impl WaitOptions {
     #[must_use]
     pub fn save(mut self, save: bool) -> Self {
         self.save = save;
+        self
+    }
+
+    /// Sets the W3C trace context of the caller, such as `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`, which
+    /// the handler or callback gets as header `traceparent`. One that is not valid is ignored.
+    #[must_use]
+    pub fn traceparent(mut self, traceparent: impl Into<String>) -> Self {
+        self.traceparent = Some(traceparent.into());
         self
     }
 

@@ -112,6 +112,26 @@ impl JobState {
             .is_some_and(|outcome| !matches!(outcome.end, WaitEnd::Completed | WaitEnd::Failed))
     }
 
+    /// Takes what a creation knows of the job, if its wait was begun by a caller that did not: who is told the outcome, and
+    /// where the job comes from. Returns what of that is new. `None` if nothing is.
+    pub fn learn(&mut self, options: &WaitOptions, origin: &Origin) -> Option<WaitOptions> {
+        if self.origin.work.is_some() || origin.work.is_none() {
+            return None;
+        }
+        self.origin = origin.clone();
+        let own = &mut self.options;
+        let added = WaitOptions {
+            deliver: options.deliver.clone().filter(|_| own.deliver.is_none()),
+            save: options.save && !own.save,
+            traceparent: own.traceparent.clone().or_else(|| options.traceparent.clone()),
+            ..own.clone()
+        };
+        own.deliver = own.deliver.take().or_else(|| added.deliver.clone());
+        own.save |= added.save;
+        own.traceparent.clone_from(&added.traceparent);
+        Some(added)
+    }
+
     /// Whether the next poll may not be sent any more, because its wait ends at its timeout.
     pub fn is_expired(&self) -> bool {
         self.ends_next

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use akool::{Client, Credential, JobId, PollPolicy, Update};
 use akool_mock::{Fault, MockServer, Polls, RetryAfter, Timeline, Times};
 use akool_restate::{
-    WaitEnd, WaitOptions,
+    Target, WaitEnd, WaitOptions,
     step::{JobState, Origin, Step},
 };
 
@@ -215,4 +215,35 @@ fn a_trigger_brings_the_next_poll_forward_once() {
     let step = polled.trigger(10_000).unwrap();
     assert_eq!((step.next_in_ms, step.state.generation), (Some(0), 1));
     assert!(step.state.trigger(10_001).is_none(), "a doubled trigger has no effect");
+}
+
+#[test]
+fn a_wait_that_someone_else_began_learns_from_the_creation_once() {
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let target = Target::Url("https://example.com/done".parse().unwrap());
+    let watched = JobState::new(1, 7, WaitOptions::default(), Origin::default());
+    let origin = Origin {
+        work: Some(akool_restate::WorkId::from_text("default.ab")),
+        language: Some("es".to_owned()),
+        source: "https://example.com/talk.mp4".to_owned(),
+        ..Origin::default()
+    };
+    let asked = WaitOptions::default().deliver(target.clone()).save(true).traceparent(trace);
+    let mut state = watched.clone();
+    let added = state.learn(&asked, &origin).unwrap();
+    assert_eq!(
+        (&added.deliver, added.save, added.traceparent.as_deref()),
+        (&Some(target), true, Some(trace))
+    );
+    assert_eq!((&state.origin, &state.options), (&origin, &asked));
+    // The creation says it only once, and another caller knows nothing.
+    let learned = state.clone();
+    assert_eq!(state.learn(&asked, &origin), None);
+    assert_eq!(state.learn(&asked, &Origin::default()), None);
+    assert_eq!(state, learned);
+    // What the first caller asked for stays, and is not done twice.
+    let mut state = JobState::new(1, 7, asked.clone(), Origin::default());
+    let added = state.learn(&asked, &origin).unwrap();
+    assert_eq!((added.deliver, added.save), (None, false));
+    assert_eq!(state.options, asked);
 }

@@ -41,8 +41,6 @@ const AFTER_POLL: Duration = Duration::from_millis(100);
 const SHORTEST: Duration = Duration::from_millis(200);
 /// A webhook may have brought the next poll forward.
 const LONGEST: Duration = Duration::from_secs(30);
-/// A fleet knows a job that it created within this time.
-const NEW_JOB: Duration = Duration::from_secs(2);
 /// A request takes at most so long, so that an older one has no worker any more.
 const LONGEST_REQUEST: Duration = Duration::from_secs(180);
 
@@ -293,11 +291,6 @@ impl Waits {
 
 impl Waiting {
     async fn end_of(&self, job: &JobId) -> Result<Event, FleetError> {
-        // The fleet begins the wait for a job that it has just created, and knows its language and source.
-        let new = Instant::now() + NEW_JOB;
-        while self.call(self.fleet.job(job)).await?.is_none() && Instant::now() < new {
-            sleep_until(Instant::now() + SHORTEST).await;
-        }
         // It may not know the job, or its wait may have ended before the job.
         self.call(self.fleet.watch(job, self.options.clone())).await?;
         let began = Instant::now();

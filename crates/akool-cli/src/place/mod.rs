@@ -85,7 +85,7 @@ pub(crate) enum Event {
 pub(crate) enum Waits {
     Here(Box<WaitSet>),
     #[cfg(feature = "fleet")]
-    Fleet(fleet::Waits),
+    Fleet(Box<fleet::Waits>),
 }
 
 impl Waits {
@@ -279,7 +279,7 @@ impl Place {
                 }))
             }
             #[cfg(feature = "fleet")]
-            Self::Fleet(fleet) => Waits::Fleet(fleet.waits(&settings)),
+            Self::Fleet(fleet) => Waits::Fleet(Box::new(fleet.waits(&settings))),
         }
     }
 }

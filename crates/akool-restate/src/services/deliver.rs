@@ -19,7 +19,12 @@ const REPEAT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) struct Delivery {
     pub(crate) target: Target,
     pub(crate) outcome: Outcome,
+    /// The trace of whoever asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) traceparent: Option<String>,
 }
+
+const TRACEPARENT: &str = "traceparent";
 
 pub(crate) struct Deliver(pub(crate) Arc<Shared>);
 
@@ -40,7 +45,7 @@ impl Deliver {
     /// Tells the target.
     #[handler]
     async fn deliver(&self, ctx: Context<'_>, delivery: Json<Delivery>) -> HandlerResult<()> {
-        let Delivery { target, outcome } = delivery.0;
+        let Delivery { target, outcome, traceparent } = delivery.0;
         let job = outcome.job.clone();
         match target {
             Target::Handler { service, key, handler } => {
@@ -48,7 +53,11 @@ impl Deliver {
                     Some(key) => RequestTarget::object(service, key.replace("{id}", job.as_str()), handler),
                     None => RequestTarget::service(service, handler),
                 };
-                ctx.request::<_, ()>(target, Json(outcome)).idempotency_key(job.as_str()).send();
+                let mut request = ctx.request::<_, ()>(target, Json(outcome)).idempotency_key(job.as_str());
+                if let Some(traceparent) = traceparent {
+                    request = request.header(TRACEPARENT.to_owned(), traceparent);
+                }
+                request.send();
                 Ok(())
             }
             Target::Url(url) => {
@@ -58,8 +67,11 @@ impl Deliver {
                     .max_delay(Duration::from_secs(5 * 60))
                     .max_duration(REPEAT_FOR);
                 let http = self.0.http.clone();
-                let call =
-                    ctx.run(|| call_back(http, url, outcome)).name("callback").retry_policy(policy).await;
+                let call = ctx
+                    .run(|| call_back(http, url, outcome, traceparent))
+                    .name("callback")
+                    .retry_policy(policy);
+                let call = call.await;
                 if let Err(error) = &call {
                     tracing::error!(%job, %error, "the callback was given up");
                 }
@@ -69,8 +81,16 @@ impl Deliver {
     }
 }
 
-async fn call_back(http: reqwest::Client, url: url::Url, outcome: Outcome) -> HandlerResult<()> {
-    let request = http.post(url).timeout(CALLBACK_TIMEOUT);
+async fn call_back(
+    http: reqwest::Client,
+    url: url::Url,
+    outcome: Outcome,
+    traceparent: Option<String>,
+) -> HandlerResult<()> {
+    let mut request = http.post(url).timeout(CALLBACK_TIMEOUT);
+    if let Some(traceparent) = traceparent {
+        request = request.header(TRACEPARENT, traceparent);
+    }
     let request = request.header("Idempotency-Key", outcome.job.as_str()).json(&outcome);
     let response = request.send().await.map_err(reqwest::Error::without_url)?;
     response.error_for_status().map_err(reqwest::Error::without_url)?;

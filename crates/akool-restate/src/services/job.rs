@@ -11,7 +11,7 @@ use super::{
     files::{FilesClient, Save},
 };
 use crate::{
-    context::{Shared, refuse_pages},
+    context::{Shared, refuse_pages, with_trace},
     model::{JobView, Outcome, WaitOptions},
     permits::{Permit, now_ms},
     step::{JobState, Origin, Step},
@@ -55,7 +55,8 @@ impl Job {
     #[handler]
     async fn watch(&self, ctx: ObjectContext<'_>, start: Json<Start>) -> HandlerResult<()> {
         refuse_pages(ctx.headers())?;
-        begin(&ctx, start.0).await
+        let Start { options, origin } = start.0;
+        begin(&ctx, Start { options: with_trace(options, ctx.headers()), origin }).await
     }
 
     /// Polls the job once. A call of an older generation is void: another one is scheduled.
@@ -191,8 +192,15 @@ async fn step(worker: Arc<Shared>, job: JobId, state: JobState) -> HandlerResult
 async fn begin(ctx: &ObjectContext<'_>, start: Start) -> HandlerResult<()> {
     let Start { options, mut origin } = start;
     let mut generation = 0;
-    if let Some(Json(state)) = ctx.get::<Json<JobState>>(STATE).await? {
+    if let Some(Json(mut state)) = ctx.get::<Json<JobState>>(STATE).await? {
+        let added = state.learn(&options, &origin);
         if !state.has_ended_before_its_job() {
+            if let Some(added) = added {
+                if let Some(outcome) = &state.outcome {
+                    tell(ctx, outcome, &added, &state.origin.credential);
+                }
+                ctx.set(STATE, Json(state));
+            }
             return Ok(());
         }
         // A timer of the old wait stays void.
@@ -226,14 +234,21 @@ async fn apply(ctx: &ObjectContext<'_>, step: Step) -> HandlerResult<()> {
         ctx.resolve_awakeable(&id, Json(outcome.clone()));
     }
     ctx.clear(WAITERS);
+    tell(ctx, &outcome, &options, &credential);
+    Ok(())
+}
+
+/// Tells an outcome to those who asked for it.
+fn tell(ctx: &ObjectContext<'_>, outcome: &Outcome, options: &WaitOptions, credential: &str) {
     if options.save && outcome.translation().is_some() {
-        let save = Save { outcome: outcome.clone(), credential };
+        let save = Save { outcome: outcome.clone(), credential: credential.to_owned() };
         ctx.object_client::<FilesClient<'_>>(ctx.key()).save(Json(save)).send();
     }
-    if let Some(target) = options.deliver {
-        ctx.service_client::<DeliverClient<'_>>().deliver(Json(Delivery { target, outcome })).send();
+    if let Some(target) = options.deliver.clone() {
+        let traceparent = options.traceparent.clone();
+        let delivery = Delivery { target, outcome: outcome.clone(), traceparent };
+        ctx.service_client::<DeliverClient<'_>>().deliver(Json(delivery)).send();
     }
-    Ok(())
 }
 
 fn unknown(key: &str) -> TerminalError {

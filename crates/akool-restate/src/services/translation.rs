@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::job::{JobClient, Start as StartJob};
 use crate::{
     claim::{self, Claim, Permission, Start, Stored, Token},
-    context::{Shared, refuse_pages},
+    context::{Shared, refuse_pages, with_trace},
     model::{CreatedWork, Creation, NotCreated, Unknown, WaitOptions, WorkView, millis},
     permits::{Permit, now_ms},
     step::Origin,
@@ -118,6 +118,7 @@ impl Translation {
     async fn create(&self, ctx: ObjectContext<'_>, create: Json<Create>) -> HandlerResult<Json<Creation>> {
         refuse_pages(ctx.headers())?;
         let Create { work, options, allow_duplicate } = create.0;
+        let options = with_trace(options, ctx.headers());
         if work.id().as_str() != ctx.key() {
             return Err(TerminalError::new_with_code(400, "the work belongs to another key").into());
         }
