@@ -198,11 +198,14 @@ impl Resolve for NoDns {
 
 /// A client whose requests to this server meet this fault.
 fn client_for(server: &MockServer, fault: Fault) -> Client {
+    // Long enough for a busy machine; short if the fault is a response that never arrives. A connection that is never
+    // established has a limit of its own, which must pass first.
+    let hangs = fault.hangs() && fault != Fault::ConnectHangs;
+    let timeout = Duration::from_millis(if hangs { 500 } else { 20_000 });
     let mut builder = Client::builder()
         .credential(Credential::api_key(server.api_key()).unwrap())
-        // Long enough for a busy machine; short if the fault is a response that never arrives.
-        .request_timeout(Duration::from_millis(if fault.hangs() { 500 } else { 20_000 }))
-        .create_timeout(Duration::from_millis(if fault.hangs() { 500 } else { 20_000 }))
+        .request_timeout(timeout)
+        .create_timeout(timeout)
         .connect_timeout(Duration::from_millis(if fault == Fault::ConnectHangs { 200 } else { 10_000 }));
     let mut http = reqwest::Client::builder().no_proxy();
     if fault == Fault::NameNotFound {

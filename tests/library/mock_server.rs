@@ -478,3 +478,17 @@ async fn two_hundred_servers_in_one_process_do_not_affect_each_other() {
     };
     futures_util::future::join_all((0..200).map(one)).await;
 }
+
+#[test]
+fn the_description_of_the_control_api_has_every_fault() {
+    let description = include_str!("../../openapi/sandbox.yaml");
+    // These have an address of their own; the control API cannot inject them.
+    let without_connection = [Fault::Refused, Fault::NameNotFound, Fault::TlsFails, Fault::ConnectHangs];
+    for fault in Fault::all().into_iter().filter(|fault| !without_connection.contains(fault)) {
+        // A fault with a value is a pattern of its own, such as `http-[1-5][0-9]{2}`.
+        let has_value = format!("{fault:?}").contains(['(', '{']);
+        let name = fault.name();
+        let is_listed = ["|", ")$"].iter().any(|end| description.contains(&format!("|{name}{end}")));
+        assert!(has_value || is_listed, "{name} is not in the pattern of `fault` in openapi/sandbox.yaml");
+    }
+}

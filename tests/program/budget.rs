@@ -44,7 +44,7 @@ async fn a_run_stops_at_its_limit_and_lists_what_was_not_created() {
     for wanted in [
         "not created: https://example.com/talk.mp4: de\n",
         "not created: https://example.com/intro.mp4: es, fr, de\n",
-        "--max-credits 29 leaves no room: this run holds 20 credits, and the next job needs about 10",
+        "stopped at --max-credits 29: this run's jobs hold 20 credits, and the next needs about 10",
     ] {
         assert!(stderr(&output).contains(wanted), "no `{wanted}` in: {}", stderr(&output));
     }
@@ -72,11 +72,7 @@ async fn without_an_estimate_a_limit_is_exceeded_by_one_job_at_most() {
     let other = ["translate", "https://example.com/long.mp4", "--to", "es,fr", "--interval", "10ms"];
     let output = run(&server, folder.path(), &[&other[..], &["--max-credits", "25"]].concat());
     assert_eq!((code(&output), server.created().len()), (10, 2), "{}", stderr(&output));
-    assert!(
-        stderr(&output).contains("holds 50 credits, and the next job needs about 50"),
-        "{}",
-        stderr(&output)
-    );
+    assert!(stderr(&output).contains("hold 50 credits, and the next needs about 50"), "{}", stderr(&output));
 }
 
 #[tokio::test]
@@ -135,7 +131,7 @@ async fn the_balance_stays_above_the_reserve() {
     let output = translate(&server, folder.path(), &["--reserve", "75"]);
     assert_eq!((code(&output), server.created().len()), (10, 2), "{}", stderr(&output));
     assert!(server.credits() >= 75.0);
-    let wanted = "--reserve 75 leaves no room: the balance is 80 credits, and the next job needs about 10";
+    let wanted = "stopped at --reserve 75: the balance is 80 credits, and the next job needs about 10";
     assert!(stderr(&output).contains(wanted), "{}", stderr(&output));
     let output = translate(&server, folder.path(), &["--reserve", "-1"]);
     assert_eq!(code(&output), 2);
@@ -181,8 +177,8 @@ async fn a_dry_run_prints_the_plan_and_creates_nothing() {
     assert_eq!(rows[2], format!("fr create again, because it failed 4 {}", TALKS[0]));
     assert_eq!(rows[4], format!("es create about 4 {}", TALKS[1]));
     assert_eq!(rows[7], "5 jobs would hold about 20 credits; the balance is 110.5 credits");
-    let wanted = "3 of these 5 jobs would be created: --max-credits 13 leaves no room: this run holds 12 credits, and \
-                  the next job needs about 4";
+    let wanted = "3 of these 5 jobs would be created: stopped at --max-credits 13: this run's jobs hold 12 credits, and \
+                  the next needs about 4";
     assert_eq!(rows[8], wanted);
     let objects = objects(&plan(&["--json"]));
     let actions: Vec<_> = objects.iter().filter_map(|object| object["action"].as_str()).collect();

@@ -146,6 +146,7 @@ async fn wrong_usage_is_reported_before_any_request() {
     let huge = folder.path().join("huge");
     fs::write(&huge, "x".repeat(20_000)).unwrap();
     let key = &[("AKOOL_API_KEY", "MARKER")][..];
+    const TRANSLATE: [&str; 4] = ["translate", "https://example.com/talk.mp4", "--to", "es"];
     /// Arguments, variables and a part of the message.
     type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
     let cases: &[Case<'_>] = &[
@@ -163,7 +164,15 @@ async fn wrong_usage_is_reported_before_any_request() {
         (&["status", ""], key, "the id is empty"),
         (&["wait", ID, "--timeout", "soon"], key, "write it as 90s"),
         (&["wait", ID, "--interval", "1ms"], key, "10ms"),
-        (&["wait", ID, "--max-failures", "0"], key, "0"),
+        (&["wait", ID, "--max-failures", "0"], key, "must be a whole number, 1 or more"),
+        (&["wait", ID, "--max-failures", "-1"], key, "must be a whole number, 1 or more"),
+        (&["wait", ID, "--max-polls-per-second", "-1"], key, "must be a number above 0"),
+        (&["wait"], key, "<ID|--pending>"),
+        (&["download"], key, "<ID|--expiring>"),
+        (&[&TRANSLATE[..], &["--speakers", "-1"]].concat(), key, "must be a whole number, 0 or more"),
+        (&[&TRANSLATE[..], &["--max-active", "-1"]].concat(), key, "must be a whole number, 1 or more"),
+        (&[&TRANSLATE[..], &["--max-credits", "-1"]].concat(), key, "must be a number, 0 or more"),
+        (&[&TRANSLATE[..], &["--reserve", "-0.5"]].concat(), key, "must be a number, 0 or more"),
         (&["wait", ID, "--output", file], key, "cannot write to"),
         (&["status", ID, "--api-key", "MARKER"], &[], "unexpected argument"),
         (&["nonsense"], &[], "unrecognized"),

@@ -147,9 +147,8 @@ impl Reached {
     /// What to do next, as a sentence. `credits` is the command that prints the balance.
     pub(crate) fn help(&self, credits: &str) -> String {
         match self {
-            Self::MaxCredits { .. } | Self::Reserve { .. } => {
-                "Run the same command with another limit to go on.".to_owned()
-            }
+            Self::MaxCredits { .. } => "To create the rest, run the command with a higher limit.".to_owned(),
+            Self::Reserve { .. } => "To create the rest, run the command with a lower reserve.".to_owned(),
             Self::HeldUnknown => format!("Check `{credits}`, then run the same command again."),
             Self::Account(_) => {
                 format!("Check the account and `{credits}`, then run the same command again.")
@@ -160,16 +159,16 @@ impl Reached {
 
 impl fmt::Display for Reached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let next = match self {
+        let (next, what) = match self {
             Self::MaxCredits { max, held, next } => {
                 let (max, held) = (credits(*max), credits(*held));
-                write!(f, "--max-credits {max} leaves no room: this run holds {held} credits")?;
-                next
+                write!(f, "stopped at --max-credits {max}: this run's jobs hold {held} credits")?;
+                (next, "the next")
             }
             Self::Reserve { reserve, balance, next } => {
                 let (reserve, balance) = (credits(*reserve), credits(*balance));
-                write!(f, "--reserve {reserve} leaves no room: the balance is {balance} credits")?;
-                next
+                write!(f, "stopped at --reserve {reserve}: the balance is {balance} credits")?;
+                (next, "the next job")
             }
             Self::HeldUnknown => {
                 return f.write_str(
@@ -179,7 +178,7 @@ impl fmt::Display for Reached {
             Self::Account(code) => return write!(f, "AKOOL creates no more jobs: {code}"),
         };
         match next {
-            Some(next) => write!(f, ", and the next job needs about {}", credits(*next)),
+            Some(next) => write!(f, ", and {what} needs about {}", credits(*next)),
             None => Ok(()),
         }
     }
@@ -247,7 +246,7 @@ mod tests {
         let reached = budget.room(0, None).unwrap_err();
         assert_eq!(
             reached.to_string(),
-            "--reserve 100 leaves no room: the balance is 103 credits, and the next job needs about 4"
+            "stopped at --reserve 100: the balance is 103 credits, and the next job needs about 4"
         );
         budget.set_balance(99.0);
         assert!(budget.room(1, None).is_err());

@@ -79,7 +79,10 @@ pub(crate) async fn run(options: &Download, connection: &Connection, report: &Re
                 }
                 None if status == Status::Completed => {
                     let kind = ErrorKind::MissingVideo;
-                    let text = format!("job {id} is completed, but without a video URL; {}", kind.help());
+                    let text = format!(
+                        "job {id} is completed, but without a usable link to the video; {}",
+                        kind.help()
+                    );
                     report.error(Some(&id), kind.name(), text);
                     Outcome::Unreachable
                 }

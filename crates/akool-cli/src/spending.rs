@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Codes about the account, so that other requests get them too.
-const ACCOUNT: [BusinessCode; 6] = [
+const ACCOUNT: &[BusinessCode] = &[
     BusinessCode(1004),
     BusinessCode(1006),
     BusinessCode(1103),

@@ -111,7 +111,7 @@ impl Store<'_> {
         let fail = |why: String| Err(LedgerError::new(why));
         let works = self.entry(entry)?;
         if works.is_empty() {
-            return fail(format!("the ledger has no {entry}; `jobs` lists its entries"));
+            return fail(format!("{entry} is not in the ledger; `akool jobs --all` lists the entries"));
         }
         if works.iter().any(Work::is_in_flight) {
             return fail(format!("a running process is creating {entry}; wait for its outcome"));
@@ -121,10 +121,14 @@ impl Store<'_> {
         let language = match (language, &unknown[..]) {
             (Some(language), _) => match unknown.iter().find(|unknown| unknown.is(language)) {
                 Some(language) => *language,
-                None => return fail(format!("the outcome of {language} in {entry} is not unknown")),
+                None => {
+                    return fail(format!(
+                        "{language} in {entry} already has an outcome; there is nothing to record"
+                    ));
+                }
             },
             (None, [only]) => *only,
-            (None, []) => return fail(format!("the outcome of {entry} is not unknown")),
+            (None, []) => return fail(format!("{entry} already has an outcome; there is nothing to record")),
             (None, several) => {
                 let codes: Vec<_> = several.iter().map(|language| language.code()).collect();
                 return fail(format!(
@@ -163,7 +167,8 @@ impl Store<'_> {
         match language {
             _ if works.is_empty() => return Ok(false),
             Some(language) if selected.is_empty() => {
-                let text = format!("the outcome of {language} in {entry} is not unknown");
+                let text =
+                    format!("{language} in {entry} already has an outcome; there is nothing to record");
                 return Err(LedgerError::new(text));
             }
             None if selected.is_empty() => {

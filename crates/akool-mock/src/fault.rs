@@ -159,7 +159,7 @@ impl FromStr for Fault {
 }
 
 /// The business codes that a poll can get, and one undocumented code (1299).
-const CODES: [i64; 28] = [
+const CODES: &[i64] = &[
     1003, 1004, 1005, 1006, 1008, 1009, 1010, 1011, 1013, 1014, 1015, 1101, 1102, 1103, 1104, 1109, 1200,
     1202, 1203, 1204, 1205, 1207, 1208, 1209, 1210, 1213, 1221, 1299,
 ];
@@ -224,7 +224,7 @@ impl Fault {
             Self::Compressed,
             Self::TooLarge,
         ]);
-        all.extend(CODES.map(Self::Code));
+        all.extend(CODES.iter().copied().map(Self::Code));
         all.extend([
             Self::CodeMissing,
             Self::CodeAsText,

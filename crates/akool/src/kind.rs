@@ -86,9 +86,9 @@ impl ErrorKind {
             Self::Connect => "check the network, the proxy settings and the base URL",
             Self::Timeout => "check the network, or set a longer request timeout",
             Self::Interrupted => "try again",
-            Self::RateLimited => "send requests less often, and none until the pause is over",
+            Self::RateLimited => "wait until the pause is over, then send fewer requests",
             Self::Unavailable => "try again later",
-            Self::UnknownCode => "try again later; if it persists, ask the service's support about the code",
+            Self::UnknownCode => "try again later; if it persists, ask AKOOL's support about the code",
             Self::Undecodable | Self::TooLarge => {
                 "check that the base URL is the service's, and that no proxy answers in its place"
             }
@@ -101,7 +101,7 @@ impl ErrorKind {
             }
             Self::Redirected => "set the base URL to the address that the redirect leads to, if you trust it",
             Self::WrongAddress => "check the base URL: the service's API is not there",
-            Self::Rejected => "change the request or the account as the message says; retrying does not help",
+            Self::Rejected => "correct what the message names; the same request will fail again",
             Self::AsyncContext => {
                 "await akool::Client instead, or use the blocking client on a thread of its own"
             }

@@ -88,6 +88,9 @@ Examples:
   akool auth login
   akool auth logout
 
+Without a command, it prints which credential is used and whether it works,
+without its value.
+
 A stored key is used only for the API address that it was stored for.
 --api-key-file and the environment take precedence over it.";
 

@@ -43,7 +43,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Use an embedded mock server, without a key and network
+    /// Use an embedded mock server, without a key or a network
     #[cfg(feature = "sandbox")]
     #[arg(long, global = true, conflicts_with_all = ["base_url", "api_key_file"])]
     pub(crate) sandbox: bool,
@@ -103,7 +103,11 @@ pub(crate) enum Command {
     #[command(after_help = help::LANGUAGES)]
     Languages(Languages),
 
-    /// Print which credential is used and whether it works, without its value
+    /// Print how many credits the account has left
+    #[command(after_help = help::CREDITS)]
+    Credits,
+
+    /// Check, store or remove the credential
     #[command(after_help = help::AUTH)]
     Auth(Auth),
 
@@ -137,10 +141,6 @@ pub(crate) enum Command {
     /// Write man pages into a folder
     #[command(after_help = help::MAN)]
     Man(Man),
-
-    /// Print how many credits the account has left
-    #[command(after_help = help::CREDITS)]
-    Credits,
 }
 
 #[derive(Debug, Args)]
@@ -151,9 +151,10 @@ pub(crate) struct Ids {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("jobs").required(true).multiple(true).args(["ids", "pending"])))]
 pub(crate) struct Wait {
     /// Job ids, as printed by `akool translate` (`_id` in the API)
-    #[arg(required_unless_present = "pending", value_name = "ID", value_parser = value::id)]
+    #[arg(value_name = "ID", value_parser = value::id)]
     pub(crate) ids: Vec<String>,
 
     /// Also wait for every job in the ledger that has not ended yet
@@ -178,11 +179,11 @@ pub(crate) struct Follow {
     pub(crate) interval: Option<Duration>,
 
     /// Give up after this many failed polls in a row
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 20, allow_negative_numbers = true, value_parser = value::failures)]
     pub(crate) max_failures: u32,
 
     /// Poll at most this often per second, over all jobs [default: no limit]
-    #[arg(long, value_name = "N", value_parser = value::rate)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = value::rate)]
     pub(crate) max_polls_per_second: Option<f64>,
 
     /// Save the video, its subtitles and the video without captions to this folder, or into a store such as
@@ -274,7 +275,7 @@ pub(crate) struct Translate {
     pub(crate) allow_duplicate: bool,
 
     /// How many jobs may be active at a time; the others are created as these end
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = value::count)]
+    #[arg(long, value_name = "N", default_value_t = 20, allow_negative_numbers = true, value_parser = value::count)]
     pub(crate) max_active: usize,
 
     /// Print what would be created and its estimated cost, and create nothing
@@ -304,18 +305,19 @@ pub(crate) struct Translate {
 #[derive(Debug, Args)]
 pub(crate) struct Limits {
     /// Stop creating jobs when those of this run hold this many credits
-    #[arg(long, value_name = "N", value_parser = value::credits)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = value::credits)]
     pub(crate) max_credits: Option<f64>,
 
     /// Stop creating jobs when the balance would fall below this many credits
-    #[arg(long, value_name = "N", value_parser = value::credits)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = value::credits)]
     pub(crate) reserve: Option<f64>,
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("jobs").required(true).multiple(true).args(["ids", "expiring"])))]
 pub(crate) struct Download {
     /// Job ids, as printed by `akool translate` (`_id` in the API)
-    #[arg(required_unless_present = "expiring", value_name = "ID", value_parser = value::id)]
+    #[arg(value_name = "ID", value_parser = value::id)]
     pub(crate) ids: Vec<String>,
 
     /// Also download the jobs in the ledger that `akool jobs --expiring` lists
@@ -382,7 +384,7 @@ pub(crate) struct Languages {
 #[derive(Debug, Args)]
 pub(crate) struct Mcp {
     /// Let agents create jobs that hold this many credits in all, until the server ends [default: they create nothing]
-    #[arg(long, value_name = "N", value_parser = value::credits)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = value::credits)]
     pub(crate) max_credits: Option<f64>,
 
     /// Let agents save files, to this folder only [default: they save nothing]

@@ -20,7 +20,7 @@ pub(crate) struct Request {
     pub(crate) lipsync: Option<bool>,
 
     /// Number of speakers; 0 detects it [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = value::speakers)]
     pub(crate) speakers: Option<u32>,
 
     /// Remove background music

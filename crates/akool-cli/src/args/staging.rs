@@ -7,7 +7,7 @@ use clap::Args;
 use super::value;
 
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Files of this machine")]
+#[command(next_help_heading = "Local files")]
 pub(crate) struct Staging {
     /// Upload files of this machine here, such as s3://bucket/prefix, so that AKOOL can download them by a link that
     /// expires [default: $AKOOL_STAGE, or the configuration file]
@@ -18,7 +18,7 @@ pub(crate) struct Staging {
     #[arg(long)]
     pub(crate) keep_staged: bool,
 
-    /// How long the links are valid, at most 7d; it must be longer than the jobs are queued [default: 24h]
+    /// How long the links are valid, at most 7d; it must outlast the time that jobs spend in the queue [default: 24h]
     #[arg(long, value_name = "DURATION", value_parser = value::link_lifetime)]
     pub(crate) link_lifetime: Option<Duration>,
 

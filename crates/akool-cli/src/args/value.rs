@@ -1,6 +1,6 @@
 //! Parsers of the arguments' values.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use akool::{FileKind, VoiceStyle};
 use akool_download::kind_name;
@@ -49,19 +49,30 @@ pub(super) fn link_lifetime(text: &str) -> Result<Duration, String> {
     Ok(lifetime)
 }
 
-/// A number of at least one.
+/// How many jobs are active at a time.
 pub(super) fn count(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "write a number of at least 1".to_owned())
+    number(text, |count| *count > 0, "a whole number, 1 or more")
+}
+
+/// How many polls may fail in a row.
+pub(super) fn failures(text: &str) -> Result<u32, String> {
+    number(text, |failures| *failures > 0, "a whole number, 1 or more")
+}
+
+pub(super) fn speakers(text: &str) -> Result<u32, String> {
+    number(text, |_| true, "a whole number, 0 or more")
 }
 
 pub(super) fn credits(text: &str) -> Result<f64, String> {
-    let credits = text.parse().ok().filter(|credits: &f64| credits.is_finite() && *credits >= 0.0);
-    credits.ok_or_else(|| "write a number of at least 0".to_owned())
+    number(text, |credits: &f64| credits.is_finite() && *credits >= 0.0, "a number, 0 or more")
 }
 
 pub(super) fn rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
-    rate.ok_or_else(|| "write a number above 0".to_owned())
+    number(text, |rate: &f64| rate.is_finite() && *rate > 0.0, "a number above 0")
+}
+
+fn number<N: FromStr>(text: &str, is_valid: impl FnOnce(&N) -> bool, expected: &str) -> Result<N, String> {
+    text.parse().ok().filter(is_valid).ok_or_else(|| format!("must be {expected}"))
 }
 
 /// A program and its arguments, and the text that they were split from.

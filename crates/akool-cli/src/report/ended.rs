@@ -127,13 +127,14 @@ impl Report {
             _ => return format!("{} {}\n  {}", text::error(), text::with_causes(error), error.help()),
         };
         let (known, job) = match last.status {
-            Some(Status::Completed) => {
-                ("completed, but without a video URL".to_owned(), "the job is completed")
-            }
-            Some(known) => (status(known).to_string(), "the job continues"),
-            None => ("none".to_owned(), "the job continues"),
+            Some(Status::Completed) => (
+                "last known status: completed, but without a usable link to the video".to_owned(),
+                "the job is completed",
+            ),
+            Some(known) => (format!("last known status: {}", status(known)), "the job continues"),
+            None => ("no poll succeeded, so the status is not known".to_owned(), "the job continues"),
         };
-        let mut text = format!("{}  {why}; last known status: {known}", last.job);
+        let mut text = format!("{}  {why}; {known}", last.job);
         if let Some(error) = error.last_error() {
             text += &format!("\n  last error: {}; {}", text::why(error), error.help());
         }

@@ -202,7 +202,7 @@ fn an_adopted_job_is_known_work() {
     ledger.store().adopt(&first, Some(&"ES".into()), &"1".into()).unwrap();
     ledger.store().adopt(&first, None, &"2".into()).unwrap();
     let known = ledger.store().adopt(&first, None, &"3".into()).unwrap_err().to_string();
-    assert!(known.contains("is not unknown"), "{known}");
+    assert!(known.contains("already has an outcome"), "{known}");
     assert!(ledger.store().adopt(&"nobody".into(), None, &"3".into()).is_err());
     assert_eq!(ledger.known(&["fr", "es"]), "fr is job 2; es is job 1");
 }

@@ -175,7 +175,7 @@ impl fmt::Display for LastKnown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.status {
             Some(Status::Completed) => {
-                f.write_str("last known status: completed, without a usable link to the video")
+                f.write_str("last known status: completed, but without a usable link to the video")
             }
             Some(status) => write!(f, "last known status: {status}"),
             None => f.write_str("its status is not known"),
@@ -215,7 +215,7 @@ mod tests {
         let without_link = timeout(Some(Status::Completed), Some(error()));
         assert_eq!(without_link.help(), ErrorKind::MissingVideo.help());
         assert_eq!(without_link.last_error().unwrap().kind(), ErrorKind::Unavailable);
-        assert!(without_link.to_string().ends_with("completed, without a usable link to the video"));
+        assert!(without_link.to_string().ends_with("completed, but without a usable link to the video"));
         assert_eq!(without_link.source().unwrap().to_string(), "job a: HTTP status 503");
 
         let exhausted = WaitError::RetriesExhausted { last: last(None), source: error() };
