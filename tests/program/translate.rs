@@ -375,7 +375,7 @@ async fn invalid_arguments_send_and_write_nothing() {
         (&["translate", VIDEO], "--to"),
         (&["translate", VIDEO, "--to", ""], "is not a language code"),
         (&["translate", VIDEO, "--to", "es,es"], "is listed twice"),
-        (&["translate", VIDEO, "--to", "es", "--speakers", "-1"], "unexpected argument"),
+        (&["translate", VIDEO, "--to", "es", "--speakers", "-1"], "0 or more"),
         (&["translate", VIDEO, "--to", "es", "--style", "loud"], "professional"),
         (&["translate", VIDEO, "--to", "es", "--translate-word", "cat"], "LEFT=RIGHT"),
         (&["translate", VIDEO, "--to", "es", "--no-wait", "--output", "x"], "cannot be used with"),
