@@ -381,6 +381,8 @@ async fn invalid_arguments_send_and_write_nothing() {
         (&["translate", VIDEO, "--to", "es", "--no-wait", "--output", "x"], "cannot be used with"),
         (&["translate", VIDEO, "--to", "es", "--output", &under_file], "choose another folder"),
         (&["wait"], "<ID"),
+        #[cfg(not(feature = "fleet"))]
+        (&["fleet", "up", "--help"], "build it with --features fleet"),
         (&["man", file.to_str().unwrap()], "choose another folder"),
     ] {
         let output = akool_at(&server, folder.path(), args).output().unwrap();

@@ -249,10 +249,7 @@ async fn builder(global: &Global, report: &Report) -> Result<(ClientBuilder, Str
 async fn stored_key(global: &Global, report: &Report) -> Result<(Credential, String), UsageError> {
     let login = login(global);
     let none = |others: &str| {
-        format!(
-            "{}; or store a key with `{login}`, use --api-key-file, or try it without a key with --sandbox{others}",
-            ConfigError::NoCredential
-        )
+        format!("no credential: run `{login}`, or set {}; --sandbox needs no key{others}", env::API_KEY)
     };
     let store = match KeyStore::open() {
         Ok(store) => store,

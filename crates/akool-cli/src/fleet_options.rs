@@ -7,6 +7,10 @@ use crate::{
     env,
 };
 
+/// The next step if the program cannot use a fleet.
+pub(crate) const REBUILD: &str =
+    "this program was built without the feature `fleet`; build it with --features fleet";
+
 /// The options that are refused on a fleet, and why. docs/fleet.md has the same list.
 const REFUSED: [(&str, &str); 20] = [
     ("--sandbox", "the workers decide: start them with --sandbox"),
@@ -48,10 +52,7 @@ pub(crate) fn addresses(cli: &Cli) -> Result<Vec<Url>, String> {
         _ => return Err("--fleet works with translate, wait, jobs and status only; remove it".to_owned()),
     };
     if !cfg!(feature = "fleet") {
-        return Err(format!(
-            "{from} is set, and this program was built without the feature `fleet`; build it with --features fleet, or \
-             remove {from}"
-        ));
+        return Err(format!("{from} is set, and {REBUILD}, or remove {from}"));
     }
     let set = of_global(&cli.global).into_iter().chain(set);
     if let Some((name, _)) = set.into_iter().find(|(_, is_set)| *is_set) {

@@ -149,6 +149,11 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
         Command::Sandbox(options) => return sandbox::run(options, report).await,
         #[cfg(feature = "fleet")]
         Command::Fleet(command) => return fleet::run(command, &cli.global, report).await,
+        #[cfg(not(feature = "fleet"))]
+        Command::Fleet { .. } => {
+            report.error(None, "usage", fleet_options::REBUILD);
+            return Outcome::Usage;
+        }
         Command::Webhook(command) => return webhook::run(command, &cli.global, report).await,
         Command::Contract(Contract::Proxy(options)) => {
             return contract::run_proxy(options, &cli.global, report).await;
@@ -210,8 +215,7 @@ async fn run(cli: &Cli, report: &Report) -> Outcome {
         // These have returned above.
         #[cfg(feature = "sandbox")]
         Command::Sandbox(_) => Outcome::Usage,
-        #[cfg(feature = "fleet")]
-        Command::Fleet(_) => Outcome::Usage,
+        Command::Fleet { .. } => Outcome::Usage,
         Command::Webhook(_) | Command::Completions(_) | Command::Man(_) => Outcome::Usage,
     };
     #[cfg(feature = "sandbox")]

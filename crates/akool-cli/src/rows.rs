@@ -34,7 +34,7 @@ pub(crate) fn read(path: &Path, defaults: &Request) -> Result<Vec<Row>, String> 
     } else {
         input::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
     };
-    read.map_err(|error| format!("cannot read {shown}: {error}"))?;
+    read.map_err(|error| format!("cannot read {shown}: {error}; check the name after --from-file"))?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(format!("{shown} is larger than {} MB; split it", MAX_BYTES / 1024 / 1024));
     }

@@ -129,6 +129,14 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Fleet(Fleet),
 
+    /// Says that this program was built without fleets.
+    #[cfg(not(feature = "fleet"))]
+    #[command(hide = true, disable_help_flag = true)]
+    Fleet {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<std::ffi::OsString>,
+    },
+
     /// Serve agents with the Model Context Protocol on standard input and output
     #[cfg(feature = "mcp")]
     #[command(after_help = help::MCP)]

@@ -117,7 +117,11 @@ impl Report {
         let (why, last) = match error {
             WaitError::Timeout { last, .. } => (format!("timed out after {}", short(last.waited)), last),
             WaitError::RetriesExhausted { last, .. } => {
-                (format!("gave up after {} failed polls in a row", last.failures), last)
+                let polls = match last.failures {
+                    1 => "1 failed poll".to_owned(),
+                    failures => format!("{failures} failed polls in a row"),
+                };
+                (format!("gave up after {polls}"), last)
             }
             WaitError::Rejected { last, source, .. } if source.kind() != ErrorKind::UnknownJob => {
                 let text =
