@@ -9,7 +9,7 @@ use std::{
 
 use akool::{Client, Error};
 use akool_download::Downloader;
-use restate_sdk::prelude::{HandlerError, HeaderMap, TerminalError};
+use restate_sdk::prelude::{HandlerError, HeaderMap, RunRetryPolicy, TerminalError};
 use url::Url;
 
 use crate::{
@@ -18,6 +18,15 @@ use crate::{
     model::{WaitOptions, millis},
     permits::{Permit, Permits, now_ms},
 };
+
+/// How a call to another server is repeated: after a second at first, later every 5 minutes, and for a day.
+pub(crate) fn for_a_day() -> RunRetryPolicy {
+    RunRetryPolicy::new()
+        .initial_delay(Duration::from_secs(1))
+        .exponentiation_factor(2.0)
+        .max_delay(Duration::from_secs(5 * 60))
+        .max_duration(Duration::from_secs(24 * 60 * 60))
+}
 
 /// A credential of a worker.
 pub(crate) struct Account {

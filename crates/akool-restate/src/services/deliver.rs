@@ -1,4 +1,4 @@
-//! `Deliver`: tells someone an outcome. A service of its own, so that a target that does not answer, or is not
+//! `Deliver`: tells a handler or a URL an outcome. A service of its own, so that a target that does not answer, or is not
 //! registered, does not block a job.
 
 use std::{sync::Arc, time::Duration};
@@ -7,19 +7,18 @@ use restate_sdk::{context::RequestTarget, prelude::*};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    context::Shared,
+    context::{Shared, for_a_day},
     model::{Outcome, Target},
 };
 
-/// How long a callback may take, and how long it is repeated.
+/// How long a callback may take.
 const CALLBACK_TIMEOUT: Duration = Duration::from_secs(30);
-const REPEAT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Delivery {
     pub(crate) target: Target,
     pub(crate) outcome: Outcome,
-    /// The trace of whoever asked for it.
+    /// The trace of the caller that asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) traceparent: Option<String>,
 }
@@ -61,16 +60,11 @@ impl Deliver {
                 Ok(())
             }
             Target::Url(url) => {
-                let policy = RunRetryPolicy::new()
-                    .initial_delay(Duration::from_secs(1))
-                    .exponentiation_factor(2.0)
-                    .max_delay(Duration::from_secs(5 * 60))
-                    .max_duration(REPEAT_FOR);
                 let http = self.0.http.clone();
                 let call = ctx
                     .run(|| call_back(http, url, outcome, traceparent))
                     .name("callback")
-                    .retry_policy(policy);
+                    .retry_policy(for_a_day());
                 let call = call.await;
                 if let Err(error) = &call {
                     tracing::error!(%job, %error, "the callback was given up");

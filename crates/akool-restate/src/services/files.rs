@@ -7,13 +7,14 @@ use restate_sdk::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::job::JobClient;
-use crate::{context::Shared, model::Outcome};
+use crate::{
+    context::{Shared, for_a_day},
+    model::Outcome,
+};
 
 /// A download is interrupted after this time and resumed, perhaps by another worker. So a long one cannot be mistaken
 /// for one that hangs.
 const SLICE: Duration = Duration::from_secs(5 * 60);
-/// How long a download that fails is repeated. The service deletes the files after 7 days.
-const REPEAT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Save {
@@ -47,13 +48,8 @@ impl Files {
         for file in translation.files() {
             loop {
                 let (worker, file, name) = (Arc::clone(&self.0), file.clone(), credential.clone());
-                let policy = RunRetryPolicy::new()
-                    .initial_delay(Duration::from_secs(1))
-                    .exponentiation_factor(2.0)
-                    .max_delay(Duration::from_secs(5 * 60))
-                    .max_duration(REPEAT_FOR);
                 let slice =
-                    ctx.run(|| save_for_a_while(worker, file, name)).name("save").retry_policy(policy);
+                    ctx.run(|| save_for_a_while(worker, file, name)).name("save").retry_policy(for_a_day());
                 let path = slice.await.inspect_err(|error| {
                     tracing::error!(%job, %error, "a download was given up");
                 })?;
