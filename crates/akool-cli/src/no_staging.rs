@@ -135,4 +135,13 @@ impl StoreTarget {
     pub(crate) async fn read(&self, _: &str) -> Result<Vec<u8>, std::io::Error> {
         match *self {}
     }
+
+    #[cfg(feature = "fleet")]
+    pub(crate) fn of_worker(
+        self,
+        _: akool_restate::WorkerBuilder,
+        _: Downloader,
+    ) -> akool_restate::WorkerBuilder {
+        match self {}
+    }
 }

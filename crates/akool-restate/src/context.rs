@@ -2,13 +2,11 @@
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
 use akool::{Client, Error};
-use akool_download::Downloader;
 use restate_sdk::prelude::{HandlerError, HeaderMap, RunRetryPolicy, TerminalError};
 use url::Url;
 
@@ -17,6 +15,7 @@ use crate::{
     fleet::Fleet,
     model::{WaitOptions, millis},
     permits::{Permit, Permits, now_ms},
+    storage::Storage,
 };
 
 /// How a call to another server is repeated: after a second at first, later every 5 minutes, and for a day.
@@ -34,15 +33,9 @@ pub(crate) struct Account {
     pub(crate) permits: Permits,
 }
 
-/// Where a worker saves files.
-pub(crate) struct Storage {
-    pub(crate) downloader: Downloader,
-    pub(crate) folder: PathBuf,
-}
-
 pub(crate) struct Shared {
     pub(crate) accounts: HashMap<String, Account>,
-    pub(crate) storage: Option<Storage>,
+    pub(crate) storage: Option<Box<dyn Storage>>,
     pub(crate) fleet: Fleet,
     /// For callbacks and queries of the admin API. Without a credential.
     pub(crate) http: reqwest::Client,

@@ -46,6 +46,7 @@ mod model;
 mod permits;
 mod registration;
 mod services;
+mod storage;
 mod work;
 mod worker;
 
@@ -60,6 +61,7 @@ pub use self::{
         CreatedWork, Creation, JobView, NotCreated, Outcome, Target, Unknown, WaitEnd, WaitOptions, WorkView,
     },
     registration::RegistrationError,
+    storage::{SaveResult, Storage},
     work::{DEFAULT_CREDENTIAL, Work, WorkId},
     worker::{Worker, WorkerBuilder, WorkerError},
 };

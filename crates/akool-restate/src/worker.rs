@@ -25,11 +25,12 @@ use tokio::{
 use url::Url;
 
 use crate::{
-    context::{Account, Creations, Shared, Storage},
+    context::{Account, Creations, Shared},
     fleet::{Fleet, FleetError},
     permits::Permits,
     registration::{self, RegistrationError},
     services::{Credential, Deliver, Files, Job, Jobs, Translation},
+    storage::{Folder, Storage},
 };
 
 /// How many invocations one connection carries. The engine opens more connections for more, and so reaches all workers
@@ -101,7 +102,7 @@ pub struct WorkerBuilder {
     listen: SocketAddr,
     advertised: Option<Url>,
     identity_keys: Vec<String>,
-    downloads: Option<(Downloader, PathBuf)>,
+    storage: Option<Box<dyn Storage>>,
 }
 
 impl Worker {
@@ -114,7 +115,7 @@ impl Worker {
             listen: SocketAddr::from(([127, 0, 0, 1], 9080)),
             advertised: None,
             identity_keys: Vec::new(),
-            downloads: None,
+            storage: None,
         }
     }
 
@@ -247,8 +248,13 @@ impl WorkerBuilder {
 
     /// Saves the files of completed jobs in this folder, if [`WaitOptions::save`](crate::WaitOptions::save) is set. The
     /// downloader bounds how many at a time. Workers may share the folder.
-    pub fn downloads(mut self, downloader: Downloader, folder: impl Into<PathBuf>) -> Self {
-        self.downloads = Some((downloader, folder.into()));
+    pub fn downloads(self, downloader: Downloader, folder: impl Into<PathBuf>) -> Self {
+        self.storage(Folder { downloader, path: folder.into() })
+    }
+
+    /// Saves the files of completed jobs here, if [`WaitOptions::save`](crate::WaitOptions::save) is set.
+    pub fn storage(mut self, storage: impl Storage + 'static) -> Self {
+        self.storage = Some(Box::new(storage));
         self
     }
 
@@ -276,7 +282,7 @@ impl WorkerBuilder {
         });
         let shared = Arc::new(Shared {
             accounts: accounts.collect(),
-            storage: self.downloads.map(|(downloader, folder)| Storage { downloader, folder }),
+            storage: self.storage,
             fleet: Fleet::new(self.ingress)?,
             http: http.map_err(|error| WorkerError::Config(error.to_string()))?,
             admin,

@@ -88,7 +88,7 @@ pub(crate) struct Account {
     #[arg(long, value_name = "NAME", default_value = akool_restate::DEFAULT_CREDENTIAL)]
     pub(crate) credential: String,
 
-    /// Save the files of completed jobs to this folder, if their creation asks for it
+    /// Save the files of completed jobs to this folder or store, such as s3://bucket/prefix, if their creation asks for it
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
 }

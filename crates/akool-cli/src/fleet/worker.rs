@@ -12,6 +12,7 @@ use crate::{
     connect::{self, Connection},
     interrupt::interruption,
     report::Report,
+    staging::StoreTarget,
     text::with_causes,
 };
 
@@ -51,8 +52,11 @@ pub(super) fn bind(
     account: &Account,
 ) -> Result<Worker, Failure> {
     let mut builder = builder.credential(&account.credential, connection.client.clone());
-    if let Some(folder) = &account.output {
-        builder = builder.downloads(downloader()?, absolute(folder)?);
+    if let Some(output) = &account.output {
+        builder = match StoreTarget::of(output).map_err(Failure::Usage)? {
+            Some(store) => store.of_worker(builder, downloader()?),
+            None => builder.downloads(downloader()?, absolute(output)?),
+        };
     }
     builder.bind().map_err(failed)
 }

@@ -9,6 +9,8 @@ mod list;
 mod log;
 mod target;
 mod upload;
+#[cfg(feature = "fleet")]
+mod worker_store;
 
 use std::{
     cell::{Cell, OnceCell, RefCell},

@@ -15,7 +15,7 @@ use crate::{
 
 /// Where results are put, in place of a folder.
 pub(crate) struct StoreTarget {
-    stage: Stage,
+    pub(super) stage: Stage,
 }
 
 /// What is known of an object with the name of a file.

@@ -1,6 +1,6 @@
-//! `Files`: saves the files of a completed job, whose id is the key, in the folder of a worker.
+//! `Files`: saves the files of a completed job, whose id is the key, where the worker puts them.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use akool::JobId;
 use restate_sdk::prelude::*;
@@ -11,10 +11,6 @@ use crate::{
     context::{Shared, for_a_day},
     model::Outcome,
 };
-
-/// A download is interrupted after this time and resumed, perhaps by another worker. So a long one cannot be mistaken
-/// for one that hangs.
-const SLICE: Duration = Duration::from_secs(5 * 60);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Save {
@@ -28,7 +24,7 @@ pub(crate) struct Files(pub(crate) Arc<Shared>);
     client_visibility = "pub(crate)",
     ingress_private,
     inactivity_timeout = "1m",
-    abort_timeout = "10m",
+    abort_timeout = "30m",
     journal_retention = "0s",
     invocation_retry_policy(
         initial_interval = "1s",
@@ -64,19 +60,15 @@ impl Files {
     }
 }
 
-/// Downloads a file, and returns its path. `None`: it takes longer, and what there is of it stays.
+/// Saves a file, and returns its place. `None`: it takes longer, and what there is of it stays.
 async fn save_for_a_while(
     worker: Arc<Shared>,
     file: akool::RemoteFile,
     credential: String,
 ) -> HandlerResult<Option<String>> {
     let Some(storage) = &worker.storage else {
-        return Err("this worker saves no files; start one with a folder for downloads".into());
+        return Err("this worker saves no files; start one with --output".into());
     };
     let job = worker.account(&credential)?.client.job(&file.job);
-    let save = storage.downloader.save(&file, &storage.folder).renew_link_from(&job).into_future();
-    match tokio::time::timeout(SLICE, save).await {
-        Ok(saved) => Ok(Some(saved?.path.display().to_string())),
-        Err(_) => Ok(None),
-    }
+    Ok(storage.save(&job, &file).await?)
 }
