@@ -10,6 +10,7 @@ mod diff;
 mod download;
 mod economy;
 mod file_server;
+mod fleet;
 mod ledger;
 mod mock;
 mod paths;
@@ -52,11 +53,12 @@ struct Args {
 type Run = fn(bool) -> Result<Row>;
 
 /// The rows, in the order of README.md.
-pub(crate) const ROWS: [(&str, Run); 11] = [
+pub(crate) const ROWS: [(&str, Run); 12] = [
     ("poll", poll::run),
     ("waits", waits::run),
     ("economy", economy::run),
     ("ledger", ledger::run),
+    ("fleet", fleet::run),
     ("contract", contract::run),
     ("mock", mock::run),
     ("download", download::run),
@@ -73,7 +75,7 @@ fn prepare() -> Result<()> {
     for program in tools {
         println!("{}", program.display());
     }
-    Ok(())
+    fleet::prepare()
 }
 
 fn main() -> Result<()> {
