@@ -187,6 +187,8 @@ class Fleet:
                 "RESTATE_INGRESS__BIND_PORT": str(self.ingress_port),
                 "RESTATE_ADMIN__BIND_PORT": str(self.admin_port),
                 "RESTATE_DISABLE_TELEMETRY": "true",
+                # As `akool fleet up` does.
+                "RESTATE_DEFAULT_NUM_PARTITIONS": str(max(os.cpu_count() // 2, 1)),
                 "RESTATE_LOG_FILTER": "warn",
                 **(env or {}),
             },
