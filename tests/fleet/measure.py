@@ -5,6 +5,7 @@ worker that is added takes nothing from it.
 """
 
 import collections
+import concurrent.futures
 import contextlib
 import itertools
 import json
@@ -22,13 +23,13 @@ from waiting import killed, watch
 TICKS = os.sysconf("SC_CLK_TCK")
 CORES = sorted(os.sched_getaffinity(0))
 ENGINE = ("taskset", "--cpu-list", str(CORES[0]))
-# Jobs that are polled as fast as possible: each again 10 ms after its last poll.
-BUSY_JOBS, BUSY_MS = 300, 10
+# Jobs that are polled as fast as possible, for each worker: each again 10 ms after its last poll.
+BUSY_JOBS, BUSY_MS = 100, 10
 # Jobs that are polled once a second, for the lag.
 CALM_JOBS, CALM_MS = 100, 1000
 # The part of a core that a small worker has. Four of them stay below what one core of the engine can do.
-SHARE = 0.04
-COUNTS = (1, 2, 3, 4)
+SHARE = 0.02
+WORKERS = 4
 # The cases, which `crates/akool-bench/src/fleet.rs` names too.
 SMALL, LARGE = "small workers", "workers without a limit"
 
@@ -61,7 +62,7 @@ def memory(process):
 def shares():
     """Control groups that give each process that is added a small part of a core, until the end of this context."""
     one = pathlib.Path("/sys/fs/cgroup/cpu")
-    root, groups, period = one if one.is_dir() else pathlib.Path("/sys/fs/cgroup"), [], 25_000
+    root, groups, period = one if one.is_dir() else pathlib.Path("/sys/fs/cgroup"), [], 100_000
     quota = int(period * SHARE)
 
     def add(process):
@@ -100,7 +101,7 @@ def until(fleet, more):
 
 def busy(fleet, case, variant, engine, crew, seconds):
     """One sample of polls as fast as possible."""
-    until(fleet, 2 * BUSY_JOBS)
+    until(fleet, 2 * BUSY_JOBS * len(crew))
     began, polls, used = time.monotonic(), requests(fleet), [cpu(engine), cpu(crew)]
     time.sleep(seconds)
     elapsed, polls = time.monotonic() - began, requests(fleet) - polls
@@ -111,8 +112,8 @@ def busy(fleet, case, variant, engine, crew, seconds):
     sample(case, variant, **figures)
 
 
-def add_jobs(fleet, count):
-    ids = [f"j{number}" for number in range(count)]
+def add_jobs(fleet, count, name="j"):
+    ids = [f"{name}{number}" for number in range(count)]
     for id in ids:
         fleet.control("jobs", "POST", {"id": id, "end": "processing"})
     return ids
@@ -124,25 +125,36 @@ def wait_here(fleet, name, ids, interval_ms):
     return fleet.run(name, command, {"AKOOL_API_KEY": KEY, "AKOOL_LEDGER": str(fleet.folder / name) + ".db"})
 
 
-def capacity(rounds, seconds):
+def forget(fleet, jobs):
+    with concurrent.futures.ThreadPoolExecutor(24) as pool:
+        list(pool.map(lambda job: fleet.invoke(f"Job/{job}/forget"), jobs))
+
+
+def capacity(counts, rounds, seconds):
     """Polls as fast as possible, with one to four workers that have a small part of a core each, or no limit."""
     with Fleet() as fleet:
         fleet.sandbox()
         fleet.server(prefix=ENGINE)
-        crew = fleet.workers(max(COUNTS))
-        ids = add_jobs(fleet, BUSY_JOBS)
-        watch(fleet, ids, {"interval_ms": BUSY_MS})
-        for _ in range(rounds):
-            for case, count in itertools.product((SMALL, LARGE), COUNTS):
+        crew = fleet.workers(WORKERS)
+        ids = add_jobs(fleet, BUSY_JOBS * WORKERS)
+        for turn in range(rounds):
+            # The limit of the engine varies less.
+            for case, count in itertools.product((SMALL, LARGE) if turn < 2 else (SMALL,), counts):
+                # Nothing is under way when workers change. What a worker does not answer would come back much later.
+                forget(fleet, ids)
                 for process in crew:
-                    process.kill()
+                    process.stop()
+                for process in crew[:count]:
+                    process.start()
+                watch(fleet, ids[:BUSY_JOBS * count], {"interval_ms": BUSY_MS})
                 with shares() as add:
-                    for process in crew[:count]:
-                        process.start()
-                        if case == SMALL:
+                    if case == SMALL:
+                        for process in crew[:count]:
                             add(process)
+                        # Until the engine has opened its connections to all.
+                        time.sleep(3)
                     busy(fleet, case, named(count), [fleet.engine], crew[:count], seconds)
-        sample(LARGE, named(max(COUNTS)), engine_memory=memory(fleet.engine), worker_memory=memory(crew[0]))
+        sample(LARGE, named(WORKERS), engine_memory=memory(fleet.engine), worker_memory=memory(crew[0]))
         recovery(fleet, crew, rounds)
         for process in [*crew, fleet.engine]:
             process.kill()
@@ -167,7 +179,7 @@ def recovery(fleet, crew, rounds):
             for process in crew:
                 if not process.is_running():
                     process.start()
-            until(fleet, BUSY_JOBS)
+            until(fleet, WORKERS * BUSY_JOBS)
     fleet.invoke("Credential/default/set_limits", {"per_second": 1})
     time.sleep(3)
     latencies = []
@@ -196,7 +208,7 @@ def calm(fleet, variant, rounds, seconds):
 
 
 def lag(rounds, seconds):
-    for count in (1, max(COUNTS), 0):
+    for count in (1, WORKERS, 0):
         with Fleet() as fleet:
             fleet.sandbox()
             ids = add_jobs(fleet, CALM_JOBS)
@@ -211,20 +223,18 @@ def lag(rounds, seconds):
 
 def three_servers(rounds, seconds):
     """Three servers, together on the engine's core."""
-    for jobs, interval in ((BUSY_JOBS, BUSY_MS), (CALM_JOBS, CALM_MS)):
-        with Fleet() as fleet:
-            fleet.sandbox()
-            nodes = fleet.cluster(loopbacks(), (ENGINE,) * 3)
-            crew, variant = fleet.workers(3), "3 workers, 3 servers"
-            watch(fleet, add_jobs(fleet, jobs), {"interval_ms": interval})
-            if interval == CALM_MS:
-                calm(fleet, variant, rounds, seconds)
-            else:
-                for _ in range(rounds):
-                    busy(fleet, LARGE, variant, nodes, crew, seconds)
+    with Fleet() as fleet:
+        fleet.sandbox()
+        nodes = fleet.cluster(loopbacks(), (ENGINE,) * 3)
+        crew, variant = fleet.workers(3), "3 workers, 3 servers"
+        watch(fleet, add_jobs(fleet, CALM_JOBS), {"interval_ms": CALM_MS})
+        calm(fleet, variant, rounds, seconds)
+        watch(fleet, add_jobs(fleet, BUSY_JOBS * len(crew), "busy"), {"interval_ms": BUSY_MS})
+        for _ in range(rounds):
+            busy(fleet, LARGE, variant, nodes, crew, seconds)
 
 
-def kills(jobs, of_workers):
+def kills(jobs, of_workers, longest):
     """Outcomes at a handler that counts them, while workers and a server are killed."""
     for servers in (1, 3):
         with Fleet() as fleet:
@@ -246,7 +256,7 @@ def kills(jobs, of_workers):
                     time.sleep(2)
                     nodes[0].start()
 
-            got, answers = killed(fleet, crew, jobs, of_workers, 12_000, kill_server)
+            got, answers = killed(fleet, crew, jobs, of_workers, longest, kill_server)
             variant = "1 server" if servers == 1 else "3 servers"
             sample(f"{jobs} jobs, {of_workers} workers and a server killed", variant,
                    lost=sum(times == 0 for times in got.values()), doubled=sum(times > 1 for times in got.values()),
@@ -255,15 +265,15 @@ def kills(jobs, of_workers):
 
 def measure(full):
     """Prints samples; checks nothing."""
-    rounds, seconds = (3, 4) if full else (1, 2)
+    rounds, seconds = (3, 3) if full else (1, 2)
     try:
         os.sched_setaffinity(0, CORES[1:] or CORES)
-        capacity(rounds, seconds)
-        lag(rounds, seconds)
-        three_servers(rounds, seconds)
+        capacity(range(1, WORKERS + 1) if full else (1, WORKERS), rounds, seconds)
+        lag(min(rounds, 2), seconds)
+        three_servers(min(rounds, 2), seconds)
     finally:
         os.sched_setaffinity(0, CORES)
-    kills(*((300, 12) if full else (60, 4)))
+    kills(*((200, 8, 8_000) if full else (60, 4, 4_000)))
 
 
 def window(full):

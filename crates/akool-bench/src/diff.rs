@@ -35,7 +35,7 @@ fn write_changed(original: &Path, changed: &Path) -> Result<()> {
 }
 
 pub(crate) fn run(quick: bool) -> Result<Row> {
-    let times = if quick { 1 } else { 7 };
+    let times = if quick { 1 } else { 5 };
     let mut row = Row::new(
         "diff",
         "GitHub's description (13 MB) and a changed copy: `xtask spec diff` against `oasdiff changelog`.",

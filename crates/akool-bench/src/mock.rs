@@ -42,7 +42,7 @@ struct Load {
 }
 
 pub(crate) fn run(quick: bool) -> Result<Row> {
-    let (rounds, seconds, long) = if quick { (1, 1, 2) } else { (3, 10, 60) };
+    let (rounds, seconds, long) = if quick { (1, 1, 2) } else { (3, 6, 60) };
     let mut row = Row::new(
         "mock",
         "Polls of one job for as long as the load generator (wrk, one thread, 16 connections, on the same cores) can \

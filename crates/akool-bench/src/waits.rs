@@ -170,9 +170,9 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
         let (rounds, variants) = match *jobs {
             _ if quick => (1, &VARIANTS[..3]),
             1_000_000 => (1, &VARIANTS[..2]),
-            100_000 => (3, &VARIANTS[..2]),
-            10_000 => (3, &VARIANTS[..]),
-            _ => (5, &VARIANTS[..]),
+            100_000 => (2, &VARIANTS[..2]),
+            10_000 => (2, &VARIANTS[..]),
+            _ => (3, &VARIANTS[..]),
         };
         let mut probes = vec![Vec::new(); variants.len()];
         for _ in 0..rounds {
