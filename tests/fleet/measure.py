@@ -93,10 +93,10 @@ def requests(fleet):
     return wait_for("the sandbox", lambda: fleet.control("state"))["requests"]
 
 
-def until(fleet, more):
-    """Waits for so many more requests."""
+def until(fleet, more, seconds=180):
+    """Waits for so many more requests. What a killed server leaves behind may take minutes: the sample then shows it."""
     before = requests(fleet)
-    wait_for(f"{more} polls", lambda: requests(fleet) >= before + more)
+    wait_for(f"{more} polls", lambda: requests(fleet) >= before + more, seconds)
 
 
 def busy(fleet, case, variant, engine, crew, seconds):
