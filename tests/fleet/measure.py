@@ -1,96 +1,281 @@
-"""What a fleet costs: polls per second and CPU with one to four workers, latency, recovery, memory, disk."""
+"""What a fleet costs: one JSON object per sample, of which `crates/akool-bench` makes its row `fleet`.
 
+The engine has one core of its own, and everything else has the others. So a limit is that of one core of the engine, and a
+worker that is added takes nothing from it.
+"""
+
+import collections
+import concurrent.futures
+import contextlib
+import itertools
+import json
 import os
 import pathlib
 import re
 import statistics
-import subprocess
 import time
 
+from cluster import loopbacks
 from creation import Load
-from parts import Fleet, Proxy, call, wait_for
-from waiting import watch
+from parts import AKOOL, KEY, Fleet, Proxy, call, wait_for
+from waiting import killed, watch
 
 TICKS = os.sysconf("SC_CLK_TCK")
+CORES = sorted(os.sched_getaffinity(0))
+ENGINE = ("taskset", "--cpu-list", str(CORES[0]))
+# As `akool fleet up` does.
+PARTITIONS = {"RESTATE_DEFAULT_NUM_PARTITIONS": str(max(len(CORES) // 2, 1))}
+# Jobs that are polled as fast as possible, for each worker: each again 10 ms after its last poll.
+BUSY_JOBS, BUSY_MS = 100, 10
+# Jobs that are polled once a second, for the lag.
+CALM_JOBS, CALM_MS = 100, 1000
+# The part of a core that a small worker has. Four of them stay below what one core of the engine can do.
+SHARE = 0.02
+WORKERS = 4
+# The cases, which `crates/akool-bench/src/fleet.rs` names too.
+SMALL, LARGE = "small workers", "workers without a limit"
 
 
-def cpu(process):
-    """Seconds of CPU that a process has used."""
-    fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+def sample(case, variant, **figures):
+    print(json.dumps({"case": case, "variant": variant, "figures": figures}), flush=True)
+
+
+def named(count):
+    return f"{count} worker{'s' if count > 1 else ''}"
+
+
+def cpu(processes):
+    """Seconds of CPU that processes have used."""
+    total = 0
+    for process in processes:
+        fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / TICKS
 
 
 def memory(process):
-    """Megabytes that a process keeps in memory."""
+    """Mebibytes that a process keeps in memory."""
     for line in pathlib.Path(f"/proc/{process.pid}/status").read_text().splitlines():
         if line.startswith("VmRSS"):
             return int(line.split()[1]) / 1024
 
 
-def disk(folder):
-    """Megabytes in a folder."""
-    return int(subprocess.run(["du", "-sm", folder], capture_output=True, text=True).stdout.split()[0])
+@contextlib.contextmanager
+def shares():
+    """Control groups that give each process that is added a small part of a core, until the end of this context."""
+    one = pathlib.Path("/sys/fs/cgroup/cpu")
+    root, groups, period = one if one.is_dir() else pathlib.Path("/sys/fs/cgroup"), [], 100_000
+    quota = int(period * SHARE)
+
+    def add(process):
+        group = root / f"fleet-{process.pid}"
+        group.mkdir()
+        groups.append(group)
+        if root == one:
+            (group / "cpu.cfs_period_us").write_text(str(period))
+            (group / "cpu.cfs_quota_us").write_text(str(quota))
+        else:
+            (group / "cpu.max").write_text(f"{quota} {period}")
+        (group / "cgroup.procs").write_text(str(process.pid))
+
+    try:
+        if root != one:
+            (root / "cgroup.subtree_control").write_text("+cpu")
+        yield add
+    except OSError as error:
+        raise SystemExit(f"cannot limit a process to a part of a core: {error}; run this as root, outside of a container")
+    finally:
+        for group in groups:
+            for process in (group / "cgroup.procs").read_text().split():
+                (root / "cgroup.procs").write_text(process)
+            group.rmdir()
 
 
-def attempts(fleet):
-    return sum(state["poll"]["attempts"] for state in fleet.states("Job", "job").values())
+def requests(fleet):
+    return wait_for("the sandbox", lambda: fleet.control("state"))["requests"]
 
 
-def measure(full):
-    """Prints figures; checks nothing."""
-    jobs, seconds = (2000, 20) if full else (300, 5)
-    load = os.getloadavg()[0]
-    print(f"    {os.cpu_count()} cores, load {load:.1f} before", flush=True)
-    for workers in (1, 2, 3, 4):
-        with Fleet() as fleet:
-            fleet.sandbox()
-            fleet.server()
-            crew = fleet.workers(workers)
-            empty = disk(fleet.folder / "data")
-            for number in range(jobs):
-                fleet.control("jobs", "POST", {"id": f"j{number}", "end": "processing"})
-            watch(fleet, [f"j{number}" for number in range(jobs)], {"interval_ms": 1000})
-            time.sleep(3)
-            began, polls = time.monotonic(), attempts(fleet)
-            before = [cpu(process) for process in [fleet.engine, *crew]]
-            time.sleep(seconds)
-            polls = attempts(fleet) - polls
-            elapsed = time.monotonic() - began
-            engine, *rest = [cpu(process) - was for process, was in zip([fleet.engine, *crew], before)]
-            shares = [f"{one / max(sum(rest), 0.01):.0%}" for one in rest]
-            print(f"    {workers} workers, {jobs} jobs polled as fast as possible: {polls / elapsed:.0f} polls/s; CPU per "
-                  f"poll: engine {engine / max(polls, 1) * 1000:.2f} ms, workers {sum(rest) / max(polls, 1) * 1000:.2f} ms "
-                  f"(shares {', '.join(shares)}); memory: engine {memory(fleet.engine):.0f} MB, worker "
-                  f"{memory(crew[0]):.0f} MB; disk {empty} MB empty, {disk(fleet.folder / 'data')} MB now", flush=True)
-            if workers == 4:
-                recovery(fleet, crew)
+def until(fleet, more, seconds=60):
+    """Waits for so many more requests."""
+    before = requests(fleet)
+    wait_for(f"{more} polls", lambda: requests(fleet) >= before + more, seconds)
 
 
-def recovery(fleet, crew):
-    """How long polls stop when workers, or the server, are killed."""
-    for name, kill in (("three of four workers", lambda: [process.kill() for process in crew[:3]]),
-                       ("the server", fleet.restart_engine)):
-        times = []
-        for _ in range(3):
-            before = wait_for("the sandbox", lambda: fleet.control("state"))["requests"]
+def busy(fleet, case, variant, engine, crew, seconds):
+    """One sample of polls as fast as possible."""
+    until(fleet, 2 * BUSY_JOBS * len(crew))
+    began, polls, used = time.monotonic(), requests(fleet), [cpu(engine), cpu(crew)]
+    time.sleep(seconds)
+    elapsed, polls = time.monotonic() - began, requests(fleet) - polls
+    of_engine, of_crew = cpu(engine) - used[0], cpu(crew) - used[1]
+    figures = {"polls": polls / elapsed, "client_cpu": of_crew / polls * 1000}
+    if engine:
+        figures |= {"engine_cpu": of_engine / polls * 1000, "engine_load": of_engine / elapsed * 100}
+    sample(case, variant, **figures)
+
+
+def add_jobs(fleet, count, name="j"):
+    ids = [f"{name}{number}" for number in range(count)]
+    for id in ids:
+        fleet.control("jobs", "POST", {"id": id, "end": "processing"})
+    return ids
+
+
+def wait_here(fleet, name, ids, interval_ms):
+    """One machine without an engine waits for the same jobs."""
+    command = [AKOOL, "--base-url", fleet.api, "--quiet", "wait", "--interval", f"{interval_ms}ms", "--timeout", "none", *ids]
+    return fleet.run(name, command, {"AKOOL_API_KEY": KEY, "AKOOL_LEDGER": str(fleet.folder / name) + ".db"})
+
+
+def forget(fleet, jobs):
+    with concurrent.futures.ThreadPoolExecutor(24) as pool:
+        list(pool.map(lambda job: fleet.invoke(f"Job/{job}/forget"), jobs))
+
+
+def capacity(counts, rounds, seconds):
+    """Polls as fast as possible, with one to four workers that have a small part of a core each, or no limit."""
+    with Fleet() as fleet:
+        fleet.sandbox()
+        fleet.server(PARTITIONS, ENGINE)
+        crew = fleet.workers(WORKERS)
+        ids = add_jobs(fleet, BUSY_JOBS * WORKERS)
+        for turn in range(rounds):
+            # The limit of the engine varies less.
+            for case, count in itertools.product((SMALL, LARGE) if turn < 2 else (SMALL,), counts):
+                # Nothing is under way when workers change. What a worker does not answer would come back much later.
+                forget(fleet, ids)
+                for process in crew:
+                    process.stop()
+                for process in crew[:count]:
+                    process.start()
+                watch(fleet, ids[:BUSY_JOBS * count], {"interval_ms": BUSY_MS})
+                with shares() as add:
+                    if case == SMALL:
+                        for process in crew[:count]:
+                            add(process)
+                        # Until the engine has opened its connections to all.
+                        time.sleep(3)
+                    busy(fleet, case, named(count), [fleet.engine], crew[:count], seconds)
+        sample(LARGE, named(WORKERS), engine_memory=memory(fleet.engine), worker_memory=memory(crew[0]))
+        recovery(fleet, crew, rounds)
+        for process in [*crew, fleet.engine]:
+            process.kill()
+        for turn, case in itertools.product(range(rounds), (SMALL, LARGE)):
+            with shares() as add:
+                alone = wait_here(fleet, f"alone-{case}-{turn}", ids, BUSY_MS)
+                if case == SMALL:
+                    add(alone)
+                busy(fleet, case, "no engine", [], [alone], seconds)
+                alone.kill()
+
+
+def recovery(fleet, crew, rounds):
+    """How long polls stop when workers, or the server, are killed; and how long a trigger takes otherwise."""
+    for variant, kill in (("three of four workers killed", lambda: [process.kill() for process in crew[:3]]),
+                          ("the server killed", fleet.restart_engine)):
+        for _ in range(rounds):
             kill()
             began = time.monotonic()
-            wait_for("polls", lambda: fleet.control("state")["requests"] > before + 100)
-            times.append(time.monotonic() - began)
+            until(fleet, 100)
+            sample("recovery", variant, recovery=time.monotonic() - began)
             for process in crew:
                 if not process.is_running():
                     process.start()
-            time.sleep(3)
-        print(f"    killed {name}: 100 more polls after {statistics.median(times):.1f} s (median of 3)", flush=True)
-    latencies = []
+            until(fleet, WORKERS * BUSY_JOBS)
     fleet.invoke("Credential/default/set_limits", {"per_second": 1})
     time.sleep(3)
+    latencies = []
     for number in range(50):
         began = time.monotonic()
         call(f"{fleet.ingress}/restate/call/Job/j{number}/poll_now", "POST")
         latencies.append((time.monotonic() - began) * 1000)
     latencies.sort()
-    print(f"    poll_now, otherwise idle: median {latencies[25]:.0f} ms, p95 {latencies[47]:.0f} ms", flush=True)
+    sample("otherwise idle", "poll_now", trigger=statistics.median(latencies), trigger_p95=latencies[47])
+
+
+def calm(fleet, variant, rounds, seconds):
+    """Samples of the lag: how much later than its interval a poll arrives after the one before."""
+    until(fleet, 3 * CALM_JOBS)
+    for _ in range(rounds):
+        time.sleep(seconds)
+        arrivals = collections.defaultdict(list)
+        # The latest thousand.
+        for request in fleet.control("requests")["requests"]:
+            if "infobymodelid" in request["target"]:
+                arrivals[request["target"]].append(request["at_ms"])
+        lags = sorted(later - earlier - CALM_MS for times in map(sorted, arrivals.values())
+                      for earlier, later in zip(times, times[1:]))
+        sample(f"{CALM_JOBS} polls per second", variant, lag=statistics.median(lags),
+               lag_p99=lags[int(len(lags) * 0.99)])
+
+
+def lag(rounds, seconds):
+    for count in (1, WORKERS, 0):
+        with Fleet() as fleet:
+            fleet.sandbox()
+            ids = add_jobs(fleet, CALM_JOBS)
+            if count:
+                fleet.server(PARTITIONS, ENGINE)
+                fleet.workers(count)
+                watch(fleet, ids, {"interval_ms": CALM_MS})
+            else:
+                wait_here(fleet, "alone", ids, CALM_MS)
+            calm(fleet, named(count) if count else "no engine", rounds, seconds)
+
+
+def three_servers(rounds, seconds):
+    """Three servers, together on the engine's core."""
+    with Fleet() as fleet:
+        fleet.sandbox()
+        nodes = fleet.cluster(loopbacks(), (ENGINE,) * 3)
+        crew, variant = fleet.workers(3), "3 workers, 3 servers"
+        watch(fleet, add_jobs(fleet, CALM_JOBS), {"interval_ms": CALM_MS})
+        calm(fleet, variant, rounds, seconds)
+        watch(fleet, add_jobs(fleet, BUSY_JOBS * len(crew), "busy"), {"interval_ms": BUSY_MS})
+        for _ in range(rounds):
+            busy(fleet, LARGE, variant, nodes, crew, seconds)
+
+
+def kills(jobs, of_workers, longest):
+    """Outcomes at a handler that counts them, while workers and a server are killed."""
+    for servers in (1, 3):
+        with Fleet() as fleet:
+            fleet.sandbox()
+            if servers == 1:
+                fleet.server()
+            else:
+                nodes = fleet.cluster(loopbacks())
+                # The one that stays.
+                fleet.use_node(2)
+            crew = fleet.workers(3)
+
+            def kill_server():
+                if servers == 1:
+                    fleet.restart_engine()
+                    fleet.ready()
+                else:
+                    nodes[0].kill()
+                    time.sleep(2)
+                    nodes[0].start()
+
+            got, answers = killed(fleet, crew, jobs, of_workers, longest, kill_server)
+            variant = "1 server" if servers == 1 else "3 servers"
+            sample(f"{jobs} jobs, {of_workers} workers and a server killed", variant,
+                   lost=sum(times == 0 for times in got.values()), doubled=sum(times > 1 for times in got.values()),
+                   unanswered=sum(status != 200 for status, _ in answers.values()))
+
+
+def measure(full):
+    """Prints samples; checks nothing."""
+    rounds, seconds = (3, 3) if full else (1, 2)
+    try:
+        os.sched_setaffinity(0, CORES[1:] or CORES)
+        capacity(range(1, WORKERS + 1) if full else (1, WORKERS), rounds, seconds)
+        lag(min(rounds, 2), seconds)
+        three_servers(min(rounds, 2), seconds)
+    finally:
+        os.sched_setaffinity(0, CORES)
+    kills(*((200, 8, 8_000) if full else (60, 4, 4_000)))
 
 
 def window(full):

@@ -172,7 +172,7 @@ class Fleet:
 
     # The engine.
 
-    def server(self, env=None):
+    def server(self, env=None, prefix=()):
         """One server, with its ports for good."""
         self.ingress_port, self.admin_port, fabric = free_port(), free_port(), free_port()
         self.ingress, self.admin = f"http://127.0.0.1:{self.ingress_port}", f"http://127.0.0.1:{self.admin_port}"
@@ -187,9 +187,12 @@ class Fleet:
                 "RESTATE_INGRESS__BIND_PORT": str(self.ingress_port),
                 "RESTATE_ADMIN__BIND_PORT": str(self.admin_port),
                 "RESTATE_DISABLE_TELEMETRY": "true",
+                # So that one call goes from a partition to another.
+                "RESTATE_DEFAULT_NUM_PARTITIONS": "4",
                 "RESTATE_LOG_FILTER": "warn",
                 **(env or {}),
             },
+            prefix,
         )
         self.ready()
 

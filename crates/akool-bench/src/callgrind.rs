@@ -1,6 +1,6 @@
 //! Counts the instructions of this program's own probes with valgrind's callgrind, in user space.
 
-use std::process::Command;
+use std::ffi::OsString;
 
 use anyhow::{Context, Result};
 
@@ -14,14 +14,12 @@ const SAME_ROUTINES: (&str, &str) = (
 pub(crate) fn instructions(arguments: &[&str]) -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("callgrind.out");
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", &format!("--callgrind-out-file={}", out.display())])
-        .arg(std::env::current_exe()?)
-        .args(arguments)
-        .env(SAME_ROUTINES.0, SAME_ROUTINES.1)
-        .output()
-        .context("cannot run valgrind; install valgrind")?;
-    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let file = format!("--callgrind-out-file={}", out.display());
+    let mut command =
+        vec!["--quiet".into(), "--tool=callgrind".into(), file.into(), std::env::current_exe()?.into()];
+    command.extend(arguments.iter().map(OsString::from));
+    let counted = duct::cmd("valgrind", command).env(SAME_ROUTINES.0, SAME_ROUTINES.1).read();
+    counted.context("cannot count instructions; install valgrind")?;
     let text = std::fs::read_to_string(&out)?;
     let total = text
         .lines()

@@ -1,17 +1,17 @@
 //! The row `codegen`: `xtask codegen --check` against progenitor's own command.
 
 use std::{
-    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context, Result};
+use duct::cmd;
 
 use crate::{
     paths::{target, workspace},
-    process::{alternate, each, run as sample},
+    process::{alternate, build, each, run as sample},
     row::{Plot, Row},
 };
 
@@ -32,51 +32,37 @@ pub(crate) fn progenitor() -> Result<PathBuf> {
     let program = root.join("bin/cargo-progenitor");
     if !program.exists() {
         println!("  installing cargo-progenitor {version}, once");
-        let mut install = Command::new("cargo");
-        install.args(["install", "--quiet", "--locked", "cargo-progenitor", "--version", &version, "--root"]);
-        install.arg(&root).env_remove("CARGO_TARGET_DIR");
-        anyhow::ensure!(install.status()?.success(), "cannot install cargo-progenitor");
+        cmd!(
+            "cargo",
+            "install",
+            "--quiet",
+            "--locked",
+            "cargo-progenitor",
+            "--version",
+            &version,
+            "--root",
+            &root
+        )
+        .env_remove("CARGO_TARGET_DIR")
+        .run()?;
     }
     Ok(program)
 }
 
 /// Builds xtask, optimised like progenitor's command.
 pub(crate) fn xtask() -> Result<PathBuf> {
-    let built = Command::new("cargo")
-        .current_dir(workspace())
-        .args(["build", "--release", "--quiet", "-p", "xtask"])
-        .status()?;
-    anyhow::ensure!(built.success(), "cannot build xtask");
-    Ok(target()?.join("release/xtask"))
+    build("release", "xtask", "xtask")
 }
 
 /// The vendored description plus [`OPERATIONS`] operations, each with its own type.
 fn large(text: &str) -> Result<String> {
-    let (mut paths, mut schemas) = (String::new(), String::new());
-    for number in 0..OPERATIONS {
-        write!(
-            paths,
-            "  /api/bench/item{number}:\n    get:\n      operationId: get_item_{number}\n      summary: Gets item {number}\n\
-             \x20     parameters:\n        - name: item_id\n          in: query\n          required: true\n          schema:\n            type: string\n\
-             \x20       - name: page\n          in: query\n          required: false\n          schema:\n            type: integer\n\
-             \x20     responses:\n        '200':\n          description: The item\n          content:\n            application/json:\n              schema:\n                $ref: '#/components/schemas/Item{number}'\n"
-        )?;
-        writeln!(
-            schemas,
-            "    Item{number}:\n      type: object\n      required:\n        - code\n      properties:"
-        )?;
-        writeln!(schemas, "        code:\n          type: integer\n        msg:\n          type: string")?;
-        for field in 0..6 {
-            writeln!(
-                schemas,
-                "        field_{field}:\n          type: string\n          description: Field {field}"
-            )?;
-        }
-    }
-    let at = text.find("\ncomponents:").context("the description has no components")?;
-    let text = format!("{}\n{paths}{}", text[..at].trim_end(), &text[at + 1..]);
-    let at = text.find("\n  schemas:\n").context("the description has no schemas")? + "\n  schemas:\n".len();
-    Ok(format!("{}{schemas}{}", &text[..at], &text[at..]))
+    let all = |template: &str| -> String {
+        (0..OPERATIONS).map(|number| template.replace("NUMBER", &number.to_string())).collect()
+    };
+    let (paths, schemas) = (all(include_str!("large/path.yaml")), all(include_str!("large/schema.yaml")));
+    let (before, components) = text.split_once("\ncomponents:").context("no components")?;
+    let (between, own) = components.split_once("\n  schemas:\n").context("no schemas")?;
+    Ok(format!("{}\n{paths}components:{between}\n  schemas:\n{schemas}{own}", before.trim_end()))
 }
 
 /// Lays out a workspace with the large description, and generates everything from it.
@@ -94,11 +80,8 @@ fn large_workspace(xtask: &Path, root: &Path) -> Result<()> {
     fs::copy(ours.join("keeper.toml"), openapi.join("keeper.toml"))?;
     let description = root.join("akool.yaml");
     fs::write(&description, large(&fs::read_to_string(ours.join("akool.yaml"))?)?)?;
-    let output =
-        Command::new(xtask).args(["spec", "import"]).arg(&description).arg("--root").arg(root).output()?;
-    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let output = Command::new(xtask).args(["codegen", "--root"]).arg(root).output()?;
-    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    cmd!(xtask, "spec", "import", description, "--root", root).read()?;
+    cmd!(xtask, "codegen", "--root", root).read()?;
     Ok(())
 }
 
@@ -125,11 +108,9 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
             sample(command.arg(root.join("openapi/akool.resolved.yaml")).arg("-o").arg(&out))
         };
         let [ours, theirs] = alternate(times, [&ours, &theirs])?;
-        let a = row.add(case, "xtask", "wall time", "ms", &each(&ours, |usage| usage.seconds * 1e3));
-        let b = row.add(case, "progenitor", "wall time", "ms", &each(&theirs, |usage| usage.seconds * 1e3));
-        row.add(case, "xtask", "peak memory", "MiB", &each(&ours, |usage| usage.peak_mib));
-        row.add(case, "progenitor", "peak memory", "MiB", &each(&theirs, |usage| usage.peak_mib));
-        worst = worst.max(a / b);
+        worst = worst.max(row.add_ms(case, "xtask", &ours) / row.add_ms(case, "progenitor", &theirs));
+        row.add_memory(case, "xtask", &ours);
+        row.add_memory(case, "progenitor", &theirs);
     }
     let as_typed = || {
         let mut command = Command::new("cargo");

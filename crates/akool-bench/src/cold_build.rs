@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use duct::cmd;
 
 use crate::{
     paths::{target, workspace},
@@ -45,8 +46,7 @@ fn packages(folder: &Path) -> Result<BTreeSet<String>> {
 
 /// The size of a folder's files.
 fn bytes(folder: &Path) -> Result<u64> {
-    let output = Command::new("du").args(["-sb"]).arg(folder).output().context("cannot run du")?;
-    Ok(String::from_utf8(output.stdout)?.split_whitespace().next().unwrap_or("0").parse()?)
+    Ok(cmd!("du", "-sb", folder).read()?.split_whitespace().next().unwrap_or("0").parse()?)
 }
 
 pub(crate) fn run(quick: bool) -> Result<Row> {
@@ -80,19 +80,14 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     let [our_builds, their_builds] = alternate_cold(times, [&|| build(&ours), &|| build(&theirs)])?;
     let a = row.add("", "akool", "cold build", "s", &each(&our_builds, |usage| usage.seconds));
     let b = row.add("", "by hand", "cold build", "s", &each(&their_builds, |usage| usage.seconds));
-    row.add("", "akool", "CPU", "s", &each(&our_builds, |usage| usage.cpu_seconds));
-    row.add("", "by hand", "CPU", "s", &each(&their_builds, |usage| usage.cpu_seconds));
+    row.add_cpu("", "akool", &our_builds);
+    row.add_cpu("", "by hand", &their_builds);
     let (our_packages, their_packages) = (packages(&ours)?, packages(&theirs)?);
     row.add("", "akool", "crates", "", &[our_packages.len() as f64]);
     row.add("", "by hand", "crates", "", &[their_packages.len() as f64]);
     for (variant, folder) in [("akool", &ours), ("by hand", &theirs)] {
-        row.add(
-            "",
-            variant,
-            "size of target folder",
-            "MiB",
-            &[bytes(&folder.join("target"))? as f64 / f64::from(1 << 20)],
-        );
+        let size = bytes(&folder.join("target"))? as f64 / f64::from(1 << 20);
+        row.add("", variant, "size of target folder", "MiB", &[size]);
     }
     let program = fs::metadata(start::program()?)?.len() as f64 / f64::from(1 << 20);
     row.add("", "the program akool", "stripped size", "MiB", &[program]);

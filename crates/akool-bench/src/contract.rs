@@ -1,6 +1,6 @@
 //! The row `contract`: the validation of a poll's request and response against the description.
 
-use std::{hint::black_box, process::Command, time::Instant};
+use std::{hint::black_box, time::Instant};
 
 use akool_contract::{Contract, Report, Verdict};
 use anyhow::{Result, bail};
@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::{
     callgrind::instructions_each,
+    process,
     row::{Plot, Row},
     server::example,
 };
@@ -62,11 +63,7 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     for work in [PARSE, REQUEST, RESPONSE] {
         let mut measured = Vec::new();
         for _ in 0..samples {
-            let output = Command::new(std::env::current_exe()?)
-                .args(["probe-contract", work, &times.to_string()])
-                .output()?;
-            anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            measured.push(String::from_utf8(output.stdout)?.trim().parse()?);
+            measured.push(process::probe(&["probe-contract", work, &times.to_string()])?);
         }
         medians.push(row.add("", work, "time", "µs", &measured));
     }

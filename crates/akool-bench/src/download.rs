@@ -99,19 +99,10 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
             let case = format!("{case}, {version}");
             let mib = (bytes * files) as f64 / f64::from(1 << 20);
             let mut add = |variant: &str, usages: &[_]| {
-                row.add(&case, variant, "CPU", "s", &each(usages, |usage| usage.cpu_seconds));
-                let peak =
-                    row.add(&case, variant, "peak memory", "MiB", &each(usages, |usage| usage.peak_mib));
-                (
-                    row.add(
-                        &case,
-                        variant,
-                        "throughput",
-                        "MiB/s",
-                        &each(usages, |usage| mib / usage.seconds),
-                    ),
-                    peak,
-                )
+                row.add_cpu(&case, variant, usages);
+                let peak = row.add_memory(&case, variant, usages);
+                let rates = each(usages, |usage| mib / usage.seconds);
+                (row.add(&case, variant, "throughput", "MiB/s", &rates), peak)
             };
             let (a, peak) = add("akool", &ours);
             let (b, _) = add("curl and sync", &theirs);

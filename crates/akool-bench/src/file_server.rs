@@ -2,18 +2,19 @@
 
 use std::{
     fs::{self, File},
-    io::Write as _,
-    net::{TcpListener, TcpStream},
+    io::{Read as _, Write as _},
+    net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command},
-    time::{Duration, Instant},
+    process::Command,
 };
 
 use anyhow::{Context, Result};
 
-/// nginx with its folder. Dropping this ends it.
+use crate::process::Running;
+
+/// nginx with its folder.
 pub(crate) struct FileServer {
-    process: Child,
+    _process: Running,
     folder: PathBuf,
     url: String,
 }
@@ -23,24 +24,11 @@ impl FileServer {
     pub(crate) fn start(folder: &Path) -> Result<Self> {
         let files = folder.join("files");
         fs::create_dir_all(&files)?;
-        let made = Command::new("openssl")
-            .current_dir(folder)
-            .args([
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-                "-nodes",
-                "-days",
-                "2",
-            ])
-            .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
-            .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", "key.pem", "-out", "cert.pem"])
-            .output();
-        let made = made.context("cannot run openssl; install openssl")?;
-        anyhow::ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+                         -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE \
+                         -keyout key.pem -out cert.pem";
+        let made = duct::cmd("openssl", arguments.split_whitespace()).dir(folder).stderr_null().run();
+        made.context("cannot make a certificate; install openssl")?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .iter()
@@ -58,14 +46,8 @@ impl FileServer {
         )?;
         let mut server = Command::new("nginx");
         server.arg("-p").arg(folder).args(["-c", "nginx.conf", "-e", "stderr"]);
-        let process = server.spawn().context("cannot run nginx; install nginx-light")?;
-        let server = Self { process, folder: folder.to_owned(), url: format!("https://localhost:{port}") };
-        let began = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            anyhow::ensure!(began.elapsed() < Duration::from_secs(10), "nginx does not answer");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(server)
+        let process = Running::start(&mut server)?.listens(port)?;
+        Ok(Self { _process: process, folder: folder.to_owned(), url: format!("https://localhost:{port}") })
     }
 
     pub(crate) fn certificate(&self) -> PathBuf {
@@ -80,21 +62,8 @@ impl FileServer {
             let mut file = File::create(&path)?;
             // One box up to the end of the file.
             file.write_all(b"\0\0\0\0mdat")?;
-            let block = [b'a'; 64 * 1024];
-            let mut left = bytes - 8;
-            while left > 0 {
-                let part = left.min(block.len() as u64);
-                file.write_all(&block[..part as usize])?;
-                left -= part;
-            }
+            std::io::copy(&mut std::io::repeat(b'a').take(bytes - 8), &mut file)?;
         }
         Ok(format!("{}/{name}", self.url))
-    }
-}
-
-impl Drop for FileServer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

@@ -10,6 +10,7 @@ mod diff;
 mod download;
 mod economy;
 mod file_server;
+mod fleet;
 mod ledger;
 mod mock;
 mod paths;
@@ -26,8 +27,12 @@ mod waits;
 mod watch;
 mod workload;
 
+use std::time::Instant;
+
 use anyhow::{Result, bail};
 use clap::Parser;
+
+use crate::row::Row;
 
 #[derive(Parser)]
 #[command(about = "Measures akool against its peers and limits, and writes the results")]
@@ -44,6 +49,25 @@ struct Args {
     rest: Vec<String>,
 }
 
+/// Measures a row; fewer and smaller samples if `true`.
+type Run = fn(bool) -> Result<Row>;
+
+/// The rows, in the order of README.md.
+pub(crate) const ROWS: [(&str, Run); 12] = [
+    ("poll", poll::run),
+    ("waits", waits::run),
+    ("economy", economy::run),
+    ("ledger", ledger::run),
+    ("fleet", fleet::run),
+    ("contract", contract::run),
+    ("mock", mock::run),
+    ("download", download::run),
+    ("build", cold_build::run),
+    ("start", start::run),
+    ("codegen", codegen::run),
+    ("diff", diff::run),
+];
+
 /// Builds the programs that the rows run, so that no row has to.
 fn prepare() -> Result<()> {
     let tools =
@@ -51,7 +75,7 @@ fn prepare() -> Result<()> {
     for program in tools {
         println!("{}", program.display());
     }
-    Ok(())
+    fleet::prepare()
 }
 
 fn main() -> Result<()> {
@@ -64,8 +88,8 @@ fn main() -> Result<()> {
         ("accept", []) => return regressions::accept(),
         ("serve", []) => return server::serve(),
         ("probe-poll", [variant, url, polls]) => return poll::probe(variant, url, polls.parse()?),
-        ("probe-waits", [variant, url, jobs]) => {
-            return waits::probe(variant, url, jobs.parse()?, args.quick);
+        ("probe-waits", [variant, url, jobs, quick]) => {
+            return waits::probe(variant, url, jobs.parse()?, quick.parse()?);
         }
         ("probe-set", [operation, waits, operations]) => {
             return set_cost::probe(operation, waits.parse()?, operations.parse()?);
@@ -79,35 +103,24 @@ fn main() -> Result<()> {
         }
         _ => {}
     }
-    let names: Vec<&str> = match args.name.as_str() {
-        "all" => report::NAMES.to_vec(),
-        name if report::NAMES.contains(&name) => vec![name],
-        name => {
-            bail!(
-                "unknown row {name:?}; the rows are {}, all, prepare, table, check and accept",
-                report::NAMES.join(", ")
-            )
-        }
-    };
-    for name in names {
+    let rows: Vec<_> = ROWS.iter().filter(|(name, _)| args.name == "all" || args.name == *name).collect();
+    if rows.is_empty() {
+        let names = ROWS.map(|(name, _)| name).join(", ");
+        bail!("unknown row {:?}; the rows are {names}, all, prepare, table, check and accept", args.name);
+    }
+    let began = Instant::now();
+    for (name, run) in rows {
         println!("== {name}");
-        let row = match name {
-            "poll" => poll::run(args.quick)?,
-            "waits" => waits::run(args.quick)?,
-            "economy" => economy::run(args.quick)?,
-            "build" => cold_build::run(args.quick)?,
-            "start" => start::run(args.quick)?,
-            "download" => download::run(args.quick)?,
-            "ledger" => ledger::run(args.quick)?,
-            "contract" => contract::run(args.quick)?,
-            "diff" => diff::run(args.quick)?,
-            "mock" => mock::run(args.quick)?,
-            "codegen" => codegen::run(args.quick)?,
-            other => unreachable!("{other} is not a row"),
-        };
+        let of_row = Instant::now();
+        let row = run(args.quick)?;
         if !args.quick {
             report::save(&row)?;
         }
+        println!(
+            "== {name}: {:.0} s of {:.0} s",
+            of_row.elapsed().as_secs_f64(),
+            began.elapsed().as_secs_f64()
+        );
     }
     Ok(())
 }

@@ -3,17 +3,20 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::{Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
+use duct::cmd;
 
 use crate::{
     paths::{target, workspace},
+    process::{Running, build, npm},
     row::{Plot, Row},
+    watch::resident,
 };
 
 const ID: &str = "64dd92c1f0b6684651e90e09";
@@ -24,17 +27,10 @@ const PACKAGES: [&str; 2] = ["@stoplight/prism-cli@5.14.2", "json-server@0.17.4"
 const CONNECTIONS: &str = "16";
 
 /// A running server, and the target that it is asked for.
-struct Running {
+struct Target {
     name: &'static str,
-    child: Child,
+    process: Running,
     url: String,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// What one run of the load generator measured.
@@ -46,14 +42,14 @@ struct Load {
 }
 
 pub(crate) fn run(quick: bool) -> Result<Row> {
-    let (rounds, seconds, long) = if quick { (1, 1, 2) } else { (3, 10, 60) };
+    let (rounds, seconds, long) = if quick { (1, 1, 2) } else { (3, 6, 60) };
     let mut row = Row::new(
         "mock",
         "Polls of one job for as long as the load generator (wrk, one thread, 16 connections, on the same cores) can \
          send them, against `akool sandbox`, which validates and records each; `prism mock`, which validates each, \
          with the same description; and json-server, which does neither.",
     );
-    let tools = tools()?;
+    let tools = npm("npm", &PACKAGES, &["--ignore-scripts"])?.join(".bin");
     let servers = [akool()?, prism(&tools)?, json_server(&tools)?];
     let mut loads: [Vec<Load>; 3] = Default::default();
     for server in &servers {
@@ -91,47 +87,28 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     Ok(row)
 }
 
-/// Installs the mock servers of others.
-fn tools() -> Result<PathBuf> {
-    let folder = target()?.join("akool-bench-tools/npm");
-    fs::create_dir_all(&folder)?;
-    let installed = Command::new("npm")
-        .args(["install", "--silent", "--no-fund", "--no-audit", "--ignore-scripts", "--prefix"])
-        .arg(&folder)
-        .args(PACKAGES)
-        .status();
-    ensure!(installed.context("cannot run npm; install nodejs and npm")?.success(), "npm failed");
-    Ok(folder.join("node_modules/.bin"))
-}
-
-fn akool() -> Result<Running> {
-    let built = Command::new("cargo")
-        .current_dir(workspace())
-        .args(["build", "--release", "--quiet", "-p", "akool-cli"])
-        .status()?;
-    ensure!(built.success(), "cannot build akool");
-    let mut command = Command::new(target()?.join("release/akool"));
+fn akool() -> Result<Target> {
+    let mut command = Command::new(build("release", "akool-cli", "akool")?);
     command.args(["sandbox", "--listen", "127.0.0.1:0", "--json"]);
-    let poll = |line: &str| {
+    start("akool sandbox", &mut command, |line| {
         let event: serde_json::Value = serde_json::from_str(line).ok()?;
-        let url = event["url"].as_str().filter(|_| event["event"] == "listening")?;
-        Some(format!("{url}/api/open/v3/content/video/infobymodelid?video_model_id={ID}"))
-    };
-    start("akool sandbox", &mut command, poll)
+        event["url"].as_str().filter(|_| event["event"] == "listening").map(poll_at)
+    })
 }
 
-fn prism(tools: &Path) -> Result<Running> {
+fn prism(tools: &Path) -> Result<Target> {
     let mut command = Command::new(tools.join("prism"));
     command.env("NO_COLOR", "1").args(["mock", "--port", "0", "--host", "127.0.0.1", "--multiprocess=false"]);
     command.arg(workspace().join("openapi/akool.resolved.yaml"));
-    let poll = |line: &str| {
-        let url = line.split("listening on ").nth(1)?.split_whitespace().next()?;
-        Some(format!("{url}/api/open/v3/content/video/infobymodelid?video_model_id={ID}"))
-    };
-    start("Prism", &mut command, poll)
+    let url = |line: &str| Some(poll_at(line.split("listening on ").nth(1)?.split_whitespace().next()?));
+    start("Prism", &mut command, url)
 }
 
-fn json_server(tools: &Path) -> Result<Running> {
+fn poll_at(base: &str) -> String {
+    format!("{base}/api/open/v3/content/video/infobymodelid?video_model_id={ID}")
+}
+
+fn json_server(tools: &Path) -> Result<Target> {
     let database = target()?.join("akool-bench-tools/db.json");
     let job =
         serde_json::json!({ "id": ID, "code": 1000, "msg": "OK", "data": { "_id": ID, "video_status": 2 } });
@@ -140,53 +117,32 @@ fn json_server(tools: &Path) -> Result<Running> {
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let mut command = Command::new(tools.join("json-server"));
     command.args(["--quiet", "--host", "127.0.0.1", "--port", &port.to_string()]).arg(database);
-    let url = format!("http://127.0.0.1:{port}/jobs/{ID}");
-    let child =
-        command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("cannot run json-server")?;
-    let running = Running { name: "json-server", child, url };
-    let began = Instant::now();
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        ensure!(began.elapsed() < Duration::from_secs(30), "json-server does not listen");
-        thread::sleep(Duration::from_millis(50));
-    }
-    Ok(running)
+    let process = Running::start(command.stdin(Stdio::null()).stdout(Stdio::null()))?.listens(port)?;
+    Ok(Target { name: "json-server", process, url: format!("http://127.0.0.1:{port}/jobs/{ID}") })
 }
 
 /// Starts a server, and reads its output until `url` finds the target. The rest of the output is read and dropped.
-fn start(name: &'static str, command: &mut Command, url: impl Fn(&str) -> Option<String>) -> Result<Running> {
-    let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let child = command.spawn().with_context(|| format!("cannot run {name}"))?;
-    let mut running = Running { name, child, url: String::new() };
-    let output = running.child.stdout.take().context("there is no output")?;
-    let mut lines = BufReader::new(output).lines();
+fn start(name: &'static str, command: &mut Command, url: impl Fn(&str) -> Option<String>) -> Result<Target> {
+    let mut process = Running::start(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
+    let mut lines = BufReader::new(process.output()?).lines();
     let found = lines.by_ref().map_while(Result::ok).find_map(|line| url(&line));
-    running.url = found.with_context(|| format!("{name} does not listen"))?;
     thread::spawn(move || lines.for_each(drop));
-    Ok(running)
+    Ok(Target { name, process, url: found.with_context(|| format!("{name} does not listen"))? })
 }
 
 /// Sends requests for so many seconds.
-fn load(server: &Running, seconds: u32) -> Result<Load> {
-    let mut command = Command::new("wrk");
-    command.args([
-        "-t1",
-        "-c",
-        CONNECTIONS,
-        "-d",
-        &format!("{seconds}s"),
-        "-H",
-        &format!("x-api-key: {KEY}"),
-    ]);
-    let mut wrk =
-        command.arg(&server.url).stdout(Stdio::piped()).spawn().context("cannot run wrk; install it")?;
+fn load(server: &Target, seconds: u32) -> Result<Load> {
+    let (seconds, key) = (format!("{seconds}s"), format!("x-api-key: {KEY}"));
+    let wrk = cmd!("wrk", "-t1", "-c", CONNECTIONS, "-d", seconds, "-H", key, &server.url);
+    let wrk = wrk.stdout_capture().start().context("cannot run wrk; install wrk")?;
     let mut memory = Vec::new();
     while wrk.try_wait()?.is_none() {
-        memory.push(resident_mib(server.child.id())?);
+        memory.push(resident(&server.process.id().to_string())? as f64 / f64::from(1 << 20));
         thread::sleep(Duration::from_millis(200));
     }
-    let output = wrk.wait_with_output()?;
+    let output = wrk.into_output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(output.status.success() && !text.contains("Non-2xx"), "wrk and {}: {text}", server.name);
+    ensure!(!text.contains("Non-2xx"), "wrk and {}: {text}", server.name);
     let number = |line: &str| line.split_whitespace().find_map(|word| word.parse::<f64>().ok());
     let rate = text.lines().find(|line| line.starts_with("Requests/sec:")).and_then(number);
     let requests = text.lines().find(|line| line.contains(" requests in ")).and_then(number);
@@ -194,14 +150,6 @@ fn load(server: &Running, seconds: u32) -> Result<Load> {
         (Some(per_second), Some(requests)) => Ok(Load { per_second, requests: requests as u64, memory }),
         _ => anyhow::bail!("unexpected output of wrk: {text}"),
     }
-}
-
-/// The resident memory of a process.
-fn resident_mib(process: u32) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no memory is shown")?;
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib / 1024.0)
 }
 
 /// How many requests the sandbox has recorded.

@@ -11,24 +11,6 @@ use crate::{
 const SIZE: (u32, u32) = (900, 480);
 /// Pixels at the right of a chart for the names of its series.
 const LEGEND_WIDTH: u32 = 220;
-const COLORS: [RGBColor; 11] = [
-    RGBColor(31, 119, 180),
-    RGBColor(255, 127, 14),
-    RGBColor(44, 160, 44),
-    RGBColor(214, 39, 40),
-    RGBColor(148, 103, 189),
-    RGBColor(140, 86, 75),
-    RGBColor(227, 119, 194),
-    RGBColor(127, 127, 127),
-    RGBColor(188, 189, 34),
-    RGBColor(23, 190, 207),
-    RGBColor(0, 0, 0),
-];
-
-fn color(index: usize) -> RGBColor {
-    COLORS[index % COLORS.len()]
-}
-
 /// Draws the plot of a row, if it has one, to `results/NAME.svg`.
 pub(crate) fn draw(row: &Row) -> Result<()> {
     match &row.plot {
@@ -63,11 +45,13 @@ fn draw_chart(name: &str, chart: &Chart, joined: bool) -> Result<()> {
         for (index, (label, points)) in series.iter().enumerate() {
             let points: Vec<_> = points.iter().copied().filter(|(x, y)| *x > 0.0 && *y > 0.0).collect();
             if joined {
-                chart.draw_series(LineSeries::new(points.clone(), color(index).stroke_width(2)))?;
+                chart.draw_series(LineSeries::new(points.clone(), Palette99::pick(index).stroke_width(2)))?;
             }
-            chart.draw_series(points.iter().map(|point| Circle::new(*point, 4, color(index).filled())))?;
+            chart.draw_series(
+                points.iter().map(|point| Circle::new(*point, 4, Palette99::pick(index).filled())),
+            )?;
             let (x, y) = ((SIZE.0 - LEGEND_WIDTH) as i32 + 12, 50 + 20 * index as i32);
-            root.draw(&Circle::new((x, y), 4, color(index).filled()))?;
+            root.draw(&Circle::new((x, y), 4, Palette99::pick(index).filled()))?;
             root.draw(&Text::new(label.as_str(), (x + 10, y - 6), ("sans-serif", 13)))?;
         }
         root.present()
@@ -110,7 +94,8 @@ fn draw_ratios(row: &Row, baseline: &str) -> Result<()> {
         chart.configure_mesh().disable_y_mesh().disable_y_axis().draw()?;
         for (index, (label, low, median, high)) in bars.iter().enumerate() {
             let y = (bars.len() - index) as f64;
-            let bar = Rectangle::new([(0.0, y - 0.85), (*median, y - 0.15)], color(0).mix(0.45).filled());
+            let bar =
+                Rectangle::new([(0.0, y - 0.85), (*median, y - 0.15)], Palette99::pick(0).mix(0.45).filled());
             let spread = PathElement::new([(*low, y - 0.5), (high.min(most), y - 0.5)], BLACK);
             let text = format!("{label}: {median:.2}");
             chart.draw_series([bar])?;

@@ -1,6 +1,6 @@
 //! The row `poll`: one poll over a kept-alive connection, by the library, by hand and by the generated client.
 
-use std::{process::Command, time::Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use crate::{
     allocator::GLOBAL,
     by_hand,
     callgrind::instructions_each,
+    process,
     row::{Plot, Row},
     server::Server,
 };
@@ -60,14 +61,6 @@ pub(crate) fn probe(variant: &str, base_url: &str, polls: usize) -> Result<()> {
     Ok(())
 }
 
-fn run_probe(variant: &str, url: &str, polls: usize) -> Result<Probe> {
-    let output = Command::new(std::env::current_exe()?)
-        .args(["probe-poll", variant, url, &polls.to_string()])
-        .output()?;
-    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(serde_json::from_slice(&output.stdout)?)
-}
-
 /// The instructions of one poll, which are those of 700 polls minus those of 200.
 fn instructions_of(variant: &str, server: &Server) -> Result<f64> {
     instructions_each(&["probe-poll", variant, &server.url], 200, 700)
@@ -95,7 +88,7 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
         let mut allocations = Vec::new();
         let mut bytes = Vec::new();
         for _ in 0..samples {
-            let probe = run_probe(variant, &server.url, polls)?;
+            let probe = process::probe::<Probe>(&["probe-poll", variant, &server.url, &polls.to_string()])?;
             times.push(probe.seconds / polls as f64 * 1e6);
             allocations.push(probe.allocations as f64 / polls as f64);
             bytes.push(probe.bytes as f64 / polls as f64);

@@ -1,11 +1,84 @@
-//! Runs other programs, and measures their time and memory with GNU time.
+//! Runs other programs: probes of this one, tools that are built or installed first, servers, and samples whose time and
+//! memory GNU time measures.
 
 use std::{
-    process::{Command, Stdio},
-    time::Instant,
+    fs,
+    net::TcpStream,
+    ops::Deref,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use duct::cmd;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    paths::{target, workspace},
+    row::Row,
+};
+
+/// A server's process. Dropping this ends it.
+pub(crate) struct Running(Child);
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        let program = command.get_program().to_owned();
+        Ok(Self(command.spawn().with_context(|| format!("cannot run {program:?}; install it"))?))
+    }
+
+    /// Waits until a port of this machine accepts connections.
+    pub(crate) fn listens(self, port: u16) -> Result<Self> {
+        let began = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            ensure!(began.elapsed() < Duration::from_secs(30), "nothing listens on port {port}");
+            sleep(Duration::from_millis(10));
+        }
+        Ok(self)
+    }
+
+    pub(crate) fn output(&mut self) -> Result<std::process::ChildStdout> {
+        self.0.stdout.take().context("there is no output")
+    }
+}
+
+impl Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs a part of this program in a process of its own, and reads the JSON that it prints.
+pub(crate) fn probe<T: DeserializeOwned>(arguments: &[&str]) -> Result<T> {
+    Ok(serde_json::from_str(&cmd(std::env::current_exe()?, arguments).read()?)?)
+}
+
+/// Builds a program of the workspace.
+pub(crate) fn build(profile: &str, package: &str, program: &str) -> Result<PathBuf> {
+    cmd!("cargo", "build", "--quiet", "--profile", profile, "-p", package).dir(workspace()).run()?;
+    Ok(target()?.join(profile).join(program))
+}
+
+/// The folder of packages from npm; installs them below the target folder.
+pub(crate) fn npm(name: &str, packages: &[&str], options: &[&str]) -> Result<PathBuf> {
+    let folder = target()?.join("akool-bench-tools").join(name);
+    fs::create_dir_all(&folder)?;
+    let install = ["install", "--silent", "--no-fund", "--no-audit", "--prefix", "."];
+    let installed = cmd("npm", [&install, options, packages].concat()).dir(&folder).run();
+    installed.context("cannot install packages of npm")?;
+    Ok(folder.join("node_modules"))
+}
 
 /// What a program and its child processes used.
 #[derive(Clone, Copy, Debug)]
@@ -34,12 +107,12 @@ pub(crate) fn run(command: &Command) -> Result<Usage> {
     let began = Instant::now();
     let output = timed.output().context("cannot run /usr/bin/time; install GNU time")?;
     let seconds = began.elapsed().as_secs_f64();
-    anyhow::ensure!(
+    ensure!(
         output.status.success(),
         "{command:?} failed: {}",
         String::from_utf8_lossy(&output.stderr).trim()
     );
-    let report = std::fs::read_to_string(report.path())?;
+    let report = fs::read_to_string(report.path())?;
     let numbers: Vec<f64> = report.split_whitespace().filter_map(|number| number.parse().ok()).collect();
     let [user, system, kib] = numbers[..] else { anyhow::bail!("unexpected output of GNU time: {report:?}") };
     Ok(Usage { seconds, cpu_seconds: user + system, peak_mib: kib / 1024.0 })
@@ -74,4 +147,21 @@ pub(crate) fn alternate_cold<const N: usize>(
 /// One quantity of each sample.
 pub(crate) fn each(usages: &[Usage], quantity: impl Fn(&Usage) -> f64) -> Vec<f64> {
     usages.iter().map(quantity).collect()
+}
+
+impl Row {
+    /// Adds the peak memory of samples, and returns its median.
+    pub(crate) fn add_memory(&mut self, case: &str, variant: &str, usages: &[Usage]) -> f64 {
+        self.add(case, variant, "peak memory", "MiB", &each(usages, |usage| usage.peak_mib))
+    }
+
+    /// Adds the processor time of samples.
+    pub(crate) fn add_cpu(&mut self, case: &str, variant: &str, usages: &[Usage]) {
+        self.add(case, variant, "CPU", "s", &each(usages, |usage| usage.cpu_seconds));
+    }
+
+    /// Adds the wall time of samples in milliseconds, and returns its median.
+    pub(crate) fn add_ms(&mut self, case: &str, variant: &str, usages: &[Usage]) -> f64 {
+        self.add(case, variant, "wall time", "ms", &each(usages, |usage| usage.seconds * 1e3))
+    }
 }

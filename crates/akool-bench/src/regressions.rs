@@ -2,7 +2,7 @@
 //!
 //! Counts do not depend on the load of the machine. They do depend on the compiler, so its version is recorded.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -35,8 +35,7 @@ impl Counts {
             instructions.insert(name.to_owned(), count.round());
         };
         add("poll", poll::instructions()?);
-        for operation in set_cost::OPERATIONS {
-            let count = set_cost::instructions_of(operation, WAITS)?;
+        for (operation, count) in set_cost::OPERATIONS.iter().zip(set_cost::instructions_each(WAITS)?) {
             add(&format!("waits ({}): {operation}", number(WAITS as f64)), count);
         }
         for (work, count) in contract::instructions()? {
@@ -51,12 +50,8 @@ impl Counts {
 }
 
 fn first_line(program: &str, argument: &str) -> Result<String> {
-    let output = Command::new(program)
-        .current_dir(workspace())
-        .arg(argument)
-        .output()
-        .with_context(|| format!("cannot run {program}"))?;
-    Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())
+    let text = duct::cmd!(program, argument).dir(workspace()).read()?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 fn path() -> Result<PathBuf> {

@@ -5,15 +5,11 @@ use std::{fmt::Write as _, fs};
 use anyhow::{Context, Result};
 
 use crate::{
+    ROWS,
     paths::{home, results},
     plot,
     row::{Figure, Row, number},
 };
-
-/// The rows, in the order of README.md.
-pub(crate) const NAMES: [&str; 11] = [
-    "poll", "waits", "economy", "ledger", "contract", "mock", "download", "build", "start", "codegen", "diff",
-];
 
 /// Writes a row to `results/`, then README.md and the plots.
 pub(crate) fn save(row: &Row) -> Result<()> {
@@ -34,7 +30,7 @@ pub(crate) fn write_all() -> Result<()> {
 
 fn rows() -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for name in NAMES {
+    for (name, _) in ROWS {
         let path = results()?.join(format!("{name}.json"));
         if path.exists() {
             let row = serde_json::from_str(&fs::read_to_string(&path)?);
@@ -48,7 +44,7 @@ fn readme() -> Result<String> {
     let mut text = String::from(include_str!("readme.md"));
     let mut details = String::new();
     let rows = rows()?;
-    for name in NAMES {
+    for (name, _) in ROWS {
         let Some(row) = rows.iter().find(|row| row.name == name) else {
             let _ = writeln!(text, "| `{name}` | | not run yet | |");
             continue;

@@ -6,7 +6,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -14,16 +14,18 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
+use crate::process::Running;
+
 /// The server's process. Dropping this ends it.
 pub(crate) struct Server {
-    process: Child,
+    _process: Running,
     pub(crate) url: String,
 }
 
@@ -36,16 +38,11 @@ pub(crate) struct Counts {
 
 impl Server {
     pub(crate) fn start() -> Result<Self> {
-        let mut process = Command::new(std::env::current_exe()?)
-            .arg("serve")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start the server's process")?;
+        let mut command = Command::new(std::env::current_exe()?);
+        let mut process = Running::start(command.arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped()))?;
         let mut line = String::new();
-        let stdout = process.stdout.take().context("the server has no stdout")?;
-        BufReader::new(stdout).read_line(&mut line)?;
-        Ok(Self { process, url: line.trim().to_owned() })
+        BufReader::new(process.output()?).read_line(&mut line)?;
+        Ok(Self { _process: process, url: line.trim().to_owned() })
     }
 
     /// The counts so far.
@@ -58,13 +55,6 @@ impl Server {
             .await?
             .json()
             .await?)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

@@ -1,10 +1,12 @@
 //! The cost of a wait set's own operations: to insert and to remove a wait, and to poll the next job. There is no
 //! credential, so that each poll ends its wait before a request is made.
 
+use std::thread;
+
 use akool::{Client, CredentialSource, Renewal, Update, WaitSet};
 use anyhow::{Result, bail};
 
-use crate::callgrind::instructions_each;
+use crate::callgrind::instructions;
 
 /// The operations, as arguments of the probe.
 pub(crate) const OPERATIONS: [&str; 3] = ["insert", "remove", "next poll"];
@@ -59,14 +61,20 @@ fn id(job: usize) -> String {
     format!("64dd92c1f0b66846{job:08x}")
 }
 
-/// The instructions of one operation on a set of so many waits. Those of an insertion are the mean over all waits,
-/// because the set grows now and then.
-pub(crate) fn instructions_of(operation: &str, waits: usize) -> Result<f64> {
+/// The instructions of each operation, in their order, on a set of so many waits. Those of an insertion are the mean over
+/// all waits, because the set grows now and then.
+pub(crate) fn instructions_each(waits: usize) -> Result<[f64; 3]> {
+    let counted = waits.min(COUNTED);
     let count = |operation: &str, before: usize, operations: usize| {
-        instructions_each(&["probe-set", operation, &before.to_string()], 0, operations)
+        instructions(&["probe-set", operation, &before.to_string(), &operations.to_string()])
     };
-    match operation {
-        "insert" => count(operation, 0, waits),
-        other => count(other, waits, waits.min(COUNTED)),
-    }
+    // Counts do not depend on what else runs.
+    let [empty, full, removed, polled] = thread::scope(|scope| {
+        let [insert, remove, poll] = OPERATIONS;
+        [(insert, 0, 0), (insert, waits, 0), (remove, waits, counted), (poll, waits, counted)]
+            .map(|(operation, before, operations)| scope.spawn(move || count(operation, before, operations)))
+            .map(|run| run.join().unwrap_or_else(|_| bail!("a run panicked")))
+    });
+    let (empty, full) = (empty?, full?);
+    Ok([(full - empty) / waits as f64, (removed? - full) / counted as f64, (polled? - full) / counted as f64])
 }

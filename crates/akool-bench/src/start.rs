@@ -6,20 +6,14 @@ use anyhow::Result;
 
 use crate::{
     by_hand::KEY,
-    paths::{target, workspace},
-    process::{Usage, alternate, each, run as sample},
+    process::{Usage, alternate, build, run as sample},
     row::{Plot, Row},
     server::Server,
 };
 
 /// Builds the program as it is released: optimised as a whole, and stripped.
 pub(crate) fn program() -> Result<PathBuf> {
-    let built = Command::new("cargo")
-        .current_dir(workspace())
-        .args(["build", "--profile", "dist", "--quiet", "-p", "akool-cli"])
-        .status()?;
-    anyhow::ensure!(built.success(), "cannot build akool");
-    Ok(target()?.join("dist/akool"))
+    build("dist", "akool-cli", "akool")
 }
 
 /// A call of the program with this server and its own home folder.
@@ -65,8 +59,7 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     let [ours, theirs] = alternate(times, [&version, &curl_version])?;
     let [our_status, their_status] = alternate(times, [&status, &curl_status])?;
     let mut add = |case: &str, variant: &str, usages: &[Usage]| {
-        let memory = row.add(case, variant, "peak memory", "MiB", &each(usages, |usage| usage.peak_mib));
-        (row.add(case, variant, "wall time", "ms", &each(usages, |usage| usage.seconds * 1e3)), memory)
+        (row.add_ms(case, variant, usages), row.add_memory(case, variant, usages))
     };
     let (a, am) = add("--version", "akool", &ours);
     let (b, bm) = add("--version", "curl", &theirs);

@@ -2,22 +2,22 @@
 
 use std::{
     path::PathBuf,
-    process::Command,
     time::{Duration, Instant},
 };
 
 use akool::{PollPolicy, Status, Translation, Update};
 use anyhow::{Context, Result, bail};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
     allocator::GLOBAL,
     by_hand,
     paths::{home, target},
+    process,
     row::{Chart, Plot, Row, Series, number},
     server::Server,
-    set_cost::{OPERATIONS, instructions_of},
-    watch::{DIGITS, Plan, Probe, Watcher},
+    set_cost::{OPERATIONS, instructions_each},
+    watch::{DIGITS, Plan, Polled, Probe, Watcher, with_tasks},
 };
 
 const SIZES: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
@@ -55,9 +55,7 @@ async fn set(client: &akool::Client, plan: Plan) -> Result<Probe> {
     let mut watcher = Watcher::new(plan, GLOBAL)?;
     let policy = PollPolicy::fixed(plan.interval).with_jitter(0.0);
     let mut waits = client.wait_set().policy(policy).max_concurrent_polls(16);
-    let mut inserted = 0;
     let mut ticks = tokio::time::interval(Duration::from_millis(5));
-    let mut measured = false;
     while watcher.ended < plan.jobs {
         tokio::select! {
             Some((id, update)) = waits.next() => {
@@ -69,16 +67,9 @@ async fn set(client: &akool::Client, plan: Plan) -> Result<Probe> {
                     other => bail!("{id}: {other:?}"),
                 }
             }
-            _ = ticks.tick(), if inserted < plan.jobs || !measured => {
-                let now = watcher.began.elapsed();
-                while inserted < plan.jobs && plan.start(inserted) <= now {
-                    watcher.due[inserted] = Some(watcher.began + plan.start(inserted));
-                    waits.insert(watcher.id(inserted));
-                    inserted += 1;
-                }
-                if now >= plan.full() && !measured {
-                    measured = true;
-                    watcher.measure_memory()?;
+            _ = ticks.tick(), if !watcher.is_measured => {
+                for job in watcher.starting()? {
+                    waits.insert(watcher.id(job));
                 }
             }
         }
@@ -87,42 +78,20 @@ async fn set(client: &akool::Client, plan: Plan) -> Result<Probe> {
 }
 
 /// A task per job that polls and sleeps in a loop.
-async fn tasks(plan: Plan, task_client: TaskClient) -> Result<Probe> {
-    let (sender, mut seen) = mpsc::unbounded_channel();
-    let mut watcher = Watcher::new(plan, GLOBAL)?;
-    let mut inserted = 0;
-    let mut ticks = tokio::time::interval(Duration::from_millis(5));
-    let mut measured = false;
-    while watcher.ended < plan.jobs {
-        tokio::select! {
-            Some((job, next)) = seen.recv() => watcher.polled(job, next),
-            _ = ticks.tick(), if inserted < plan.jobs || !measured => {
-                let now = watcher.began.elapsed();
-                while inserted < plan.jobs && plan.start(inserted) <= now {
-                    let job = inserted;
-                    watcher.due[job] = Some(watcher.began + plan.start(job));
-                    let (id, sender, task_client) = (watcher.id(job), sender.clone(), task_client.clone());
-                    tokio::spawn(async move {
-                        loop {
-                            // A failed poll is retried.
-                            if let Ok(true) = task_client.ended(&id).await {
-                                let _ = sender.send((job, None));
-                                return;
-                            }
-                            let _ = sender.send((job, Some(Instant::now() + plan.interval)));
-                            tokio::time::sleep(plan.interval).await;
-                        }
-                    });
-                    inserted += 1;
-                }
-                if now >= plan.full() && !measured {
-                    measured = true;
-                    watcher.measure_memory()?;
-                }
+async fn tasks(plan: Plan, client: TaskClient) -> Result<Probe> {
+    let start = |job, id: String, sender: UnboundedSender<Polled>| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            // A failed poll is retried.
+            while !matches!(client.ended(&id).await, Ok(true)) {
+                let _ = sender.send((job, Some(Instant::now() + plan.interval)));
+                tokio::time::sleep(plan.interval).await;
             }
-        }
-    }
-    watcher.finish()
+            let _ = sender.send((job, None));
+        });
+        Ok(())
+    };
+    with_tasks(plan, GLOBAL, start).await
 }
 
 /// The client that a task polls with.
@@ -159,32 +128,22 @@ impl TaskClient {
 /// Builds the program that drives the peers' pollers, which is a workspace of its own.
 pub(crate) fn peers() -> Result<PathBuf> {
     let built = target()?.join("akool-bench-tools/peers");
-    let status = Command::new("cargo")
-        .current_dir(home().join("peers"))
-        .args(["build", "--release", "--quiet", "--locked"])
+    duct::cmd!("cargo", "build", "--release", "--quiet", "--locked")
+        .dir(home().join("peers"))
         .env("CARGO_TARGET_DIR", &built)
-        .status()?;
-    anyhow::ensure!(status.success(), "cannot build the peers");
+        .run()?;
     Ok(built.join("release/akool-bench-peers"))
 }
 
 fn run_probe(variant: &str, jobs: usize, quick: bool) -> Result<Probe> {
     let server = Server::start()?;
-    let jobs = jobs.to_string();
-    let mut command;
-    if PEERS.contains(&variant) {
-        command = Command::new(peers()?);
-        command.args([variant, &server.url, &jobs, &quick.to_string()]);
+    let (jobs, quick) = (jobs.to_string(), quick.to_string());
+    let arguments = [variant, &server.url, &jobs, &quick];
+    let mut probe: Probe = if PEERS.contains(&variant) {
+        serde_json::from_str(&duct::cmd(peers()?, arguments).read()?)?
     } else {
-        command = Command::new(std::env::current_exe()?);
-        command.args(["probe-waits", variant, &server.url, &jobs]);
-        if quick {
-            command.arg("--quick");
-        }
-    }
-    let output = command.output()?;
-    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut probe: Probe = serde_json::from_slice(&output.stdout)?;
+        process::probe(&[&["probe-waits"], &arguments[..]].concat())?
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let counts = runtime.block_on(server.counts())?;
     // Without the connection of this request, and one that only warmed up.
@@ -211,9 +170,9 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
         let (rounds, variants) = match *jobs {
             _ if quick => (1, &VARIANTS[..3]),
             1_000_000 => (1, &VARIANTS[..2]),
-            100_000 => (3, &VARIANTS[..2]),
-            10_000 => (3, &VARIANTS[..]),
-            _ => (5, &VARIANTS[..]),
+            100_000 => (2, &VARIANTS[..2]),
+            10_000 => (2, &VARIANTS[..]),
+            _ => (3, &VARIANTS[..]),
         };
         let mut probes = vec![Vec::new(); variants.len()];
         for _ in 0..rounds {
@@ -263,13 +222,12 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     row.at_most("wait set: CPU per poll / task per job's, worst size", worst_cpu, 1.0);
     row.at_most("wait set: 99th percentile of lag in ms, worst size", worst_lag, 50.0);
     row.at_most("wait set: lost or duplicated outcomes", faults as f64, 0.0);
-    for operation in OPERATIONS {
+    let counts = sizes.iter().map(|waits| instructions_each(*waits)).collect::<Result<Vec<_>>>()?;
+    for (index, operation) in OPERATIONS.into_iter().enumerate() {
         let mut points = Vec::new();
-        for waits in sizes {
+        for (waits, counts) in sizes.iter().zip(&counts) {
             let case = format!("{} waits", number(*waits as f64));
-            let count = instructions_of(operation, *waits)?;
-            row.add(&case, SET, operation, "instructions", &[count]);
-            points.push((*waits as f64, count));
+            points.push((*waits as f64, row.add(&case, SET, operation, "instructions", &[counts[index]])));
         }
         if let [(few, first), .., (many, last)] = points[..] {
             let target =

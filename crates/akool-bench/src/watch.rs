@@ -3,12 +3,14 @@
 use std::{
     alloc::System,
     fs,
+    ops::Range,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use stats_alloc::{Region, StatsAlloc};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 /// The measurements of one run.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -71,6 +73,31 @@ impl Plan {
     }
 }
 
+/// A job that was polled, and when its next poll is due; `None` if it has ended.
+pub(crate) type Polled = (usize, Option<Instant>);
+
+/// Waits for the jobs with something that runs by itself for each: `start` begins it, and it sends each poll.
+pub(crate) async fn with_tasks(
+    plan: Plan,
+    global: &'static StatsAlloc<System>,
+    mut start: impl FnMut(usize, String, UnboundedSender<Polled>) -> Result<()>,
+) -> Result<Probe> {
+    let (sender, mut polls) = unbounded_channel();
+    let mut watcher = Watcher::new(plan, global)?;
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
+    while watcher.ended < plan.jobs {
+        tokio::select! {
+            Some((job, next)) = polls.recv() => watcher.polled(job, next),
+            _ = ticks.tick(), if !watcher.is_measured => {
+                for job in watcher.starting()? {
+                    start(job, watcher.id(job), sender.clone())?;
+                }
+            }
+        }
+    }
+    watcher.finish()
+}
+
 /// One before the first end of a job. Not zero, so that the memory is resident from the start.
 const NOT_ENDED: u8 = u8::MAX;
 
@@ -86,6 +113,8 @@ pub(crate) struct Watcher {
     /// How often each job has ended, from [`NOT_ENDED`].
     pub(crate) ends: Vec<u8>,
     pub(crate) ended: usize,
+    started: usize,
+    pub(crate) is_measured: bool,
     pub(crate) lags: Vec<f32>,
     pub(crate) polls: u64,
     pub(crate) probe: Probe,
@@ -103,9 +132,11 @@ impl Watcher {
             lags,
             plan,
             ended: 0,
+            started: 0,
+            is_measured: false,
             polls: 0,
             probe: Probe::default(),
-            resident: resident()?,
+            resident: resident("self")?,
             cpu: cpu_seconds()?,
             region: Region::new(global),
             began_millis: SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis(),
@@ -131,12 +162,21 @@ impl Watcher {
         }
     }
 
-    pub(crate) fn measure_memory(&mut self) -> Result<()> {
-        let change = self.region.change();
-        let live = change.bytes_allocated as f64 - change.bytes_deallocated as f64;
-        self.probe.heap = live / self.plan.jobs as f64;
-        self.probe.resident = (resident()? as f64 - self.resident as f64) / self.plan.jobs as f64;
-        Ok(())
+    /// The jobs that start now. Measures the memory when all have started.
+    pub(crate) fn starting(&mut self) -> Result<Range<usize>> {
+        let (now, first) = (self.began.elapsed(), self.started);
+        while self.started < self.plan.jobs && self.plan.start(self.started) <= now {
+            self.due[self.started] = Some(self.began + self.plan.start(self.started));
+            self.started += 1;
+        }
+        if first == self.plan.jobs && now >= self.plan.full() {
+            self.is_measured = true;
+            let change = self.region.change();
+            let live = change.bytes_allocated as f64 - change.bytes_deallocated as f64;
+            self.probe.heap = live / self.plan.jobs as f64;
+            self.probe.resident = (resident("self")? as f64 - self.resident as f64) / self.plan.jobs as f64;
+        }
+        Ok(first..self.started)
     }
 
     pub(crate) fn finish(mut self) -> Result<Probe> {
@@ -155,9 +195,9 @@ impl Watcher {
     }
 }
 
-/// Resident memory of this process, in bytes.
-fn resident() -> Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
+/// Resident memory of a process, in bytes.
+pub(crate) fn resident(process: &str) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     Ok(line.trim().trim_end_matches(" kB").trim().parse::<u64>()? * 1024)
 }

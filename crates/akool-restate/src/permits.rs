@@ -21,6 +21,9 @@ const MAX_PERMIT_AGE_MS: f64 = 50.0;
 const MAX_QUEUE_MS: f64 = 1_000.0;
 /// How long work that is sent back stays there at least, in milliseconds.
 const SEND_BACK_MS: u64 = 1_000;
+/// How long work waits for a permit at most. A lease is itself work for a worker: it can be queued on a connection whose
+/// streams are all held by work that waits for this lease.
+const MAX_WAIT: Duration = Duration::from_secs(3);
 
 /// Milliseconds since the Unix epoch.
 pub(crate) fn now_ms() -> u64 {
@@ -74,6 +77,11 @@ impl Permits {
 
     /// Waits for a permit, for a short time.
     pub(crate) async fn acquire(&self, fleet: &Fleet) -> Result<Permit, FleetError> {
+        let permit = tokio::time::timeout(MAX_WAIT, self.wait(fleet)).await;
+        permit.unwrap_or_else(|_| Ok(Permit::Later(now_ms() + SEND_BACK_MS)))
+    }
+
+    async fn wait(&self, fleet: &Fleet) -> Result<Permit, FleetError> {
         let before = self.waiting.fetch_add(1, Ordering::Relaxed);
         let _waiting = Waiting(&self.waiting);
         loop {
@@ -130,5 +138,25 @@ impl Permits {
     /// Grants nothing before this time, because the service asked for a pause. What was leased will be too old then.
     pub(crate) fn pause(&self, until_ms: u64) {
         self.paused_until_ms.fetch_max(until_ms, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_is_not_answered_sends_work_back_to_the_engine() {
+        // Accepts connections, and answers nothing.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let fleet = Fleet::new([address.parse().unwrap()]).unwrap();
+        let permits = Permits::new("default");
+        let (one, other) = tokio::join!(permits.acquire(&fleet), permits.acquire(&fleet));
+        for permit in [one, other] {
+            assert!(matches!(permit.unwrap(), Permit::Later(_)));
+        }
     }
 }

@@ -32,7 +32,7 @@ use google_cloud_wkt::{Any, Empty, Timestamp};
 use serde::Deserialize;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::sync::mpsc::UnboundedSender;
-use watch::{Plan, Watcher};
+use watch::Plan;
 
 #[global_allocator]
 static GLOBAL: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
@@ -162,40 +162,17 @@ fn main() -> Result<()> {
     let probe = runtime.block_on(runtime.spawn(async move {
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
         http.get(format!("{url}/?video_model_id=warm")).send().await?.bytes().await?;
-        let (seen, mut events) = tokio::sync::mpsc::unbounded_channel();
-        let mut watcher = Watcher::new(plan, GLOBAL)?;
-        let mut ticks = tokio::time::interval(Duration::from_millis(5));
-        let (mut inserted, mut measured) = (0, false);
-        while watcher.ended < plan.jobs {
-            tokio::select! {
-                Some((job, next)) = events.recv() => watcher.polled(job, next),
-                _ = ticks.tick(), if inserted < plan.jobs || !measured => {
-                    let now = watcher.began.elapsed();
-                    while inserted < plan.jobs && plan.start(inserted) <= now {
-                        watcher.due[inserted] = Some(watcher.began + plan.start(inserted));
-                        let waiter = Waiter {
-                            http: http.clone(),
-                            url: url.clone(),
-                            job: inserted,
-                            id: watcher.id(inserted),
-                            interval: plan.interval,
-                            seen: seen.clone(),
-                        };
-                        match variant.as_str() {
-                            "google-cloud-lro" => drop(tokio::spawn(waiter.google())),
-                            "azure_core" => drop(tokio::spawn(waiter.azure())),
-                            other => bail!("unknown variant {other}"),
-                        }
-                        inserted += 1;
-                    }
-                    if now >= plan.full() && !measured {
-                        measured = true;
-                        watcher.measure_memory()?;
-                    }
-                }
+        let start = |job, id, seen| {
+            let waiter =
+                Waiter { http: http.clone(), url: url.clone(), job, id, interval: plan.interval, seen };
+            match variant.as_str() {
+                "google-cloud-lro" => drop(tokio::spawn(waiter.google())),
+                "azure_core" => drop(tokio::spawn(waiter.azure())),
+                other => bail!("unknown variant {other}"),
             }
-        }
-        watcher.finish()
+            Ok(())
+        };
+        watch::with_tasks(plan, GLOBAL, start).await
     }))??;
     println!("{}", serde_json::to_string(&probe)?);
     Ok(())
