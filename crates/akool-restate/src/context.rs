@@ -10,12 +10,13 @@ use std::{
 use akool::{Client, Error};
 use akool_download::Downloader;
 use restate_sdk::prelude::{HandlerError, HeaderMap, RunRetryPolicy, TerminalError};
+use tracing::Span;
 use url::Url;
 
 use crate::{
     claim::Now,
     fleet::Fleet,
-    model::{WaitOptions, millis},
+    model::{Target, WaitOptions, millis},
     permits::{Permit, Permits, now_ms},
 };
 
@@ -40,6 +41,9 @@ pub(crate) struct Storage {
     pub(crate) folder: PathBuf,
 }
 
+/// Makes a span a child of a W3C trace context.
+pub(crate) type TraceParent = Box<dyn Fn(&Span, &str) + Send + Sync>;
+
 pub(crate) struct Shared {
     pub(crate) accounts: HashMap<String, Account>,
     pub(crate) storage: Option<Storage>,
@@ -49,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) admin: Url,
     pub(crate) creations: Creations,
     pub(crate) started: Instant,
+    pub(crate) trace_parent: Option<TraceParent>,
 }
 
 impl Shared {
@@ -59,6 +64,14 @@ impl Shared {
         self.accounts.get(name).ok_or_else(|| {
             format!("this worker has no credential named \"{name}\"; start one that has it").into()
         })
+    }
+
+    /// The span as a part of the caller's trace, if the worker knows how.
+    pub(crate) fn traced(&self, span: Span, traceparent: Option<&str>) -> Span {
+        if let (Some(set), Some(traceparent)) = (&self.trace_parent, traceparent) {
+            set(&span, traceparent);
+        }
+        span
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -124,12 +137,24 @@ pub(crate) fn refuse_pages(headers: &HeaderMap) -> Result<(), TerminalError> {
 
 /// The options with the caller's W3C trace context: the one that it named, or else the one of its HTTP request. What is not
 /// valid is left out, since it would make every delivery fail.
-pub(crate) fn with_trace(mut options: WaitOptions, headers: &HeaderMap) -> WaitOptions {
+///
+/// # Errors
+/// If a callback cannot be called.
+pub(crate) fn accepted(mut options: WaitOptions, headers: &HeaderMap) -> Result<WaitOptions, TerminalError> {
+    if let Some(Target::Url(url)) = &options.deliver
+        && !matches!(url.scheme(), "http" | "https")
+    {
+        let message = "the callback is not an http or https URL";
+        return Err(TerminalError::new_with_code(400, message));
+    }
     let named = options.traceparent.take();
     let header = || headers.get("traceparent").map(ToOwned::to_owned);
     options.traceparent = named.or_else(header).filter(|text| is_traceparent(text));
-    options
+    Ok(options)
 }
+
+/// Later versions may be longer than version 0, and it is stored with each job.
+const MAX_TRACEPARENT: usize = 256;
 
 /// Whether this is a `traceparent` of version 0, or the beginning of a later one is.
 fn is_traceparent(text: &str) -> bool {
@@ -145,12 +170,13 @@ fn is_traceparent(text: &str) -> bool {
         && is_set(trace)
         && is_set(parent)
         && flags.is_some()
+        && text.len() <= MAX_TRACEPARENT
         && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{HeaderMap, WaitOptions, with_trace};
+    use super::{HeaderMap, Target, WaitOptions, accepted};
 
     const OWN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -160,7 +186,7 @@ mod tests {
             headers.insert("traceparent", header.to_owned());
         }
         let options = WaitOptions { traceparent: named.map(ToOwned::to_owned), ..WaitOptions::default() };
-        with_trace(options, &headers).traceparent
+        accepted(options, &headers).unwrap().traceparent
     }
 
     #[test]
@@ -169,6 +195,16 @@ mod tests {
         assert_eq!(traced(Some(OWN), Some(&other)).as_deref(), Some(OWN));
         assert_eq!(traced(None, Some(&other)), Some(other));
         assert_eq!(traced(None, None), None);
+    }
+
+    #[test]
+    fn a_callback_that_cannot_be_called_is_refused() {
+        for (url, is_accepted) in
+            [("https://example.com/", true), ("http://a/", true), ("file:///etc/passwd", false)]
+        {
+            let options = WaitOptions::default().deliver(Target::Url(url.parse().unwrap()));
+            assert_eq!(accepted(options, &HeaderMap::default()).is_ok(), is_accepted, "{url}");
+        }
     }
 
     #[test]
@@ -186,6 +222,7 @@ mod tests {
             &zero_parent,
             &format!("{OWN}\n"),
             &format!("{}\n", OWN.replacen("00", "01", 1)),
+            &format!("{}-{}", OWN.replacen("00", "01", 1), "a".repeat(300)),
         ] {
             assert_eq!(traced(Some(wrong), None), None, "{wrong:?}");
         }

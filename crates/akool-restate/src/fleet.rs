@@ -14,7 +14,7 @@ use crate::{
     limit::{Lease, Limit},
     model::{Creation, JobView, Outcome, WaitOptions, WorkView},
     services::{
-        Change, Create, CredentialIngressClient, JobIngressClient, JobsIngressClient, Listing, Page,
+        Change, Create, CredentialIngressClient, Forget, JobIngressClient, JobsIngressClient, Listing, Page,
         TranslationIngressClient,
     },
     step::Origin,
@@ -172,8 +172,10 @@ impl Fleet {
         CredentialIngressClient::from_client(self.client.clone(), name)
     }
 
-    /// Creates the job of a work, unless there is one, and begins its wait. Returns when the outcome is known: after
-    /// minutes, if the service asked for a pause.
+    /// Creates the job of a work, unless there is one, and begins its wait. A job that failed, whose credits the service has
+    /// given back, is replaced by another one. For a job that exists, who is told its outcome stays as it was, unless its
+    /// wait ended before the job: that begins again. Returns when the outcome is known: after minutes, if the service asked
+    /// for a pause.
     ///
     /// # Errors
     /// If the fleet does not answer, or refuses the call.
@@ -195,9 +197,8 @@ impl Fleet {
         options: WaitOptions,
         allow_duplicate: bool,
     ) -> Result<Creation, FleetError> {
-        let create = Json(Create { work: work.clone(), options, allow_duplicate });
-        // One for this call: if its connection breaks, the next attempt gets the same result.
-        let key = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+        let key = call_key();
+        let create = Json(Create { work: work.clone(), options, allow_duplicate, call: key.clone() });
         let reply = self.work(work.id()).create(create).idempotency_key(key).call().await?;
         Ok(reply.into_body()?.into_inner())
     }
@@ -216,20 +217,39 @@ impl Fleet {
     /// [`FleetError::NotFound`] if the fleet does not know the work, and [`FleetError::Refused`] with status 409 if the
     /// outcome is not unknown.
     pub async fn adopt(&self, work: &WorkId, job: &JobId) -> Result<Creation, FleetError> {
-        let reply = self.work(work).adopt(job.as_str().to_owned()).call().await?;
+        let adopt = self.work(work).adopt(job.as_str().to_owned());
+        let reply = adopt.idempotency_key(call_key()).call().await?;
         Ok(reply.into_body()?.into_inner())
     }
 
-    /// Forgets a work, so that it can be created, and paid for, again. Returns whether the fleet knew it.
+    /// Forgets the last outcome of a work, so that it can be created, and paid for, again. If there is an earlier job, made
+    /// with [`create_duplicate`](Self::create_duplicate), that one counts again. Returns whether the fleet knew the work.
+    ///
+    /// If an attempt whose outcome is unknown may still send its request, this takes up to 25 seconds, until it does not.
     ///
     /// # Errors
     /// If the fleet does not answer, or refuses the call.
     pub async fn forget_work(&self, work: &WorkId) -> Result<bool, FleetError> {
-        Ok(found(call(self.work(work).forget()).await)?.is_some())
+        self.forget(work, None).await
     }
 
-    /// Begins the wait for a job that the fleet did not create. Has no effect if the fleet waits for it already, or knows
-    /// its end. A wait that ended before its job, at its timeout for example, begins again.
+    /// Forgets one job of a work, but not the other jobs of the same work. Returns whether the fleet knew the work.
+    ///
+    /// # Errors
+    /// As [`Fleet::forget_work`].
+    pub async fn forget_job_of(&self, work: &WorkId, job: &JobId) -> Result<bool, FleetError> {
+        self.forget(work, Some(job.clone())).await
+    }
+
+    async fn forget(&self, work: &WorkId, job: Option<JobId>) -> Result<bool, FleetError> {
+        let forget = self.work(work).forget(Json(Forget { job })).idempotency_key(call_key());
+        let forgotten = async { Ok(forget.call().await?.into_body()?) };
+        Ok(found(forgotten.await)?.is_some())
+    }
+
+    /// Begins the wait for a job that the fleet did not create. If the fleet waits for it already, only an interval that is
+    /// given has an effect, and none if it knows its end. A wait that ended before its job, at its timeout for example,
+    /// begins again, and tells those who were to be told before.
     ///
     /// # Errors
     /// If the fleet does not answer, or refuses the call.
@@ -258,9 +278,7 @@ impl Fleet {
     /// # Errors
     /// [`FleetError::NotFound`] if the fleet does not wait for the job, or if someone forgets it meanwhile.
     pub async fn wait(&self, job: &JobId) -> Result<Outcome, FleetError> {
-        // One for this call: if its connection breaks, the next attempt attaches to the same invocation.
-        let key = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
-        let reply = self.job_object(job).wait().idempotency_key(key).call().await?;
+        let reply = self.job_object(job).wait().idempotency_key(call_key()).call().await?;
         Ok(reply.into_body()?.into_inner())
     }
 
@@ -287,7 +305,7 @@ impl Fleet {
     /// # Errors
     /// If the fleet does not answer, or refuses the call.
     pub async fn forget_job(&self, job: &JobId) -> Result<bool, FleetError> {
-        Ok(found(call(self.job_object(job).forget()).await)?.is_some())
+        Ok(found(call(self.job_object(job).forget().idempotency_key(call_key())).await)?.is_some())
     }
 
     /// All jobs that the fleet knows, sorted by id. It reads the engine's state, page by page, so it takes seconds for
@@ -346,7 +364,7 @@ impl Fleet {
     }
 
     /// Sets until when nothing is sent with the credential of this name, in milliseconds since the Unix epoch. A time in
-    /// the past ends a pause for workers and jobs that have not met it yet; those that have go on at its end.
+    /// the past ends a pause: workers and jobs that have met it go on within a minute.
     ///
     /// # Errors
     /// If the fleet does not answer, or refuses the call.
@@ -373,6 +391,11 @@ impl std::fmt::Debug for Fleet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Fleet").finish_non_exhaustive()
     }
+}
+
+/// The idempotency key of one call: if its connection breaks, the next attempt gets the same result.
+fn call_key() -> String {
+    format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..))
 }
 
 /// Calls a handler without input.

@@ -57,7 +57,8 @@ struct Readme;
 pub use self::{
     fleet::{Fleet, FleetError},
     model::{
-        CreatedWork, Creation, JobView, NotCreated, Outcome, Target, Unknown, WaitEnd, WaitOptions, WorkView,
+        CreatedWork, Creation, JobView, NotCreated, Outcome, Replaced, Target, Unknown, WaitEnd, WaitOptions,
+        WorkView,
     },
     registration::RegistrationError,
     work::{DEFAULT_CREDENTIAL, Work, WorkId},

@@ -16,5 +16,5 @@ pub(crate) use self::{
     files::Files,
     job::{Job, JobIngressClient, Start},
     jobs::{Jobs, JobsIngressClient, Listing, Page},
-    translation::{Create, Translation, TranslationIngressClient},
+    translation::{Create, Forget, Translation, TranslationIngressClient},
 };
