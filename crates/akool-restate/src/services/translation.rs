@@ -502,3 +502,38 @@ fn adopted(job: JobId, created_ms: u64) -> CreatedWork {
 fn unknown_work() -> TerminalError {
     TerminalError::new_with_code(404, "the fleet knows no such work")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn created(job: &str) -> Creation {
+        Creation::Created(adopted(job.into(), 7))
+    }
+
+    fn jobs(state: Option<&WorkState>) -> Vec<&str> {
+        state.map(|state| state.jobs().map(JobId::as_str).collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_is_forgotten_is_one_outcome_and_the_other_jobs_count_again() {
+        let mut state = WorkState::default();
+        let unknown = Creation::OutcomeUnknown(state.unknown("why"));
+        state.record(created("a"));
+        state.record(created("b"));
+        assert_eq!(jobs(Some(&state)), ["a", "b"]);
+        assert_eq!(jobs(state.clone().forget(Some(&"a".into())).as_ref()), ["b"]);
+        assert_eq!(jobs(state.clone().forget(Some(&"b".into())).as_ref()), ["a"]);
+        assert_eq!(jobs(state.clone().forget(Some(&"c".into())).as_ref()), ["a", "b"]);
+        let one = state.clone().forget(None).unwrap();
+        assert_eq!(jobs(Some(&one)), ["a"]);
+        assert!(one.forget(None).is_none(), "nothing is left");
+        // An outcome that is unknown, or not recorded, hides no job that is paid for.
+        state.record(unknown);
+        assert!(matches!(state.stored(true), Some(Stored::Done(Creation::OutcomeUnknown(_)))));
+        assert_eq!(jobs(state.clone().forget(None).as_ref()), ["a", "b"]);
+        let mut claimed = WorkState { is_claimed: true, ..WorkState::default() };
+        claimed.creation = Some(created("a"));
+        assert_eq!(jobs(claimed.forget(None).as_ref()), ["a"]);
+    }
+}
