@@ -1,17 +1,13 @@
 //! The client of a fleet: [`Fleet`].
 
-use std::time::Duration;
-
 use akool::JobId;
-use restate_sdk::{
-    ingress::{Client, ClientError},
-    prelude::Json,
-};
+use restate_sdk::{ingress::Client, prelude::Json};
 use url::Url;
 
 use crate::{
-    ingress::Ingress,
-    limit::{Lease, Limit},
+    error::FleetError,
+    ingress::{self, Ingress},
+    limit::Limit,
     model::{Creation, JobView, Outcome, WaitOptions, WorkView},
     services::{
         Change, Create, CredentialIngressClient, Forget, JobIngressClient, JobsIngressClient, Listing, Page,
@@ -20,9 +16,6 @@ use crate::{
     step::Origin,
     work::{Work, WorkId},
 };
-
-/// How long no ingress address may answer before a call fails.
-const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A client of a fleet: creates jobs, waits for them, and asks what is known of them. Cheap to clone.
 ///
@@ -52,80 +45,6 @@ pub struct Fleet {
     client: Client<Ingress>,
 }
 
-/// A call of the fleet failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FleetError {
-    /// No ingress address answered for a minute. A creation may have begun: repeat it, it creates nothing twice.
-    #[error("the fleet does not answer")]
-    NoAnswer(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The fleet does not know the job or the work.
-    #[error("{0}")]
-    NotFound(String),
-    /// The fleet has no worker that was registered, or a worker of another release.
-    #[error("the fleet has no service for this call: {0}")]
-    NoWorker(String),
-    /// The fleet refused the call.
-    #[error("the fleet refused the call (HTTP status {status}): {message}")]
-    #[non_exhaustive]
-    Refused {
-        /// The HTTP status.
-        status: u16,
-        /// Why, in the fleet's words.
-        message: String,
-    },
-    /// The response is not one of a fleet.
-    #[error("the response is not one of a fleet")]
-    Undecodable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The fleet cannot be used with these addresses.
-    #[error("{0}")]
-    Config(String),
-}
-
-impl FleetError {
-    /// What to do next, as a sentence without a capital letter and a full stop.
-    pub fn help(&self) -> &'static str {
-        match self {
-            Self::NoAnswer(_) => "check that the Restate server runs, and its ingress addresses",
-            Self::NotFound(_) => "check the id; list what the fleet knows",
-            Self::NoWorker(_) => "start a worker of this release, and check that it registered itself",
-            Self::Refused { .. } => "change the call as the message says",
-            Self::Undecodable(_) => {
-                "check that the address is the ingress of a Restate server whose workers have this release"
-            }
-            Self::Config(_) => "pass the addresses of the ingress, such as http://127.0.0.1:8080",
-        }
-    }
-}
-
-impl From<ClientError> for FleetError {
-    fn from(error: ClientError) -> Self {
-        match error {
-            ClientError::Status { status, response } => {
-                let document: ErrorDocument = serde_json::from_slice(response.body()).unwrap_or_default();
-                let text =
-                    document.message.unwrap_or_else(|| String::from_utf8_lossy(response.body()).into_owned());
-                let message = akool::redact::excerpt(&text);
-                match status.as_u16() {
-                    404 if document.source.as_deref() == Some("ingress") => Self::NoWorker(message),
-                    404 => Self::NotFound(message),
-                    status => Self::Refused { status, message },
-                }
-            }
-            ClientError::Transport { source } => Self::NoAnswer(source),
-            other => Self::Undecodable(Box::new(other)),
-        }
-    }
-}
-
-/// How the ingress reports an error: its own, or one of a handler.
-#[derive(Default, serde::Deserialize)]
-#[serde(default)]
-struct ErrorDocument {
-    message: Option<String>,
-    source: Option<String>,
-}
-
 impl Fleet {
     /// A client for these ingress addresses of one cluster. If one does not answer, the next is tried.
     ///
@@ -143,21 +62,7 @@ impl Fleet {
         addresses: impl IntoIterator<Item = Url>,
         http: reqwest::ClientBuilder,
     ) -> Result<Self, FleetError> {
-        let addresses: Vec<_> = addresses.into_iter().collect();
-        if addresses.is_empty() {
-            return Err(FleetError::Config("there is no ingress address".to_owned()));
-        }
-        if let Some(other) = addresses.iter().find(|url| !matches!(url.scheme(), "http" | "https")) {
-            let shown = akool::redact::excerpt(other.as_str());
-            return Err(FleetError::Config(format!("\"{shown}\" is not an http or https URL")));
-        }
-        let http = http.redirect(reqwest::redirect::Policy::none()).connect_timeout(Duration::from_secs(5));
-        let http = http.tcp_keepalive(Duration::from_secs(15));
-        let http = http.build().map_err(|error| FleetError::Config(error.to_string()))?;
-        let ingress = Ingress::new(http, addresses, DEFAULT_PATIENCE);
-        // Only its path is used; `Ingress` chooses the address.
-        let client = Client::new("http://fleet".parse().map_err(config)?, ingress).map_err(config)?;
-        Ok(Self { client })
+        Ok(Self { client: ingress::client(addresses, http)? })
     }
 
     fn work(&self, work: &WorkId) -> TranslationIngressClient<Ingress> {
@@ -222,8 +127,8 @@ impl Fleet {
         Ok(reply.into_body()?.into_inner())
     }
 
-    /// Forgets the last outcome of a work, so that it can be created, and paid for, again. If there is an earlier job, made
-    /// with [`create_duplicate`](Self::create_duplicate), that one counts again. Returns whether the fleet knew the work.
+    /// Forgets a work, so that it can be created, and paid for, again. If its last outcome is unknown, only that is forgotten:
+    /// jobs that were created before count again. Returns whether the fleet knew the work.
     ///
     /// If an attempt whose outcome is unknown may still send its request, this takes up to 25 seconds, until it does not.
     ///
@@ -373,18 +278,6 @@ impl Fleet {
         let reply = self.credential(credential).set_limits(Json(change)).call().await?;
         Ok(reply.into_body()?.into_inner())
     }
-
-    /// Leases permits, for a worker whose clock shows this time.
-    pub(crate) async fn lease(&self, credential: &str, now_ms: u64) -> Result<Lease, FleetError> {
-        let reply = self.credential(credential).lease(now_ms).call().await?;
-        Ok(reply.into_body()?.into_inner())
-    }
-
-    /// The service asked for a pause.
-    pub(crate) async fn pause(&self, credential: &str, until_ms: u64) -> Result<(), FleetError> {
-        self.credential(credential).closed(until_ms).call().await?.into_body()?;
-        Ok(())
-    }
 }
 
 impl std::fmt::Debug for Fleet {
@@ -411,8 +304,4 @@ fn found<T>(result: Result<T, FleetError>) -> Result<Option<T>, FleetError> {
         Err(FleetError::NotFound(_)) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-fn config(error: impl std::fmt::Display) -> FleetError {
-    FleetError::Config(error.to_string())
 }

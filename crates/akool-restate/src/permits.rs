@@ -9,7 +9,8 @@ use std::{
 use tokio::{sync::Mutex, time::sleep};
 
 use crate::{
-    fleet::{Fleet, FleetError},
+    error::FleetError,
+    leases::Leases,
     limit::{Lease, MAX_AHEAD_MS},
     model::millis,
 };
@@ -73,7 +74,7 @@ impl Permits {
     }
 
     /// Waits for a permit, for a short time.
-    pub(crate) async fn acquire(&self, fleet: &Fleet) -> Result<Permit, FleetError> {
+    pub(crate) async fn acquire(&self, leases: &Leases) -> Result<Permit, FleetError> {
         let before = self.waiting.fetch_add(1, Ordering::Relaxed);
         let _waiting = Waiting(&self.waiting);
         loop {
@@ -107,7 +108,7 @@ impl Permits {
                 Leased::UnlimitedUntil(until) if *until > now => return Ok(Permit::Granted),
                 _ => {}
             }
-            match fleet.lease(&self.credential, now).await? {
+            match leases.lease(&self.credential, now).await? {
                 Lease::Permits { count, start_ms, step_ms } => {
                     *leased = Leased::Permits { left: count, next_ms: start_ms, step_ms };
                 }

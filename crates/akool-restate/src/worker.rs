@@ -26,7 +26,9 @@ use url::Url;
 
 use crate::{
     context::{Account, Creations, Shared, Storage, TraceParent},
-    fleet::{Fleet, FleetError},
+    error::FleetError,
+    ingress,
+    leases::Leases,
     permits::Permits,
     registration::{self, RegistrationError},
     services::{Credential, Deliver, Files, Job, Jobs, Translation},
@@ -297,7 +299,7 @@ impl WorkerBuilder {
         let shared = Arc::new(Shared {
             accounts: accounts.collect(),
             storage: self.downloads.map(|(downloader, folder)| Storage { downloader, folder }),
-            fleet: Fleet::new(self.ingress)?,
+            leases: Leases(ingress::client(self.ingress, reqwest::Client::builder())?),
             http: http.map_err(|error| WorkerError::Config(error.to_string()))?,
             admin,
             creations: Creations::default(),

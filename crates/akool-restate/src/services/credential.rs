@@ -4,7 +4,7 @@ use restate_sdk::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    context::refuse_pages,
+    headers::refuse_pages,
     limit::{Lease, Limit},
 };
 

@@ -12,7 +12,8 @@ use super::{
     files::{FilesClient, Save},
 };
 use crate::{
-    context::{Shared, accepted, refuse_pages},
+    context::Shared,
+    headers::{accepted, refuse_pages},
     model::{JobView, Outcome, WaitOptions},
     permits::{Permit, now_ms},
     step::{JobState, Origin, Step},

@@ -9,7 +9,8 @@ use url::Url;
 
 use super::translation::WorkState;
 use crate::{
-    context::{Shared, refuse_pages},
+    context::Shared,
+    headers::refuse_pages,
     model::{Creation, JobView, Unknown, WorkView},
     step::JobState,
     work::WorkId,

@@ -3,7 +3,7 @@
 //! By default, the engine pauses a call that has failed 70 times until an operator resumes it. All workers may be down for
 //! longer than that takes, so calls are repeated practically for ever; only lists are given up.
 
-mod credential;
+pub(crate) mod credential;
 mod deliver;
 mod files;
 mod job;

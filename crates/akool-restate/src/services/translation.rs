@@ -10,7 +10,8 @@ use tracing::{Instrument as _, debug_span};
 use super::job::{JobClient, Start as StartJob};
 use crate::{
     claim::{self, Claim, Permission, Start, Stored, Token},
-    context::{Shared, accepted, refuse_pages},
+    context::Shared,
+    headers::{accepted, refuse_pages},
     model::{CreatedWork, Creation, NotCreated, Replaced, Unknown, WaitEnd, WaitOptions, WorkView, millis},
     permits::{Permit, now_ms},
     step::Origin,
@@ -39,7 +40,7 @@ pub(crate) struct Create {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Forget {
-    /// Forget only this job, instead of the last outcome.
+    /// Forget only this job.
     pub(crate) job: Option<JobId>,
 }
 
@@ -87,21 +88,19 @@ impl WorkState {
         creation
     }
 
-    /// Forgets a job, or else the last outcome. The last of the jobs that are left is the outcome then.
+    /// Forgets one job, or else all that is known; but if the last outcome is unknown, that one only. The last of the jobs
+    /// that are left is the outcome then.
     fn forget(mut self, job: Option<&JobId>) -> Option<Self> {
-        let is_last = |creation: &Creation| match (job, creation) {
-            (Some(job), Creation::Created(created)) => created.job == *job,
-            (Some(_), _) => false,
-            (None, _) => true,
-        };
-        if let Some(job) = job {
-            self.earlier.retain(|created| created.job != *job);
-        }
-        // A claim is an outcome that nobody has recorded yet.
-        if job.is_none() && self.is_claimed {
-            self.is_claimed = false;
-        } else if self.creation.as_ref().is_some_and(is_last) {
-            self.creation = None;
+        match (job, &self.creation) {
+            (Some(job), creation) => {
+                let is_last = matches!(creation, Some(Creation::Created(created)) if created.job == *job);
+                self.earlier.retain(|created| created.job != *job);
+                self.creation = self.creation.filter(|_| !is_last);
+            }
+            // A claim is an outcome that nobody has recorded yet.
+            (None, _) if self.is_claimed => self.is_claimed = false,
+            (None, Some(Creation::OutcomeUnknown(_))) => self.creation = None,
+            (None, _) => return None,
         }
         self.creation = self.creation.or_else(|| self.earlier.pop().map(Creation::Created));
         (self.is_claimed || self.creation.is_some()).then_some(self)
@@ -332,7 +331,7 @@ impl Translation {
         Ok(Json(creation))
     }
 
-    /// Forgets the last outcome of the work, or one job, so that it can be created, and paid for, again. While an attempt may
+    /// Forgets the work, or one of its jobs, so that it can be created, and paid for, again. While an attempt may
     /// still send its request, this waits.
     #[handler]
     async fn forget(&self, ctx: ObjectContext<'_>, forget: Json<Forget>) -> HandlerResult<()> {
@@ -516,7 +515,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forgotten_is_one_outcome_and_the_other_jobs_count_again() {
+    fn who_forgets_one_job_or_an_unknown_outcome_finds_the_other_jobs() {
         let mut state = WorkState::default();
         let unknown = Creation::OutcomeUnknown(state.unknown("why"));
         state.record(created("a"));
@@ -525,9 +524,7 @@ mod tests {
         assert_eq!(jobs(state.clone().forget(Some(&"a".into())).as_ref()), ["b"]);
         assert_eq!(jobs(state.clone().forget(Some(&"b".into())).as_ref()), ["a"]);
         assert_eq!(jobs(state.clone().forget(Some(&"c".into())).as_ref()), ["a", "b"]);
-        let one = state.clone().forget(None).unwrap();
-        assert_eq!(jobs(Some(&one)), ["a"]);
-        assert!(one.forget(None).is_none(), "nothing is left");
+        assert!(state.clone().forget(None).is_none(), "nothing is left");
         // An outcome that is unknown, or not recorded, hides no job that is paid for.
         state.record(unknown);
         assert!(matches!(state.stored(true), Some(Stored::Done(Creation::OutcomeUnknown(_)))));
