@@ -90,11 +90,12 @@ def verify(fleet, proxy, results, in_flight, kills):
 
 def kills(full):
     """Random kills of workers, three running, and of the server."""
-    rounds, of_workers, of_server = (6, 18, 3) if full else (1, 6, 1)
+    wanted, of_workers, of_server = (108, 18, 3) if full else (6, 6, 1)
     total = collections.Counter()
-    for _ in range(rounds):
+    # The sandbox lists 1,000 jobs, so each round has fewer, and ends when they are created.
+    while total["worker"] < wanted:
         with Fleet() as fleet:
-            proxy = Proxy(fleet.sandbox(), 0.1)
+            proxy = Proxy(fleet.sandbox(), 0.4)
             fleet.server()
             crew = fleet.workers(3, proxy.url, log=LOG)
             load = Load(fleet, 950)
@@ -150,9 +151,14 @@ def resolve(fleet, proxy, unknown, results):
 
 def sigterm(full):
     """A normal stop leaves no creation unknown."""
-    stops, times = (20 if full else 6), []
+    for _ in range(2 if full else 1):
+        stop_normally(10 if full else 6)
+
+
+def stop_normally(stops):
+    times = []
     with Fleet() as fleet:
-        proxy = Proxy(fleet.sandbox(), 0.15)
+        proxy = Proxy(fleet.sandbox(), 0.3)
         fleet.server()
         crew = fleet.workers(3, proxy.url)
         load = Load(fleet, 990)
@@ -170,7 +176,12 @@ def sigterm(full):
 
 def sigstop(full):
     """A worker that was stopped for longer than the engine waits for it sends nothing when it continues."""
-    rounds = 8 if full else 2
+    for _ in range(2 if full else 1):
+        suspend(4 if full else 2, 24 if full else 22)
+    engine_stopped()
+
+
+def suspend(rounds, seconds):
     with Fleet() as fleet:
         # Without a delay, much of a creation is between its claim and its request.
         proxy = Proxy(fleet.sandbox(), 0)
@@ -191,7 +202,7 @@ def sigstop(full):
             stopped, before = time.monotonic(), set(proxy.posts)
             # The third worker records what became of the works of the stopped ones; nothing else begins.
             load.paused.set()
-            time.sleep(24 if full else 22)
+            time.sleep(seconds)
             unknown = {work for work, state in fleet.states("Translation", "work").items()
                        if "outcome_unknown" in (state["creation"] or {})}
             sent = {name for name in proxy.posts}
@@ -208,7 +219,6 @@ def sigstop(full):
         verify(fleet, proxy, results, open_claims, rounds * 2)
         print(f"    POSTs after `unknown` was recorded: {len(late)}", flush=True)
         assert not late, late
-    engine_stopped()
 
 
 def engine_stopped():
@@ -220,8 +230,10 @@ def engine_stopped():
         load, old, stops = Load(fleet, 900), 0, 0
         # A claim waits for its confirmation for a few milliseconds, so several stops may be needed to hit one.
         while not old and stops < 5:
+            load.paused.clear()
             time.sleep(1)
             fleet.engine.signal(signal.SIGSTOP)
+            load.paused.set()
             time.sleep(23)
             fleet.engine.signal(signal.SIGCONT)
             time.sleep(3)
