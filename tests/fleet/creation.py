@@ -187,8 +187,8 @@ def suspend(rounds, seconds):
         proxy = Proxy(fleet.sandbox(), 0)
         fleet.server()
         crew = fleet.workers(3, proxy.url, log=LOG)
-        # The engine gives up an attempt after 2 s + 2 s instead of minutes. A claim is too old after 20 s.
-        change = {"inactivity_timeout": "2s", "abort_timeout": "2s"}
+        # The engine gives up an attempt after 8 s + 2 s instead of minutes. A claim is too old after 20 s.
+        change = {"inactivity_timeout": "8s", "abort_timeout": "2s"}
         status, answer = call(f"{fleet.admin}/services/Translation", "PATCH", change)
         assert status == 200, (status, answer)
         load, open_claims = Load(fleet, 950), set()
