@@ -7,7 +7,7 @@ use restate_sdk::prelude::*;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use url::Url;
 
-use super::translation::WorkState;
+use super::work_state::WorkState;
 use crate::{
     context::Shared,
     headers::refuse_pages,

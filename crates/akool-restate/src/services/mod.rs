@@ -9,6 +9,7 @@ mod files;
 mod job;
 mod jobs;
 mod translation;
+mod work_state;
 
 pub(crate) use self::{
     credential::{Change, Credential, CredentialIngressClient},
