@@ -2,15 +2,17 @@
 
 import collections
 import concurrent.futures
-import os
 import pathlib
 import random
+import re
 import signal
 import threading
 import time
 
 from parts import Fleet, Proxy, call, free_port, source, wait_for, work_id
 
+# With this, a worker's log says when it claims a work, and when the outcome is recorded.
+LOG = "akool_restate=debug"
 # How many creations the callers have under way at a time.
 CALLERS = 24
 
@@ -20,7 +22,7 @@ class Load:
 
     def __init__(self, fleet, limit=10_000):
         self.fleet, self.limit = fleet, limit
-        self.results, self.next, self.open = {}, 0, 0
+        self.results, self.next = {}, 0
         self.lock, self.stopping, self.paused = threading.Lock(), threading.Event(), threading.Event()
         self.pool = concurrent.futures.ThreadPoolExecutor(CALLERS)
         self.futures = [self.pool.submit(self.caller) for _ in range(CALLERS)]
@@ -35,11 +37,9 @@ class Load:
                 if number >= self.limit:
                     self.next = self.limit
                     return
-                self.open += 1
             result = self.fleet.create(number)
             with self.lock:
                 self.results[number] = result
-                self.open -= 1
 
     def finish(self):
         self.stopping.set()
@@ -48,8 +48,18 @@ class Load:
         return self.results
 
 
+def in_flight(crew):
+    """The sources that these workers have claimed, and whose outcome the engine has not confirmed to them."""
+    claimed = set()
+    for process in crew:
+        for what, name in re.findall(r'(claiming|recorded) source="([^"]*)"', pathlib.Path(process.log).read_text()):
+            (claimed.add if what == "claiming" else claimed.discard)(name)
+    return claimed
+
+
 def verify(fleet, proxy, results, in_flight, kills):
-    """No work has two POSTs, and each has an outcome that is true."""
+    """No work has two POSTs, and each has an outcome that is true. `in_flight`: the sources of which an outcome may be
+    unknown, since they were in flight at a kill; or how many there may be."""
     kinds = collections.Counter(kind for kind, _ in results.values())
     requested = len(results)
     at_most_once = max(proxy.posts.values(), default=0)
@@ -57,7 +67,11 @@ def verify(fleet, proxy, results, in_flight, kills):
     assert at_most_once <= 1, f"POSTs per work: {at_most_once}"
     assert max(created.values(), default=0) <= 1, "the sandbox created two jobs for one work"
     assert kinds["created"] + kinds["outcome_unknown"] == requested, kinds
-    assert kinds["outcome_unknown"] <= in_flight, (kinds, in_flight)
+    unknown = {source(number) for number, (kind, _) in results.items() if kind == "outcome_unknown"}
+    if isinstance(in_flight, set):
+        assert unknown <= in_flight, unknown - in_flight
+        in_flight = len(in_flight)
+    assert len(unknown) <= in_flight, (kinds, in_flight)
     for number, (kind, value) in results.items():
         if kind == "created":
             assert created[source(number)] == 1 and not value["is_reused"], (number, value)
@@ -69,41 +83,43 @@ def verify(fleet, proxy, results, in_flight, kills):
     assert len(unknown) == kinds["outcome_unknown"], (len(unknown), kinds)
     assert not any(state["is_claimed"] for state in states.values())
     print(f"    {requested} works, {kills} kills: {kinds['created']} created, {kinds['outcome_unknown']} unknown "
-          f"({unsent} of them never sent; {in_flight} calls open at the kills), at most {at_most_once} POST per work",
+          f"({unsent} of them never sent; {in_flight} in flight at the kills), at most {at_most_once} POST per work",
           flush=True)
     return unknown
 
 
 def kills(full):
     """Random kills of workers, three running, and of the server."""
-    rounds, of_workers, of_server = (6, 18, 3) if full else (1, 6, 1)
+    wanted, of_workers, of_server = (108, 18, 3) if full else (6, 6, 1)
     total = collections.Counter()
-    for _ in range(rounds):
+    # The sandbox lists 1,000 jobs, so each round has fewer, and ends when they are created.
+    while total["worker"] < wanted:
         with Fleet() as fleet:
-            proxy = Proxy(fleet.sandbox(), 0.1)
+            proxy = Proxy(fleet.sandbox(), 0.4)
             fleet.server()
-            crew = fleet.workers(3, proxy.url)
+            crew = fleet.workers(3, proxy.url, log=LOG)
             load = Load(fleet, 950)
-            in_flight = 0
+            open_claims = set()
             plan = ["worker"] * of_workers + ["server"] * of_server
             random.shuffle(plan)
             for victim in plan:
                 time.sleep(random.uniform(0.2, 0.8))
                 if load.next >= load.limit - CALLERS:
                     break
-                with load.lock:
-                    in_flight += load.open
                 if victim == "server":
-                    fleet.restart_engine()
+                    fleet.engine.kill()
+                    open_claims |= in_flight(crew)
+                    fleet.engine.start()
                 else:
                     process = random.choice(crew)
                     process.kill()
+                    open_claims |= in_flight([process])
                     time.sleep(random.uniform(0, 0.3))
                     process.start()
                 total[victim] += 1
             time.sleep(1)
             results = load.finish()
-            unknown = verify(fleet, proxy, results, in_flight, sum(total.values()))
+            unknown = verify(fleet, proxy, results, open_claims, sum(total.values()))
             resolve(fleet, proxy, unknown, results)
     print(f"    kills: {dict(total)}", flush=True)
     if full:
@@ -113,7 +129,8 @@ def kills(full):
 def resolve(fleet, proxy, unknown, results):
     """An operator resolves outcomes that are unknown: with the job that was found, or by forgetting them."""
     jobs = {job["source"]: job["id"] for job in fleet.control("jobs")["jobs"] if "source" in job}
-    for id in unknown:
+
+    def one(id):
         number = int(id.split(".")[1], 16)
         # A creation does not repeat it before that.
         assert fleet.create(number)[0] == "outcome_unknown"
@@ -122,17 +139,26 @@ def resolve(fleet, proxy, unknown, results):
             status, answer = fleet.invoke(f"Translation/{id}/adopt", found)
             assert status == 200 and answer["created"]["job"] == found, (status, answer)
         else:
-            assert fleet.invoke(f"Translation/{id}/forget")[0] == 200
+            # It takes a while: until no attempt can send a request any more.
+            assert fleet.invoke(f"Translation/{id}/forget", {})[0] == 200
         kind, value = fleet.create(number)
         assert kind == "created" and value["is_reused"] == bool(found), (kind, value)
+
+    with concurrent.futures.ThreadPoolExecutor(CALLERS) as pool:
+        list(pool.map(one, unknown))
     assert max(proxy.posts.values()) <= 1
 
 
 def sigterm(full):
     """A normal stop leaves no creation unknown."""
-    stops, times = (20 if full else 6), []
+    for _ in range(2 if full else 1):
+        stop_normally(10 if full else 6)
+
+
+def stop_normally(stops):
+    times = []
     with Fleet() as fleet:
-        proxy = Proxy(fleet.sandbox(), 0.15)
+        proxy = Proxy(fleet.sandbox(), 0.3)
         fleet.server()
         crew = fleet.workers(3, proxy.url)
         load = Load(fleet, 990)
@@ -144,39 +170,43 @@ def sigterm(full):
             assert process.process.returncode == 0, process.process.returncode
             process.start()
         results = load.finish()
-        verify(fleet, proxy, results, 0, stops)
+        verify(fleet, proxy, results, set(), stops)
         print(f"    stopped in {min(times):.1f} to {max(times):.1f} s", flush=True)
 
 
 def sigstop(full):
     """A worker that was stopped for longer than the engine waits for it sends nothing when it continues."""
-    rounds = 8 if full else 2
+    for _ in range(2 if full else 1):
+        suspend(4 if full else 2, 24 if full else 22)
+    engine_stopped()
+
+
+def suspend(rounds, seconds):
     with Fleet() as fleet:
         # Without a delay, much of a creation is between its claim and its request.
         proxy = Proxy(fleet.sandbox(), 0)
         fleet.server()
-        crew = fleet.workers(3, proxy.url)
-        # The engine gives up an attempt after 2 s + 2 s instead of minutes. A claim is too old after 20 s.
-        change = {"inactivity_timeout": "2s", "abort_timeout": "2s"}
+        crew = fleet.workers(3, proxy.url, log=LOG)
+        # The engine gives up an attempt after 8 s + 2 s instead of minutes. A claim is too old after 20 s.
+        change = {"inactivity_timeout": "8s", "abort_timeout": "2s"}
         status, answer = call(f"{fleet.admin}/services/Translation", "PATCH", change)
         assert status == 200, (status, answer)
-        load, in_flight = Load(fleet, 950), 0
+        load, open_claims = Load(fleet, 950), set()
         late = []
         for _ in range(rounds):
             time.sleep(random.uniform(0.3, 0.8))
             assert load.next < load.limit - CALLERS, "too few works for so many rounds"
-            with load.lock:
-                in_flight += load.open
             victims = random.sample(crew, 2)
             for process in victims:
                 process.signal(signal.SIGSTOP)
             stopped, before = time.monotonic(), set(proxy.posts)
             # The third worker records what became of the works of the stopped ones; nothing else begins.
             load.paused.set()
-            time.sleep(24 if full else 22)
+            time.sleep(seconds)
             unknown = {work for work, state in fleet.states("Translation", "work").items()
                        if "outcome_unknown" in (state["creation"] or {})}
             sent = {name for name in proxy.posts}
+            open_claims |= in_flight(victims)
             for process in victims:
                 process.signal(signal.SIGCONT)
             time.sleep(2)
@@ -186,10 +216,9 @@ def sigstop(full):
             assert time.monotonic() - stopped > 20 and before <= set(proxy.posts)
             load.paused.clear()
         results = load.finish()
-        verify(fleet, proxy, results, in_flight, rounds * 2)
+        verify(fleet, proxy, results, open_claims, rounds * 2)
         print(f"    POSTs after `unknown` was recorded: {len(late)}", flush=True)
         assert not late, late
-    engine_stopped()
 
 
 def engine_stopped():
@@ -197,14 +226,14 @@ def engine_stopped():
     with Fleet() as fleet:
         proxy = Proxy(fleet.sandbox(), 0)
         fleet.server()
-        os.environ["RUST_LOG"] = "akool_restate=info"
-        crew = fleet.workers(3, proxy.url)
-        del os.environ["RUST_LOG"]
+        crew = fleet.workers(3, proxy.url, log="akool_restate=info")
         load, old, stops = Load(fleet, 900), 0, 0
         # A claim waits for its confirmation for a few milliseconds, so several stops may be needed to hit one.
         while not old and stops < 5:
+            load.paused.clear()
             time.sleep(1)
             fleet.engine.signal(signal.SIGSTOP)
+            load.paused.set()
             time.sleep(23)
             fleet.engine.signal(signal.SIGCONT)
             time.sleep(3)

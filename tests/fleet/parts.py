@@ -20,6 +20,7 @@ import urllib.parse
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 AKOOL = os.environ.get("AKOOL", str(ROOT / "target/debug/akool"))
 OUTCOMES = os.environ.get("OUTCOMES", str(ROOT / "target/debug/examples/outcomes"))
+TRACED = os.environ.get("TRACED", str(ROOT / "target/debug/examples/traced_worker"))
 OWN_ENGINE = os.environ.get("OWN_ENGINE", str(ROOT / "target/debug/examples/own_engine"))
 SERVER = os.environ.get("RESTATE_SERVER", "restate-server")
 KEY = "sandbox-key-000000000000"
@@ -247,11 +248,11 @@ class Fleet:
         return [AKOOL, "--base-url", api, "fleet", "worker", "--ingress", ingress, "--admin", self.admin,
                 "--listen", f"{self.host}:{port}", *options]
 
-    def workers(self, count, api=None, *options):
+    def workers(self, count, api=None, *options, log=None):
         """Workers that share an address, registered."""
         self.worker_port = free_port()
         command = self.worker_command(self.worker_port, api or self.api, *options)
-        env = {"AKOOL_API_KEY": KEY}
+        env = {"AKOOL_API_KEY": KEY} | ({"RUST_LOG": log} if log else {})
         self.crew = [self.run(f"worker-{number}", command, env) for number in range(count)]
         self.registered()
         return self.crew

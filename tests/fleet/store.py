@@ -50,8 +50,8 @@ def store(full):
         finally:
             for name in settings:
                 del os.environ[name]
-        saved = lambda: {job: state["saved"] for job, state in fleet.states("Job", "job").items()}
-        wait_for("all files", lambda: all(len(files) == 4 for files in saved().values()), 120)
+        saved = lambda: fleet.states("Files", "saved")
+        wait_for("all files", lambda: len(saved()) == count, 120)
         places = sorted(place for files in saved().values() for place in files)
         keys = re.findall(r"<Key>([^<]*)</Key>", read(f"{url}/bucket?list-type=2&prefix=results/").decode())
         assert len(places) == 4 * count and sorted(f"s3://bucket/{key}" for key in keys) == places, (places, keys)

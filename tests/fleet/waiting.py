@@ -3,13 +3,16 @@
 import collections
 import concurrent.futures
 import http.server
+import json
 import os
+import pathlib
 import random
+import re
 import subprocess
 import threading
 import time
 
-from parts import OUTCOMES, ROOT, Fleet, call, free_port, wait_for
+from parts import KEY, OUTCOMES, ROOT, TRACED, Fleet, call, free_port, wait_for, work_id
 
 
 DELIVER = {"handler": {"service": "Outcomes", "key": "{id}", "handler": "record"}}
@@ -215,8 +218,10 @@ def files(full):
             process.kill()
             process.start()
         outcomes(fleet)
-        saved = lambda: {job: state["saved"] for job, state in fleet.states("Job", "job").items() if job != early}
-        wait_for("all files", lambda: all(len(files) == 4 for files in saved().values()), 120)
+        saved = lambda: fleet.states("Files", "saved")
+        wait_for("all files", lambda: len(saved()) == count, 120)
+        assert all(len(files) == 4 for files in saved().values()), saved()
+        assert fleet.invoke(f"Job/{ids[0]}/outcome")[1]["saved"] == saved()[ids[0]]
         paths = [path for files in saved().values() for path in files]
         names = sorted(file.name for file in folder.iterdir())
         assert len(set(paths)) == 4 * count and names == sorted(path.split("/")[-1] for path in paths), names
@@ -257,6 +262,108 @@ def traces(full):
         for job, (traceparent, way, is_url) in wanted.items():
             assert got.get(job) == traceparent, (way, is_url, got.get(job))
         print(f"    {len(wanted)} outcomes: the trace of the caller arrived with the {len(wanted) // 2} that had one",
+              flush=True)
+
+
+def again(full):
+    """What happens once more, after something ended early: a wait, a timer, a failed job, an outcome that was unknown."""
+    with Fleet() as fleet:
+        fleet.sandbox()
+        fleet.server()
+        fleet.workers(2)
+        deliver, posts = outcomes(fleet), lambda: sum(fleet.jobs_per_source().values())
+        slow = {"steps": [{"status": 2, "for": "4s"}], "end": "completed"}
+
+        # The handler is told the timeout of a wait, and the end of its job, for which somebody else waited again.
+        job = fleet.control("jobs", "POST", slow)["id"]
+        watch(fleet, [job], {"interval_ms": 300, "timeout_ms": 600, "deliver": deliver})
+        wait_for("the timeout", lambda: counts(fleet).get(job) == 1)
+        watch(fleet, [job], {"interval_ms": 300})
+        wait_for("the end after the timeout", lambda: counts(fleet).get(job) == 2)
+
+        # An administrator ends the call that is the job's timer. The next one who waits sets it again.
+        job = fleet.control("jobs", "POST", slow)["id"]
+        watch(fleet, [job], {"interval_ms": 300_000, "deliver": deliver})
+        wait_for("the first poll", lambda: fleet.invoke(f"Job/{job}/outcome")[1]["attempts"] == 1)
+        sql = f"SELECT id FROM sys_invocation WHERE target_service_key = '{job}' AND status = 'scheduled'"
+        (row,) = wait_for("the timer", lambda: fleet.query(sql))
+        assert call(f"{fleet.admin}/invocations/{row['id']}/kill", "PATCH")[0] in (200, 202)
+        wait_for("the kill", lambda: not fleet.query(sql))
+        state = fleet.states("Job", "job")[job] | {"due_ms": 1}
+        body = {"object_key": job, "new_state": {"job": list(json.dumps(state).encode())}}
+        assert call(f"{fleet.admin}/services/Job/state", "POST", body)[0] in (200, 202)
+        wait_for("the state", lambda: fleet.states("Job", "job")[job]["due_ms"] == 1)
+        watch(fleet, [job], {})
+        wait_for("a poll after the kill", lambda: fleet.invoke(f"Job/{job}/outcome")[1]["attempts"] == 2)
+        # An interval of another caller counts.
+        watch(fleet, [job], {"interval_ms": 300})
+        wait_for("the end after the kill", lambda: counts(fleet).get(job) == 1)
+
+        # A creation whose outcome was unknown: who is told stays the same if an operator finds the job.
+        fleet.control("faults", "POST", {"on": "creations", "fault": "closed-before-headers", "times": 1})
+        options = {"interval_ms": 300, "deliver": deliver}
+        assert fleet.create(1, options)[0] == "outcome_unknown"
+        job = fleet.control("jobs", "POST", slow)["id"]
+        assert fleet.invoke(f"Translation/{work_id(1)}/adopt", "")[0] == 400
+        assert fleet.invoke(f"Translation/{work_id(1)}/adopt", job)[0] == 200
+        wait_for("the end of the adopted job", lambda: counts(fleet).get(job) == 1)
+
+        # A job that failed is created again, and so is one for a call that asks for it; but not by a call that is repeated.
+        def create(name, **more):
+            work = work_id(name)
+            request = {"url": f"https://example.com/{'fail' if name == 2 else name}.mp4", "language": "es"}
+            body = {"work": {"id": work, "credential": "default", "request": request}, "options": options, **more}
+            status, answer = fleet.invoke(f"Translation/{work}/create", body)
+            assert status == 200, (status, answer)
+            return answer["created"]
+
+        before = posts()
+        failed = create(2, call="a")
+        # Its wait has begun when the id is known.
+        assert fleet.invoke(f"Job/{failed['job']}/wait")[1]["end"] == "failed"
+        assert create(2, call="a")["is_reused"] and posts() == before + 1
+        second = create(2, call="b")
+        assert second["replaces"]["job"] == failed["job"] and second["replaces"]["reason"], second
+        assert posts() == before + 2
+        first = create(3)
+        other = create(3, allow_duplicate=True, call="c")
+        assert other["job"] != first["job"] and posts() == before + 4
+        assert create(3, allow_duplicate=True, call="c")["job"] == other["job"] and posts() == before + 4
+        # Who forgets one of two jobs does not pay for a third.
+        forget = f"Translation/{work_id(3)}/forget"
+        assert fleet.invoke(forget, {"job": first["job"]})[0] == 200
+        assert create(3)["job"] == other["job"] and posts() == before + 4
+        assert fleet.invoke(forget, {})[0] == 200 and fleet.invoke(forget, {})[0] == 404
+        # A credential that no worker has.
+        body = {"work": {"id": "nobody.1", "credential": "nobody", "request": {"url": "https://a.example/", "language": "es"}}}
+        answer = fleet.invoke("Translation/nobody.1/create", body)[1]["not_created"]
+        assert "no credential named" in answer["message"] and answer["help"], answer
+        print("    a wait, a timer, an adopted job and a failed one: each outcome was told, nothing was paid for twice",
+              flush=True)
+
+
+def spans(full):
+    """The spans of a worker with OpenTelemetry are children of its caller's."""
+    trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    with Fleet() as fleet:
+        fleet.sandbox()
+        fleet.server()
+        env = {"AKOOL_API_HOST": fleet.api, "AKOOL_API_KEY": KEY, "INGRESS": fleet.ingress, "ADMIN": fleet.admin}
+        worker = fleet.run("traced", [TRACED, f"127.0.0.1:{free_port()}"], env)
+        fleet.registered()
+        options = {"interval_ms": 300, "traceparent": f"00-{trace}-{parent}-01"}
+        job = fleet.create(1, options)[1]["job"]
+        assert fleet.invoke(f"Job/{job}/wait")[1]["end"] == "completed"
+        text = pathlib.Path(worker.log).read_text()
+        found = {}
+        for span in re.split(r"^Span #\d+$", text, flags=re.M)[1:]:
+            field = lambda name: re.search(rf"^\t{name} *: (\S+)", span, re.M)[1]
+            found.setdefault(field("Name"), []).append((field("TraceId"), field("ParentSpanId")))
+        for name in ("akool.fleet.create", "akool.fleet.poll"):
+            assert found.get(name) and set(found[name]) == {(trace, parent)}, (name, found)
+        for name in ("akool.create", "akool.poll"):
+            assert found.get(name) and {own for own, _ in found[name]} == {trace}, (name, found)
+        print(f"    {sum(map(len, found.values()))} spans of a creation and its wait are part of the caller's trace",
               flush=True)
 
 

@@ -12,7 +12,7 @@ pub(crate) const REBUILD: &str =
     "this program was built without the feature `fleet`; build it with --features fleet";
 
 /// The options that are refused on a fleet, and why. docs/fleet.md has the same list.
-const REFUSED: [(&str, &str); 20] = [
+const REFUSED: [(&str, &str); 19] = [
     ("--sandbox", "the workers decide: start them with --sandbox"),
     ("--base-url", "the workers decide: start them with it"),
     ("--api-key-file", "the workers have the credential"),
@@ -26,7 +26,6 @@ const REFUSED: [(&str, &str); 20] = [
     ("--strict-limits", "the files of this machine are not uploaded for a fleet"),
     ("--on-complete", "pass a handler or a callback to the fleet instead"),
     ("--max-polls-per-second", "`akool fleet limits` sets it for all workers"),
-    ("--interval", "a fleet that waits for a job already keeps its interval; set it with translate"),
     ("--max-failures", "a fleet that waits for a job already keeps its limit; set it with translate"),
     ("--refresh", "the fleet polls its jobs itself"),
     ("--expiring", "a fleet does not know what was saved on this machine"),
@@ -121,7 +120,6 @@ fn of_wait(follow: &Follow) -> Vec<Set> {
     vec![
         ("--on-complete", follow.on_complete.is_some()),
         ("--max-polls-per-second", follow.max_polls_per_second.is_some()),
-        ("--interval", follow.interval.is_some()),
         ("--max-failures", follow.max_failures != max_failures),
     ]
 }

@@ -7,13 +7,14 @@ use std::{
 };
 
 use akool::{Client, Error};
-use restate_sdk::prelude::{HandlerError, HeaderMap, RunRetryPolicy, TerminalError};
+use restate_sdk::prelude::{HandlerError, RunRetryPolicy};
+use tracing::Span;
 use url::Url;
 
 use crate::{
     claim::Now,
-    fleet::Fleet,
-    model::{WaitOptions, millis},
+    leases::Leases,
+    model::millis,
     permits::{Permit, Permits, now_ms},
     storage::Storage,
 };
@@ -33,15 +34,19 @@ pub(crate) struct Account {
     pub(crate) permits: Permits,
 }
 
+/// Makes a span a child of a W3C trace context.
+pub(crate) type TraceParent = Box<dyn Fn(&Span, &str) + Send + Sync>;
+
 pub(crate) struct Shared {
     pub(crate) accounts: HashMap<String, Account>,
     pub(crate) storage: Option<Box<dyn Storage>>,
-    pub(crate) fleet: Fleet,
+    pub(crate) leases: Leases,
     /// For callbacks and queries of the admin API. Without a credential.
     pub(crate) http: reqwest::Client,
     pub(crate) admin: Url,
     pub(crate) creations: Creations,
     pub(crate) started: Instant,
+    pub(crate) trace_parent: Option<TraceParent>,
 }
 
 impl Shared {
@@ -54,13 +59,21 @@ impl Shared {
         })
     }
 
+    /// The span as a part of the caller's trace, if the worker knows how.
+    pub(crate) fn traced(&self, span: Span, traceparent: Option<&str>) -> Span {
+        if let (Some(set), Some(traceparent)) = (&self.trace_parent, traceparent) {
+            set(&span, traceparent);
+        }
+        span
+    }
+
     pub(crate) fn now(&self) -> Now {
         Now { monotonic: self.started.elapsed(), wall: Duration::from_millis(now_ms()) }
     }
 
     /// Waits for a permit to call the service. If no ingress address answers, the call is repeated by the engine.
     pub(crate) async fn permit(&self, account: &Account) -> Result<Permit, HandlerError> {
-        Ok(account.permits.acquire(&self.fleet).await?)
+        Ok(account.permits.acquire(&self.leases).await?)
     }
 
     /// Tells all workers if the service asked for a pause.
@@ -68,7 +81,7 @@ impl Shared {
         let Some(pause) = error.retry_after() else { return };
         let until_ms = now_ms().saturating_add(millis(pause.min(akool::MAX_RETRY_AFTER)));
         account.permits.pause(until_ms);
-        if let Err(error) = self.fleet.pause(name, until_ms).await {
+        if let Err(error) = self.leases.pause(name, until_ms).await {
             tracing::warn!(%error, credential = name, "cannot tell the other workers of a pause");
         }
     }
@@ -103,86 +116,5 @@ impl Creations {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// Refuses a call that a web page made. The ingress answers pages of every origin, so that a page in a browser on the
-/// machine of an ingress could start jobs; browsers do not let a page hide these headers.
-pub(crate) fn refuse_pages(headers: &HeaderMap) -> Result<(), TerminalError> {
-    if headers.contains_key("origin") || headers.contains_key("sec-fetch-site") {
-        return Err(TerminalError::new_with_code(403, "web pages may not call the fleet"));
-    }
-    Ok(())
-}
-
-/// The options with the caller's W3C trace context: the one that it named, or else the one of its HTTP request. What is not
-/// valid is left out, since it would make every delivery fail.
-pub(crate) fn with_trace(mut options: WaitOptions, headers: &HeaderMap) -> WaitOptions {
-    let named = options.traceparent.take();
-    let header = || headers.get("traceparent").map(ToOwned::to_owned);
-    options.traceparent = named.or_else(header).filter(|text| is_traceparent(text));
-    options
-}
-
-/// Whether this is a `traceparent` of version 0, or the beginning of a later one is.
-fn is_traceparent(text: &str) -> bool {
-    let mut parts = text.split('-');
-    let mut next = |length: usize| {
-        parts.next().filter(|part| {
-            part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        })
-    };
-    let (version, trace, parent, flags) = (next(2), next(32), next(16), next(2));
-    let is_set = |part: Option<&str>| part.is_some_and(|part| part.bytes().any(|byte| byte != b'0'));
-    version.is_some_and(|version| version != "ff" && (version != "00" || text.len() == 55))
-        && is_set(trace)
-        && is_set(parent)
-        && flags.is_some()
-        && text.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{HeaderMap, WaitOptions, with_trace};
-
-    const OWN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-
-    fn traced(named: Option<&str>, header: Option<&str>) -> Option<String> {
-        let mut headers = HeaderMap::default();
-        if let Some(header) = header {
-            headers.insert("traceparent", header.to_owned());
-        }
-        let options = WaitOptions { traceparent: named.map(ToOwned::to_owned), ..WaitOptions::default() };
-        with_trace(options, &headers).traceparent
-    }
-
-    #[test]
-    fn the_trace_that_the_caller_names_comes_before_the_one_of_its_request() {
-        let other = OWN.replace("4bf9", "4bfa");
-        assert_eq!(traced(Some(OWN), Some(&other)).as_deref(), Some(OWN));
-        assert_eq!(traced(None, Some(&other)), Some(other));
-        assert_eq!(traced(None, None), None);
-    }
-
-    #[test]
-    fn a_trace_that_is_not_valid_is_left_out() {
-        let zero_trace = format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32));
-        let zero_parent = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{}-01", "0".repeat(16));
-        for wrong in [
-            "",
-            "00",
-            &OWN[1..],
-            &OWN.to_uppercase(),
-            &format!("{OWN}-more"),
-            &OWN.replacen("00", "ff", 1),
-            &zero_trace,
-            &zero_parent,
-            &format!("{OWN}\n"),
-            &format!("{}\n", OWN.replacen("00", "01", 1)),
-        ] {
-            assert_eq!(traced(Some(wrong), None), None, "{wrong:?}");
-        }
-        let later = format!("{}-more", OWN.replacen("00", "01", 1));
-        assert_eq!(traced(Some(&later), None), Some(later));
     }
 }

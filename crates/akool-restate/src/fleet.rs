@@ -1,28 +1,21 @@
 //! The client of a fleet: [`Fleet`].
 
-use std::time::Duration;
-
 use akool::JobId;
-use restate_sdk::{
-    ingress::{Client, ClientError},
-    prelude::Json,
-};
+use restate_sdk::{ingress::Client, prelude::Json};
 use url::Url;
 
 use crate::{
-    ingress::Ingress,
-    limit::{Lease, Limit},
+    error::FleetError,
+    ingress::{self, Ingress},
+    limit::Limit,
     model::{Creation, JobView, Outcome, WaitOptions, WorkView},
     services::{
-        Change, Create, CredentialIngressClient, JobIngressClient, JobsIngressClient, Listing, Page,
+        Change, Create, CredentialIngressClient, Forget, JobIngressClient, JobsIngressClient, Listing, Page,
         TranslationIngressClient,
     },
     step::Origin,
     work::{Work, WorkId},
 };
-
-/// How long no ingress address may answer before a call fails.
-const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A client of a fleet: creates jobs, waits for them, and asks what is known of them. Cheap to clone.
 ///
@@ -52,80 +45,6 @@ pub struct Fleet {
     client: Client<Ingress>,
 }
 
-/// A call of the fleet failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FleetError {
-    /// No ingress address answered for a minute. A creation may have begun: repeat it, it creates nothing twice.
-    #[error("the fleet does not answer")]
-    NoAnswer(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The fleet does not know the job or the work.
-    #[error("{0}")]
-    NotFound(String),
-    /// The fleet has no worker that was registered, or a worker of another release.
-    #[error("the fleet has no service for this call: {0}")]
-    NoWorker(String),
-    /// The fleet refused the call.
-    #[error("the fleet refused the call (HTTP status {status}): {message}")]
-    #[non_exhaustive]
-    Refused {
-        /// The HTTP status.
-        status: u16,
-        /// Why, in the fleet's words.
-        message: String,
-    },
-    /// The response is not one of a fleet.
-    #[error("the response is not one of a fleet")]
-    Undecodable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The fleet cannot be used with these addresses.
-    #[error("{0}")]
-    Config(String),
-}
-
-impl FleetError {
-    /// What to do next, as a sentence without a capital letter and a full stop.
-    pub fn help(&self) -> &'static str {
-        match self {
-            Self::NoAnswer(_) => "check that the Restate server runs, and its ingress addresses",
-            Self::NotFound(_) => "check the id; list what the fleet knows",
-            Self::NoWorker(_) => "start a worker of this release, and check that it registered itself",
-            Self::Refused { .. } => "change the call as the message says",
-            Self::Undecodable(_) => {
-                "check that the address is the ingress of a Restate server whose workers have this release"
-            }
-            Self::Config(_) => "pass the addresses of the ingress, such as http://127.0.0.1:8080",
-        }
-    }
-}
-
-impl From<ClientError> for FleetError {
-    fn from(error: ClientError) -> Self {
-        match error {
-            ClientError::Status { status, response } => {
-                let document: ErrorDocument = serde_json::from_slice(response.body()).unwrap_or_default();
-                let text =
-                    document.message.unwrap_or_else(|| String::from_utf8_lossy(response.body()).into_owned());
-                let message = akool::redact::excerpt(&text);
-                match status.as_u16() {
-                    404 if document.source.as_deref() == Some("ingress") => Self::NoWorker(message),
-                    404 => Self::NotFound(message),
-                    status => Self::Refused { status, message },
-                }
-            }
-            ClientError::Transport { source } => Self::NoAnswer(source),
-            other => Self::Undecodable(Box::new(other)),
-        }
-    }
-}
-
-/// How the ingress reports an error: its own, or one of a handler.
-#[derive(Default, serde::Deserialize)]
-#[serde(default)]
-struct ErrorDocument {
-    message: Option<String>,
-    source: Option<String>,
-}
-
 impl Fleet {
     /// A client for these ingress addresses of one cluster. If one does not answer, the next is tried.
     ///
@@ -143,21 +62,7 @@ impl Fleet {
         addresses: impl IntoIterator<Item = Url>,
         http: reqwest::ClientBuilder,
     ) -> Result<Self, FleetError> {
-        let addresses: Vec<_> = addresses.into_iter().collect();
-        if addresses.is_empty() {
-            return Err(FleetError::Config("there is no ingress address".to_owned()));
-        }
-        if let Some(other) = addresses.iter().find(|url| !matches!(url.scheme(), "http" | "https")) {
-            let shown = akool::redact::excerpt(other.as_str());
-            return Err(FleetError::Config(format!("\"{shown}\" is not an http or https URL")));
-        }
-        let http = http.redirect(reqwest::redirect::Policy::none()).connect_timeout(Duration::from_secs(5));
-        let http = http.tcp_keepalive(Duration::from_secs(15));
-        let http = http.build().map_err(|error| FleetError::Config(error.to_string()))?;
-        let ingress = Ingress::new(http, addresses, DEFAULT_PATIENCE);
-        // Only its path is used; `Ingress` chooses the address.
-        let client = Client::new("http://fleet".parse().map_err(config)?, ingress).map_err(config)?;
-        Ok(Self { client })
+        Ok(Self { client: ingress::client(addresses, http)? })
     }
 
     fn work(&self, work: &WorkId) -> TranslationIngressClient<Ingress> {
@@ -172,8 +77,10 @@ impl Fleet {
         CredentialIngressClient::from_client(self.client.clone(), name)
     }
 
-    /// Creates the job of a work, unless there is one, and begins its wait. Returns when the outcome is known: after
-    /// minutes, if the service asked for a pause.
+    /// Creates the job of a work, unless there is one, and begins its wait. A job that failed, whose credits the service has
+    /// given back, is replaced by another one. For a job that exists, who is told its outcome stays as it was, unless its
+    /// wait ended before the job: that begins again. Returns when the outcome is known: after minutes, if the service asked
+    /// for a pause.
     ///
     /// # Errors
     /// If the fleet does not answer, or refuses the call.
@@ -195,9 +102,8 @@ impl Fleet {
         options: WaitOptions,
         allow_duplicate: bool,
     ) -> Result<Creation, FleetError> {
-        let create = Json(Create { work: work.clone(), options, allow_duplicate });
-        // One for this call: if its connection breaks, the next attempt gets the same result.
-        let key = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+        let key = call_key();
+        let create = Json(Create { work: work.clone(), options, allow_duplicate, call: key.clone() });
         let reply = self.work(work.id()).create(create).idempotency_key(key).call().await?;
         Ok(reply.into_body()?.into_inner())
     }
@@ -216,20 +122,39 @@ impl Fleet {
     /// [`FleetError::NotFound`] if the fleet does not know the work, and [`FleetError::Refused`] with status 409 if the
     /// outcome is not unknown.
     pub async fn adopt(&self, work: &WorkId, job: &JobId) -> Result<Creation, FleetError> {
-        let reply = self.work(work).adopt(job.as_str().to_owned()).call().await?;
+        let adopt = self.work(work).adopt(job.as_str().to_owned());
+        let reply = adopt.idempotency_key(call_key()).call().await?;
         Ok(reply.into_body()?.into_inner())
     }
 
-    /// Forgets a work, so that it can be created, and paid for, again. Returns whether the fleet knew it.
+    /// Forgets a work, so that it can be created, and paid for, again. If its last outcome is unknown, only that is forgotten:
+    /// jobs that were created before count again. Returns whether the fleet knew the work.
+    ///
+    /// If an attempt whose outcome is unknown may still send its request, this takes up to 25 seconds, until it does not.
     ///
     /// # Errors
     /// If the fleet does not answer, or refuses the call.
     pub async fn forget_work(&self, work: &WorkId) -> Result<bool, FleetError> {
-        Ok(found(call(self.work(work).forget()).await)?.is_some())
+        self.forget(work, None).await
     }
 
-    /// Begins the wait for a job that the fleet did not create. Has no effect if the fleet waits for it already, or knows
-    /// its end. A wait that ended before its job, at its timeout for example, begins again.
+    /// Forgets one job of a work, but not the other jobs of the same work. Returns whether the fleet knew the work.
+    ///
+    /// # Errors
+    /// As [`Fleet::forget_work`].
+    pub async fn forget_job_of(&self, work: &WorkId, job: &JobId) -> Result<bool, FleetError> {
+        self.forget(work, Some(job.clone())).await
+    }
+
+    async fn forget(&self, work: &WorkId, job: Option<JobId>) -> Result<bool, FleetError> {
+        let forget = self.work(work).forget(Json(Forget { job })).idempotency_key(call_key());
+        let forgotten = async { Ok(forget.call().await?.into_body()?) };
+        Ok(found(forgotten.await)?.is_some())
+    }
+
+    /// Begins the wait for a job that the fleet did not create. If the fleet waits for it already, only an interval that is
+    /// given has an effect, and none if it knows its end. A wait that ended before its job, at its timeout for example,
+    /// begins again, and tells those who were to be told before.
     ///
     /// # Errors
     /// If the fleet does not answer, or refuses the call.
@@ -258,9 +183,7 @@ impl Fleet {
     /// # Errors
     /// [`FleetError::NotFound`] if the fleet does not wait for the job, or if someone forgets it meanwhile.
     pub async fn wait(&self, job: &JobId) -> Result<Outcome, FleetError> {
-        // One for this call: if its connection breaks, the next attempt attaches to the same invocation.
-        let key = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
-        let reply = self.job_object(job).wait().idempotency_key(key).call().await?;
+        let reply = self.job_object(job).wait().idempotency_key(call_key()).call().await?;
         Ok(reply.into_body()?.into_inner())
     }
 
@@ -287,7 +210,7 @@ impl Fleet {
     /// # Errors
     /// If the fleet does not answer, or refuses the call.
     pub async fn forget_job(&self, job: &JobId) -> Result<bool, FleetError> {
-        Ok(found(call(self.job_object(job).forget()).await)?.is_some())
+        Ok(found(call(self.job_object(job).forget().idempotency_key(call_key())).await)?.is_some())
     }
 
     /// All jobs that the fleet knows, sorted by id. It reads the engine's state, page by page, so it takes seconds for
@@ -346,7 +269,7 @@ impl Fleet {
     }
 
     /// Sets until when nothing is sent with the credential of this name, in milliseconds since the Unix epoch. A time in
-    /// the past ends a pause for workers and jobs that have not met it yet; those that have go on at its end.
+    /// the past ends a pause: workers and jobs that have met it go on within a minute.
     ///
     /// # Errors
     /// If the fleet does not answer, or refuses the call.
@@ -355,24 +278,17 @@ impl Fleet {
         let reply = self.credential(credential).set_limits(Json(change)).call().await?;
         Ok(reply.into_body()?.into_inner())
     }
-
-    /// Leases permits, for a worker whose clock shows this time.
-    pub(crate) async fn lease(&self, credential: &str, now_ms: u64) -> Result<Lease, FleetError> {
-        let reply = self.credential(credential).lease(now_ms).call().await?;
-        Ok(reply.into_body()?.into_inner())
-    }
-
-    /// The service asked for a pause.
-    pub(crate) async fn pause(&self, credential: &str, until_ms: u64) -> Result<(), FleetError> {
-        self.credential(credential).closed(until_ms).call().await?.into_body()?;
-        Ok(())
-    }
 }
 
 impl std::fmt::Debug for Fleet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Fleet").finish_non_exhaustive()
     }
+}
+
+/// The idempotency key of one call: if its connection breaks, the next attempt gets the same result.
+fn call_key() -> String {
+    format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..))
 }
 
 /// Calls a handler without input.
@@ -388,8 +304,4 @@ fn found<T>(result: Result<T, FleetError>) -> Result<Option<T>, FleetError> {
         Err(FleetError::NotFound(_)) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-fn config(error: impl std::fmt::Display) -> FleetError {
-    FleetError::Config(error.to_string())
 }

@@ -5,15 +5,49 @@ use std::{
     time::Duration,
 };
 
-use restate_sdk::ingress::RequestExecutor;
+use restate_sdk::ingress::{Client, RequestExecutor};
 use tokio::time::{Instant, sleep};
 use url::Url;
+
+use crate::error::FleetError;
 
 /// The longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 /// A server that has just started answers before it knows its services. Later, no worker is registered.
 const STARTING: Duration = Duration::from_secs(3);
+
+/// How long no address may answer before a call fails.
+const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A client for these ingress addresses of one cluster, with these settings for HTTP.
+///
+/// # Errors
+/// If there is no address, or one that is not http or https, or the HTTP client cannot be built.
+pub(crate) fn client(
+    addresses: impl IntoIterator<Item = Url>,
+    http: reqwest::ClientBuilder,
+) -> Result<Client<Ingress>, FleetError> {
+    let addresses: Vec<_> = addresses.into_iter().collect();
+    if addresses.is_empty() {
+        return Err(FleetError::Config("there is no ingress address".to_owned()));
+    }
+    if let Some(other) = addresses.iter().find(|url| !matches!(url.scheme(), "http" | "https")) {
+        let shown = akool::redact::excerpt(other.as_str());
+        return Err(FleetError::Config(format!("\"{shown}\" is not an http or https URL")));
+    }
+    let http = http.redirect(reqwest::redirect::Policy::none()).connect_timeout(Duration::from_secs(5));
+    let http = http.tcp_keepalive(Duration::from_secs(15));
+    let http = http.build().map_err(|error| FleetError::Config(error.to_string()))?;
+    let ingress = Ingress::new(http, addresses, DEFAULT_PATIENCE);
+    // Only its path is used; `Ingress` chooses the address.
+    let client = Client::new("http://fleet".parse().map_err(config)?, ingress).map_err(config)?;
+    Ok(client)
+}
+
+fn config(error: impl std::fmt::Display) -> FleetError {
+    FleetError::Config(error.to_string())
+}
 
 /// Sends requests to the first address that answers. A request is sent again if its connection breaks: every handler of
 /// the fleet may be called twice with the same effect, if need be by its idempotency key.

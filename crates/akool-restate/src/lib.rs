@@ -40,8 +40,11 @@ pub mod limit;
 pub mod step;
 
 mod context;
+mod error;
 mod fleet;
+mod headers;
 mod ingress;
+mod leases;
 mod model;
 mod permits;
 mod registration;
@@ -56,9 +59,11 @@ mod worker;
 struct Readme;
 
 pub use self::{
-    fleet::{Fleet, FleetError},
+    error::FleetError,
+    fleet::Fleet,
     model::{
-        CreatedWork, Creation, JobView, NotCreated, Outcome, Target, Unknown, WaitEnd, WaitOptions, WorkView,
+        CreatedWork, Creation, JobView, NotCreated, Outcome, Replaced, Target, Unknown, WaitEnd, WaitOptions,
+        WorkView,
     },
     registration::RegistrationError,
     storage::{SaveResult, Storage},

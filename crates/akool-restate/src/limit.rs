@@ -11,6 +11,10 @@ pub const MAX_PERMITS: u32 = 10;
 pub const MAX_AHEAD_MS: u64 = 500;
 /// How long a worker may go on without asking, if there is no limit, in milliseconds.
 pub const UNLIMITED_FOR_MS: u64 = 1_000;
+/// After this part of a pause, in milliseconds, a worker asks again: an operator may have ended it.
+pub const MAX_PAUSE_MS: u64 = 60_000;
+/// How far the clocks of workers may differ, in milliseconds, before permits of one that is ahead are made void.
+const MAX_SKEW_MS: f64 = 5_000.0;
 
 /// The rate limit and the pause of a credential.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -68,21 +72,26 @@ impl Limit {
     /// ```
     pub fn lease(&mut self, now_ms: u64) -> Lease {
         if self.paused_until_ms > now_ms {
-            return Lease::NotBefore { at_ms: self.paused_until_ms, is_pause: true };
+            let at_ms = self.paused_until_ms.min(now_ms.saturating_add(MAX_PAUSE_MS));
+            return Lease::NotBefore { at_ms, is_pause: true };
         }
         let Some(per_second) = self.per_second.filter(|rate| rate.is_finite()).map(|rate| rate.max(0.01))
         else {
-            return Lease::Unlimited { until_ms: now_ms + UNLIMITED_FOR_MS };
+            return Lease::Unlimited { until_ms: now_ms.saturating_add(UNLIMITED_FOR_MS) };
         };
         let now = now_ms as f64;
+        let step_ms = 1_000.0 / per_second;
+        let max_ahead = MAX_AHEAD_MS as f64;
+        // No lease reaches further. A clock that is wrong, or a forged one, must not stop all other workers.
+        if self.next_permit_ms > now + max_ahead + step_ms.max(max_ahead) + MAX_SKEW_MS {
+            self.next_permit_ms = now;
+        }
         let start_ms = self.next_permit_ms.max(now);
-        let ahead = start_ms - now;
-        if ahead > MAX_AHEAD_MS as f64 {
-            let at_ms = (start_ms as u64).saturating_sub(MAX_AHEAD_MS / 2).max(now_ms + 1);
+        if start_ms - now > max_ahead {
+            let at_ms = (start_ms as u64).saturating_sub(MAX_AHEAD_MS / 2).max(now_ms.saturating_add(1));
             return Lease::NotBefore { at_ms, is_pause: false };
         }
-        let step_ms = 1_000.0 / per_second;
-        let count = ((MAX_AHEAD_MS as f64 / step_ms) as u32).clamp(1, MAX_PERMITS);
+        let count = ((max_ahead / step_ms) as u32).clamp(1, MAX_PERMITS);
         self.next_permit_ms = start_ms + step_ms * f64::from(count);
         Lease::Permits { count, start_ms, step_ms }
     }
@@ -147,6 +156,30 @@ mod tests {
         limit.pause(5_000);
         assert_eq!(limit.lease(8_999), Lease::NotBefore { at_ms: 9_000, is_pause: true });
         assert!(matches!(limit.lease(9_000), Lease::Permits { .. }));
+    }
+
+    #[test]
+    fn a_long_pause_is_asked_for_again_so_that_its_end_is_noticed() {
+        let mut limit = Limit::new(Some(10.0));
+        limit.pause(9_000_000);
+        let again = Lease::NotBefore { at_ms: 1_000 + MAX_PAUSE_MS, is_pause: true };
+        assert_eq!(limit.lease(1_000), again);
+        limit.paused_until_ms = 0;
+        assert!(matches!(limit.lease(1_000 + MAX_PAUSE_MS), Lease::Permits { .. }));
+    }
+
+    #[test]
+    fn a_clock_that_is_far_ahead_does_not_stop_the_others() {
+        for rate in [0.01, 10.0, 1_000.0] {
+            for wrong in [10_000_000, u64::MAX] {
+                let mut limit = Limit::new(Some(rate));
+                limit.lease(wrong);
+                let Lease::Permits { start_ms, .. } = limit.lease(5_000) else { panic!("{rate}, {wrong}") };
+                assert_eq!(start_ms, 5_000.0);
+            }
+        }
+        // Without a limit either.
+        assert_eq!(Limit::default().lease(u64::MAX), Lease::Unlimited { until_ms: u64::MAX });
     }
 
     #[test]

@@ -87,6 +87,16 @@ impl WaitOptions {
         self
     }
 
+    /// These options, with what those of an earlier wait for the same job ask for at its end.
+    pub(crate) fn or_told(self, earlier: &Self) -> Self {
+        Self {
+            deliver: self.deliver.or_else(|| earlier.deliver.clone()),
+            save: self.save || earlier.save,
+            traceparent: self.traceparent.or_else(|| earlier.traceparent.clone()),
+            ..self
+        }
+    }
+
     /// The poller that decides for this wait.
     pub fn poller(&self) -> Poller {
         let policy = match self.interval_ms {
@@ -112,8 +122,9 @@ pub enum Target {
         /// The name of the handler.
         handler: String,
     },
-    /// An HTTP callback: POST with the [`Outcome`] as JSON and the job id as header `Idempotency-Key`. It may be called
-    /// more than once.
+    /// An HTTP callback: POST with the [`Outcome`] as JSON and a header `Idempotency-Key`, which is the job's id if the job
+    /// has ended. It may be called more than once. Unless it answers with a status of success, it is called again for a
+    /// day, and then given up; redirects are not followed.
     Url(Url),
 }
 
@@ -240,7 +251,7 @@ pub struct JobView {
     /// How its wait ended.
     #[serde(default)]
     pub outcome: Option<Outcome>,
-    /// The files that workers saved, by their path on the worker's machine.
+    /// The files that workers saved, by their path on the worker's machine. Empty in a list of jobs.
     #[serde(default)]
     pub saved: Vec<String>,
 }
@@ -279,6 +290,23 @@ pub struct CreatedWork {
     /// Whether it existed before this call, which created nothing.
     #[serde(default)]
     pub is_reused: bool,
+    /// The job of the same work that had failed, and so was created again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Replaced>,
+}
+
+/// A job that failed, and that another one replaces.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Replaced {
+    /// The job.
+    pub job: JobId,
+    /// When it ended, in milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub ended_ms: u64,
+    /// Why it failed, in the service's words.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// Why nothing was created.

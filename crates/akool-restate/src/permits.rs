@@ -9,7 +9,8 @@ use std::{
 use tokio::{sync::Mutex, time::sleep};
 
 use crate::{
-    fleet::{Fleet, FleetError},
+    error::FleetError,
+    leases::Leases,
     limit::{Lease, MAX_AHEAD_MS},
     model::millis,
 };
@@ -76,12 +77,12 @@ impl Permits {
     }
 
     /// Waits for a permit, for a short time.
-    pub(crate) async fn acquire(&self, fleet: &Fleet) -> Result<Permit, FleetError> {
-        let permit = tokio::time::timeout(MAX_WAIT, self.wait(fleet)).await;
+    pub(crate) async fn acquire(&self, leases: &Leases) -> Result<Permit, FleetError> {
+        let permit = tokio::time::timeout(MAX_WAIT, self.wait(leases)).await;
         permit.unwrap_or_else(|_| Ok(Permit::Later(now_ms() + SEND_BACK_MS)))
     }
 
-    async fn wait(&self, fleet: &Fleet) -> Result<Permit, FleetError> {
+    async fn wait(&self, leases: &Leases) -> Result<Permit, FleetError> {
         let before = self.waiting.fetch_add(1, Ordering::Relaxed);
         let _waiting = Waiting(&self.waiting);
         loop {
@@ -115,7 +116,7 @@ impl Permits {
                 Leased::UnlimitedUntil(until) if *until > now => return Ok(Permit::Granted),
                 _ => {}
             }
-            match fleet.lease(&self.credential, now).await? {
+            match leases.lease(&self.credential, now).await? {
                 Lease::Permits { count, start_ms, step_ms } => {
                     *leased = Leased::Permits { left: count, next_ms: start_ms, step_ms };
                 }
@@ -152,9 +153,10 @@ mod tests {
         // Accepts connections, and answers nothing.
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let fleet = Fleet::new([address.parse().unwrap()]).unwrap();
+        let ingress = crate::ingress::client([address.parse().unwrap()], reqwest::Client::builder()).unwrap();
+        let leases = Leases(ingress);
         let permits = Permits::new("default");
-        let (one, other) = tokio::join!(permits.acquire(&fleet), permits.acquire(&fleet));
+        let (one, other) = tokio::join!(permits.acquire(&leases), permits.acquire(&leases));
         for permit in [one, other] {
             assert!(matches!(permit.unwrap(), Permit::Later(_)));
         }

@@ -11,6 +11,11 @@ use crate::{
     work::{DEFAULT_CREDENTIAL, WorkId},
 };
 
+/// No poll is scheduled later, in milliseconds: the engine's own times are limited. It is then sent before it is due.
+const MAX_DELAY_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
+/// A poll that is so late, in milliseconds, may have lost its timer.
+const LATE_MS: u64 = 60_000;
+
 /// What the engine stores of a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobState {
@@ -40,9 +45,6 @@ pub struct JobState {
     /// How the wait ended.
     #[serde(default)]
     pub outcome: Option<Outcome>,
-    /// The files that workers saved.
-    #[serde(default)]
-    pub saved: Vec<String>,
 }
 
 /// Where a job comes from.
@@ -96,7 +98,6 @@ impl JobState {
             options,
             origin,
             outcome: None,
-            saved: Vec::new(),
         }
     }
 
@@ -130,6 +131,26 @@ impl JobState {
         own.save |= added.save;
         own.traceparent.clone_from(&added.traceparent);
         Some(added)
+    }
+
+    /// Whether the timer of the next poll may be lost, for example since an administrator ended the call that would have set
+    /// it. If it is not, a second one does no harm, since only the first of one generation has an effect.
+    pub fn is_late(&self, now_ms: u64) -> bool {
+        self.outcome.is_none() && now_ms.saturating_sub(self.due_ms) > LATE_MS
+    }
+
+    /// What follows if a caller asks for another interval. `None` if nothing does. A pause after a failed poll is not
+    /// shortened.
+    pub fn set_interval(mut self, interval_ms: Option<u64>, now_ms: u64) -> Option<Step> {
+        let interval_ms = interval_ms.filter(|_| self.outcome.is_none() && !self.ends_next)?;
+        if self.options.interval_ms.replace(interval_ms) == Some(interval_ms) {
+            return None;
+        }
+        let due_ms = match self.poll.failures() {
+            0 => self.due_ms.min(now_ms.saturating_add(interval_ms)),
+            _ => self.due_ms,
+        };
+        Some(self.defer(now_ms, due_ms))
     }
 
     /// Whether the next poll may not be sent any more, because its wait ends at its timeout.
@@ -209,7 +230,7 @@ impl JobState {
 
     fn next(mut self, at: Duration, now: Duration) -> Step {
         self.due_ms = self.began_ms.saturating_add(millis(at));
-        Step { state: self, next_in_ms: Some(millis(at.saturating_sub(now))) }
+        Step { state: self, next_in_ms: Some(millis(at.saturating_sub(now)).min(MAX_DELAY_MS)) }
     }
 
     fn finish(
@@ -264,7 +285,7 @@ impl JobState {
             last_error: self.poll.last_error(),
             credits_held: self.origin.credits_held,
             outcome: self.outcome,
-            saved: self.saved,
+            saved: Vec::new(),
         }
     }
 }

@@ -25,8 +25,10 @@ use tokio::{
 use url::Url;
 
 use crate::{
-    context::{Account, Creations, Shared},
-    fleet::{Fleet, FleetError},
+    context::{Account, Creations, Shared, TraceParent},
+    error::FleetError,
+    ingress,
+    leases::Leases,
     permits::Permits,
     registration::{self, RegistrationError},
     services::{Credential, Deliver, Files, Job, Jobs, Translation},
@@ -103,6 +105,7 @@ pub struct WorkerBuilder {
     advertised: Option<Url>,
     identity_keys: Vec<String>,
     storage: Option<Box<dyn Storage>>,
+    trace_parent: Option<TraceParent>,
 }
 
 impl Worker {
@@ -116,6 +119,7 @@ impl Worker {
             advertised: None,
             identity_keys: Vec::new(),
             storage: None,
+            trace_parent: None,
         }
     }
 
@@ -146,6 +150,7 @@ impl Worker {
         // Set when the worker is to stop. Connections stay open meanwhile: the engine gives up all calls on one that says
         // that it closes.
         let mut drain_until = None;
+        let mut failed = None;
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
@@ -167,15 +172,17 @@ impl Worker {
                     }
                 },
                 registered = &mut registering, if !is_registered && drain_until.is_none() => {
-                    registered?;
                     is_registered = true;
-                    tracing::info!(%address, "registered");
+                    match registered {
+                        Ok(()) => tracing::info!(%address, "registered"),
+                        // The engine may know this address from another worker, and have sent creations.
+                        Err(error) => {
+                            failed = Some(error);
+                            drain_until = Some(drain(&shared));
+                        }
+                    }
                 }
-                () = &mut stop, if drain_until.is_none() => {
-                    shared.creations.drain();
-                    tracing::info!(creations = shared.creations.under_way(), "stopping");
-                    drain_until = Some(Instant::now() + DRAIN_CREATIONS);
-                }
+                () = &mut stop, if drain_until.is_none() => drain_until = Some(drain(&shared)),
                 () = sleep(DRAIN_INTERVAL), if drain_until.is_some() => {
                     if shared.creations.under_way() == 0 || drain_until < Some(Instant::now()) {
                         break;
@@ -187,8 +194,15 @@ impl Worker {
         drop(listener);
         // Polls and waits of callers go on elsewhere.
         let _ = tokio::time::timeout(DRAIN_REST, graceful.shutdown()).await;
-        Ok(())
+        failed.map_or(Ok(()), |error| Err(error.into()))
     }
+}
+
+/// Takes no more creations from now on. Returns until when to wait for those that have begun.
+fn drain(shared: &Shared) -> Instant {
+    shared.creations.drain();
+    tracing::info!(creations = shared.creations.under_way(), "stopping");
+    Instant::now() + DRAIN_CREATIONS
 }
 
 fn invalid(error: url::ParseError) -> WorkerError {
@@ -258,6 +272,14 @@ impl WorkerBuilder {
         self
     }
 
+    /// Sets a function that makes a span a child of the W3C trace context of the caller, such as
+    /// `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`. It is called for the spans `akool.fleet.create`, `.poll`,
+    /// `.save` and `.callback`, in which are those of the library. The example `traced_worker` does so with OpenTelemetry.
+    pub fn trace_parent(mut self, set: impl Fn(&tracing::Span, &str) + Send + Sync + 'static) -> Self {
+        self.trace_parent = Some(Box::new(set));
+        self
+    }
+
     /// Binds the address. Nothing is served yet.
     ///
     /// # Errors
@@ -283,11 +305,12 @@ impl WorkerBuilder {
         let shared = Arc::new(Shared {
             accounts: accounts.collect(),
             storage: self.storage,
-            fleet: Fleet::new(self.ingress)?,
+            leases: Leases(ingress::client(self.ingress, reqwest::Client::builder())?),
             http: http.map_err(|error| WorkerError::Config(error.to_string()))?,
             admin,
             creations: Creations::default(),
             started: Instant::now(),
+            trace_parent: self.trace_parent,
         });
         let mut endpoint = Endpoint::builder()
             .bind(Translation(Arc::clone(&shared)))

@@ -247,3 +247,31 @@ fn a_wait_that_someone_else_began_learns_from_the_creation_once() {
     assert_eq!((added.deliver, added.save), (None, false));
     assert_eq!(state.options, asked);
 }
+
+#[test]
+fn another_interval_brings_the_next_poll_forward_but_not_after_a_failed_poll() {
+    let options = WaitOptions::default().interval(Duration::from_secs(300));
+    let mut state = JobState::new(0, 7, options, Origin::default());
+    state.due_ms = 300_000;
+    assert_eq!(state.clone().set_interval(None, 1_000), None);
+    assert_eq!(state.clone().set_interval(Some(300_000), 1_000), None);
+    let step = state.clone().set_interval(Some(2_000), 1_000).unwrap();
+    assert_eq!((step.next_in_ms, step.state.generation), (Some(2_000), 1));
+    assert_eq!(step.state.options.interval_ms, Some(2_000));
+    let longer = state.clone().set_interval(Some(900_000), 1_000).unwrap();
+    assert_eq!(longer.state.due_ms, 300_000, "the poll that is due stays");
+    let text = serde_json::to_string(&state).unwrap().replace("\"failures\":0", "\"failures\":1");
+    let failing: JobState = serde_json::from_str(&text).unwrap();
+    assert_eq!(failing.set_interval(Some(2_000), 1_000).unwrap().state.due_ms, 300_000);
+}
+
+#[test]
+fn a_timer_that_may_be_lost_is_noticed_and_none_is_beyond_what_an_engine_can_count() {
+    let options = WaitOptions::default().timeout(None).interval(Duration::MAX);
+    let mut state = JobState::new(0, 7, options, Origin::default());
+    state.due_ms = 10_000;
+    assert!(!state.is_late(0) && !state.is_late(70_000) && state.is_late(70_001));
+    let step = state.defer(0, u64::MAX);
+    assert_eq!(step.next_in_ms, Some(7 * 24 * 60 * 60 * 1_000));
+    assert!(!step.state.is_late(u64::MAX - 1));
+}

@@ -9,7 +9,7 @@ use akool::{
     BusinessCode, Created, CreatedJob, End, ErrorKind, JobId, Language, LastKnown, PollState, Rejection,
     Snapshot, Status, Update, WaitError,
 };
-use akool_ledger::{EntryId, LedgerJob, Work, WorkOutcome};
+use akool_ledger::{EnsureEvent, EntryId, LedgerJob, Work, WorkOutcome};
 use akool_restate::{
     Creation, Fleet, FleetError, JobView, NotCreated, Outcome as FleetOutcome, WaitEnd, WaitOptions, WorkId,
     WorkView,
@@ -21,7 +21,7 @@ use futures_util::{
 };
 use tokio::{
     sync::{Semaphore, mpsc},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use super::{Event, Listed, Polled, Requested, WaitSettings, Wanted};
@@ -76,7 +76,11 @@ impl Remote {
     }
 
     /// Creates the job of each language that has none.
-    pub(super) async fn create(&self, wanted: Wanted) -> Requested {
+    pub(super) async fn create(
+        &self,
+        wanted: Wanted,
+        mut on_event: impl FnMut(EnsureEvent<'_>),
+    ) -> Requested {
         let Wanted { request, allow_duplicate, waits, .. } = wanted;
         let options = options(&waits);
         let mut requested = Requested::default();
@@ -116,6 +120,13 @@ impl Remote {
                     requested.ensured.known.push(known);
                 }
                 Ok(Creation::Created(new)) => {
+                    if let Some(replaced) = new.replaces {
+                        let mut failed = LedgerJob::from(CreatedJob::new(replaced.job));
+                        (failed.language, failed.created_at) =
+                            (Some(language.clone()), time(replaced.ended_ms));
+                        failed.error_reason = replaced.reason;
+                        on_event(EnsureEvent::CreatingAgain(&failed));
+                    }
                     let mut job = CreatedJob::new(new.job);
                     (job.language, job.status, job.credits_held) =
                         (Some(language), new.status, new.credits_held);
@@ -181,9 +192,9 @@ impl Remote {
         let job = JobId::from(name);
         if let Some(view) = self.0.job(&job).await.map_err(error)? {
             self.0.forget_job(&job).await.map_err(error)?;
-            // Otherwise the same work would find this job again.
+            // Otherwise the same work would find this job again. It still finds its other jobs.
             if let Some(work) = view.work {
-                self.0.forget_work(&work).await.map_err(error)?;
+                self.0.forget_job_of(&work, &job).await.map_err(error)?;
             }
             return Ok(true);
         }
@@ -291,10 +302,18 @@ impl Waits {
 
 impl Waiting {
     async fn end_of(&self, job: &JobId) -> Result<Event, FleetError> {
-        // It may not know the job, or its wait may have ended before the job.
-        self.call(self.fleet.watch(job, self.options.clone())).await?;
         let began = Instant::now();
         let deadline = self.timeout.and_then(|timeout| began.checked_add(timeout));
+        // It may not know the job, or its wait may have ended before the job. While a poll fails again and again, it does
+        // not answer this.
+        let watch = self.call(self.fleet.watch(job, self.options.clone()));
+        match deadline {
+            None => watch.await?,
+            Some(deadline) => match timeout_at(deadline.max(began + START), watch).await {
+                Ok(watched) => watched?,
+                Err(_) => return Ok(timed_out(job, began.elapsed(), |_| {})),
+            },
+        }
         let mut last = Known { status: None, progress: None };
         loop {
             let Some(view) = self.call(self.fleet.job(job)).await? else {

@@ -180,7 +180,7 @@ impl Place {
                 Requested { ensured: ensure.on_event(on_event).run().await, failed: Vec::new() }
             }
             #[cfg(feature = "fleet")]
-            Self::Fleet(fleet) => fleet.create(wanted).await,
+            Self::Fleet(fleet) => fleet.create(wanted, on_event).await,
         }
     }
 

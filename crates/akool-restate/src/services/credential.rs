@@ -4,7 +4,7 @@ use restate_sdk::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    context::refuse_pages,
+    headers::refuse_pages,
     limit::{Lease, Limit},
 };
 
@@ -28,9 +28,11 @@ fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Opt
 
 pub(crate) struct Credential;
 
+/// All creations and polls wait for a lease, which takes no time: one that a worker holds up is given to another one soon.
 #[restate_sdk::object(
     client_visibility = "pub(crate)",
-    inactivity_timeout = "5s",
+    inactivity_timeout = "1s",
+    abort_timeout = "3s",
     idempotency_retention = "1m",
     journal_retention = "0s",
     invocation_retry_policy(

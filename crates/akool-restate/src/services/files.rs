@@ -5,17 +5,23 @@ use std::sync::Arc;
 use akool::JobId;
 use restate_sdk::prelude::*;
 use serde::{Deserialize, Serialize};
+use tracing::{Instrument as _, debug_span};
 
-use super::job::JobClient;
 use crate::{
     context::{Shared, for_a_day},
     model::Outcome,
 };
 
+/// The places of the files that were saved.
+const STATE: &str = "saved";
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Save {
     pub(crate) outcome: Outcome,
     pub(crate) credential: String,
+    /// The trace of the caller that asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) traceparent: Option<String>,
 }
 
 pub(crate) struct Files(pub(crate) Arc<Shared>);
@@ -37,16 +43,18 @@ impl Files {
     /// Saves all files of the job, each once.
     #[handler]
     async fn save(&self, ctx: ObjectContext<'_>, save: Json<Save>) -> HandlerResult<()> {
-        let Save { outcome, credential } = save.0;
+        let Save { outcome, credential, traceparent } = save.0;
         let Some(translation) = outcome.translation() else { return Ok(()) };
         let job = JobId::from(ctx.key());
         let mut saved = Vec::new();
         for file in translation.files() {
             loop {
                 let (worker, file, name) = (Arc::clone(&self.0), file.clone(), credential.clone());
-                let slice =
-                    ctx.run(|| save_for_a_while(worker, file, name)).name("save").retry_policy(for_a_day());
-                let path = slice.await.inspect_err(|error| {
+                let span = debug_span!(parent: None, "akool.fleet.save", %job);
+                let span = self.0.traced(span, traceparent.as_deref());
+                let slice = || save_for_a_while(worker, file, name).instrument(span);
+                let path = ctx.run(slice).name("save").retry_policy(for_a_day()).await;
+                let path = path.inspect_err(|error| {
                     tracing::error!(%job, %error, "a download was given up");
                 })?;
                 if let Some(path) = path {
@@ -55,7 +63,20 @@ impl Files {
                 }
             }
         }
-        ctx.object_client::<JobClient<'_>>(job.as_str()).saved(Json(saved)).send();
+        ctx.set(STATE, Json(saved));
+        Ok(())
+    }
+
+    /// The paths of the files that were saved. Empty until all are.
+    #[handler]
+    async fn saved(&self, ctx: SharedObjectContext<'_>) -> HandlerResult<Json<Vec<String>>> {
+        Ok(ctx.get::<Json<Vec<String>>>(STATE).await?.unwrap_or_default())
+    }
+
+    /// Forgets the paths. The files stay.
+    #[handler]
+    async fn forget(&self, ctx: ObjectContext<'_>) -> HandlerResult<()> {
+        ctx.clear_all();
         Ok(())
     }
 }

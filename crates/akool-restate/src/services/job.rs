@@ -5,13 +5,15 @@ use std::sync::Arc;
 use akool::JobId;
 use restate_sdk::prelude::*;
 use serde::{Deserialize, Serialize};
+use tracing::{Instrument as _, debug_span};
 
 use super::{
     deliver::{DeliverClient, Delivery},
     files::{FilesClient, Save},
 };
 use crate::{
-    context::{Shared, refuse_pages, with_trace},
+    context::Shared,
+    headers::{accepted, refuse_pages},
     model::{JobView, Outcome, WaitOptions},
     permits::{Permit, now_ms},
     step::{JobState, Origin, Step},
@@ -20,6 +22,8 @@ use crate::{
 /// The state of the wait, and the awakeables of callers that wait for its end.
 const STATE: &str = "job";
 const WAITERS: &str = "waiters";
+/// How many callers may wait for one job. Each one costs a little with every other.
+const MAX_WAITERS: usize = 1_000;
 
 /// How to begin a wait.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -51,12 +55,13 @@ impl Job {
         begin(&ctx, start.0).await
     }
 
-    /// Begins a wait for any job. Has no effect if there is one already, unless it ended before its job.
+    /// Begins a wait for any job. If there is one already that has not ended before its job, only an interval that is
+    /// given changes it.
     #[handler]
     async fn watch(&self, ctx: ObjectContext<'_>, start: Json<Start>) -> HandlerResult<()> {
         refuse_pages(ctx.headers())?;
         let Start { options, origin } = start.0;
-        begin(&ctx, Start { options: with_trace(options, ctx.headers()), origin }).await
+        begin(&ctx, Start { options: accepted(options, ctx.headers())?, origin }).await
     }
 
     /// Polls the job once. A call of an older generation is void: another one is scheduled.
@@ -69,7 +74,9 @@ impl Job {
         let job = JobId::from(ctx.key());
         // What is decided is journaled too, so that a later version may decide otherwise.
         let worker = Arc::clone(&self.0);
-        let Json(step) = ctx.run(|| step(worker, job, state)).name("poll").await?;
+        let span = debug_span!(parent: None, "akool.fleet.poll", %job);
+        let span = self.0.traced(span, state.options.traceparent.as_deref());
+        let Json(step) = ctx.run(|| step(worker, job, state).instrument(span)).name("poll").await?;
         apply(&ctx, step).await
     }
 
@@ -106,10 +113,15 @@ impl Job {
     #[handler]
     async fn outcome(&self, ctx: SharedObjectContext<'_>) -> HandlerResult<Json<JobView>> {
         refuse_pages(ctx.headers())?;
-        match ctx.get::<Json<JobState>>(STATE).await? {
-            Some(Json(state)) => Ok(Json(state.view(ctx.key().into()))),
-            None => Err(unknown(ctx.key()).into()),
+        let Some(Json(state)) = ctx.get::<Json<JobState>>(STATE).await? else {
+            return Err(unknown(ctx.key()).into());
+        };
+        let has_files = state.options.save && state.outcome.is_some();
+        let mut view = state.view(ctx.key().into());
+        if has_files {
+            view.saved = ctx.object_client::<FilesClient<'_>>(ctx.key()).saved().call().await?.into_inner();
         }
+        Ok(Json(view))
     }
 
     /// Waits for the end of the job's wait.
@@ -136,19 +148,14 @@ impl Job {
             Some(Some(outcome)) => ctx.resolve_awakeable(&id, Json(outcome)),
             Some(None) => {
                 let mut waiters = ctx.get::<Json<Vec<String>>>(WAITERS).await?.unwrap_or_default().0;
-                waiters.push(id);
-                ctx.set(WAITERS, Json(waiters));
+                if waiters.len() < MAX_WAITERS {
+                    waiters.push(id);
+                    ctx.set(WAITERS, Json(waiters));
+                } else {
+                    let message = "too many callers wait for this job; ask for its outcome instead";
+                    ctx.reject_awakeable(&id, TerminalError::new_with_code(429, message));
+                }
             }
-        }
-        Ok(())
-    }
-
-    /// Records the files that were saved.
-    #[handler(ingress_private)]
-    async fn saved(&self, ctx: ObjectContext<'_>, files: Json<Vec<String>>) -> HandlerResult<()> {
-        if let Some(Json(mut state)) = ctx.get::<Json<JobState>>(STATE).await? {
-            state.saved = files.0;
-            ctx.set(STATE, Json(state));
         }
         Ok(())
     }
@@ -157,8 +164,11 @@ impl Job {
     #[handler]
     async fn forget(&self, ctx: ObjectContext<'_>) -> HandlerResult<()> {
         refuse_pages(ctx.headers())?;
-        if ctx.get::<Json<JobState>>(STATE).await?.is_none() {
+        let Some(Json(state)) = ctx.get::<Json<JobState>>(STATE).await? else {
             return Err(unknown(ctx.key()).into());
+        };
+        if state.options.save {
+            ctx.object_client::<FilesClient<'_>>(ctx.key()).forget().send();
         }
         for id in ctx.get::<Json<Vec<String>>>(WAITERS).await?.unwrap_or_default().0 {
             ctx.reject_awakeable(&id, unknown(ctx.key()));
@@ -190,7 +200,7 @@ async fn step(worker: Arc<Shared>, job: JobId, state: JobState) -> HandlerResult
 }
 
 async fn begin(ctx: &ObjectContext<'_>, start: Start) -> HandlerResult<()> {
-    let Start { options, mut origin } = start;
+    let Start { mut options, mut origin } = start;
     let mut generation = 0;
     if let Some(Json(mut state)) = ctx.get::<Json<JobState>>(STATE).await? {
         let added = state.learn(&options, &origin);
@@ -199,11 +209,12 @@ async fn begin(ctx: &ObjectContext<'_>, start: Start) -> HandlerResult<()> {
                 if let Some(outcome) = &state.outcome {
                     tell(ctx, outcome, &added, &state.origin.credential);
                 }
-                ctx.set(STATE, Json(state));
+                ctx.set(STATE, Json(state.clone()));
             }
-            return Ok(());
+            return go_on(ctx, state, options.interval_ms).await;
         }
-        // A timer of the old wait stays void.
+        // A timer of the old wait stays void, and who was to be told still is.
+        options = options.or_told(&state.options);
         (origin, generation) = (state.origin, state.generation + 1);
     }
     let seed = ctx.random_seed();
@@ -213,6 +224,26 @@ async fn begin(ctx: &ObjectContext<'_>, start: Start) -> HandlerResult<()> {
     let generation = state.0.generation;
     ctx.set(STATE, state);
     ctx.object_client::<JobClient<'_>>(ctx.key()).poll(generation).send();
+    Ok(())
+}
+
+/// Sets the interval of a wait that has begun before, and replaces a timer that may be lost.
+async fn go_on(ctx: &ObjectContext<'_>, state: JobState, interval_ms: Option<u64>) -> HandlerResult<()> {
+    if state.outcome.is_some() {
+        return Ok(());
+    }
+    let generation = state.generation;
+    let decide = async move || {
+        let now_ms = now_ms();
+        Ok(Json((state.is_late(now_ms), state.set_interval(interval_ms, now_ms))))
+    };
+    match ctx.run(decide).name("decide").await? {
+        Json((_, Some(step))) => apply(ctx, step).await?,
+        Json((true, None)) => {
+            ctx.object_client::<JobClient<'_>>(ctx.key()).poll(generation).send();
+        }
+        Json((false, None)) => {}
+    }
     Ok(())
 }
 
@@ -241,7 +272,8 @@ async fn apply(ctx: &ObjectContext<'_>, step: Step) -> HandlerResult<()> {
 /// Tells an outcome to those who asked for it.
 fn tell(ctx: &ObjectContext<'_>, outcome: &Outcome, options: &WaitOptions, credential: &str) {
     if options.save && outcome.translation().is_some() {
-        let save = Save { outcome: outcome.clone(), credential: credential.to_owned() };
+        let (credential, traceparent) = (credential.to_owned(), options.traceparent.clone());
+        let save = Save { outcome: outcome.clone(), credential, traceparent };
         ctx.object_client::<FilesClient<'_>>(ctx.key()).save(Json(save)).send();
     }
     if let Some(target) = options.deliver.clone() {

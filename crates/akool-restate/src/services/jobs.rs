@@ -1,15 +1,16 @@
 //! `Jobs`: lists what the fleet knows, from the engine's own state. So no job pays for an index, and callers do not need
 //! the admin API.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use restate_sdk::prelude::*;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use url::Url;
 
-use super::translation::WorkState;
+use super::work_state::WorkState;
 use crate::{
-    context::{Shared, refuse_pages},
+    context::Shared,
+    headers::refuse_pages,
     model::{Creation, JobView, Unknown, WorkView},
     step::JobState,
     work::WorkId,
@@ -17,6 +18,9 @@ use crate::{
 
 /// How many rows a page has.
 pub(crate) const PAGE: usize = 500;
+
+/// How long the admin API may take for a page.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Which page to list. Rows are sorted by key.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -37,7 +41,7 @@ pub(crate) struct Jobs(pub(crate) Arc<Shared>);
 
 #[restate_sdk::service(
     client_visibility = "pub(crate)",
-    inactivity_timeout = "30s",
+    inactivity_timeout = "90s",
     journal_retention = "0s",
     idempotency_retention = "1s",
     invocation_retry_policy(max_attempts = 3, on_max_attempts = "kill")
@@ -118,7 +122,7 @@ async fn query(worker: &Shared, service: &str, key: &str, after: &str) -> Handle
          AND service_key > '{after}' ORDER BY service_key LIMIT {PAGE}"
     );
     let url: Url = worker.admin.join("query")?;
-    let request = worker.http.post(url).header("accept", "application/json");
+    let request = worker.http.post(url).timeout(QUERY_TIMEOUT).header("accept", "application/json");
     let response = request.json(&serde_json::json!({ "query": query })).send().await?.error_for_status()?;
     Ok(response.json::<Rows>().await?.rows)
 }

@@ -3,12 +3,13 @@
 //! By default, the engine pauses a call that has failed 70 times until an operator resumes it. All workers may be down for
 //! longer than that takes, so calls are repeated practically for ever; only lists are given up.
 
-mod credential;
+pub(crate) mod credential;
 mod deliver;
 mod files;
 mod job;
 mod jobs;
 mod translation;
+mod work_state;
 
 pub(crate) use self::{
     credential::{Change, Credential, CredentialIngressClient},
@@ -16,5 +17,5 @@ pub(crate) use self::{
     files::Files,
     job::{Job, JobIngressClient, Start},
     jobs::{Jobs, JobsIngressClient, Listing, Page},
-    translation::{Create, Translation, TranslationIngressClient},
+    translation::{Create, Forget, Translation, TranslationIngressClient},
 };
