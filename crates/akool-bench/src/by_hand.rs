@@ -1,4 +1,4 @@
-//! The clients that the rows compare: a poll as a user would write it with reqwest and serde_json, the generated
+//! The clients that the rows compare: a poll as a user would write it with reqwest and `serde_json`, the generated
 //! client, and the library.
 
 use akool_client::{Credential, Transport};

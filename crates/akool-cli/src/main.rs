@@ -21,6 +21,8 @@
 //! - `reported`
 //! - `outcome`, `env`, `text`, `resume`, `interrupt`, `printer`, `input`
 
+#![allow(clippy::doc_markdown, reason = "doc comments of arguments are help, which is not Markdown")]
+
 mod api_key;
 mod args;
 mod auth;

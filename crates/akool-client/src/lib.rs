@@ -39,6 +39,7 @@ mod credential;
 #[rustfmt::skip]
 #[allow(missing_docs, reason = "setters and some fields have no description upstream")]
 #[allow(clippy::missing_errors_doc, reason = "`send` has no description of its own upstream")]
+#[allow(clippy::doc_markdown, reason = "the descriptions are the vendor's")]
 #[allow(clippy::redundant_field_names, reason = "the generator writes `client: client`")]
 mod generated;
 mod secret;

@@ -60,6 +60,17 @@ impl Contract {
     }
 
     /// Validates a request: path, method, parameters, the presence of a credential, and the body.
+    ///
+    /// ```
+    /// use akool_contract::Contract;
+    /// use http::Request;
+    ///
+    /// let request = Request::get("/api/open/v3/content/video/infobymodelid").header("x-api-key", "key").body("")?;
+    /// let report = Contract::resolved().check_request(&request);
+    /// assert!(!report.is_conforming(), "the parameter video_model_id is missing");
+    /// println!("{}", report.violations[0]);
+    /// # Ok::<(), http::Error>(())
+    /// ```
     pub fn check_request<B: AsRef<[u8]>>(&self, request: &Request<B>) -> Report {
         let mut check = Check::new(&self.compiled);
         if let Some((operation, path)) = check.operation(request) {
@@ -121,6 +132,13 @@ impl Contract {
     }
 
     /// Validates the decrypted event of a webhook.
+    ///
+    /// ```
+    /// use akool_contract::{Contract, Verdict};
+    ///
+    /// let event = r#"{"_id": "64dd", "status": 3, "type": "video translate", "url": "https://example.com/a.mp4"}"#;
+    /// assert_eq!(Contract::resolved().check_webhook_event(event).verdict(), Verdict::Conforming);
+    /// ```
     pub fn check_webhook_event(&self, body: impl AsRef<[u8]>) -> Report {
         self.check_schema("WebhookEvent", body)
     }

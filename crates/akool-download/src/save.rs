@@ -43,6 +43,25 @@ impl Downloader {
     ///
     /// If a file of that name exists, it is complete, so it is kept and nothing is downloaded. If another download is
     /// writing it, also in another process, this one waits for it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = akool_mock::MockServer::start().await;
+    /// # server.job("64dd92c1f0b6684651e90e09", akool_mock::Timeline::new().completed());
+    /// # let (base_url, key) = (server.url(), akool::Credential::api_key(server.api_key())?);
+    /// # let client = akool::Client::builder().base_url(base_url).credential(key).build()?;
+    /// # let temporary = tempfile::tempdir()?; let folder = temporary.path();
+    /// use akool_download::Downloader;
+    ///
+    /// let job = client.job("64dd92c1f0b6684651e90e09");
+    /// let translation = job.wait().await?;
+    /// let downloader = Downloader::new()?;
+    /// let save = downloader.save(&translation.files()[0], folder).renew_link_from(&job);
+    /// let saved = save.on_progress(|progress| println!("{} bytes", progress.bytes)).await?;
+    /// assert!(saved.path.exists());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn save(&self, file: &RemoteFile, folder: impl Into<PathBuf>) -> Save {
         Save {
             transfer: self.fetch(file),

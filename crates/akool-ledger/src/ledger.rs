@@ -82,6 +82,25 @@ impl Ledger {
     ///
     /// # Errors
     /// If the ledger cannot be read.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = akool_mock::MockServer::start().await;
+    /// # server.job("64dd92c1f0b6684651e90e09", akool_mock::Timeline::new().completed());
+    /// # let (base_url, key) = (server.url(), akool::Credential::api_key(server.api_key())?);
+    /// # let client = akool::Client::builder().base_url(base_url).credential(key).build()?;
+    /// # let temporary = tempfile::tempdir()?; let file = temporary.path().join("ledger.db");
+    /// use akool_ledger::Ledger;
+    ///
+    /// let ledger = Ledger::open(&file)?;
+    /// ledger.translate(client.translate("https://example.com/talk.mp4").to("es")).await?;
+    /// // After a crash, another process continues here.
+    /// let mut set = client.wait_set();
+    /// set.extend(ledger.pending().await?.into_iter().map(|job| job.id));
+    /// assert_eq!(set.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn pending(&self) -> Result<Vec<LedgerJob>, LedgerError> {
         self.jobs(&Filter::pending()).await
     }
@@ -110,6 +129,23 @@ impl Ledger {
     ///
     /// # Errors
     /// If the ledger cannot be read or written.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = akool_mock::MockServer::start().await;
+    /// # server.job("64dd92c1f0b6684651e90e09", akool_mock::Timeline::new().completed());
+    /// # let (base_url, key) = (server.url(), akool::Credential::api_key(server.api_key())?);
+    /// # let client = akool::Client::builder().base_url(base_url).credential(key).build()?;
+    /// # let temporary = tempfile::tempdir()?; let file = temporary.path().join("ledger.db");
+    /// # let ledger = akool_ledger::Ledger::open(&file)?;
+    /// # server.on_create(akool_mock::Timeline::new().completed());
+    /// let jobs = ledger.translate(client.translate("https://example.com/talk.mp4").to("es")).await?;
+    /// let snapshot = client.job(&jobs[0].id).get().await?;
+    /// ledger.record(&client.base_url(), &snapshot, None).await?;
+    /// assert!(ledger.pending().await?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn record(
         &self,
         api: &str,
@@ -153,6 +189,28 @@ impl Ledger {
     /// # Errors
     /// If the ledger does not have the request, its outcome is not unknown, the language is omitted and several are
     /// unknown, or the ledger cannot be read or written.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = akool_mock::MockServer::start().await;
+    /// # server.job("64dd92c1f0b6684651e90e09", akool_mock::Timeline::new().completed());
+    /// # let (base_url, key) = (server.url(), akool::Credential::api_key(server.api_key())?);
+    /// # let client = akool::Client::builder().base_url(base_url).credential(key).build()?;
+    /// # let temporary = tempfile::tempdir()?; let file = temporary.path().join("ledger.db");
+    /// # let ledger = akool_ledger::Ledger::open(&file)?;
+    /// # server.inject_into_creations(akool_mock::Fault::ResetBeforeHeaders, akool_mock::Times::Once);
+    /// use akool_ledger::{EnsureError, Filter, WorkOutcome};
+    ///
+    /// // The connection breaks: whether a job was created is unknown.
+    /// let error = ledger.translate(client.translate("https://example.com/talk.mp4").to("es")).await.unwrap_err();
+    /// assert!(error.may_have_created());
+    /// // An operator finds the job on AKOOL's website.
+    /// let work = ledger.works(&Filter::pending()).await?.remove(0);
+    /// ledger.adopt(&work.entry, None, &"64dd92c1f0b6684651e90e09".into()).await?;
+    /// assert_eq!(ledger.pending().await?.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn adopt(
         &self,
         entry: &EntryId,

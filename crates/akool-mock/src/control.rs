@@ -245,6 +245,29 @@ impl MockServer {
 /// Requests and results.
 impl MockServer {
     /// Answers a request as if it arrived at this time, without a connection. This way, a test can let hours pass.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use akool_mock::{MockServer, Span, Timeline};
+    /// use bytes::Bytes;
+    /// use http::Request;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = MockServer::start().await;
+    /// let hour = Duration::from_secs(60 * 60);
+    /// server.job("64dd", Timeline::new().processing(hour).completed());
+    /// let poll = Request::get("/api/open/v3/content/video/infobymodelid?video_model_id=64dd")
+    ///     .header("x-api-key", server.api_key())
+    ///     .body(Bytes::new())?;
+    /// let status = |after| -> serde_json::Result<serde_json::Value> {
+    ///     let response = server.respond(&poll, SystemTime::now() + after);
+    ///     Ok(serde_json::from_slice::<serde_json::Value>(response.body())?["data"]["video_status"].take())
+    /// };
+    /// assert_eq!(status(Duration::ZERO)?, 2);
+    /// assert_eq!(status(2 * hour)?, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn respond(&self, request: &Request<Bytes>, now: SystemTime) -> Response<Bytes> {
         self.service().respond(request, now)
     }

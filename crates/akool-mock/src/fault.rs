@@ -7,6 +7,19 @@ use std::str::FromStr;
 ///
 /// This enum is exhaustive on purpose: if a test states the result of each fault, a new fault does not compile until
 /// the test covers it.
+///
+/// ```
+/// use akool_mock::{Fault, MockServer, RetryAfter, Times};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let server = MockServer::start().await;
+/// // Two polls fail, and the third one is asked to pause. Then polls are answered again.
+/// server.inject(Fault::Http(503), Times::N(2));
+/// server.inject(Fault::RateLimited { retry_after: RetryAfter::Seconds(1) }, Times::Once);
+/// // All three have not happened yet.
+/// assert!(!server.unmet_expectations().is_empty());
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// The connection is refused.

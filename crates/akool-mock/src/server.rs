@@ -47,6 +47,19 @@ pub struct MockServer {
 }
 
 /// Configures a [`MockServer`] before it starts.
+///
+/// ```
+/// use akool_mock::MockServer;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let server = MockServer::builder()
+///     .api_key("a-key-of-at-least-16-bytes")
+///     .on_exchange(|exchange| println!("{}", exchange.shown_target()))
+///     .start()
+///     .await;
+/// assert_eq!(server.api_key(), "a-key-of-at-least-16-bytes");
+/// # }
+/// ```
 #[derive(Default)]
 #[must_use]
 pub struct Builder {

@@ -6,6 +6,42 @@
 //! poll, [`akool::Poller`] decides; when to create, the rule in [`claim`]; how fast, [`limit`]. These know no engine, and
 //! [`step`] is all that another engine needs for waits.
 //!
+//! What is paid for once is a [`Work`], a video in one language. [`Fleet::create`] hands it to the workers. What a worker
+//! does with a job then, without an engine:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use akool_mock::{MockServer, Polls, Timeline};
+//! # let server = MockServer::start().await;
+//! # server.job("64dd92c1f0b6684651e90e09", Timeline::new().processing(Polls(1)).completed());
+//! # let (base_url, key) = (server.url(), akool::Credential::api_key(server.api_key())?);
+//! # let client = akool::Client::builder().base_url(base_url).credential(key).build()?;
+//! use std::time::{Duration, SystemTime, UNIX_EPOCH};
+//! use akool_restate::{WaitEnd, WaitOptions, Work, step::{JobState, Origin}};
+//!
+//! let works = Work::of(&client.translate("https://example.com/talk.mp4").to(["es", "fr"]))?;
+//! assert_eq!(works.len(), 2);
+//!
+//! let now_ms = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+//! let options = WaitOptions::default().interval(Duration::from_millis(10));
+//! let job = "64dd92c1f0b6684651e90e09".into();
+//! let mut state = JobState::new(now_ms(), 7, options, Origin::default());
+//! let outcome = loop {
+//!     let began_ms = now_ms();
+//!     let polled = client.job(&job).get().await;
+//!     let step = state.observe(&job, began_ms, now_ms(), polled);
+//!     // The engine stores the state, and wakes any worker after the pause.
+//!     state = serde_json::from_str(&serde_json::to_string(&step.state)?)?;
+//!     match step.next_in_ms {
+//!         Some(pause) => tokio::time::sleep(Duration::from_millis(pause)).await,
+//!         None => break state.outcome,
+//!     }
+//! };
+//! assert_eq!(outcome.map(|outcome| outcome.end), Some(WaitEnd::Completed));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Services
 //! - `Translation`, by the id of a [`Work`]: creates its job at most once, and begins its wait.
 //! - `Job`, by the id of a job: polls it until its end. Each poll schedules the next one, with a generation that makes

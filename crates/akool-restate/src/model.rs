@@ -12,6 +12,17 @@ use url::Url;
 use crate::work::WorkId;
 
 /// How to wait for a job, and what to do at its end.
+///
+/// ```
+/// use std::time::Duration;
+/// use akool_restate::{Target, WaitOptions};
+///
+/// let options = WaitOptions::default()
+///     .timeout(Some(Duration::from_secs(60 * 60)))
+///     .deliver(Target::Url("https://example.com/outcomes".parse()?));
+/// assert_eq!(options.timeout_ms, Some(3_600_000));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct WaitOptions {

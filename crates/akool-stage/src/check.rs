@@ -96,6 +96,18 @@ impl fmt::Display for Limit {
 ///
 /// # Errors
 /// If the file cannot be read, is not a video, is not complete, or has no video or no audio track.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let notes = folder.path().join("talk.mp4");
+/// # std::fs::write(&notes, "These are notes.")?;
+/// let error = akool_stage::check(&notes).unwrap_err();
+/// println!("{error}; {}", error.help());
+/// assert!(error.to_string().contains("is not a video"));
+/// # Ok(())
+/// # }
+/// ```
 pub fn check(path: &Path) -> Result<Checked, StageError> {
     let bytes = regular(path)?.len();
     let refused = |why: String| Err(StageError::Refused { path: path.to_owned(), why });

@@ -12,6 +12,17 @@ use akool_download::sha256_of;
 use crate::error::StageError;
 
 /// A file of this machine, and what identifies it: its name without its folder, its length and its SHA-256.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("talk.mp4");
+/// # std::fs::write(&path, "a video")?;
+/// let file = akool_stage::LocalFile::read(&path)?;
+/// assert_eq!((file.name.as_str(), file.bytes), ("talk.mp4", 7));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LocalFile {

@@ -54,6 +54,17 @@ impl Stage {
     ///
     /// # Errors
     /// If the credentials cannot be read or do not allow links.
+    ///
+    /// ```no_run
+    /// # async fn example(stage: akool_stage::Stage, file: akool_stage::LocalFile) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let link = stage.link(&file, Duration::from_secs(60 * 60)).await?;
+    /// // Anyone who has the URL can download the object: do not log it.
+    /// println!("valid until {:?}", link.ends_at);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn link(&self, file: &LocalFile, lifetime: Duration) -> Result<Link, StageError> {
         let (path, now) = (self.path(file), SystemTime::now());
         let action = || format!("make a link to {}", self.url(file));

@@ -9,6 +9,15 @@ use crate::error::StageError;
 
 /// A bucket or container of a store, and a prefix in it: `s3://bucket/prefix`, `gs://bucket/prefix` or
 /// `az://container/prefix`. The prefix is taken literally, without percent-encoding.
+///
+/// ```
+/// use akool_stage::Location;
+///
+/// let location: Location = "s3://bucket/videos/".parse()?;
+/// assert_eq!(location.to_string(), "s3://bucket/videos");
+/// assert!("https://example.com/videos".parse::<Location>().is_err());
+/// # Ok::<(), akool_stage::StageError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location {
     pub(crate) provider: Provider,

@@ -18,6 +18,18 @@ use crate::{
 ///
 /// A download that breaks off is resumed as long as this exists. If it is dropped before [`finish`](Self::finish) or
 /// [`abort`](Self::abort), the parts stay in the store until the upload is [aborted](Stage::abort).
+///
+/// ```no_run
+/// # async fn example(stage: akool_stage::Stage, file: akool::RemoteFile) -> Result<(), Box<dyn std::error::Error>> {
+/// use akool_download::Downloader;
+/// use akool_stage::NoLog;
+///
+/// let mut sink = stage.sink(&stage.url_of(&file.file_name()), &NoLog)?;
+/// Downloader::new()?.fetch(&file).write_to(&mut sink).await?;
+/// let sha256 = sink.finish().await?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct StoreSink<'a> {
     stage: &'a Stage,
     log: &'a dyn UploadLog,

@@ -33,6 +33,20 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 const MAX_READ: u64 = 16 * 1024 * 1024;
 
 /// A location in an object store that can be used. Cheap to clone.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use akool_stage::{Location, Stage};
+///
+/// let stage = Stage::open(&"s3://bucket/videos".parse::<Location>()?)?;
+/// let url = stage.url_of("talk.es.mp4");
+/// if let Some(bytes) = stage.length(&url).await? {
+///     println!("{url} has {bytes} bytes");
+///     stage.remove(&url).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Stage {
     location: Location,

@@ -29,6 +29,29 @@ pub type LogResult<'a> = BoxFuture<'a, Result<(), LogError>>;
 
 /// Remembers uploads in parts, so that one that is not ended, because the process was killed, can be
 /// [aborted](Stage::abort) later: the store keeps its parts, and charges for them.
+///
+/// ```
+/// use akool_stage::{LogResult, UploadLog};
+///
+/// /// Prints what an operator needs to abort the upload by hand.
+/// struct Print;
+///
+/// impl UploadLog for Print {
+///     fn begin<'a>(&'a self, url: &'a str, upload: &'a str) -> LogResult<'a> {
+///         Box::pin(async move {
+///             println!("upload {upload} to {url} begins");
+///             Ok(())
+///         })
+///     }
+///
+///     fn end<'a>(&'a self, _: &'a str, upload: &'a str) -> LogResult<'a> {
+///         Box::pin(async move {
+///             println!("upload {upload} has ended");
+///             Ok(())
+///         })
+///     }
+/// }
+/// ```
 pub trait UploadLog: Send + Sync {
     /// An upload has begun. No part is uploaded before this is recorded.
     fn begin<'a>(&'a self, url: &'a str, upload: &'a str) -> LogResult<'a>;

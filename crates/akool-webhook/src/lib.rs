@@ -160,6 +160,18 @@ impl WebhookVerifier {
     /// # Errors
     /// If any check fails. The error itself does not reveal which one;
     /// [`reason`](WebhookError::reason) does, for your own log.
+    ///
+    /// ```
+    /// use std::time::SystemTime;
+    /// use akool_webhook::WebhookVerifier;
+    ///
+    /// let verifier = WebhookVerifier::new("client-id", "sandbox-secret-24-bytes!")?;
+    /// let error = verifier.verify(b"{}", SystemTime::now()).unwrap_err();
+    /// eprintln!("{}", error.reason());
+    /// // The sender learns only that the message was rejected.
+    /// assert_eq!((error.http_status(), error.to_string()), (400, "the message was rejected".to_owned()));
+    /// # Ok::<(), akool_webhook::InvalidWebhookKey>(())
+    /// ```
     pub fn verify(&self, body: &[u8], now: SystemTime) -> Result<WebhookEvent, WebhookError> {
         self.open(body, now).map_err(WebhookError)
     }

@@ -15,6 +15,24 @@ use std::{
 /// [`verify`](crate::WebhookVerifier::verify) calls the store, and only for valid messages. Several
 /// processes that must accept a message only once have to share a store. If that is not worth a network
 /// call, use no store: an event is only a trigger, and a second one changes nothing.
+///
+/// ```
+/// use std::{collections::HashSet, sync::Mutex, time::SystemTime};
+/// use akool_webhook::{NonceStore, WebhookVerifier};
+///
+/// /// For tests: remembers everything, and never forgets.
+/// #[derive(Default)]
+/// struct Everything(Mutex<HashSet<String>>);
+///
+/// impl NonceStore for Everything {
+///     fn remember(&self, message: &str, _now: SystemTime, _until: SystemTime) -> bool {
+///         self.0.lock().is_ok_and(|mut messages| messages.insert(message.to_owned()))
+///     }
+/// }
+///
+/// let verifier = WebhookVerifier::new("client-id", "sandbox-secret-24-bytes!")?.nonces(Everything::default());
+/// # Ok::<(), akool_webhook::InvalidWebhookKey>(())
+/// ```
 pub trait NonceStore: Send + Sync {
     /// Remembers a message at least until `until`, and returns whether it is new. Both must happen in
     /// one atomic step.

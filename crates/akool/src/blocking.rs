@@ -5,11 +5,17 @@
 //! the [`Client`]. Where a tokio runtime is active on the calling thread, waiting would block it; a call sends nothing
 //! there, and fails with [`ErrorKind::AsyncContext`].
 //!
-//! ```no_run
-//! use akool::blocking::Client;
-//!
+//! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = Client::from_env()?;
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! # let server = runtime.block_on(akool_mock::MockServer::start());
+//! # server.on_create(akool_mock::Timeline::new().completed());
+//! # let (base_url, key) = (server.url(), server.api_key());
+//! use akool::{ClientBuilder, Credential, blocking::Client};
+//!
+//! // Or Client::from_env(), which reads AKOOL_API_KEY or AKOOL_TOKEN.
+//! let client = ClientBuilder::new().base_url(base_url).credential(Credential::api_key(key)?).build()?;
+//! let client = Client::new(client)?;
 //! let created = client.translate("https://example.com/talk.mp4").to(["es", "fr"]).send()?;
 //! for job in &created.jobs {
 //!     println!("{job}: {}", client.job(&job.id).wait().finish()?.video());
@@ -27,16 +33,15 @@ use std::{
     time::Duration,
 };
 
-use futures_core::Stream;
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use tokio::{
     runtime::{Builder, Handle},
     sync::oneshot,
 };
 
 use crate::{
-    Captions, ConfigError, CreateError, Created, Error, ErrorKind, IntoLanguages, JobId, Language,
-    LanguageInfo, LastKnown, PollPolicy, Snapshot, SourceId, Translation, Update, VoiceStyle, WaitError,
+    Captions, ConfigError, CreateError, Created, End, Error, ErrorKind, IntoLanguages, JobId, Language,
+    LanguageInfo, PollPolicy, PollState, Snapshot, SourceId, Translation, Update, VoiceStyle, WaitError,
 };
 
 /// The runtime of a client. Its thread ends when this is dropped.
@@ -156,10 +161,10 @@ impl Client {
 
 /// Methods that change what they are called on, like those of the asynchronous type.
 macro_rules! setters {
-    ($type:ident: $($name:ident$(<$generic:ident $(: $bound:ty)?>)?($($argument:ident: $of:ty),*);)*) => {
+    ($type:ident: $($name:ident$(<$generic:ident>)?($($argument:ident: $of:ty),*);)*) => {
         impl $type {$(
             #[doc = concat!("See [`crate::", stringify!($type), "::", stringify!($name), "`].")]
-            pub fn $name$(<$generic $(: $bound)?>)?(mut self, $($argument: $of),*) -> Self {
+            pub fn $name$(<$generic>)?(mut self, $($argument: $of),*) -> Self {
                 self.inner = self.inner.$name($($argument),*);
                 self
             }
@@ -234,21 +239,19 @@ impl Wait {
     /// Those of the asynchronous wait, and [`ErrorKind::AsyncContext`] in [`WaitError::Rejected`].
     pub fn finish(self) -> Result<Translation, WaitError> {
         let job = self.inner.job().clone();
-        self.runtime.block_on(self.inner.into_future()).map_err(|source| not_waited(job, source))?
+        self.runtime.block_on(self.inner.into_future()).unwrap_or_else(|source| not_waited(&job, source))
     }
 
     /// Everything that happens, as an iterator. The last item is [`Update::Finished`].
     pub fn updates(self) -> impl Iterator<Item = Update> {
-        let mut job = Some(self.inner.job().clone());
         let Self { inner, runtime } = self;
-        let mut updates = inner.updates();
+        let job = inner.job().clone();
+        let mut updates = Some(inner.updates());
         iter::from_fn(move || {
-            let id = job.take()?;
-            let update = runtime
-                .block_on(updates.next())
-                .unwrap_or_else(|source| Some(Update::Finished(Err(not_waited(id.clone(), source)))));
-            job = matches!(update, Some(Update::Polled { .. } | Update::Retrying { .. })).then_some(id);
-            update
+            runtime.block_on(updates.as_mut()?.next()).unwrap_or_else(|source| {
+                updates = None;
+                Some(Update::Finished(not_waited(&job, source)))
+            })
         })
     }
 }
@@ -260,20 +263,13 @@ impl Iterator for WaitSet {
         self.runtime.block_on(self.inner.next()).unwrap_or_else(|source| {
             let job = self.inner.jobs().next()?.0.clone();
             self.inner.remove(&job);
-            Some((job.clone(), Update::Finished(Err(not_waited(job, source)))))
+            let update = Update::Finished(not_waited(&job, source));
+            Some((job, update))
         })
     }
 }
 
-fn not_waited(job: JobId, source: Error) -> WaitError {
-    let last = LastKnown {
-        job,
-        waited: Duration::ZERO,
-        attempts: 0,
-        failures: 0,
-        status: None,
-        progress: None,
-        last_error: Some(source.kind()),
-    };
-    WaitError::Rejected { last, source }
+/// The result of a wait that could not poll.
+fn not_waited(job: &JobId, source: Error) -> Result<Translation, WaitError> {
+    End::Rejected.result(job, &PollState::new(0), Duration::ZERO, Some(Err(source)))
 }

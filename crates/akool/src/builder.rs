@@ -329,6 +329,18 @@ fn base_url(text: &str, allow_plain_http: bool) -> Result<String, ConfigError> {
 }
 
 /// Why a [`Client`] cannot be built.
+///
+/// ```
+/// use akool::{Client, ConfigError, Credential};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let key = Credential::api_key("the key")?;
+/// let refused = Client::builder().base_url("http://example.com").credential(key).build();
+/// // The credential would be readable on the way.
+/// eprintln!("{}", refused.unwrap_err());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {

@@ -1,6 +1,18 @@
 //! The kinds of errors: [`ErrorKind`].
 
 /// What an [`Error`](crate::Error) means to the code that handles it.
+///
+/// ```
+/// use akool::{Error, ErrorKind};
+///
+/// fn report(error: &Error) {
+///     match error.kind() {
+///         ErrorKind::CredentialsRefused => eprintln!("replace the key: {error}"),
+///         kind if kind.is_retryable() => eprintln!("later: {error}"),
+///         kind => eprintln!("{error}; {}", kind.help()),
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]

@@ -7,6 +7,21 @@ use url::Url;
 use crate::{id::JobId, redact, snapshot::Snapshot, status::Status};
 
 /// A completed translation: its video, and the other files if the service made them.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let server = akool_mock::MockServer::start().await;
+/// # server.job("64dd92c1f0b6684651e90e09", akool_mock::Timeline::new().completed());
+/// # let (base_url, key) = (server.url(), akool::Credential::api_key(server.api_key())?);
+/// # let client = akool::Client::builder().base_url(base_url).credential(key).build()?;
+/// let translation = client.job("64dd92c1f0b6684651e90e09").wait().await?;
+/// println!("{}", translation.video());
+/// for file in translation.files() {
+///     println!("{:?}: {}", file.kind, file.file_name());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq)]
 pub struct Translation {
     video: Url,

@@ -9,6 +9,17 @@ use crate::openapi::{METHODS, each_child};
 
 /// The copy: without error responses, defaults and formats that need a library, with one media type and one
 /// success response for each operation, and with a name for each operation.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use openapi_keeper::{comparable, description};
+///
+/// let document = description::parse(b"paths: {/talks: {get: {responses: {'200': {}, default: {}}}}}", "api.yaml")?;
+/// let copy = comparable::copy(&document);
+/// assert_eq!((comparable::operations(&copy), &copy["paths"]["/talks"]["get"]["responses"]["default"]), (1, &().into()));
+/// # Ok(())
+/// # }
+/// ```
 pub fn copy(document: &Value) -> Value {
     let mut copy = document.clone();
     if let Some(document) = copy.as_object_mut() {

@@ -13,6 +13,18 @@ use serde_json::Value;
 ///
 /// # Errors
 /// If it is not UTF-8, not YAML or JSON, or not a mapping.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use openapi_keeper::description;
+///
+/// let document = description::parse(b"openapi: 3.0.3", "api.yaml")?;
+/// assert_eq!(document["openapi"], "3.0.3");
+/// let error = description::parse(b"openapi: [", "api.yaml").unwrap_err();
+/// assert!(error.to_string().contains("api.yaml"));
+/// # Ok(())
+/// # }
+/// ```
 pub fn parse(bytes: &[u8], shown: &str) -> Result<Value> {
     let text =
         std::str::from_utf8(bytes).with_context(|| format!("{shown} is not UTF-8; save it as UTF-8 text"))?;

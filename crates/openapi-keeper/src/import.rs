@@ -106,6 +106,20 @@ impl Plan {
     ///
     /// # Errors
     /// As [`Project::plan`].
+    ///
+    /// ```
+    /// # fn main() -> anyhow::Result<()> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let file = folder.path().join("talks.yaml");
+    /// # std::fs::write(&file, "{openapi: 3.0.3, paths: {/talks: {get: {responses: {}}}, /users: {get: {responses: {}}}}}")?;
+    /// use openapi_keeper::import::{Options, Plan};
+    ///
+    /// let only = vec!["GET /talks".to_owned()];
+    /// let plan = Plan::without_project(&Options { sources: vec![file], only, ..Options::default() })?;
+    /// assert!(plan.notes()[0].contains("1 operations are not taken"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn without_project(options: &Options) -> Result<Self> {
         let name = |_: &[Slot], fragment: &Fragment| fragment.shown();
         plan(options, Sources::default(), Vec::new(), &name)

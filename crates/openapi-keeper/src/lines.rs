@@ -7,6 +7,13 @@ use granit_parser::{Event, Parser};
 use crate::openapi::pointer_step;
 
 /// The line of each place, by JSON Pointer.
+///
+/// ```
+/// use openapi_keeper::lines::Lines;
+///
+/// let lines = Lines::of(b"openapi: 3.0.3\npaths:\n  /talks: {}\n");
+/// assert_eq!(lines.line("/paths/~1talks"), 3);
+/// ```
 #[derive(Debug)]
 pub struct Lines(BTreeMap<String, usize>);
 

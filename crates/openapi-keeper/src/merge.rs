@@ -68,6 +68,22 @@ pub type Prefer<'a> = &'a dyn Fn(&str, usize, usize) -> Option<usize>;
 ///
 /// # Errors
 /// If two of them define one thing differently, and `prefer` does not choose.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use openapi_keeper::{description, merge::{Input, merge}, source::operations};
+///
+/// let talks = description::parse(b"paths: {/talks: {get: {responses: {}}}}", "talks.yaml")?;
+/// let users = description::parse(b"paths: {/users: {get: {responses: {}}}}", "users.yaml")?;
+/// let taken = [operations(&talks), operations(&users)];
+/// let inputs = [("talks.yaml", &talks, &taken[0]), ("users.yaml", &users, &taken[1])];
+/// let inputs = inputs.map(|(shown, document, operations)| Input { shown: shown.to_owned(), document, operations });
+/// // Nobody decides if two sources define one thing differently: that is an error.
+/// let merged = merge(&inputs, &|_pointer, _first, _second| None)?;
+/// assert_eq!(operations(&merged.document), ["GET /talks", "GET /users"]);
+/// # Ok(())
+/// # }
+/// ```
 pub fn merge(inputs: &[Input<'_>], prefer: Prefer<'_>) -> Result<Merged, Conflicts> {
     let mut document = Map::new();
     for (key, value) in inputs.first().into_iter().flat_map(|input| members(Some(input.document))) {

@@ -128,6 +128,17 @@ impl Resolved<'_> {
 }
 
 /// Follows `$ref` as far as possible.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use openapi_keeper::{description, openapi};
+///
+/// let document = description::parse(b"{talk: {$ref: '#/types/talk'}, types: {talk: {type: object}}}", "api.yaml")?;
+/// let resolved = openapi::resolve(&document, &document["talk"]);
+/// assert_eq!((resolved.pointer("/talk"), &resolved.value["type"]), ("/types/talk".to_owned(), &"object".into()));
+/// # Ok(())
+/// # }
+/// ```
 pub fn resolve<'a>(document: &'a Value, mut value: &'a Value) -> Resolved<'a> {
     let mut followed = Vec::new();
     let broken = loop {

@@ -45,6 +45,25 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// If the overlay is not valid, an action has no description or matches nothing.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use openapi_keeper::{description, overlay};
+///
+/// let mut document = description::parse(b"info: {title: Talks}", "api.yaml")?;
+/// let action = br#"
+/// overlay: 1.0.0
+/// info: {title: The name of the service, version: "1"}
+/// actions:
+///   - target: $.info
+///     description: Its pages say Speeches.
+///     update: {title: Speeches}
+/// "#;
+/// overlay::apply(&mut document, action, "10-name.yaml")?;
+/// assert_eq!(document["info"]["title"], "Speeches");
+/// # Ok(())
+/// # }
+/// ```
 pub fn apply(document: &mut Value, bytes: &[u8], shown: &str) -> Result<()> {
     let raw = description::parse(bytes, shown)?;
     check_keys(&raw, shown)?;

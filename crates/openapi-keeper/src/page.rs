@@ -34,6 +34,17 @@ struct Open {
 ///
 /// # Errors
 /// If the page has no block, or one that is empty or not closed.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use openapi_keeper::page;
+///
+/// let page = "# Talks\n\n```yaml GET /talks\nopenapi: 3.0.3\n```\n";
+/// let blocks = page::blocks(page, "talks.md")?;
+/// assert_eq!((blocks[0].operation.as_str(), blocks[0].line), ("GET /talks", 3));
+/// # Ok(())
+/// # }
+/// ```
 pub fn blocks<'a>(page: &'a str, shown: &str) -> Result<Vec<Block<'a>>> {
     let text = page.strip_prefix('\u{feff}').unwrap_or(page);
     let mut blocks = Vec::new();

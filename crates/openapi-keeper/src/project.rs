@@ -48,6 +48,27 @@ struct Config {
 }
 
 /// The description of a project.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// # let folder = tempfile::tempdir()?;
+/// # let file = folder.path().join("keeper.toml");
+/// # let names = "sources = 'sources.toml'\noverlays = 'overlays'\nresolved = 'api.resolved.yaml'\naccepted = 'accepted.toml'";
+/// # std::fs::write(&file, names)?;
+/// # let page = folder.path().join("page.md");
+/// # std::fs::write(&page, "```yaml GET /talks\nopenapi: 3.0.3\npaths: {/talks: {get: {responses: {}}}}\n```\n")?;
+/// # std::fs::create_dir(folder.path().join("overlays"))?;
+/// use openapi_keeper::{import::Options, project::Project};
+///
+/// let project = Project::open(&file)?;
+/// let plan = project.plan(&Options { sources: vec![page], ..Options::default() })?;
+/// project.write(&plan)?;
+/// // The description with the corrections.
+/// let resolved = project.resolve()?;
+/// assert!(resolved.document["paths"]["/talks"].is_object());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Project {
     folder: PathBuf,

@@ -47,6 +47,19 @@ pub struct Report {
 ///
 /// # Errors
 /// If one of them is not Rust.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use openapi_keeper::semver::{self, Step};
+///
+/// let old = "pub mod types { pub struct Talk { pub id: i64 } } pub struct Client;";
+/// let new = "pub mod types { pub struct Talk { pub id: String } } pub struct Client;";
+/// let report = semver::compare(old, new)?;
+/// assert_eq!(report.step, Step::Major);
+/// print!("{}", semver::to_text(&Ok(report)));
+/// # Ok(())
+/// # }
+/// ```
 pub fn compare(old: &str, new: &str) -> Result<Report> {
     let (old, new) = (items(old)?, items(new)?);
     let mut broken = Vec::new();

@@ -34,6 +34,22 @@ impl fmt::Display for Problem {
 }
 
 /// All problems of a resolved description, in document order.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use openapi_keeper::{description, supported};
+///
+/// let document = description::parse(br#"
+/// paths:
+///   /talks:
+///     get: {responses: {"200": {description: all}}}
+/// "#, "api.yaml")?;
+/// let problems = supported::problems(&document);
+/// // The generator needs a name for each operation.
+/// assert!(problems.iter().any(|problem| problem.cause.contains("operationId")));
+/// # Ok(())
+/// # }
+/// ```
 pub fn problems(document: &Value) -> Vec<Problem> {
     let mut check =
         Check { document, problems: Vec::new(), operation_ids: BTreeMap::new(), visited: BTreeSet::new() };

@@ -15,6 +15,18 @@ use crate::{
 };
 
 /// The problems of the document itself.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use openapi_keeper::{description, valid};
+///
+/// let document = description::parse(b"openapi: 3.0.3", "api.yaml")?;
+/// let problems = valid::problems(&document);
+/// assert!(!problems.is_empty(), "it has no `info` and no `paths`");
+/// println!("{}", problems[0]);
+/// # Ok(())
+/// # }
+/// ```
 pub fn problems(document: &Value) -> Vec<Problem> {
     let mut problems = validity(document);
     let root = translated(document);

@@ -101,7 +101,7 @@ pub(crate) struct Limits {
     pub(crate) credential: String,
 
     /// Call the service at most this often per second, over all workers; `none` removes the limit
-    #[arg(long, value_name = "N", value_parser = rate)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = rate)]
     pub(crate) rate: Option<Rate>,
 
     /// Call the service not at all for this long

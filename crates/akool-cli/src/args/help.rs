@@ -173,7 +173,7 @@ are held for what this server creates, also for jobs that fail and for
 requests whose outcome is unknown. They are read from the ledger. AKOOL
 publishes no prices, so the first language of a video is created alone if
 others are asked for, and says how many credits a job needs: the limit is
-exceeded by one job at most. A call for which it leaves no room creates
+exceeded by one job at most. A call whose jobs would exceed it creates
 nothing. A call that is repeated returns the jobs that exist.
 
 Calls return within 40 s with what is known, because clients give up after a

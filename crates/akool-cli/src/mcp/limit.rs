@@ -141,9 +141,9 @@ impl fmt::Display for Refused {
             Self::NotAllowed => f.write_str("not created: this server was started without --max-credits"),
             Self::Over { max, spent, needed } => {
                 let (max, spent) = (credits(*max), credits(*spent));
-                write!(f, "not created: --max-credits {max} leaves no room, this server has spent {spent}")?;
+                write!(f, "not created: this server may spend {max} credits (--max-credits) and has spent {spent}")?;
                 match needed {
-                    Some(needed) => write!(f, ", and the jobs need about {}", credits(*needed)),
+                    Some(needed) => write!(f, "; the jobs need about {}", credits(*needed)),
                     None => Ok(()),
                 }
             }

@@ -5,6 +5,24 @@ use std::{error::Error as StdError, fmt};
 use crate::{error::Error, kind::ErrorKind, translate::created::Rejection};
 
 /// Why a request created nothing, or why its outcome is unknown.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use akool::{Client, CreateError, Credential};
+///
+/// let client = Client::new(Credential::api_key("the key")?)?;
+/// match client.translate("talk.mp4").to("es").send().await {
+///     Ok(created) => println!("{} jobs", created.jobs.len()),
+///     Err(CreateError::OutcomeUnknown(error)) => eprintln!("find out whether jobs exist: {error}"),
+///     // Here: the path of a file is not a URL. Nothing was sent.
+///     Err(error) => {
+///         assert!(!error.may_have_created());
+///         eprintln!("{error}; {}", error.help());
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CreateError {

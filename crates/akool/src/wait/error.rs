@@ -11,6 +11,26 @@ use crate::{
 ///
 /// Only [`WaitError::JobFailed`] is about the job's own end. After the others the job continues, and its id is all
 /// that is needed to wait for it again.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let server = akool_mock::MockServer::start().await;
+/// # server.job("64dd92c1f0b6684651e90e09", akool_mock::Timeline::new().completed());
+/// # let (base_url, key) = (server.url(), akool::Credential::api_key(server.api_key())?);
+/// # let client = akool::Client::builder().base_url(base_url).credential(key).build()?;
+/// use std::time::Duration;
+/// use akool::WaitError;
+///
+/// # server.job("64dd92c1f0b6684651e90e09", akool_mock::Timeline::new().stuck(2));
+/// let job = client.job("64dd92c1f0b6684651e90e09");
+/// let error = job.wait().timeout(Duration::ZERO).await.unwrap_err();
+/// assert!(matches!(error, WaitError::Timeout { .. }));
+/// // The job continues.
+/// let last = error.last_known().map(|last| last.attempts);
+/// assert_eq!(last, Some(1));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum WaitError {

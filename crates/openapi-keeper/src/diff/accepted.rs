@@ -8,6 +8,25 @@ use serde::Deserialize;
 use super::Finding;
 
 /// Findings that were reviewed. They are shown, and do not count.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use openapi_keeper::{description, diff::{self, Accepted}};
+///
+/// let old = description::parse(b"paths: {/talks: {get: {responses: {}}}}", "old.yaml")?;
+/// let new = description::parse(b"paths: {}", "new.yaml")?;
+/// let mut findings = diff::compare(&old, &new);
+/// let accepted = Accepted::parse(r#"
+///     [[accepted]]
+///     rule = "operation-removed"
+///     pointer = "/paths/~1talks/get"
+///     reason = "Nobody calls it."
+/// "#)?;
+/// assert!(accepted.apply(&mut findings).is_empty());
+/// assert_eq!(diff::worst(&findings), None);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Accepted {

@@ -59,6 +59,18 @@ pub struct Finding {
 }
 
 /// All changes between two descriptions, sorted by pointer.
+///
+/// ```
+/// # fn main() -> anyhow::Result<()> {
+/// use openapi_keeper::{description, diff::{self, Verdict}};
+///
+/// let old = description::parse(b"paths: {/talks: {get: {responses: {}}}}", "old.yaml")?;
+/// let new = description::parse(b"paths: {}", "new.yaml")?;
+/// let findings = diff::compare(&old, &new);
+/// assert_eq!((findings[0].rule.as_str(), findings[0].verdict), ("operation-removed", Verdict::Breaking));
+/// # Ok(())
+/// # }
+/// ```
 pub fn compare(old: &Value, new: &Value) -> Vec<Finding> {
     let mut findings = Differ::new(old, new).document();
     findings.sort_by(|a, b| (&a.pointer, &a.rule).cmp(&(&b.pointer, &b.rule)));
