@@ -141,7 +141,10 @@ impl fmt::Display for Refused {
             Self::NotAllowed => f.write_str("not created: this server was started without --max-credits"),
             Self::Over { max, spent, needed } => {
                 let (max, spent) = (credits(*max), credits(*spent));
-                write!(f, "not created: this server may spend {max} credits (--max-credits) and has spent {spent}")?;
+                write!(
+                    f,
+                    "not created: this server may spend {max} credits (--max-credits) and has spent {spent}"
+                )?;
                 match needed {
                     Some(needed) => write!(f, "; the jobs need about {}", credits(*needed)),
                     None => Ok(()),
