@@ -47,17 +47,18 @@ mod sink;
 mod transfer;
 mod version;
 mod webvtt;
+mod writer;
 
 pub use self::{
     downloader::{BuildError, Downloader, DownloaderBuilder},
     error::DownloadError,
     name::{FileNames, NameTemplate, TemplateError, kind_name, source_name},
-    part::sha256_of,
     save::{Save, Saved},
     sink::Sink,
     transfer::{Progress, Transfer},
     version::Version,
     webvtt::{NoCues, webvtt},
+    writer::sha256_of,
 };
 
 /// The example of the README, compiled as a documentation test.

@@ -14,11 +14,11 @@ use crate::{
     downloader::Downloader,
     error::DownloadError,
     format::{MAX_EXAMINED, is_kind},
-    lock::not_a_file,
     name::safe_name,
-    part::{self, Options, Part, sha256_of},
+    part::{Options, Part, blocking},
     sink::Sink as _,
     transfer::{Progress, Transfer},
+    writer::{existing, remove_stale, sha256_of},
 };
 
 /// See [`Save::on_wait`].
@@ -156,7 +156,7 @@ pub struct Saved {
 impl Save {
     async fn run(self) -> Result<Saved, DownloadError> {
         self.transfer.check_link()?;
-        tokio::fs::create_dir_all(&self.folder).await.map_err(io_at(&self.folder))?;
+        blocking(&self.folder, |folder| std::fs::create_dir_all(folder)).await?;
         let own = [self.transfer.file.file_name()];
         let names = if self.names.is_empty() { &own } else { self.names.as_slice() };
         let mut names = names.iter().peekable();
@@ -208,20 +208,14 @@ impl Save {
         }
         let sha256 = if self.sha256 { Some(blocking(&path, sha256_of).await?) } else { None };
         // What cannot be removed does no harm.
-        let _ = tokio::task::spawn_blocking(move || part::remove_stale(&part)).await;
+        let _ = tokio::task::spawn_blocking(move || remove_stale(&part)).await;
         Ok(Saved { path, bytes, kept: true, sha256 })
     }
 
     /// Returns the length of a file that is not replaced.
     async fn existing(&self, path: &Path) -> Result<Option<u64>, DownloadError> {
-        match tokio::fs::symlink_metadata(path).await {
-            // No file of a translation is empty, so an empty one is not the result of a download.
-            Ok(found) if found.is_file() && found.len() > 0 && !self.overwrite => Ok(Some(found.len())),
-            Ok(found) if found.is_file() => Ok(None),
-            Ok(_) => Err(io_at(path)(not_a_file())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(io_at(path)(error)),
-        }
+        let overwrite = self.overwrite;
+        blocking(path, move |path| existing(path, overwrite)).await
     }
 }
 
@@ -232,21 +226,6 @@ fn is_taken(error: &DownloadError) -> bool {
         DownloadError::Io { source, .. } => source.kind() == io::ErrorKind::AlreadyExists,
         _ => false,
     }
-}
-
-fn io_at(path: &Path) -> impl FnOnce(io::Error) -> DownloadError {
-    let path = path.to_owned();
-    move |source| DownloadError::Io { path, source }
-}
-
-/// Works on a file on another thread.
-async fn blocking<T: Send + 'static>(
-    path: &Path,
-    work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
-) -> Result<T, DownloadError> {
-    let file = path.to_owned();
-    let done = tokio::task::spawn_blocking(move || work(&file)).await;
-    done.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(io_at(path))
 }
 
 /// Returns as many bytes as are needed to recognise the kind of a file.
