@@ -59,9 +59,9 @@ pub(crate) struct Options {
 }
 
 enum Disk {
-    Idle(Writer),
+    Idle(Box<Writer>),
     /// Another thread is working on the file.
-    Busy(JoinHandle<(Writer, io::Result<()>)>),
+    Busy(JoinHandle<(Box<Writer>, io::Result<()>)>),
     /// The other thread never ran, because the runtime is shutting down.
     Gone,
 }
@@ -92,7 +92,7 @@ impl Part {
         Ok(Self {
             path,
             file: writer.file(),
-            disk: Disk::Idle(writer),
+            disk: Disk::Idle(Box::new(writer)),
             batch: Batch::default(),
             batched: 0,
             batched_since: Instant::now(),
@@ -256,6 +256,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lock::lock;
 
     #[test]
     fn a_batch_is_bounded_in_bytes_chunks_and_age() {

@@ -114,10 +114,7 @@ impl Writer {
     pub(crate) fn finish(&mut self, target: &Path, overwrite: bool) -> io::Result<()> {
         self.file.sync_all()?;
         if existing(target, overwrite)?.is_some() {
-            return Err(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                "another program has created the file",
-            ));
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "another program has created the file"));
         }
         if let Some(part) = self.path.take() {
             remove_version(&part)?;
@@ -170,8 +167,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         let is_empty = self.file.metadata().is_ok_and(|found| found.len() == 0);
-        let is_kept =
-            !is_empty && self.store_version().is_ok() && matches!(self.beside, Beside::Stored);
+        let is_kept = !is_empty && self.store_version().is_ok() && matches!(self.beside, Beside::Stored);
         if let Some(mut path) = self.path.take() {
             if !is_kept {
                 let _ = remove_version(&path);
@@ -276,7 +272,6 @@ fn remove_version(part: &Path) -> io::Result<()> {
         _ => Ok(()),
     }
 }
-
 
 #[cfg(test)]
 mod tests {
