@@ -49,12 +49,17 @@ class Load:
 
 
 def in_flight(crew):
-    """The sources that these workers have claimed, and whose outcome the engine has not confirmed to them."""
-    claimed = set()
+    """The sources that these workers have claimed, and whose outcome the engine has not confirmed to the attempt."""
+    found = set()
     for process in crew:
+        claimed = set()
         for what, name in re.findall(r'(claiming|recorded) source="([^"]*)"', pathlib.Path(process.log).read_text()):
+            if what == "claiming" and name in claimed:
+                # The engine gave up the attempt that had the first claim.
+                found.add(name)
             (claimed.add if what == "claiming" else claimed.discard)(name)
-    return claimed
+        found |= claimed
+    return found
 
 
 def verify(fleet, proxy, results, in_flight, kills):
@@ -210,6 +215,8 @@ def suspend(rounds, seconds):
             for process in victims:
                 process.signal(signal.SIGCONT)
             time.sleep(2)
+            # An attempt that was stopped before its claim makes it now, and the engine gives up the attempt.
+            open_claims |= in_flight(victims)
             # A POST that arrived only now, for a work that was recorded as unknown.
             late += [work for work in unknown
                      if source(int(work.split(".")[1], 16)) in set(proxy.posts) - sent]

@@ -11,10 +11,10 @@
 //! # let server = runtime.block_on(akool_mock::MockServer::start());
 //! # server.on_create(akool_mock::Timeline::new().completed());
 //! # let (base_url, key) = (server.url(), server.api_key());
-//! use akool::{ClientBuilder, Credential, blocking::Client};
+//! use akool::{Credential, blocking::Client};
 //!
 //! // Or Client::from_env(), which reads AKOOL_API_KEY or AKOOL_TOKEN.
-//! let client = ClientBuilder::new().base_url(base_url).credential(Credential::api_key(key)?).build()?;
+//! let client = akool::Client::builder().base_url(base_url).credential(Credential::api_key(key)?).build()?;
 //! let client = Client::new(client)?;
 //! let created = client.translate("https://example.com/talk.mp4").to(["es", "fr"]).send()?;
 //! for job in &created.jobs {

@@ -40,6 +40,7 @@ impl fmt::Display for Problem {
 /// use openapi_keeper::{description, supported};
 ///
 /// let document = description::parse(br#"
+/// openapi: 3.0.3
 /// paths:
 ///   /talks:
 ///     get: {responses: {"200": {description: all}}}
