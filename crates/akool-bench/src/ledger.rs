@@ -20,6 +20,9 @@ use crate::{
 const SIZES: [u32; 3] = [1_000, 100_000, 1_000_000];
 const LEDGER: &str = "ledger";
 const BARE: &str = "bare rusqlite";
+/// The same rows and indexes as the ledger's, written by hand.
+const SAME: &str = "bare rusqlite, the ledger's tables";
+const VARIANTS: [&str; 3] = [LEDGER, BARE, SAME];
 /// The jobs that have not ended.
 const PENDING: u32 = 50;
 /// Creations at each size, together by all processes.
@@ -32,55 +35,68 @@ pub(crate) fn probe(variant: &str, file: &Path, url: &str, name: &str, creations
     runtime.block_on(async {
         let client = by_hand::library(url)?;
         let ledger = if variant == LEDGER { Some(Ledger::open(file)?) } else { None };
-        let mut bare = if variant == BARE { Some(open_bare(file)?) } else { None };
+        let mut bare = if variant == LEDGER { None } else { Some(open_bare(variant, file)?) };
         for number in 0..creations {
             let video = format!("https://videos.example/{name}/{number}.mp4");
             let request = client.translate(&*video).to(["es"]);
             if let Some(ledger) = &ledger {
                 anyhow::ensure!(ledger.translate(request).await?.len() == 1, "not one job");
             } else if let Some(bare) = &mut bare {
-                let mut commit = |sql: &str, value: &str| -> Result<()> {
+                let mut commit = |statements: &[&str], value: &str| -> Result<()> {
                     let transaction = bare.transaction_with_behavior(TransactionBehavior::Immediate)?;
-                    transaction.prepare_cached(sql)?.execute(params![video, value])?;
+                    for statement in statements {
+                        transaction.prepare_cached(statement)?.execute(params![video, value])?;
+                    }
                     Ok(transaction.commit()?)
                 };
-                commit(
-                    "INSERT INTO jobs (video, request) VALUES (?, ?)",
-                    &serde_json::to_string(&request.request()?)?,
-                )?;
+                let (before, after): (&[&str], &[&str]) = match variant {
+                    BARE => (
+                        &["INSERT INTO jobs (video, request) VALUES (?, ?)"],
+                        &["UPDATE jobs SET job = ?2 WHERE video = ?1"],
+                    ),
+                    SAME => (
+                        &[
+                            "INSERT INTO requests VALUES (?1, 'api', unixepoch() * 1000, ?2, randomblob(32), randomblob(32))",
+                            "INSERT INTO jobs (request, api, language, state, work, open) SELECT ?1, 'api', 'es', 0,
+                             randomblob(32), 1 WHERE ?2 IS NOT NULL",
+                        ],
+                        &["UPDATE jobs SET state = 2, job = ?2, status = 1, changed_at = unixepoch() * 1000 WHERE request = ?1"],
+                    ),
+                    other => bail!("unknown variant {other}"),
+                };
+                commit(before, &serde_json::to_string(&request.request()?)?)?;
                 let created = request.send().await?;
                 let job = created.jobs.first().context("no job")?;
-                commit("UPDATE jobs SET job = ?2 WHERE video = ?1", job.id.as_str())?;
-            } else {
-                bail!("unknown variant {variant}")
+                commit(after, job.id.as_str())?;
             }
         }
         Ok(())
     })
 }
 
-fn open_bare(file: &Path) -> Result<Connection> {
+fn open_bare(variant: &str, file: &Path) -> Result<Connection> {
+    if variant == SAME {
+        drop(Ledger::open(file)?);
+    }
     let connection = Connection::open(file)?;
     connection.busy_timeout(Duration::from_secs(30))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection
-        .execute_batch("CREATE TABLE IF NOT EXISTS jobs (video TEXT PRIMARY KEY, request TEXT, job TEXT)")?;
+    if variant == BARE {
+        connection.execute_batch(
+            "CREATE TABLE IF NOT EXISTS jobs (video TEXT PRIMARY KEY, request TEXT, job TEXT)",
+        )?;
+    }
     Ok(connection)
 }
 
 /// Fills the tables with jobs that have ended, but for the last few, each of its own request.
 fn fill(variant: &str, file: &Path, api: &str, rows: u32) -> Result<()> {
-    let mut connection = if variant == LEDGER {
-        drop(Ledger::open(file)?);
-        Connection::open(file)?
-    } else {
-        open_bare(file)?
-    };
+    let mut connection = open_bare(if variant == LEDGER { SAME } else { variant }, file)?;
     connection.pragma_update(None, "cache_size", -512 * 1024)?;
     let numbers = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?1)";
     let transaction = connection.transaction()?;
-    if variant == LEDGER {
+    if variant != BARE {
         let request = "json_object('language', 'es', 'url', 'https://videos.example/old/' || n || '.mp4')";
         transaction.execute(
             &format!("{numbers} INSERT INTO requests SELECT printf('x%07x', n), ?2, 1700000000000 + n, {request}, randomblob(32), randomblob(32) FROM numbers"),
@@ -138,7 +154,7 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
         "ledger",
         "Creations per second in a ledger with few and with many jobs, in one process and in eight. Two commits are \
          durable for each creation: the request before it is sent, and its job. Against the same requests with two \
-         commits to a table of bare rusqlite of the same size. Also the times to open the ledger, and to read 50 \
+         commits to a table of bare rusqlite of the same size, and to the ledger's own tables. Also the times to open the ledger, and to read 50 \
          pending jobs.",
     );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -146,7 +162,7 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     let folder = tempfile::Builder::new().prefix("akool-bench").tempdir_in(target()?)?;
     let file = |variant: &str, rows: u32| -> PathBuf { folder.path().join(format!("{variant} {rows}.db")) };
     for rows in sizes {
-        for variant in [LEDGER, BARE] {
+        for variant in VARIANTS {
             fill(variant, &file(variant, *rows), &server.url, *rows)?;
         }
     }
@@ -155,7 +171,7 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     for round in 0..=rounds {
         for processes in [1, 8] {
             for rows in sizes {
-                for variant in [LEDGER, BARE] {
+                for variant in VARIANTS {
                     let name = format!("{round}-{processes}");
                     let rate = rate(variant, &file(variant, *rows), &server.url, &name, processes)?;
                     // The first round warms up.
@@ -174,13 +190,13 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
         }
     }
     let mut curves: Vec<Series> = Vec::new();
-    let mut worst_ratio = f64::INFINITY;
+    let (mut worst_ratio, mut worst_same) = (f64::INFINITY, f64::INFINITY);
     for processes in [1, 8] {
         let quantity = if processes == 1 { "creations, 1 process" } else { "creations, 8 processes" };
         let mut points = Vec::new();
         for rows in sizes {
             let case = format!("{} jobs", number(f64::from(*rows)));
-            let [ours, bare] = [LEDGER, BARE].map(|variant| {
+            let [ours, bare, same] = VARIANTS.map(|variant| {
                 let key = (processes, *rows, variant);
                 let samples: Vec<f64> =
                     rates.iter().filter(|(of, _)| *of == key).map(|(_, rate)| *rate).collect();
@@ -188,6 +204,7 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
             });
             points.push((f64::from(*rows), ours));
             worst_ratio = worst_ratio.min(ours / bare);
+            worst_same = worst_same.min(ours / same);
         }
         let fewest = points.iter().map(|point| point.1).fold(f64::INFINITY, f64::min);
         row.at_most(
@@ -198,6 +215,7 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
         curves.push((format!("{quantity}, per second"), points));
     }
     row.at_least("creations: rate / bare rusqlite's, worst case", worst_ratio, 0.8);
+    row.at_least("creations: rate / bare rusqlite's with the ledger's tables, worst case", worst_same, 0.8);
     for (index, quantity) in ["open", "read what is pending"].into_iter().enumerate() {
         let mut points = Vec::new();
         for (rows, read) in sizes.iter().zip(&read) {
@@ -209,6 +227,7 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
         row.at_most(&format!("{quantity}: time at the worst size / at 1,000 jobs"), most / points[0].1, 1.5);
         curves.push((format!("{quantity}, ms"), points));
     }
+    row.note("What the ledger does more, for 100 creations by `strace`: it changes 12 pages for each instead of 3 (2,360 writes against 625), since a request is found again by its options, its source, its time and its job; it locks and removes a file beside the ledger, which tells a request in flight from one whose process died; and it works on a thread of its own, so as not to block the runtime (407 calls of futex, against 1). Both wait for the disk as often (207 and 204 times).");
     row.note("The ledger and the tables are in the workspace's target folder. How long a durable commit takes depends on the disk.");
     row.plot = Some(Plot::Lines(Chart {
         title: "a ledger with few and with many jobs".to_owned(),
