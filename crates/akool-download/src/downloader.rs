@@ -6,7 +6,7 @@ use std::{
 };
 
 use reqwest::redirect;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use url::Url;
 
 use crate::{link, retry::Retry};
@@ -22,6 +22,8 @@ pub struct Downloader {
     local_http: Arc<OnceLock<reqwest::Client>>,
     pub(crate) retry: Retry,
     slots: Arc<Semaphore>,
+    /// Bounds the threads for short work on the disk that needs no slot: a thousand files at once would start hundreds.
+    disk_slots: Arc<Semaphore>,
     any_redirect: bool,
 }
 
@@ -45,6 +47,11 @@ impl Downloader {
     pub(crate) async fn slot(&self) -> Option<OwnedSemaphorePermit> {
         // The semaphore is never closed, so this always returns a permit.
         Arc::clone(&self.slots).acquire_owned().await.ok()
+    }
+
+    /// Waits until the disk may be used for a moment.
+    pub(crate) async fn disk_slot(&self) -> Option<SemaphorePermit<'_>> {
+        self.disk_slots.acquire().await.ok()
     }
 
     /// Returns the HTTP client for a link. A link with `http:` leads to this machine, which a proxy cannot reach; nor
@@ -145,11 +152,13 @@ impl DownloaderBuilder {
     /// If the HTTP client cannot be built, for example without a TLS feature.
     pub fn build(self) -> Result<Downloader, BuildError> {
         let http = configured(self.http, self.any_redirect).build().map_err(BuildError)?;
+        let slots = || Arc::new(Semaphore::new(self.max_concurrent_files.clamp(1, Semaphore::MAX_PERMITS)));
         Ok(Downloader {
             http,
             local_http: Arc::default(),
             retry: self.retry,
-            slots: Arc::new(Semaphore::new(self.max_concurrent_files.clamp(1, Semaphore::MAX_PERMITS))),
+            slots: slots(),
+            disk_slots: slots(),
             any_redirect: self.any_redirect,
         })
     }

@@ -156,7 +156,7 @@ pub struct Saved {
 impl Save {
     async fn run(self) -> Result<Saved, DownloadError> {
         self.transfer.check_link()?;
-        blocking(&self.folder, |folder| std::fs::create_dir_all(folder)).await?;
+        self.on_disk(&self.folder, |folder| std::fs::create_dir_all(folder)).await?;
         let own = [self.transfer.file.file_name()];
         let names = if self.names.is_empty() { &own } else { self.names.as_slice() };
         let mut names = names.iter().peekable();
@@ -215,7 +215,16 @@ impl Save {
     /// Returns the length of a file that is not replaced.
     async fn existing(&self, path: &Path) -> Result<Option<u64>, DownloadError> {
         let overwrite = self.overwrite;
-        blocking(path, move |path| existing(path, overwrite)).await
+        self.on_disk(path, move |path| existing(path, overwrite)).await
+    }
+
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        path: &Path,
+        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, DownloadError> {
+        let _slot = self.transfer.downloader.disk_slot().await;
+        blocking(path, work).await
     }
 }
 

@@ -242,9 +242,6 @@ fn record_created(
     now: SystemTime,
 ) -> rusqlite::Result<()> {
     let entry = entry.as_str();
-    // Languages that are named nowhere below: the response said nothing clear about them.
-    let update = "UPDATE jobs SET state = 1, message = ? WHERE request = ? AND state < 2";
-    execute(transaction, update, ["the response did not name a job", entry])?;
     for job in &created.jobs {
         let status = job.status.map(i64::from);
         let changed_at = status.map(|_| millis(now));
@@ -273,7 +270,10 @@ fn record_created(
             WHERE request = ?1 AND language = ?2 COLLATE NOCASE AND state < 2";
         execute(transaction, update, params![entry, language.code(), rejection.code.0, rejection.message])?;
     }
-    Ok(())
+    // Languages that are named nowhere above: the response said nothing clear about them. Last, so that it usually finds
+    // no row.
+    let update = "UPDATE jobs SET state = 1, message = ? WHERE request = ? AND state < 2";
+    execute(transaction, update, ["the response did not name a job", entry])
 }
 
 /// A short id that no entry has.
