@@ -140,13 +140,14 @@ def run(fleet, folder):
         print(log.read_text()[-4000:], flush=True)
         raise
     finally:
-        for child in children(shell.pid) if shell.poll() is None else ():
-            with contextlib.suppress(OSError):
-                os.kill(child, signal.SIGTERM)
         shell.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            shell.wait(30)
+        # The shell may have ended before the others of its group. `fleet up` stops its server if it is asked to end.
         with contextlib.suppress(OSError):
+            os.killpg(shell.pid, signal.SIGTERM)
+            for _ in range(300):
+                shell.poll()
+                os.killpg(shell.pid, 0)
+                time.sleep(0.1)
             os.killpg(shell.pid, signal.SIGKILL)
 
 

@@ -50,7 +50,7 @@ fn bytes(folder: &Path) -> Result<u64> {
 }
 
 pub(crate) fn run(quick: bool) -> Result<Row> {
-    let times = if quick { 1 } else { 3 };
+    let times = if quick { 1 } else { 2 };
     let mut row = Row::new(
         "build",
         "A cold debug build of a crate that polls a job with `akool` (default features), against one that does it by \

@@ -118,6 +118,17 @@ pub(crate) fn run(command: &Command) -> Result<Usage> {
     Ok(Usage { seconds, cpu_seconds: user + system, peak_mib: kib / 1024.0 })
 }
 
+/// Like [`run`], with the wall time of a second run, without GNU time.
+pub(crate) fn run_twice(command: &mut Command) -> Result<Usage> {
+    let usage = run(command)?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let began = Instant::now();
+    let status = command.status()?;
+    let seconds = began.elapsed().as_secs_f64();
+    ensure!(status.success(), "{command:?} failed: {status}");
+    Ok(Usage { seconds, ..usage })
+}
+
 /// Runs programs alternately, so many times each, so that a disturbance affects all of them. The first round
 /// warms up and is not counted.
 pub(crate) fn alternate<const N: usize>(

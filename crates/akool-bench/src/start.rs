@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{
     by_hand::KEY,
-    process::{Usage, alternate, build, run as sample},
+    process::{Usage, alternate, build, run_twice as sample},
     row::{Plot, Row},
     server::Server,
 };
@@ -69,7 +69,7 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     row.at_most("--version: memory / curl's", am / bm, 1.2);
     row.at_most("status: time / that of curl and jq", c / d, 1.2);
     row.at_most("status: memory / the larger of curl and jq", cm / dm, 1.2);
-    row.note("Both times include the start of GNU time. Memory is that of the largest process.");
+    row.note("Memory is that of the largest process, and is measured in a run of its own.");
     row.plot = Some(Plot::Ratios("curl".to_owned()));
     Ok(row)
 }
