@@ -23,7 +23,8 @@ const MAX_QUEUE_MS: f64 = 1_000.0;
 /// How long work that is sent back stays there at least, in milliseconds.
 const SEND_BACK_MS: u64 = 1_000;
 /// How long work waits for a permit at most. A lease is itself work for a worker: it can be queued on a connection whose
-/// streams are all held by work that waits for this lease.
+/// streams are all held by work that waits for this lease, or at a worker that hangs. The engine asks an attempt that has
+/// sent nothing for its inactivity timeout to suspend; between a claim and its outcome, that makes a creation unknown.
 const MAX_WAIT: Duration = Duration::from_secs(3);
 
 /// Milliseconds since the Unix epoch.

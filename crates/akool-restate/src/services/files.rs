@@ -88,7 +88,7 @@ async fn save_for_a_while(
     credential: String,
 ) -> HandlerResult<Option<String>> {
     let Some(storage) = &worker.storage else {
-        return Err("this worker saves no files; start one with --output".into());
+        return Err("this worker saves no files; start one with a folder or a store for them".into());
     };
     let job = worker.account(&credential)?.client.job(&file.job);
     Ok(storage.save(&job, &file).await?)

@@ -21,9 +21,6 @@ use crate::{
 };
 
 const STATE: &str = "work";
-/// How long a permit may take. The engine asks an attempt that has sent nothing for the inactivity timeout to suspend: after
-/// its claim, that would make the outcome unknown.
-const PERMIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How far the clocks of workers may differ, in milliseconds.
 const MAX_SKEW_MS: u64 = 5_000;
 
@@ -266,7 +263,7 @@ async fn now() -> HandlerResult<u64> {
     Ok(now_ms())
 }
 
-/// Looks after the wait of a job that exists. Returns the job if it has failed, so that nothing is held for it.
+/// Continues the wait of a job that exists. Returns the job if it has failed, so that nothing is held for it.
 async fn existing(
     ctx: &ObjectContext<'_>,
     state: &WorkState,
@@ -297,8 +294,7 @@ async fn existing(
 /// credential, `send` says so.
 async fn permit(worker: Arc<Shared>, name: String) -> HandlerResult<Json<(u64, u64)>> {
     let Some(account) = worker.accounts.get(&name) else { return Ok(Json((0, now_ms()))) };
-    let permit = tokio::time::timeout(PERMIT_TIMEOUT, worker.permit(account)).await;
-    let permit = permit.map_err(|_| "no permit to call the service was leased in time")??;
+    let permit = worker.permit(account).await?;
     let now_ms = now_ms();
     Ok(Json(match permit {
         Permit::Granted => (0, now_ms),
