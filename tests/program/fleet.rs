@@ -73,12 +73,8 @@ mod with_the_feature {
             ("--on-complete", &["true"]),
             ("--max-polls-per-second", &["5"]),
         ];
-        let wait: [Set; 4] = [
-            ("--on-complete", &["true"]),
-            ("--max-polls-per-second", &["5"]),
-            ("--interval", &["1s"]),
-            ("--max-failures", &["3"]),
-        ];
+        let wait: [Set; 3] =
+            [("--on-complete", &["true"]), ("--max-polls-per-second", &["5"]), ("--max-failures", &["3"])];
         let jobs: [Set; 5] =
             [("--refresh", &[]), ("--expiring", &[]), ("--costs", &[]), ("--all", &[]), ("--staged", &[])];
         let status: [Set; 0] = [];
@@ -119,6 +115,16 @@ mod with_the_feature {
         {
             let text = refused(&run(&["jobs"], &["--fleet", given]));
             assert!(text.contains("is not the address of an ingress") && text.contains(wanted), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_worker_refuses_a_place_for_files_that_it_cannot_use() {
+        for (place, why) in [("/proc/nope", "cannot write to /proc/nope"), ("gs3://b", "not that of a store")]
+        {
+            let listen = ["--listen", "127.0.0.1:0", "--sandbox"];
+            let text = refused(&run(&["fleet", "worker", "--output", place], &listen));
+            assert!(text.contains(why), "{text}");
         }
     }
 

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Makes sure that a folder exists and can be written to.
-fn check_folder(folder: &Path) -> Result<(), String> {
+pub(crate) fn check_folder(folder: &Path) -> Result<(), String> {
     let shown = folder.display();
     // Creates a file, because permissions alone do not show whether that is possible. The file has no name
     // on systems that support this, so nothing is left behind.

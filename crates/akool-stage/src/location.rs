@@ -35,18 +35,6 @@ pub(crate) enum Provider {
 }
 
 impl Location {
-    /// Whether this text is meant as the location of a store, and not as a file or folder.
-    ///
-    /// ```
-    /// use akool_stage::Location;
-    ///
-    /// assert!(Location::is_meant("s3://bucket/prefix") && Location::is_meant("s3://"));
-    /// assert!(!Location::is_meant("out") && !Location::is_meant("https://example.com/talk.mp4"));
-    /// ```
-    pub fn is_meant(text: &str) -> bool {
-        text.split_once("://").is_some_and(|(scheme, _)| Provider::of(scheme).is_some())
-    }
-
     /// The scheme and the bucket.
     pub(crate) fn root(&self) -> &str {
         &self.root

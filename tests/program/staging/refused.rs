@@ -181,6 +181,11 @@ async fn a_wrong_location_or_lifetime_is_wrong_usage() {
         let text = stderr(&output);
         assert!(code(&output) == 2 && text.contains(why) && !text.contains("MARKER"), "{output:?}");
     }
+    // Not a folder of that name.
+    let args = ["translate", "https://example.com/talk.mp4", "--to", "es", "--output", "gs3://b"];
+    let output = folder.akool(&server, &args).output().unwrap();
+    assert!(code(&output) == 2 && stderr(&output).contains("not that of a store"), "{output:?}");
+    server.assert_creations().count(0);
     for lifetime in ["8d", "0s", "x"] {
         let args = ["translate", &video, "--to", "es", "--stage", "s3://b", "--link-lifetime", lifetime];
         assert_eq!(code(&folder.akool(&server, &args).output().unwrap()), 2);

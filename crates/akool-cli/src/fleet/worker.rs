@@ -10,6 +10,7 @@ use super::{Failure, metrics};
 use crate::{
     args::{self, Global, fleet::Account},
     connect::{self, Connection},
+    fetch::check_folder,
     interrupt::interruption,
     report::Report,
     staging::StoreTarget,
@@ -55,7 +56,10 @@ pub(super) fn bind(
     if let Some(output) = &account.output {
         builder = match StoreTarget::of(output).map_err(Failure::Usage)? {
             Some(store) => store.of_worker(builder, downloader()?),
-            None => builder.downloads(downloader()?, absolute(output)?),
+            None => {
+                check_folder(output).map_err(Failure::Usage)?;
+                builder.downloads(downloader()?, absolute(output)?)
+            }
         };
     }
     builder.bind().map_err(failed)
