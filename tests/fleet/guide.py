@@ -105,23 +105,28 @@ def run(fleet, folder):
         enter(more)
         workers = wait_for("the workers", lambda: crew(shell.pid))
         wait_for("what they print", lambda: log.read_text().count("worker listens") == 2)
-        enter(translate)
-        shell.stdin.close()
+
+        before = fleet.control("state")["jobs"]
 
         def created():
-            return fleet.control("state")["jobs"]
+            return fleet.control("state")["jobs"] - before
 
+        def recorded():
+            """How many jobs the fleet knows, in a moment in which it creates none."""
+            jobs = created()
+            return jobs if jobs == len(fleet.states("Job", "job")) == created() else None
+
+        enter(translate)
+        shell.stdin.close()
         # In the middle: some are created and run, and the others wait. Who is killed while it creates leaves that creation
         # as unknown, which the check `kills` counts.
-        before = created()
-        seen = wait_for("creations", lambda: created() - before >= 50 and created())
-        time.sleep(1)
-        running = len(fleet.states("Job", "job"))
-        assert created() == seen < VIDEOS, (created(), seen)
+        wait_for("creations", lambda: created() >= 50)
+        running = wait_for("a moment without creations", recorded)
+        assert running < VIDEOS, running
         for worker in workers:
             os.kill(worker, signal.SIGKILL)
         killed = time.monotonic()
-        print(f"    two of three workers killed after {seen - before} creations", flush=True)
+        print(f"    two of three workers killed after {running} creations", flush=True)
         report = folder / "outcomes.jsonl"
         wait_for("the outcomes", lambda: is_over(shell.pid), 400)
         rows = [json.loads(line) for line in report.read_text().splitlines()]
@@ -134,7 +139,7 @@ def run(fleet, folder):
             (row["source"], job["status"]) for row in rows for job in row["languages"])
         assert len(outcomes) == VIDEOS and set(outcomes.values()) == {1}, outcomes.most_common(3)
         assert {status for _, status in outcomes} == {"completed"}, outcomes
-        print(f"    {VIDEOS} creations in the sandbox, {len(rows)} outcomes, each once; {running} jobs at the kills, "
+        print(f"    {VIDEOS} creations in the sandbox, {len(rows)} outcomes, each once; "
               f"{time.monotonic() - killed:.0f} s after them, {time.monotonic() - began:.0f} s in all", flush=True)
     except BaseException:
         print(log.read_text()[-4000:], flush=True)

@@ -10,6 +10,7 @@ import sys
 import time
 
 from cluster import identity, network, not_tested
+from creation import LOG, in_flight
 from parts import AKOOL, KEY, ROOT, SERVER, Fleet, wait_for
 
 FOLDER = ROOT / "docs/fleet"
@@ -138,7 +139,7 @@ def three(fleet, here, hosts, setup, videos):
         server = fleet.run(f"server-{number}", command, env, inside)
         worker = [AKOOL, "--base-url", api, "fleet", "worker", "--ingress", "http://127.0.0.1:8080", "--admin",
                   "http://127.0.0.1:9070", "--listen", "127.0.0.1:9080", "--identity-key", public]
-        parts.append([server, fleet.run(f"worker-{number}", worker, {"AKOOL_API_KEY": KEY}, inside)])
+        parts.append([server, fleet.run(f"worker-{number}", worker, {"AKOOL_API_KEY": KEY, "RUST_LOG": LOG}, inside)])
     inside = ["ip", "netns", "exec", hosts[0][0]]
     service = ["curl", "-sf", "-o", "/dev/null", "http://127.0.0.1:9070/services/Job"]
     for space, _, _ in hosts:
@@ -162,7 +163,8 @@ def three(fleet, here, hosts, setup, videos):
     def created():
         return list(fleet.jobs_per_source().elements())
 
-    wait_for("the creations", lambda: len(created()) == videos)
+    # A machine that dies while it creates leaves that creation as unknown, which the check `kills` counts.
+    wait_for("the creations", lambda: len(created()) == videos and not in_flight([worker for _, worker in parts]))
     # One machine dies, with its server and its worker.
     for part in parts[2]:
         part.kill()
