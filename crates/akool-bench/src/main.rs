@@ -70,8 +70,15 @@ pub(crate) const ROWS: [(&str, Run); 12] = [
 
 /// Builds the programs that the rows run, so that no row has to.
 fn prepare() -> Result<()> {
-    let tools =
-        [start::program()?, codegen::xtask()?, codegen::progenitor()?, waits::peers()?, diff::packages()?];
+    let tools = [
+        start::program()?,
+        mock::program()?,
+        codegen::xtask()?,
+        codegen::progenitor()?,
+        waits::peers()?,
+        mock::packages()?,
+        diff::packages()?,
+    ];
     for program in tools {
         println!("{}", program.display());
     }

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -25,6 +25,11 @@ const KEY: &str = "sandbox-key-000000000000";
 const PACKAGES: [&str; 2] = ["@stoplight/prism-cli@5.14.2", "json-server@0.17.4"];
 /// The connections of the load generator.
 const CONNECTIONS: &str = "16";
+
+/// The folder with the mock servers of others.
+pub(crate) fn packages() -> Result<PathBuf> {
+    npm("npm", &PACKAGES, &["--ignore-scripts"])
+}
 
 /// A running server, and the target that it is asked for.
 struct Target {
@@ -49,7 +54,7 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
          send them, against `akool sandbox`, which validates and records each; `prism mock`, which validates each, \
          with the same description; and json-server, which does neither.",
     );
-    let tools = npm("npm", &PACKAGES, &["--ignore-scripts"])?.join(".bin");
+    let tools = packages()?.join(".bin");
     let servers = [akool()?, prism(&tools)?, json_server(&tools)?];
     let mut loads: [Vec<Load>; 3] = Default::default();
     for server in &servers {
@@ -87,8 +92,12 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     Ok(row)
 }
 
+pub(crate) fn program() -> Result<PathBuf> {
+    build("release", "akool-cli", "akool")
+}
+
 fn akool() -> Result<Target> {
-    let mut command = Command::new(build("release", "akool-cli", "akool")?);
+    let mut command = Command::new(program()?);
     command.args(["sandbox", "--listen", "127.0.0.1:0", "--json"]);
     start("akool sandbox", &mut command, |line| {
         let event: serde_json::Value = serde_json::from_str(line).ok()?;

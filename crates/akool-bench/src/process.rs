@@ -74,7 +74,7 @@ pub(crate) fn build(profile: &str, package: &str, program: &str) -> Result<PathB
 pub(crate) fn npm(name: &str, packages: &[&str], options: &[&str]) -> Result<PathBuf> {
     let folder = target()?.join("akool-bench-tools").join(name);
     fs::create_dir_all(&folder)?;
-    let install = ["install", "--silent", "--no-fund", "--no-audit", "--prefix", "."];
+    let install = ["install", "--prefer-offline", "--silent", "--no-fund", "--no-audit", "--prefix", "."];
     let installed = cmd("npm", [&install, options, packages].concat()).dir(&folder).run();
     installed.context("cannot install packages of npm")?;
     Ok(folder.join("node_modules"))

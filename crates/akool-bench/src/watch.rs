@@ -46,12 +46,12 @@ impl Plan {
     const STARTS: f64 = 0.9;
 
     pub(crate) fn new(jobs: usize, quick: bool) -> Self {
-        // At most 8,000 polls per second.
+        // At most 12,000 polls per second.
         let interval = match jobs {
             ..=1_000 => 2,
             1_001..=10_000 => 4,
-            10_001..=100_000 => 24,
-            _ => 139,
+            10_001..=100_000 => 16,
+            _ => 95,
         };
         Self { jobs, interval: Duration::from_secs(interval) / if quick { 2 } else { 1 } }
     }

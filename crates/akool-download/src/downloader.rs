@@ -13,6 +13,8 @@ use crate::{link, retry::Retry};
 
 /// The default of [`DownloaderBuilder::max_concurrent_files`].
 const MAX_CONCURRENT_FILES: usize = 4;
+/// How many files may wait for the disk. It brings many there in about the time of one.
+const MAX_FINISHING_FILES: usize = 32;
 
 /// Downloads files without credentials. Cheap to clone; clones share their connections.
 #[derive(Clone, Debug)]
@@ -24,6 +26,8 @@ pub struct Downloader {
     slots: Arc<Semaphore>,
     /// Bounds the threads for short work on the disk that needs no slot: a thousand files at once would start hundreds.
     disk_slots: Arc<Semaphore>,
+    /// Bounds the files that have arrived and are not yet on the disk.
+    finish_slots: Arc<Semaphore>,
     any_redirect: bool,
 }
 
@@ -52,6 +56,11 @@ impl Downloader {
     /// Waits until the disk may be used for a moment.
     pub(crate) async fn disk_slot(&self) -> Option<SemaphorePermit<'_>> {
         self.disk_slots.acquire().await.ok()
+    }
+
+    /// Waits until one more file that has arrived may wait for the disk.
+    pub(crate) async fn finish_slot(&self) -> Option<SemaphorePermit<'_>> {
+        self.finish_slots.acquire().await.ok()
     }
 
     /// Returns the HTTP client for a link. A link with `http:` leads to this machine, which a proxy cannot reach; nor
@@ -133,7 +142,7 @@ impl DownloaderBuilder {
     }
 
     /// Sets how many files the downloader and its clones download at the same time. The default is 4,
-    /// the minimum 1.
+    /// the minimum 1. Up to 32 more, which have arrived, may wait for the disk.
     pub fn max_concurrent_files(mut self, files: usize) -> Self {
         self.max_concurrent_files = files;
         self
@@ -159,6 +168,7 @@ impl DownloaderBuilder {
             retry: self.retry,
             slots: slots(),
             disk_slots: slots(),
+            finish_slots: Arc::new(Semaphore::new(MAX_FINISHING_FILES)),
             any_redirect: self.any_redirect,
         })
     }

@@ -192,6 +192,9 @@ impl Save {
         }
         let bytes = self.transfer.clone().run(&mut writer).await?;
         let sha256 = if self.sha256 { Some(writer.sha256().await?) } else { None };
+        // The next file arrives while this one is brought to the disk.
+        let _finish = self.transfer.downloader.finish_slot().await;
+        drop(slot);
         writer.finish(&path, self.overwrite).await?;
         Ok(Saved { path, bytes, kept: false, sha256 })
     }
