@@ -15,7 +15,7 @@ use crate::{
     error::DownloadError,
     sink::Sink,
     version::Version,
-    writer::{Batch, Restart, Stored, Writer},
+    writer::{Batch, Opened, Options, Restart, Stored, Writer},
 };
 
 /// A batch is written when it has this many bytes,
@@ -49,15 +49,6 @@ pub(crate) struct Part {
     synced: u64,
 }
 
-/// What the part of a file is used for.
-#[derive(Clone, Debug)]
-pub(crate) struct Options {
-    /// Identifies the job and the kind of file. Another file can have the same name on disk.
-    pub(crate) file: String,
-    /// Whether the hash is needed also if the server sends no checksum.
-    pub(crate) hash: bool,
-}
-
 enum Disk {
     Idle(Box<Writer>),
     /// Another thread is working on the file.
@@ -68,18 +59,20 @@ enum Disk {
 
 impl Part {
     /// Opens the part of an earlier download, or creates one. Waits while another download is writing it, which is
-    /// reported once.
+    /// reported once. If that one has saved the file itself, returns its length instead.
     pub(crate) async fn open(
         path: PathBuf,
         options: Options,
         on_wait: impl FnOnce(),
-    ) -> Result<Self, DownloadError> {
+    ) -> Result<Result<Self, u64>, DownloadError> {
         let mut attempts = 0;
         let mut on_wait = Some(on_wait);
-        let (writer, bytes, version) = loop {
-            let file = options.file.clone();
-            if let Some(opened) = blocking(&path, move |path| Writer::open(path, &file)).await? {
-                break opened;
+        let (disk, bytes, version) = loop {
+            let options = options.clone();
+            match blocking(&path, move |path| Writer::open(path, &options)).await? {
+                Some(Opened::Part(writer, bytes, version)) => break (writer, bytes, version),
+                Some(Opened::Exists(bytes)) => return Ok(Err(bytes)),
+                None => {}
             }
             attempts += 1;
             if attempts == UNREPORTED_ATTEMPTS
@@ -89,10 +82,10 @@ impl Part {
             }
             tokio::time::sleep(LOCK_PAUSE).await;
         };
-        Ok(Self {
+        Ok(Ok(Self {
             path,
-            file: writer.file(),
-            disk: Disk::Idle(Box::new(writer)),
+            file: disk.file(),
+            disk: Disk::Idle(disk),
             batch: Batch::default(),
             batched: 0,
             batched_since: Instant::now(),
@@ -101,20 +94,20 @@ impl Part {
             options,
             syncing: None,
             synced: bytes,
-        })
+        }))
     }
 
     /// Writes the file to disk and then renames it, so that the name always means a complete file. Fails if there is
     /// another file of that name, unless it is overwritten or empty.
-    pub(crate) async fn finish(mut self, path: &Path, overwrite: bool) -> Result<(), DownloadError> {
+    pub(crate) async fn finish(mut self) -> Result<(), DownloadError> {
         self.synced().await?;
-        let (batch, target) = (self.take_batch(), path.to_owned());
+        let (batch, options) = (self.take_batch(), self.options.clone());
         self.work(move |writer| {
             writer.write(batch, true)?;
-            writer.finish(&target, overwrite)
+            writer.finish(&options)
         })
         .await?;
-        self.path = path.to_owned();
+        self.path.clone_from(&self.options.target);
         self.written().await
     }
 
@@ -197,7 +190,7 @@ impl Sink for Part {
 
     /// Takes effect with the next write.
     async fn restart(&mut self, version: Version) -> Result<(), DownloadError> {
-        let Options { file, hash } = self.options.clone();
+        let Options { file, hash, .. } = self.options.clone();
         let hash = hash || version.has_checksum();
         let restart = Restart { stored: Stored { file: Some(file), version: version.clone() }, hash };
         self.batch = Batch { restart: Some(restart), chunks: Vec::new() };
@@ -267,8 +260,8 @@ mod tests {
         );
     }
 
-    fn options() -> Options {
-        Options { file: "a job".to_owned(), hash: false }
+    fn options(target: &Path, overwrite: bool) -> Options {
+        Options { file: "a job".to_owned(), hash: false, target: target.to_owned(), overwrite }
     }
 
     #[tokio::test(start_paused = true)]
@@ -277,20 +270,25 @@ mod tests {
         let path = folder.path().join("a.part");
         let locked = lock(&path).unwrap();
         let reported = std::cell::Cell::new(0);
-        let mut open = std::pin::pin!(Part::open(path, options(), || reported.set(reported.get() + 1)));
+        let options = options(&folder.path().join("a"), false);
+        let mut open = std::pin::pin!(Part::open(path, options, || reported.set(reported.get() + 1)));
         let short = LOCK_PAUSE * (UNREPORTED_ATTEMPTS - 1) - LOCK_PAUSE / 2;
         for (pause, times) in [(short, 0), (LOCK_PAUSE * 2, 1), (LOCK_PAUSE * 100, 1)] {
             assert!(tokio::time::timeout(pause, &mut open).await.is_err());
             assert_eq!(reported.get(), times);
         }
         drop(locked);
-        open.await.unwrap();
+        open.await.unwrap().unwrap();
         assert_eq!(reported.get(), 1);
     }
 
     #[tokio::test]
     async fn a_file_is_replaced_only_if_it_is_empty_or_may_be_overwritten() {
         let folder = tempfile::tempdir().unwrap();
+        let open = async |target: &Path, overwrite| {
+            let options = options(target, overwrite);
+            Part::open(target.with_extension("part"), options, || {}).await
+        };
         for (number, (existing, overwrite, is_replaced)) in [
             (None, false, true),
             (Some(""), false, true),
@@ -300,24 +298,29 @@ mod tests {
         .into_iter()
         .enumerate()
         {
-            let target = folder.path().join(number.to_string());
-            if let Some(text) = existing {
-                std::fs::write(&target, text).unwrap();
+            for is_late in [false, true] {
+                let target = folder.path().join(format!("{number} {is_late}"));
+                let create = || existing.map(|text| std::fs::write(&target, text).unwrap());
+                if !is_late {
+                    create();
+                }
+                match open(&target, overwrite).await.unwrap() {
+                    Ok(mut part) => {
+                        assert!(is_late || is_replaced);
+                        part.restart(Version::default()).await.unwrap();
+                        part.write(Bytes::from_static(b"data")).await.unwrap();
+                        create();
+                        assert_eq!(part.finish().await.is_ok(), is_replaced, "{existing:?} {overwrite}");
+                    }
+                    Err(bytes) => assert!(bytes == 4 && !is_late && !is_replaced),
+                }
+                let wanted = if is_replaced { "data" } else { "mine" };
+                assert_eq!(std::fs::read_to_string(&target).unwrap(), wanted);
+                assert!(!target.with_extension("part").exists());
             }
-            let mut part = Part::open(target.with_extension("part"), options(), || {}).await.unwrap();
-            part.restart(Version::default()).await.unwrap();
-            part.write(Bytes::from_static(b"data")).await.unwrap();
-            assert_eq!(
-                part.finish(&target, overwrite).await.is_ok(),
-                is_replaced,
-                "{existing:?} {overwrite}"
-            );
-            let wanted = if is_replaced { "data" } else { "mine" };
-            assert_eq!(std::fs::read_to_string(&target).unwrap(), wanted);
         }
         let taken = folder.path().join("folder");
         std::fs::create_dir(&taken).unwrap();
-        let part = Part::open(taken.with_extension("part"), options(), || {}).await.unwrap();
-        assert!(part.finish(&taken, false).await.is_err());
+        assert!(open(&taken, false).await.is_err());
     }
 }

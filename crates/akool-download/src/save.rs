@@ -15,10 +15,10 @@ use crate::{
     error::DownloadError,
     format::{MAX_EXAMINED, is_kind},
     name::safe_name,
-    part::{Options, Part, blocking},
+    part::{Part, blocking},
     sink::Sink as _,
     transfer::{Progress, Transfer},
-    writer::{existing, remove_stale, sha256_of},
+    writer::{Options, existing, remove_stale, sha256_of},
 };
 
 /// See [`Save::on_wait`].
@@ -156,7 +156,6 @@ pub struct Saved {
 impl Save {
     async fn run(self) -> Result<Saved, DownloadError> {
         self.transfer.check_link()?;
-        self.on_disk(&self.folder, |folder| std::fs::create_dir_all(folder)).await?;
         let own = [self.transfer.file.file_name()];
         let names = if self.names.is_empty() { &own } else { self.names.as_slice() };
         let mut names = names.iter().peekable();
@@ -177,25 +176,31 @@ impl Save {
             return self.keep(path, part, bytes).await;
         }
         let slot = self.transfer.downloader.slot().await;
-        let options = Options { file: self.transfer.file.file_name(), hash: self.sha256 };
-        let mut writer = Part::open(part.clone(), options, || {
+        let options = Options {
+            file: self.transfer.file.file_name(),
+            hash: self.sha256,
+            target: path.clone(),
+            overwrite: self.overwrite,
+        };
+        let opened = Part::open(part.clone(), options, || {
             tracing::debug!(path = %path.display(), "another download is writing this file");
             if let Some(call) = &self.on_wait {
                 call(&path);
             }
-        })
-        .await?;
-        // Another download may have saved a file of this name before it released the part.
-        if let Some(bytes) = self.existing(&path).await? {
-            drop((writer, slot));
-            return self.keep(path, part, bytes).await;
-        }
+        });
+        let mut writer = match opened.await? {
+            Ok(writer) => writer,
+            Err(bytes) => {
+                drop(slot);
+                return self.keep(path, part, bytes).await;
+            }
+        };
         let bytes = self.transfer.clone().run(&mut writer).await?;
         let sha256 = if self.sha256 { Some(writer.sha256().await?) } else { None };
         // The next file arrives while this one is brought to the disk.
         let _finish = self.transfer.downloader.finish_slot().await;
         drop(slot);
-        writer.finish(&path, self.overwrite).await?;
+        writer.finish().await?;
         Ok(Saved { path, bytes, kept: false, sha256 })
     }
 
@@ -215,19 +220,15 @@ impl Save {
         Ok(Saved { path, bytes, kept: true, sha256 })
     }
 
-    /// Returns the length of a file that is not replaced.
+    /// Makes the folder, and returns the length of a file that is not replaced.
     async fn existing(&self, path: &Path) -> Result<Option<u64>, DownloadError> {
-        let overwrite = self.overwrite;
-        self.on_disk(path, move |path| existing(path, overwrite)).await
-    }
-
-    async fn on_disk<T: Send + 'static>(
-        &self,
-        path: &Path,
-        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
-    ) -> Result<T, DownloadError> {
         let _slot = self.transfer.downloader.disk_slot().await;
-        blocking(path, work).await
+        let (folder, overwrite) = (self.folder.clone(), self.overwrite);
+        blocking(path, move |path| match std::fs::create_dir_all(&folder) {
+            Ok(()) => existing(path, overwrite).map(Ok),
+            Err(source) => Ok(Err(DownloadError::Io { path: folder, source })),
+        })
+        .await?
     }
 }
 

@@ -67,12 +67,32 @@ pub(crate) struct Restart {
     pub(crate) hash: bool,
 }
 
+/// What the part of a file is used for.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// Identifies the job and the kind of file. Another file can have the same name on disk.
+    pub(crate) file: String,
+    /// Whether the hash is needed also if the server sends no checksum.
+    pub(crate) hash: bool,
+    /// What the part becomes.
+    pub(crate) target: PathBuf,
+    /// Whether a file that exists is replaced even if it is not empty.
+    pub(crate) overwrite: bool,
+}
+
+/// What there is of a file.
+pub(crate) enum Opened {
+    /// The part of an earlier download, or a new one, with its length and version.
+    Part(Box<Writer>, u64, Version),
+    /// The file itself, of so many bytes, which is not replaced.
+    Exists(u64),
+}
+
 impl Writer {
-    /// Opens the part of an earlier download, or creates one. Returns it with its length and version. Returns `None` if
-    /// another download is writing it.
-    pub(crate) fn open(part: &Path, file: &str) -> io::Result<Option<(Self, u64, Version)>> {
+    /// Returns `None` if another download is writing the part.
+    pub(crate) fn open(part: &Path, options: &Options) -> io::Result<Option<Opened>> {
         let Some(mut locked) = lock(part)? else { return Ok(None) };
-        let mut version = read_version(part, file);
+        let mut version = read_version(part, &options.file);
         let bytes = resumed_length(&version, locked.metadata()?.len());
         if bytes == 0 {
             version = Version::default();
@@ -86,7 +106,11 @@ impl Writer {
             beside: if version.is_resumable() { Beside::Stored } else { Beside::NotResumable },
             hash: None,
         };
-        Ok(Some((writer, bytes, version)))
+        // Another download may have saved the file before it released the part.
+        Ok(Some(match existing(&options.target, options.overwrite)? {
+            Some(bytes) => Opened::Exists(bytes),
+            None => Opened::Part(Box::new(writer), bytes, version),
+        }))
     }
 
     /// The file, for another thread that waits until its data is on the disk.
@@ -111,9 +135,9 @@ impl Writer {
 
     /// Writes the file to disk and then renames it, so that the name always means a complete file. Fails if there is
     /// another file of that name, unless it is overwritten or empty.
-    pub(crate) fn finish(&mut self, target: &Path, overwrite: bool) -> io::Result<()> {
+    pub(crate) fn finish(&mut self, Options { target, overwrite, .. }: &Options) -> io::Result<()> {
         self.file.sync_all()?;
-        if existing(target, overwrite)?.is_some() {
+        if existing(target, *overwrite)?.is_some() {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "another program has created the file"));
         }
         if let Some(part) = self.path.take() {
