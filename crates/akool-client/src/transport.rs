@@ -34,7 +34,7 @@ pub struct Transport {
     sends_credential: bool,
     timeout: Option<Duration>,
     on_response: Option<Arc<OnResponse>>,
-    received: Option<Receiver>,
+    kept: Kept,
     endpoints: Arc<Endpoints>,
 }
 
@@ -48,7 +48,7 @@ impl Transport {
             sends_credential: true,
             timeout: None,
             on_response: None,
-            received: None,
+            kept: Kept(None),
             endpoints: Arc::default(),
         }
     }
@@ -151,7 +151,7 @@ pub enum BodyEnd {
     },
 }
 
-/// What the errors of the generated client do not carry of a response; see [`Client::with_receiver`].
+/// What the errors of the generated client do not carry of a response; see [`Client::keeping`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Received {
@@ -176,25 +176,28 @@ impl Received {
     }
 }
 
-/// The place in which one call leaves what it [`Received`].
-#[derive(Clone, Debug, Default)]
-pub struct Receiver(Arc<Mutex<Option<Received>>>);
+/// The latest response, if it is kept. Clones do not share it.
+struct Kept(Option<Mutex<Option<Received>>>);
 
-impl Receiver {
-    /// Takes the response. `None` if its headers did not arrive.
-    pub fn take(&self) -> Option<Received> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+impl Clone for Kept {
+    fn clone(&self) -> Self {
+        Self(self.0.as_ref().map(|_| Mutex::default()))
     }
 }
 
 impl Client {
-    /// The same client for one call, and a place in which it leaves what the generated types and errors do not
-    /// carry. Connections are shared.
-    pub fn with_receiver(&self) -> (Self, Receiver) {
-        let receiver = Receiver::default();
+    /// The same client, which keeps what the generated types and errors do not carry of a response. For one call at a
+    /// time. Connections are shared.
+    #[must_use]
+    pub fn keeping(&self) -> Self {
         let mut client = self.clone();
-        client.inner.received = Some(receiver.clone());
-        (client, receiver)
+        client.inner.kept = Kept(Some(Mutex::default()));
+        client
+    }
+
+    /// Takes the latest response that this client [kept](Self::keeping). `None` if its headers did not arrive.
+    pub fn take_received(&self) -> Option<Received> {
+        self.inner.kept.0.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The URL of an operation whose path has no parameters. The generated code calls this.
@@ -251,9 +254,9 @@ impl ClientHooks<Transport> for Client {
             let operation = operation.operation_id;
             on_response(&Response { operation, target, status, headers: &headers, body: &body, end });
         }
-        if let Some(Receiver(received)) = &self.inner.received {
+        if let Some(kept) = &self.inner.kept.0 {
             let header = |name| headers.get(name).cloned();
-            *received.lock().unwrap_or_else(PoisonError::into_inner) = Some(Received {
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Received {
                 status,
                 retry_after: header(RETRY_AFTER),
                 date: header(DATE),
@@ -272,7 +275,7 @@ impl ClientHooks<Transport> for Client {
         // Without its URL, reqwest would parse a made-up one.
         let rebuilt = rebuilt.url(response.url().clone()).body(body);
         let mut rebuilt = rebuilt.unwrap_or_default().map(reqwest::Body::from);
-        if self.inner.received.is_none() {
+        if self.inner.kept.0.is_none() {
             *rebuilt.headers_mut() = headers;
         }
         Ok(rebuilt.into())

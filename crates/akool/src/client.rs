@@ -76,9 +76,9 @@ impl Client {
         &self.base_url
     }
 
-    /// How long a request that creates jobs may take.
-    pub(crate) fn create_timeout(&self) -> Duration {
-        self.create_timeout
+    /// The same client, with the timeout of a request that creates jobs.
+    pub(crate) fn for_creation(&self) -> Self {
+        Self { api: self.api.with_timeout(self.create_timeout), ..self.clone() }
     }
 
     /// Makes a call. All calls of all operations go through here.
@@ -88,14 +88,11 @@ impl Client {
     /// effect nevertheless.
     ///
     /// `span` makes the span of an attempt. It has fields for what [`attempt`](Self::attempt) records.
-    pub(crate) async fn call<T: Envelope, F>(
+    pub(crate) async fn call<T: Envelope, F: Future<Output = Sent<T>>>(
         &self,
         span: impl Fn() -> Span,
         request: impl Fn(akool_client::Client) -> F,
-    ) -> Reply<T>
-    where
-        F: Future<Output = Result<ResponseValue<T>, akool_client::Error>>,
-    {
+    ) -> Reply<T> {
         if let Some(remaining) = self.pause.remaining() {
             return Reply::failed(Error::paused(remaining));
         }
@@ -107,14 +104,11 @@ impl Client {
     }
 
     /// Sends a request, and once more if its credential is refused and there is another one.
-    async fn attempts<T: Envelope, F>(
+    async fn attempts<T: Envelope, F: Future<Output = Sent<T>>>(
         &self,
         span: impl Fn() -> Span,
         request: impl Fn(akool_client::Client) -> F,
-    ) -> Reply<T>
-    where
-        F: Future<Output = Result<ResponseValue<T>, akool_client::Error>>,
-    {
+    ) -> Reply<T> {
         let Some(renewer) = &self.renewer else {
             return self.attempt(span(), request).await;
         };
@@ -131,16 +125,13 @@ impl Client {
     }
 
     /// Replaces the credential of this generation, and sends the request. So far, the request had no effect.
-    async fn attempt_renewed<T: Envelope, F>(
+    async fn attempt_renewed<T: Envelope, F: Future<Output = Sent<T>>>(
         &self,
         renewer: &Renewer,
         generation: u64,
         span: impl Fn() -> Span,
         request: impl Fn(akool_client::Client) -> F,
-    ) -> Reply<T>
-    where
-        F: Future<Output = Result<ResponseValue<T>, akool_client::Error>>,
-    {
+    ) -> Reply<T> {
         if let Err(error) = renewer.renew(generation, &self.transport).await {
             tracing::debug!(kind = error.kind().name(), %error, "the credential was not renewed");
             return Reply::failed(error.without_effect());
@@ -153,19 +144,15 @@ impl Client {
     }
 
     /// Sends a request once, in this span.
-    async fn attempt<T: Envelope, F>(
+    async fn attempt<T: Envelope, F: Future<Output = Sent<T>>>(
         &self,
         span: Span,
         request: impl Fn(akool_client::Client) -> F,
-    ) -> Reply<T>
-    where
-        F: Future<Output = Result<ResponseValue<T>, akool_client::Error>>,
-    {
-        let (api, receiver) = self.api.with_receiver();
+    ) -> Reply<T> {
         // Pinned here, so that the span wraps a pointer and does not move the future.
-        let sent = pin!(request(api));
-        let result = sent.instrument(span.clone()).await;
-        let reply = Reply::new(result, receiver.take());
+        let sent = pin!(request(self.api.keeping()));
+        let (result, api) = sent.instrument(span.clone()).await;
+        let reply = Reply::new(result, api.take_received());
         if !span.is_disabled() {
             span.in_scope(|| reply.trace());
         }
@@ -177,6 +164,9 @@ impl Client {
         self.pause.until()
     }
 }
+
+/// The result of a request, and the client that made it, which has what it received.
+type Sent<T> = (Result<ResponseValue<T>, akool_client::Error>, akool_client::Client);
 
 /// Makes the span of an attempt of this operation.
 pub(crate) fn call_span(operation: &'static str) -> impl Fn() -> Span {
@@ -286,7 +276,7 @@ impl TokenSource {
             .client
             .call(call_span("get_token"), |api| {
                 let body = TokenRequest::builder().client_id(&*self.id).client_secret(self.secret.clone());
-                async move { api.get_token().body_map(|_| body).send().await }
+                async move { (api.get_token().body_map(|_| body).send().await, api) }
             })
             .await;
         let token = reply.into_result()?.value.token;

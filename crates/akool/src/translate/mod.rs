@@ -272,13 +272,12 @@ impl Translate {
         let languages: Vec<_> = self.languages.iter().map(ToString::to_string).collect();
         let span =
             debug_span!("akool.create", languages = languages.join(","), jobs = Empty, outcome = Empty);
-        let timeout = self.client.create_timeout();
         let create = |api: akool_client::Client| {
             let request = request.clone();
-            async move { api.with_timeout(timeout).create_translation().body(request).send().await }
+            async move { (api.create_translation().body(request).send().await, api) }
         };
-        let call = self.client.call(call_span("create_translation"), create);
-        let reply = call.instrument(span.clone()).await;
+        let client = self.client.for_creation();
+        let reply = client.call(call_span("create_translation"), create).instrument(span.clone()).await;
         let result = read::read(&self.languages, reply);
         let (jobs, rejected, outcome) = match &result {
             Ok(created) => (&created.jobs[..], created.rejected.len(), "created"),
