@@ -11,7 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 
+from creation import LOG, in_flight
 from parts import AKOOL, KEY, OWN_ENGINE, ROOT, SERVER, Fleet, call, wait_for
 
 VIDEOS = 200
@@ -81,7 +83,7 @@ def run(fleet, folder):
             raise SystemExit(f"{url} is in use by another program")
     programs = [str(pathlib.Path(AKOOL).parent), str(pathlib.Path(SERVER).parent)]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AKOOL", "RESTATE"))}
-    env |= {"PATH": os.pathsep.join([*programs, env["PATH"]]), "HOME": str(folder), "TMPDIR": str(folder)}
+    env |= {"RUST_LOG": LOG, "PATH": os.pathsep.join([*programs, env["PATH"]]), "HOME": str(folder), "TMPDIR": str(folder)}
     env |= {f"XDG_{name}_HOME": str(folder / name.lower()) for name in ("STATE", "CONFIG", "CACHE")}
     log = folder / "log"
     with log.open("wb") as output:
@@ -111,21 +113,16 @@ def run(fleet, folder):
         def created():
             return fleet.control("state")["jobs"] - before
 
-        def recorded():
-            """How many jobs the fleet knows, in a moment in which it creates none."""
-            jobs = created()
-            return jobs if jobs == len(fleet.states("Job", "job")) == created() else None
-
         enter(translate)
         shell.stdin.close()
         # In the middle: some are created and run, and the others wait. Who is killed while it creates leaves that creation
         # as unknown, which the check `kills` counts.
         wait_for("creations", lambda: created() >= 50)
-        running = wait_for("a moment without creations", recorded)
-        assert running < VIDEOS, running
+        wait_for("a moment without creations", lambda: not in_flight([types.SimpleNamespace(log=log)]))
         for worker in workers:
             os.kill(worker, signal.SIGKILL)
-        killed = time.monotonic()
+        killed, running = time.monotonic(), created()
+        assert running < VIDEOS, running
         print(f"    two of three workers killed after {running} creations", flush=True)
         report = folder / "outcomes.jsonl"
         wait_for("the outcomes", lambda: is_over(shell.pid), 400)

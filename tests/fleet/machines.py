@@ -164,7 +164,8 @@ def three(fleet, here, hosts, setup, videos):
         return list(fleet.jobs_per_source().elements())
 
     # A machine that dies while it creates leaves that creation as unknown, which the check `kills` counts.
-    wait_for("the creations", lambda: len(created()) == videos and not in_flight([worker for _, worker in parts]))
+    wait_for("the creations", lambda: len(created()) == videos)
+    wait_for("their records", lambda: not in_flight([worker for _, worker in parts]))
     # One machine dies, with its server and its worker.
     for part in parts[2]:
         part.kill()

@@ -11,6 +11,7 @@ use crate::{
     args,
     outcome::Outcome,
     report::{LocalFile, Report},
+    text,
 };
 
 /// There are no files of this machine.
@@ -100,7 +101,7 @@ pub(crate) enum StoreTarget {}
 
 impl StoreTarget {
     pub(crate) fn of(output: &Path) -> Result<Option<Self>, String> {
-        match output.to_str().is_some_and(|text| text.contains("://")) {
+        match output.to_str().is_some_and(text::is_url) {
             true => {
                 Err("this program was built without the feature `stage`; use a folder for --output"
                     .to_owned())

@@ -22,6 +22,11 @@ pub(crate) fn uncertain<T>(text: T) -> StyledObject<T> {
     style(text).yellow()
 }
 
+/// Whether this is a URL, and not a path. A single letter is a drive.
+pub(crate) fn is_url(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, _)| scheme.len() > 1 && !scheme.contains(['/', '\\']))
+}
+
 /// A status in the colour of its meaning.
 pub(crate) fn status(status: Status) -> StyledObject<String> {
     match status {
@@ -158,6 +163,12 @@ mod tests {
         let line = json(&text).unwrap();
         assert_eq!(line, r#""a\u009b31m\u202e\u2028\ufeff\u001b\u007fü€\u200d\u061c\udb40\udc41""#);
         assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
+    }
+
+    #[test]
+    fn a_url_is_told_from_a_path() {
+        assert!(["s3://b", "gs3://b/c", "https://x"].into_iter().all(is_url));
+        assert!(!["out", "C://out", "C:\\out", "./a://b", "://", "a/b://c"].into_iter().any(is_url));
     }
 
     #[test]

@@ -187,7 +187,9 @@ impl Clone for Kept {
 
 impl Client {
     /// The same client, which keeps what the generated types and errors do not carry of a response. For one call at a
-    /// time. Connections are shared.
+    /// time. Connections are shared; what is kept is not shared with clones, nor with what [`with_timeout`] returns.
+    ///
+    /// [`with_timeout`]: Self::with_timeout
     #[must_use]
     pub fn keeping(&self) -> Self {
         let mut client = self.clone();
@@ -195,7 +197,8 @@ impl Client {
         client
     }
 
-    /// Takes the latest response that this client [kept](Self::keeping). `None` if its headers did not arrive.
+    /// Takes the response to the latest call, if this client [keeps](Self::keeping) it. `None` if its headers did not
+    /// arrive.
     pub fn take_received(&self) -> Option<Received> {
         self.inner.kept.0.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -226,6 +229,7 @@ impl ClientHooks<Transport> for Client {
         mut request: reqwest::Request,
         operation: &OperationInfo,
     ) -> reqwest::Result<reqwest::Response> {
+        self.take_received();
         let target = self.inner.on_response.as_ref().map(|_| {
             let url = request.url();
             url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()))

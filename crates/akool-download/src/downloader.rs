@@ -47,7 +47,7 @@ impl Downloader {
         DownloaderBuilder::default()
     }
 
-    /// Waits until another download may start. It may run as long as the permit is held.
+    /// Waits until another file may arrive. It may as long as the permit is held.
     pub(crate) async fn slot(&self) -> Option<OwnedSemaphorePermit> {
         // The semaphore is never closed, so this always returns a permit.
         Arc::clone(&self.slots).acquire_owned().await.ok()
@@ -200,6 +200,8 @@ fn configured(http: reqwest::ClientBuilder, any_redirect: bool) -> reqwest::Clie
 
 #[cfg(test)]
 mod tests {
+    use std::future::IntoFuture as _;
+
     use super::*;
 
     #[tokio::test]
@@ -219,16 +221,17 @@ mod tests {
         assert!(!Downloader::new().unwrap().any_redirect);
     }
 
-    /// A server for one request. Returns its address, and the first line of the request once it has come.
-    fn server() -> (std::net::SocketAddr, std::thread::JoinHandle<String>) {
+    /// A server for one request, with this response. Returns its address, and the first line of the request once it has
+    /// come.
+    fn server(response: &'static str) -> (std::net::SocketAddr, std::thread::JoinHandle<String>) {
         use std::io::{Read, Write};
 
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let serve = |listener: std::net::TcpListener| {
+        let serve = move |listener: std::net::TcpListener| {
             let (mut stream, _) = listener.accept().unwrap();
             let mut request = [0; 4096];
             let count = stream.read(&mut request).unwrap();
-            stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").unwrap();
+            stream.write_all(response.as_bytes()).unwrap();
             String::from_utf8_lossy(&request[..count]).lines().next().unwrap_or_default().to_owned()
         };
         (listener.local_addr().unwrap(), std::thread::spawn(move || serve(listener)))
@@ -236,7 +239,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_proxy_is_used_for_other_machines_only() {
-        let ((proxy, proxied), (served, direct)) = (server(), server());
+        let response = "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
+        let ((proxy, proxied), (served, direct)) = (server(response), server(response));
         let proxy = reqwest::Proxy::all(format!("http://{proxy}")).unwrap();
         let downloader =
             Downloader::builder().http(reqwest::ClientBuilder::new().proxy(proxy)).build().unwrap();
@@ -245,5 +249,34 @@ mod tests {
         assert_eq!(direct.join().unwrap(), "GET /a HTTP/1.1");
         get("https://cdn.example/a".parse().unwrap()).await.unwrap_err();
         assert_eq!(proxied.join().unwrap(), "CONNECT cdn.example:443 HTTP/1.1");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_has_arrived_keeps_its_slot_until_it_may_wait_for_the_disk() {
+        let (address, _request) = server(
+            "HTTP/1.1 200 OK\r\ncontent-length: 16\r\nconnection: close\r\n\r\n\0\0\0\x10ftypisom\0\0\0\0",
+        );
+        let downloader = Downloader::builder().max_concurrent_files(1).build().unwrap();
+        let mut others = Vec::new();
+        for _ in 0..MAX_FINISHING_FILES {
+            others.push(downloader.finish_slot().await);
+        }
+        let link = format!("http://{address}/a.mp4").parse().unwrap();
+        let file = akool::RemoteFile::new("a".into(), akool::FileKind::Video, link);
+        let folder = tempfile::tempdir().unwrap();
+        let has_arrived = Arc::new(tokio::sync::Notify::new());
+        let arrived = Arc::clone(&has_arrived);
+        let save = downloader.save(&file, folder.path()).on_progress(move |now| {
+            if now.bytes == 16 {
+                arrived.notify_one();
+            }
+        });
+        let mut saving = tokio::spawn(save.into_future());
+        has_arrived.notified().await;
+        assert!(tokio::time::timeout(Duration::from_millis(100), &mut saving).await.is_err());
+        assert_eq!(downloader.slots.available_permits(), 0);
+        others.pop();
+        assert_eq!(saving.await.unwrap().unwrap().bytes, 16);
+        assert_eq!(downloader.slots.available_permits(), 1);
     }
 }

@@ -59,7 +59,7 @@ enum Disk {
 
 impl Part {
     /// Opens the part of an earlier download, or creates one. Waits while another download is writing it, which is
-    /// reported once. If that one has saved the file itself, returns its length instead.
+    /// reported once. If the file itself exists by then, returns its length instead.
     pub(crate) async fn open(
         path: PathBuf,
         options: Options,
@@ -68,10 +68,13 @@ impl Part {
         let mut attempts = 0;
         let mut on_wait = Some(on_wait);
         let (disk, bytes, version) = loop {
-            let options = options.clone();
-            match blocking(&path, move |path| Writer::open(path, &options)).await? {
+            let own = options.clone();
+            match blocking(&path, move |path| Writer::open(path, &own)).await? {
                 Some(Opened::Part(writer, bytes, version)) => break (writer, bytes, version),
-                Some(Opened::Exists(bytes)) => return Ok(Err(bytes)),
+                Some(Opened::Exists(Ok(bytes))) => return Ok(Err(bytes)),
+                Some(Opened::Exists(Err(source))) => {
+                    return Err(DownloadError::Io { path: options.target, source });
+                }
                 None => {}
             }
             attempts += 1;
@@ -321,6 +324,20 @@ mod tests {
         }
         let taken = folder.path().join("folder");
         std::fs::create_dir(&taken).unwrap();
-        assert!(open(&taken, false).await.is_err());
+        let refused = open(&taken, true).await.err();
+        assert!(matches!(&refused, Some(DownloadError::Io { path, .. }) if *path == taken), "{refused:?}");
+        assert!(!taken.with_extension("part").exists());
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_link_that_appears_during_a_download_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a");
+        let part = Part::open(folder.path().join("a.part"), options(&target, true), || {}).await;
+        std::os::unix::fs::symlink("elsewhere", &target).unwrap();
+        let refused = part.unwrap().unwrap().finish().await;
+        assert!(matches!(&refused, Err(DownloadError::Io { path, .. }) if *path == target), "{refused:?}");
+        assert!(target.is_symlink());
     }
 }

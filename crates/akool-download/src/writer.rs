@@ -84,8 +84,8 @@ pub(crate) struct Options {
 pub(crate) enum Opened {
     /// The part of an earlier download, or a new one, with its length and version.
     Part(Box<Writer>, u64, Version),
-    /// The file itself, of so many bytes, which is not replaced.
-    Exists(u64),
+    /// The file itself, of so many bytes, which is not replaced; or why there cannot be one.
+    Exists(io::Result<u64>),
 }
 
 impl Writer {
@@ -107,8 +107,8 @@ impl Writer {
             hash: None,
         };
         // Another download may have saved the file before it released the part.
-        Ok(Some(match existing(&options.target, options.overwrite)? {
-            Some(bytes) => Opened::Exists(bytes),
+        Ok(Some(match existing(&options.target, options.overwrite).transpose() {
+            Some(found) => Opened::Exists(found),
             None => Opened::Part(Box::new(writer), bytes, version),
         }))
     }

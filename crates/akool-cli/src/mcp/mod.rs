@@ -91,7 +91,7 @@ pub(crate) async fn run(options: &Mcp, connection: &Connection, report: &Report)
 
 /// The folder, which is created if it does not exist. If a link replaces it or what is above it later, nothing is saved.
 fn canonical(folder: &Path) -> Result<PathBuf, String> {
-    if folder.to_string_lossy().contains("://") {
+    if folder.to_str().is_some_and(text::is_url) {
         return Err(format!("{} is not a folder; agents save files to a folder only", folder.display()));
     }
     let made = fs::create_dir_all(folder).and_then(|()| folder.canonicalize());

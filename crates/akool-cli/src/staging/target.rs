@@ -34,7 +34,7 @@ impl StoreTarget {
     /// # Errors
     /// What is wrong, as a message.
     pub(crate) fn of(output: &std::path::Path) -> Result<Option<Self>, String> {
-        let Some(text) = output.to_str().filter(|text| text.contains("://")) else { return Ok(None) };
+        let Some(text) = output.to_str().filter(|text| text::is_url(text)) else { return Ok(None) };
         let opened = text.parse::<Location>().and_then(|location| Stage::open(&location));
         let stage = opened.map_err(|error| format!("{}; {}", text::with_causes(&error), error.help()))?;
         Ok(Some(Self { stage }))
