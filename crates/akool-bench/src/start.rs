@@ -2,18 +2,27 @@
 
 use std::{path::PathBuf, process::Command};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use duct::cmd;
 
 use crate::{
     by_hand::KEY,
-    process::{Usage, alternate, build, run_twice as sample},
+    paths::{target, workspace},
+    process::{Usage, alternate, run_twice as sample},
     row::{Plot, Row},
     server::Server,
 };
 
-/// Builds the program as it is released: optimised as a whole, and stripped.
+/// Builds the program as it is released for Linux: optimised as a whole, statically linked, and stripped.
 pub(crate) fn program() -> Result<PathBuf> {
-    build("dist", "akool-cli", "akool")
+    let platform = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let cargo =
+        cmd!("cargo", "build", "--quiet", "--profile", "dist", "--target", &platform, "-p", "akool-cli");
+    let cargo = cargo.dir(workspace()).env(format!("CC_{}", platform.replace('-', "_")), "musl-gcc");
+    cargo.run().with_context(|| {
+        format!("cannot build for {platform}; install musl-tools, and that target with rustup")
+    })?;
+    Ok(target()?.join(platform).join("dist/akool"))
 }
 
 /// A call of the program with this server and its own home folder.
@@ -35,7 +44,8 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     let mut row = Row::new(
         "start",
         "From the shell: `akool --version` against `curl --version`, and `akool status ID` against \
-         `curl ... | jq .data.video_status`, both on the same server on loopback.",
+         `curl ... | jq .data.video_status`, both on the same server on loopback. The program is the one that is released for \
+         Linux, statically linked.",
     );
     let program = program()?;
     let server = Server::start()?;

@@ -7,7 +7,7 @@
 //!
 //! Three small modules are written by hand. All traffic passes [`Transport`], which adds the [`Credential`],
 //! bounds the body, and can keep what the generated types and errors do not carry (see
-//! [`Client::keeping`]). [`Secret`] is the type of values that the description marks as passwords.
+//! [`receive`]). [`Secret`] is the type of values that the description marks as passwords.
 //!
 //! ```
 //! use akool_client::{Client, Credential, Transport};
@@ -48,4 +48,4 @@ mod transport;
 pub use credential::{Credential, InvalidCredential};
 pub use generated::*;
 pub use secret::Secret;
-pub use transport::{BodyEnd, Received, Response, Transport};
+pub use transport::{BodyEnd, Received, Response, Transport, receive};

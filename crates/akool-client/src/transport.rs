@@ -4,16 +4,15 @@
 //! response whose connection broke. `exec` adds all three.
 
 use std::{
+    cell::RefCell,
     fmt,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    pin::pin,
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{
-    HeaderMap, HeaderValue, StatusCode,
-    header::{CONTENT_ENCODING, DATE, RETRY_AFTER},
-};
+use http::{HeaderMap, StatusCode};
 use progenitor_client::{ClientHooks, OperationInfo};
 use reqwest::{ResponseBuilderExt, Url};
 
@@ -34,7 +33,6 @@ pub struct Transport {
     sends_credential: bool,
     timeout: Option<Duration>,
     on_response: Option<Arc<OnResponse>>,
-    kept: Kept,
     endpoints: Arc<Endpoints>,
 }
 
@@ -48,7 +46,6 @@ impl Transport {
             sends_credential: true,
             timeout: None,
             on_response: None,
-            kept: Kept(None),
             endpoints: Arc::default(),
         }
     }
@@ -151,18 +148,14 @@ pub enum BodyEnd {
     },
 }
 
-/// What the errors of the generated client do not carry of a response; see [`Client::keeping`].
+/// What the errors of the generated client do not carry of a response; see [`receive`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Received {
     /// The HTTP status.
     pub status: StatusCode,
-    /// The header `Retry-After`.
-    pub retry_after: Option<HeaderValue>,
-    /// The header `Date`.
-    pub date: Option<HeaderValue>,
-    /// The header `Content-Encoding`.
-    pub content_encoding: Option<HeaderValue>,
+    /// All headers, without the credential.
+    pub headers: HeaderMap,
     /// The bytes of the body that arrived, without the credential.
     pub body: Bytes,
     /// Whether that is the whole body.
@@ -172,37 +165,32 @@ pub struct Received {
 impl Received {
     /// A response made by hand, to be decoded like a received one.
     pub fn new(status: StatusCode, body: impl Into<Bytes>, end: BodyEnd) -> Self {
-        Self { status, retry_after: None, date: None, content_encoding: None, body: body.into(), end }
+        Self { status, headers: HeaderMap::new(), body: body.into(), end }
     }
 }
 
-/// The latest response, if it is kept. Clones do not share it.
-struct Kept(Option<Mutex<Option<Received>>>);
+tokio::task_local! {
+    static RECEIVED: RefCell<Option<Received>>;
+}
 
-impl Clone for Kept {
-    fn clone(&self) -> Self {
-        Self(self.0.as_ref().map(|_| Mutex::default()))
-    }
+/// Makes a call of a client, and also returns what the generated types and errors do not carry of its response. `None`
+/// if its headers did not arrive. The call's own [`ResponseValue`](crate::ResponseValue) then has no headers.
+///
+/// ```no_run
+/// # async fn example(client: akool_client::Client) {
+/// let (result, received) = akool_client::receive(client.get_credits().send()).await;
+/// if let (Err(error), Some(received)) = (result, received) {
+///     println!("{error}: {:?}", received.body);
+/// }
+/// # }
+/// ```
+pub async fn receive<F: Future>(call: F) -> (F::Output, Option<Received>) {
+    let mut call = pin!(RECEIVED.scope(RefCell::default(), call));
+    let output = call.as_mut().await;
+    (output, call.as_mut().take_value().and_then(RefCell::into_inner))
 }
 
 impl Client {
-    /// The same client, which keeps what the generated types and errors do not carry of a response. For one call at a
-    /// time. Connections are shared; what is kept is not shared with clones, nor with what [`with_timeout`] returns.
-    ///
-    /// [`with_timeout`]: Self::with_timeout
-    #[must_use]
-    pub fn keeping(&self) -> Self {
-        let mut client = self.clone();
-        client.inner.kept = Kept(Some(Mutex::default()));
-        client
-    }
-
-    /// Takes the response to the latest call, if this client [keeps](Self::keeping) it. `None` if its headers did not
-    /// arrive.
-    pub fn take_received(&self) -> Option<Received> {
-        self.inner.kept.0.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
     /// The URL of an operation whose path has no parameters. The generated code calls this.
     pub(crate) fn endpoint(&self, path: &'static str) -> Result<Url, String> {
         if let Some(url) = self.inner.endpoints.get(&self.baseurl, path) {
@@ -229,7 +217,6 @@ impl ClientHooks<Transport> for Client {
         mut request: reqwest::Request,
         operation: &OperationInfo,
     ) -> reqwest::Result<reqwest::Response> {
-        self.take_received();
         let target = self.inner.on_response.as_ref().map(|_| {
             let url = request.url();
             url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()))
@@ -258,17 +245,11 @@ impl ClientHooks<Transport> for Client {
             let operation = operation.operation_id;
             on_response(&Response { operation, target, status, headers: &headers, body: &body, end });
         }
-        if let Some(kept) = &self.inner.kept.0 {
-            let header = |name| headers.get(name).cloned();
-            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Received {
-                status,
-                retry_after: header(RETRY_AFTER),
-                date: header(DATE),
-                content_encoding: header(CONTENT_ENCODING),
-                body: body.clone(),
-                end,
-            });
-        }
+        let mut headers = Some(headers);
+        let _ = RECEIVED.try_with(|received| {
+            let headers = headers.take().unwrap_or_default();
+            received.replace(Some(Received { status, headers, body: body.clone(), end }))
+        });
         if let Some(error) = broken {
             return Err(error);
         }
@@ -279,9 +260,7 @@ impl ClientHooks<Transport> for Client {
         // Without its URL, reqwest would parse a made-up one.
         let rebuilt = rebuilt.url(response.url().clone()).body(body);
         let mut rebuilt = rebuilt.unwrap_or_default().map(reqwest::Body::from);
-        if self.inner.kept.0.is_none() {
-            *rebuilt.headers_mut() = headers;
-        }
+        *rebuilt.headers_mut() = headers.unwrap_or_default();
         Ok(rebuilt.into())
     }
 }

@@ -125,9 +125,7 @@ impl Client {
     /// # }
     /// ```
     pub async fn languages(&self) -> Result<Vec<LanguageInfo>, Error> {
-        let reply = self
-            .call(call_span("list_languages"), |api| async move { (api.list_languages().send().await, api) })
-            .await;
+        let reply = self.call(call_span("list_languages"), || self.api.list_languages().send()).await;
         let response: types::ListLanguagesResponse = reply.into_result()?.value;
         let list = response.data.map(|data| data.lang_list).filter(|list| !list.is_empty());
         let list =
@@ -153,9 +151,7 @@ impl Client {
     /// # }
     /// ```
     pub async fn credits(&self) -> Result<f64, Error> {
-        let reply = self
-            .call(call_span("get_credits"), |api| async move { (api.get_credits().send().await, api) })
-            .await;
+        let reply = self.call(call_span("get_credits"), || self.api.get_credits().send()).await;
         let response: types::GetCreditsResponse = reply.into_result()?.value;
         let credits = response.data.and_then(|data| data.credit);
         credits.ok_or_else(|| Error::undecodable("the response has no balance in `data.credit`"))

@@ -44,7 +44,7 @@ pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Client {
-    api: akool_client::Client,
+    pub(crate) api: akool_client::Client,
     /// The credential that `api` sends, to be renewed.
     transport: Transport,
     renewer: Option<Arc<Renewer>>,
@@ -91,7 +91,7 @@ impl Client {
     pub(crate) async fn call<T: Envelope, F: Future<Output = Sent<T>>>(
         &self,
         span: impl Fn() -> Span,
-        request: impl Fn(akool_client::Client) -> F,
+        request: impl Fn() -> F,
     ) -> Reply<T> {
         if let Some(remaining) = self.pause.remaining() {
             return Reply::failed(Error::paused(remaining));
@@ -107,7 +107,7 @@ impl Client {
     async fn attempts<T: Envelope, F: Future<Output = Sent<T>>>(
         &self,
         span: impl Fn() -> Span,
-        request: impl Fn(akool_client::Client) -> F,
+        request: impl Fn() -> F,
     ) -> Reply<T> {
         let Some(renewer) = &self.renewer else {
             return self.attempt(span(), request).await;
@@ -130,7 +130,7 @@ impl Client {
         renewer: &Renewer,
         generation: u64,
         span: impl Fn() -> Span,
-        request: impl Fn(akool_client::Client) -> F,
+        request: impl Fn() -> F,
     ) -> Reply<T> {
         if let Err(error) = renewer.renew(generation, &self.transport).await {
             tracing::debug!(kind = error.kind().name(), %error, "the credential was not renewed");
@@ -147,12 +147,12 @@ impl Client {
     async fn attempt<T: Envelope, F: Future<Output = Sent<T>>>(
         &self,
         span: Span,
-        request: impl Fn(akool_client::Client) -> F,
+        request: impl Fn() -> F,
     ) -> Reply<T> {
         // Pinned here, so that the span wraps a pointer and does not move the future.
-        let sent = pin!(request(self.api.keeping()));
-        let (result, api) = sent.instrument(span.clone()).await;
-        let reply = Reply::new(result, api.take_received());
+        let sent = pin!(request());
+        let (result, received) = akool_client::receive(sent).instrument(span.clone()).await;
+        let reply = Reply::new(result, received);
         if !span.is_disabled() {
             span.in_scope(|| reply.trace());
         }
@@ -165,8 +165,8 @@ impl Client {
     }
 }
 
-/// The result of a request, and the client that made it, which has what it received.
-type Sent<T> = (Result<ResponseValue<T>, akool_client::Error>, akool_client::Client);
+/// The result of a request.
+type Sent<T> = Result<ResponseValue<T>, akool_client::Error>;
 
 /// Makes the span of an attempt of this operation.
 pub(crate) fn call_span(operation: &'static str) -> impl Fn() -> Span {
@@ -274,9 +274,9 @@ impl TokenSource {
     async fn token(&self) -> Result<Credential, Error> {
         let reply: Reply<TokenResponse> = self
             .client
-            .call(call_span("get_token"), |api| {
+            .call(call_span("get_token"), || {
                 let body = TokenRequest::builder().client_id(&*self.id).client_secret(self.secret.clone());
-                async move { (api.get_token().body_map(|_| body).send().await, api) }
+                self.client.api.get_token().body_map(|_| body).send()
             })
             .await;
         let token = reply.into_result()?.value.token;

@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use akool_client::{BodyEnd, Received, types::GetVideoInfoResponse};
-use reqwest::{StatusCode, header::HeaderValue};
-
-use crate::{
-    error::Error,
-    http::{date, pause},
-    response::Reply,
-    snapshot::Snapshot,
+use reqwest::{
+    StatusCode,
+    header::{CONTENT_ENCODING, DATE, HeaderMap, HeaderValue, RETRY_AFTER},
 };
+
+use crate::{error::Error, http, response::Reply, snapshot::Snapshot};
 
 /// The result of a poll that was answered with this status, this value in every header, and this body.
 ///
@@ -19,10 +17,9 @@ use crate::{
 pub fn decode(status: u16, header: &str, body: &[u8]) -> Result<Snapshot, Error> {
     let status = StatusCode::from_u16(status).unwrap_or_default();
     let mut received = Received::new(status, body.to_vec(), BodyEnd::Complete);
-    let header = HeaderValue::from_str(header).ok();
-    received.content_encoding = header.clone();
-    received.date = header.clone();
-    received.retry_after = header;
+    if let Ok(value) = HeaderValue::from_str(header) {
+        received.headers.extend([CONTENT_ENCODING, DATE, RETRY_AFTER].map(|name| (name, value.clone())));
+    }
     let response = Reply::<GetVideoInfoResponse>::lenient(&received).into_result()?;
     Snapshot::new("64dd".into(), response)
 }
@@ -30,5 +27,7 @@ pub fn decode(status: u16, header: &str, body: &[u8]) -> Result<Snapshot, Error>
 /// How long a response with these headers asks to pause.
 pub fn retry_after(value: &str, at: Option<&str>) -> Option<Duration> {
     let header = |text: &str| HeaderValue::from_str(text).ok();
-    pause(Some(&header(value)?), date(at.and_then(header).as_ref()))
+    let mut headers = HeaderMap::from_iter([(RETRY_AFTER, header(value)?)]);
+    headers.extend(at.and_then(header).map(|at| (DATE, at)));
+    http::retry_after(&headers)
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use url::{Host, Url};
 
 /// The user agent of every request.
@@ -49,25 +49,24 @@ pub fn link(text: &str) -> Option<Url> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    pause(headers.get(RETRY_AFTER), date(headers.get(DATE)))
-}
-
-/// The pause that this value of `Retry-After` asks for. `now` is the server's clock.
-pub(crate) fn pause(retry_after: Option<&HeaderValue>, now: Option<SystemTime>) -> Option<Duration> {
-    let text = retry_after?.to_str().ok()?.trim();
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // More digits than fit are a very long time.
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
-    date(retry_after)?.duration_since(now.unwrap_or_else(SystemTime::now)).ok()
+    let until = httpdate::parse_http_date(text).ok()?;
+    until.duration_since(date(headers).unwrap_or_else(SystemTime::now)).ok()
 }
 
-pub(crate) fn date(value: Option<&HeaderValue>) -> Option<SystemTime> {
-    httpdate::parse_http_date(value?.to_str().ok()?).ok()
+/// The server's clock.
+pub(crate) fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::HeaderValue;
+
     use super::*;
 
     #[test]

@@ -12,7 +12,7 @@ use akool_client::{
         TokenResponse,
     },
 };
-use reqwest::header::HeaderValue;
+use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
@@ -122,7 +122,7 @@ impl<T: Envelope> Reply<T> {
         }
     }
 
-    /// Reads what the generated client returned, and what it left with the receiver.
+    /// Reads what the generated client returned, and what it received.
     pub(crate) fn new(
         result: Result<ResponseValue<T>, akool_client::Error>,
         received: Option<Received>,
@@ -146,13 +146,11 @@ impl<T: Envelope> Reply<T> {
     }
 
     fn strict(response: ResponseValue<T>, code: BusinessCode, received: &Received) -> Self {
-        let date = http::date(received.date.as_ref());
+        let (http_status, date) = (received.status.as_u16(), http::date(&received.headers));
         let error = (code != BusinessCode::SUCCESS).then(|| {
-            let retry_after = http::pause(received.retry_after.as_ref(), date);
             Error::business(code, response.msg().unwrap_or_default())
-                .with_response(received.status.as_u16(), retry_after)
+                .with_response(http_status, http::retry_after(&received.headers))
         });
-        let http_status = received.status.as_u16();
         let value =
             Decoded { value: response.into_inner(), http_status, unexpected_fields: Vec::new(), date };
         Self { value: Some(value), error }
@@ -161,7 +159,7 @@ impl<T: Envelope> Reply<T> {
     pub(crate) fn lenient(received: &Received) -> Self {
         let decoded = Decoded::<T>::lenient(received);
         let error = verdict(received, decoded.as_ref().map(|decoded| &decoded.value));
-        let retry_after = http::pause(received.retry_after.as_ref(), http::date(received.date.as_ref()));
+        let retry_after = http::retry_after(&received.headers);
         let error = error.map(|error| error.with_response(received.status.as_u16(), retry_after));
         Self { value: decoded.ok(), error }
     }
@@ -173,7 +171,7 @@ impl<T: DeserializeOwned> Decoded<T> {
             Err(_) if received.end != BodyEnd::Complete => lenient(&completed(&received.body))?,
             decoded => decoded?,
         };
-        let date = http::date(received.date.as_ref());
+        let date = http::date(&received.headers);
         Ok(Self { value, http_status: received.status.as_u16(), unexpected_fields, date })
     }
 }
@@ -202,18 +200,16 @@ fn verdict<T: Envelope>(received: &Received, decoded: Result<&T, &serde_json::Er
         (Some(_), Ok(_)) => None,
         (_, Ok(_)) => Some(Error::undecodable(format!("{NO_CODE}; it starts with {}", quoted(&start())))),
         (_, Err(_)) if received.body.is_empty() => Some(Error::undecodable("the response is empty")),
-        (_, Err(error)) => {
-            Some(Error::undecodable(match (coding(received.content_encoding.as_ref()), page(&start())) {
-                (Some(coding), _) => {
-                    format!("the response is compressed ({coding}), which the client did not request")
-                }
-                (None, Some(page)) => format!("the response is {page}, not JSON"),
-                (None, None) if error.is_data() => format!("{NO_CODE}; it starts with {}", quoted(&start())),
-                (None, None) => {
-                    format!("the response is not JSON ({error}); it starts with {}", quoted(&start()))
-                }
-            }))
-        }
+        (_, Err(error)) => Some(Error::undecodable(match (coding(&received.headers), page(&start())) {
+            (Some(coding), _) => {
+                format!("the response is compressed ({coding}), which the client did not request")
+            }
+            (None, Some(page)) => format!("the response is {page}, not JSON"),
+            (None, None) if error.is_data() => format!("{NO_CODE}; it starts with {}", quoted(&start())),
+            (None, None) => {
+                format!("the response is not JSON ({error}); it starts with {}", quoted(&start()))
+            }
+        })),
     }
 }
 
@@ -228,8 +224,8 @@ fn not_sent(error: &akool_client::Error) -> Error {
 }
 
 /// The encoding of the body, if it has one.
-fn coding(content_encoding: Option<&HeaderValue>) -> Option<String> {
-    let coding = content_encoding?.to_str().ok()?;
+fn coding(headers: &HeaderMap) -> Option<String> {
+    let coding = headers.get(CONTENT_ENCODING)?.to_str().ok()?;
     (coding != "identity").then(|| redact::excerpt(coding))
 }
 
@@ -548,7 +544,7 @@ mod tests {
     fn a_compressed_body_is_named_if_it_cannot_be_read() {
         let mut received = Received::new(reqwest::StatusCode::OK, &b"\x1f\x8b"[..], BodyEnd::Complete);
         for (coding, part) in [("gzip", "compressed (gzip)"), ("identity", "not JSON")] {
-            received.content_encoding = Some(HeaderValue::from_static(coding));
+            received.headers.insert(CONTENT_ENCODING, coding.parse().unwrap());
             let (_, message) = error_of(&received).unwrap();
             assert!(message.contains(part), "no `{part}` in: {message}");
         }

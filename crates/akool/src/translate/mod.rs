@@ -272,11 +272,8 @@ impl Translate {
         let languages: Vec<_> = self.languages.iter().map(ToString::to_string).collect();
         let span =
             debug_span!("akool.create", languages = languages.join(","), jobs = Empty, outcome = Empty);
-        let create = |api: akool_client::Client| {
-            let request = request.clone();
-            async move { (api.create_translation().body(request).send().await, api) }
-        };
         let client = self.client.for_creation();
+        let create = || client.api.create_translation().body(request.clone()).send();
         let reply = client.call(call_span("create_translation"), create).instrument(span.clone()).await;
         let result = read::read(&self.languages, reply);
         let (jobs, rejected, outcome) = match &result {

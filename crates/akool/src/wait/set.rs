@@ -146,9 +146,9 @@ impl Client {
             )
         };
         let id = job.as_str();
-        let request = |api: akool_client::Client| {
+        let request = || {
             meter::polled();
-            async move { (api.get_video_info().video_model_id(id).send().await, api) }
+            self.api.get_video_info().video_model_id(id).send()
         };
         let result = self.call(span, request).await.into_result();
         let result = result.and_then(|response| Snapshot::new(job.clone(), response));
