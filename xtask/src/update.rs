@@ -84,7 +84,16 @@ pub(crate) fn run(root: &Path, options: &Options, mode: Mode<'_>) -> Result<Upda
 }
 
 /// Keeps out other updates of the same files while it lives.
-pub(crate) fn lock(root: &Path) -> Result<File> {
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A child process that is just being started has the file too, and closing it here would not unlock it.
+        let _ = self.0.unlock();
+    }
+}
+
+pub(crate) fn lock(root: &Path) -> Result<Lock> {
     let path = root.join("target/spec.lock");
     fs::create_dir_all(root.join("target")).context("cannot make the folder `target`")?;
     let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
@@ -94,7 +103,7 @@ pub(crate) fn lock(root: &Path) -> Result<File> {
         }
         TryLockError::Error(error) => anyhow!("cannot lock {}: {error}", path.display()),
     })?;
-    Ok(file)
+    Ok(Lock(file))
 }
 
 /// The files before an update.
