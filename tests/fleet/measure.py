@@ -267,7 +267,7 @@ def kills(jobs, of_workers, longest):
 
 def measure(full):
     """Prints samples; checks nothing."""
-    rounds, seconds = (3, 3) if full else (1, 2)
+    rounds, seconds = (3, 6) if full else (1, 2)
     try:
         os.sched_setaffinity(0, CORES[1:] or CORES)
         capacity(range(1, WORKERS + 1) if full else (1, WORKERS), rounds, seconds)

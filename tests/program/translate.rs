@@ -475,6 +475,16 @@ async fn languages_are_filtered_by_a_text() {
 }
 
 #[test]
+fn the_version_is_the_same_with_and_without_the_parser() {
+    let folder = tempfile::tempdir().unwrap();
+    let version = format!("akool {}\n", env!("CARGO_PKG_VERSION"));
+    for args in [&["--version"][..], &["-V"], &["--version", "--json"], &["--json", "-V"]] {
+        let output = akool(folder.path(), args).output().unwrap();
+        assert_eq!((code(&output), stdout(&output)), (0, version.clone()), "{args:?}");
+    }
+}
+
+#[test]
 fn completions_and_man_pages_are_written() {
     let folder = tempfile::tempdir().unwrap();
     for (shell, has) in [("bash", "_akool()"), ("zsh", "#compdef akool"), ("fish", "complete -c akool")] {

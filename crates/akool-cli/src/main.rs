@@ -77,7 +77,7 @@ mod translate;
 mod wait;
 mod webhook;
 
-use std::{path::Path, process::ExitCode};
+use std::{io::Write as _, path::Path, process::ExitCode};
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -89,6 +89,14 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    // Scripts ask for the version often, and it needs no parser: that would double the time.
+    let mut arguments = std::env::args_os().skip(1);
+    if let (Some(only), None) = (arguments.next(), arguments.next())
+        && (only == "--version" || only == "-V")
+    {
+        let _ = writeln!(std::io::stdout(), "akool {}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
     let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return parse_error(&error),
