@@ -86,20 +86,18 @@ impl Row {
         unit: &str,
         samples: &[f64],
     ) -> f64 {
-        let mut sorted = samples.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
-        let last = sorted.len().saturating_sub(1);
-        let median = f64::midpoint(at(last / 2), at(last.div_ceil(2)));
+        let low = samples.iter().copied().reduce(f64::min).unwrap_or(f64::NAN);
+        let high = samples.iter().copied().reduce(f64::max).unwrap_or(f64::NAN);
+        let median = median(samples.to_vec());
         let figure = Figure {
             case: case.to_owned(),
             variant: variant.to_owned(),
             quantity: quantity.to_owned(),
             unit: unit.to_owned(),
             median,
-            low: at(0),
-            high: at(last),
-            samples: sorted.len(),
+            low,
+            high,
+            samples: samples.len(),
         };
         println!("{}", figure.line());
         self.figures.push(figure);
@@ -136,6 +134,14 @@ impl Figure {
         };
         format!("  {case}{}: {} {} {}{spread}", self.variant, self.quantity, number(self.median), self.unit)
     }
+}
+
+/// The median of samples; not a number if there are none.
+pub(crate) fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    let at = |index: usize| samples.get(index).copied().unwrap_or(f64::NAN);
+    let last = samples.len().saturating_sub(1);
+    f64::midpoint(at(last / 2), at(last.div_ceil(2)))
 }
 
 /// Formats a number for people, with three or four significant digits.

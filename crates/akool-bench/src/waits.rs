@@ -14,7 +14,7 @@ use crate::{
     by_hand,
     paths::{home, target},
     process,
-    row::{Chart, Plot, Row, Series, number},
+    row::{Chart, Plot, Row, Series, median, number},
     server::Server,
     set_cost::{OPERATIONS, instructions_each},
     watch::{DIGITS, Plan, Polled, Probe, Watcher, with_tasks},
@@ -192,14 +192,17 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
                 }
             }
         }
-        let mut cpu = Vec::new();
+        let cpu = |probe: &Probe| probe.cpu_seconds / probe.polls as f64;
+        // Of each two that ran at the same time.
+        let ratios = probes[0].iter().zip(&probes[1]).map(|(set, tasks)| cpu(set) / cpu(tasks)).collect();
+        worst_cpu = worst_cpu.max(median(ratios));
         for (variant, probes) in variants.iter().zip(&probes) {
             let mut add = |quantity, unit, value: &dyn Fn(&Probe) -> f64| {
                 row.add(&case, variant, quantity, unit, &probes.iter().map(value).collect::<Vec<_>>())
             };
             let memory_each = add("memory", "B/wait", &|probe| probe.resident);
             add("heap", "B/wait", &|probe| probe.heap);
-            cpu.push(add("CPU", "µs/poll", &|probe| probe.cpu_seconds / probe.polls as f64 * 1e6));
+            add("CPU", "µs/poll", &|probe| cpu(probe) * 1e6);
             add("polls", "/s", &|probe| probe.polls as f64 / probe.seconds);
             add("lag, median", "ms", &|probe| probe.lag_median * 1e3);
             let lag = add("lag, 99th percentile", "ms", &|probe| probe.lag_p99 * 1e3);
@@ -217,7 +220,6 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
                 worst_lag = worst_lag.max(lag);
             }
         }
-        worst_cpu = worst_cpu.max(cpu[0] / cpu[1]);
     }
     let largest = number(*sizes.last().unwrap_or(&0) as f64);
     row.at_most(&format!("wait set: bytes per wait at {largest} waits"), resident, 256.0);
