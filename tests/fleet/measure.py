@@ -193,18 +193,26 @@ def recovery(fleet, crew, rounds):
     sample("otherwise idle", "poll_now", trigger=statistics.median(latencies), trigger_p95=latencies[47])
 
 
-def calm(fleet, variant, rounds, seconds):
-    """Samples of the lag: how much later than its interval a poll arrives after the one before."""
+def calm(fleet, variant, rounds, seconds, has_engine=True):
+    """Samples of the lag: how much later than it is due a poll arrives. Without an engine, how much later than its
+    interval one arrives after the one before."""
     until(fleet, 3 * CALM_JOBS)
     for _ in range(rounds):
-        time.sleep(seconds)
-        arrivals = collections.defaultdict(list)
+        due, arrivals = [], collections.defaultdict(list)
+        for _ in range(seconds):
+            if has_engine:
+                due += [(job, state["due_ms"]) for job, state in fleet.states("Job", "job").items()]
+            time.sleep(1)
         # The latest thousand.
         for request in fleet.control("requests")["requests"]:
             if "infobymodelid" in request["target"]:
-                arrivals[request["target"]].append(request["at_ms"])
-        lags = sorted(later - earlier - CALM_MS for times in map(sorted, arrivals.values())
-                      for earlier, later in zip(times, times[1:]))
+                arrivals[request["target"].split("video_model_id=")[1]].append(request["at_ms"])
+        if has_engine:
+            lags = sorted(min(after) - at for job, at in due
+                          if (after := [time for time in arrivals[job] if time >= at]))
+        else:
+            lags = sorted(later - earlier - CALM_MS for times in map(sorted, arrivals.values())
+                          for earlier, later in zip(times, times[1:]))
         sample(f"{CALM_JOBS} polls per second", variant, lag=statistics.median(lags),
                lag_p99=lags[int(len(lags) * 0.99)])
 
@@ -220,7 +228,7 @@ def lag(rounds, seconds):
                 watch(fleet, ids, {"interval_ms": CALM_MS})
             else:
                 wait_here(fleet, "alone", ids, CALM_MS)
-            calm(fleet, named(count) if count else "no engine", rounds, seconds)
+            calm(fleet, named(count) if count else "no engine", rounds, seconds, count > 0)
 
 
 def three_servers(rounds, seconds):

@@ -153,8 +153,8 @@ pub(crate) fn run(quick: bool) -> Result<Row> {
     );
     row.note(limits);
     row.note(
-        "Lag is how much later than its interval a poll arrives at the service after the one before; it includes the \
-         response. A trigger is `poll_now`, with nothing else to do.",
+        "Lag is how much later than it is due a poll arrives at the service. Without an engine, it is how much later than \
+         its interval the next one arrives, which includes the response. A trigger is `poll_now`, with nothing else to do.",
     );
     row.plot = Some(Plot::Lines(Chart {
         title: "polls per second, 100 jobs for each worker polled as fast as possible".to_owned(),

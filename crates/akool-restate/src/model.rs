@@ -28,7 +28,7 @@ use crate::work::WorkId;
 pub struct WaitOptions {
     /// How long to wait, in milliseconds (2 hours by default). `None` waits as long as the job takes.
     pub timeout_ms: Option<u64>,
-    /// The same interval between all polls, in milliseconds. By default, the interval grows with the job's age.
+    /// The interval between all polls, in milliseconds, give or take a tenth. By default, it grows with the job's age.
     pub interval_ms: Option<u64>,
     /// How many failed polls in a row end the wait (20 by default).
     pub max_failures: u32,
@@ -62,7 +62,7 @@ impl WaitOptions {
         self
     }
 
-    /// Sets the same interval between all polls.
+    /// Sets the interval between all polls, give or take a tenth.
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval_ms = Some(millis(interval));
@@ -111,7 +111,8 @@ impl WaitOptions {
     /// The poller that decides for this wait.
     pub fn poller(&self) -> Poller {
         let policy = match self.interval_ms {
-            Some(interval) => PollPolicy::fixed(Duration::from_millis(interval)),
+            // The engine works in batches, in which waits with exactly the same interval would gather.
+            Some(interval) => PollPolicy::fixed(Duration::from_millis(interval)).with_jitter(0.1),
             None => PollPolicy::default(),
         };
         let policy = policy.with_max_failures(self.max_failures);
