@@ -110,9 +110,9 @@ impl WaitOptions {
 
     /// The poller that decides for this wait.
     pub fn poller(&self) -> Poller {
-        let policy = match self.interval_ms {
-            // The engine works in batches, in which waits with exactly the same interval would gather.
-            Some(interval) => PollPolicy::fixed(Duration::from_millis(interval)).with_jitter(0.1),
+        let policy = match self.interval_ms.map(Duration::from_millis) {
+            // With jitter: the engine works in batches, in which waits with exactly the same interval would gather.
+            Some(interval) => PollPolicy::from_fn(move |_| interval).with_min_interval(interval),
             None => PollPolicy::default(),
         };
         let policy = policy.with_max_failures(self.max_failures);

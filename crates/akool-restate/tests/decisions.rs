@@ -71,7 +71,8 @@ async fn serve(script: &Script) -> MockServer {
 
 async fn by_wait_set(script: &Script) -> Vec<Decided> {
     let server = serve(script).await;
-    let policy = PollPolicy::fixed(INTERVAL).with_jitter(0.1).with_max_failures(script.max_failures);
+    let policy = PollPolicy::from_fn(|_| INTERVAL).with_min_interval(INTERVAL);
+    let policy = policy.with_max_failures(script.max_failures);
     let mut set = client(&server).wait_set().policy(policy).timeout(script.timeout);
     set.insert("job");
     let mut decided = Vec::new();
@@ -191,6 +192,22 @@ fn the_state_that_a_release_stored_is_read_by_the_next_and_the_one_before() {
     assert_eq!(earlier.options, WaitOptions::default());
     let end: WaitEnd = serde_json::from_str("\"cancelled\"").unwrap();
     assert_eq!(end, WaitEnd::Other);
+}
+
+#[tokio::test]
+async fn waits_with_the_same_interval_are_not_polled_at_the_same_times() {
+    let server = MockServer::start().await;
+    server.job("job", Timeline::new().processing(Polls(100)));
+    let (client, job) = (client(&server), JobId::from("job"));
+    let mut pauses = Vec::new();
+    for seed in 0..20 {
+        let options = WaitOptions::default().interval(Duration::from_secs(10));
+        let state = JobState::new(1_000, seed, options, Origin::default());
+        let result = client.job(&job).get().await;
+        pauses.extend(state.observe(&job, 1_000, 1_000, result).next_in_ms);
+    }
+    assert!(pauses.len() == 20 && pauses.iter().all(|pause| (9_000..=11_000).contains(pause)), "{pauses:?}");
+    assert!(pauses.iter().max() > pauses.iter().min().map(|least| least + 500).as_ref(), "{pauses:?}");
 }
 
 #[test]
