@@ -89,7 +89,7 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    // Scripts ask for the version often, and it needs no parser: that would double the time.
+    // Scripts ask for the version often, and building the parser would double the time that it takes.
     let mut arguments = std::env::args_os().skip(1);
     if let (Some(only), None) = (arguments.next(), arguments.next())
         && (only == "--version" || only == "-V")

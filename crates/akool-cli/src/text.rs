@@ -22,7 +22,7 @@ pub(crate) fn uncertain<T>(text: T) -> StyledObject<T> {
     style(text).yellow()
 }
 
-/// Whether this is a URL, and not a path. A single letter is a drive.
+/// Whether this is a URL, and not a path. A single letter before the colon is a drive.
 pub(crate) fn is_url(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, _)| scheme.len() > 1 && !scheme.contains(['/', '\\']))
 }

@@ -139,8 +139,8 @@ impl PollPolicy {
     }
 
     /// Sets how much an interval varies at random, as a fraction of itself (0.1 by default). Values outside of 0 to
-    /// 1, and NaN, are brought into that range. It stays within the shortest and the longest interval, so it changes
-    /// nothing of a [fixed](Self::fixed) one.
+    /// 1, and NaN, are brought into that range. The result stays within the shortest and the
+    /// longest interval, so this has no effect on a [fixed](Self::fixed) one.
     #[must_use]
     pub fn with_jitter(mut self, fraction: f64) -> Self {
         self.jitter = fraction;
